@@ -1,0 +1,108 @@
+//! What can go wrong in the store.
+
+use std::path::PathBuf;
+
+/// Why the store could not do what was asked. Whatever was stored before is still there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Another process (or another [`crate::Store`] of this one) has the project open.
+    #[error("the project is in use by process {pid}; try again when it is done")]
+    Locked {
+        /// The process that holds the lock; 0 when it has not said.
+        pid: u32,
+    },
+    /// A file or folder of the project could not be used.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+    /// No space is left where the project lies. The transaction was undone.
+    #[error("the disk is full at {path}; nothing was changed", path = path.display())]
+    DiskFull {
+        /// The project's state folder.
+        path: PathBuf,
+    },
+    /// The project's state may not be written.
+    #[error("{path} cannot be written", path = path.display())]
+    ReadOnly {
+        /// The project's state folder.
+        path: PathBuf,
+    },
+    /// The database was written by a later version of the program.
+    #[error("the project was written in format {found}, this program knows formats up to {known}; update it")]
+    TooNew {
+        /// The format found.
+        found: u32,
+        /// The newest format that is understood.
+        known: u32,
+    },
+    /// The file is no database, or is damaged.
+    #[error("{path} is damaged: {source}", path = path.display())]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// SQLite's own words.
+        source: rusqlite::Error,
+    },
+    /// Vectors of another embedder than the one the project's vectors come from.
+    #[error("the project's vectors come from {stored}, not from {given}; re-embed the documents first")]
+    Embedder {
+        /// Identity of the embedder on record.
+        stored: String,
+        /// Identity of the embedder offered.
+        given: String,
+    },
+    /// A vector of the wrong length.
+    #[error("a vector of {given} numbers was given where {expected} are expected ({embedder})")]
+    Dimension {
+        /// Identity of the embedder on record.
+        embedder: String,
+        /// Its dimension.
+        expected: usize,
+        /// The length offered.
+        given: usize,
+    },
+    /// Vectors were offered before [`crate::Store::use_embedder`] said where they come from.
+    #[error("vectors were given, but no embedder is on record for this project")]
+    NoEmbedder,
+    /// A vector with a component that is not a finite number.
+    #[error("{what} holds a vector with a component that is not a finite number")]
+    NotFinite {
+        /// The document path, or "the query".
+        what: String,
+    },
+    /// A chunk span that does not lie in its document's text.
+    #[error("{path}: chunk {start}..{end} does not lie on character boundaries of its text")]
+    Span {
+        /// The document.
+        path: String,
+        /// First byte.
+        start: usize,
+        /// Byte after the last.
+        end: usize,
+    },
+    /// A search option out of its range.
+    #[error("{0}")]
+    Options(String),
+    /// Any other refusal by SQLite.
+    #[error("database: {0}")]
+    Sqlite(#[source] rusqlite::Error),
+    /// The text index refused; it is derived, so it can be rebuilt.
+    #[error("text index: {0}")]
+    Index(#[source] tantivy::TantivyError),
+    /// A stored record is not the JSON it should be.
+    #[error("record {key}: {source}")]
+    Record {
+        /// What record.
+        key: String,
+        /// The parser's words.
+        source: serde_json::Error,
+    },
+}
+
+/// The result of everything here.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,123 @@
+//! A file as a document: one canonical text, and the blocks it is made of.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+/// The formats that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// CommonMark with tables.
+    Markdown,
+    /// Plain text.
+    Plain,
+    /// HTML of any age.
+    Html,
+    /// PDF with a text layer.
+    Pdf,
+    /// Delimited rows: comma, semicolon, tab or bar.
+    Csv,
+    /// One JSON value a line.
+    Jsonl,
+}
+
+impl Format {
+    /// The name stored and shown: `markdown`, `plain`, `html`, `pdf`, `csv` or `jsonl`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Markdown => "markdown",
+            Format::Plain => "plain",
+            Format::Html => "html",
+            Format::Pdf => "pdf",
+            Format::Csv => "csv",
+            Format::Jsonl => "jsonl",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A file that has been read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// What the file turned out to be.
+    pub format: Format,
+    /// The document's own title, if it has one.
+    pub title: Option<String>,
+    /// The canonical text, which every span points into. For Markdown and plain text in UTF-8 it is the file
+    /// itself, byte for byte (a byte order mark included); for the other formats it is what was extracted.
+    pub text: String,
+    /// The text's blocks in order. They do not overlap and together cover everything but white space.
+    pub blocks: Vec<Block>,
+    /// Byte offset in `text` at which each page starts; PDF only.
+    pub pages: Vec<usize>,
+    /// What reading found.
+    pub receipt: Receipt,
+}
+
+impl Document {
+    /// The page (from 1) on which byte `offset` of the canonical text stands; `None` without pages.
+    pub fn page_of(&self, offset: usize) -> Option<usize> {
+        match self.pages.partition_point(|&start| start <= offset) {
+            0 => None,
+            page => Some(page),
+        }
+    }
+}
+
+/// A structural unit of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Bytes of the canonical text, white space at both ends left out.
+    pub span: Range<usize>,
+    /// What it is.
+    pub kind: BlockKind,
+    /// The headings it stands under, outermost first. A heading's own path ends with itself.
+    pub heading_path: Vec<String>,
+}
+
+/// What a block is, as far as cutting it needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlockKind {
+    /// A heading of level 1 to 6.
+    Heading {
+        /// 1 is the outermost.
+        level: u8,
+    },
+    /// Running text.
+    Paragraph,
+    /// A list with all its items.
+    List,
+    /// A table, one row a line.
+    Table {
+        /// Bytes of the header row(s) inside the canonical text; empty without a header.
+        header: Range<usize>,
+    },
+    /// Preformatted lines.
+    Code,
+    /// One record of a CSV or JSONL file, fields named.
+    Row,
+}
+
+/// What reading a file found, told to the user file by file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Pages, for formats that have them.
+    pub pages: usize,
+    /// Pages without text among them.
+    pub empty_pages: usize,
+    /// Tables found.
+    pub tables: usize,
+    /// Characters (not bytes) of canonical text.
+    pub characters: usize,
+    /// Chunks cut from it; 0 until someone cuts and fills it in.
+    pub chunks: usize,
+    /// Seconds that reading took.
+    pub seconds: f64,
+}

@@ -1,0 +1,79 @@
+//! What can be wrong with one file.
+
+use crate::Format;
+
+/// Why a file could not be read as a document.
+///
+/// An error concerns the one file that was passed in, so messages do not repeat its path: the caller, who
+/// knows it, puts it in front.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused to hand over the bytes.
+    #[error("cannot be read: {source}")]
+    Unreadable {
+        /// The system's own words.
+        #[from]
+        source: std::io::Error,
+    },
+    /// No bytes, or nothing but white space.
+    #[error("is empty")]
+    Empty,
+    /// Larger than [`crate::MAX_BYTES`], or grows past [`crate::MAX_TEXT`] when read.
+    #[error("is too large: {bytes} bytes, at most {limit} are read")]
+    TooLarge {
+        /// What was found, in bytes.
+        bytes: u64,
+        /// The most that is read, in bytes.
+        limit: u64,
+    },
+    /// A known format that is not read, such as a Word document or a picture.
+    #[error("is {name}, which is not read")]
+    Unsupported {
+        /// The format with its article, such as "a Word document (docx)".
+        name: &'static str,
+    },
+    /// Bytes that are no text in any encoding we recognise.
+    #[error("is not text: byte {offset} is {byte:#04x}")]
+    Binary {
+        /// Where the first telling byte stands.
+        offset: usize,
+        /// The byte.
+        byte: u8,
+    },
+    /// Text in an unknown encoding, or UTF-8 that is broken.
+    #[error("is not valid UTF-8 at byte {offset}, and no other encoding is certain enough")]
+    InvalidUtf8 {
+        /// The first byte that is not UTF-8.
+        offset: usize,
+    },
+    /// Pages without a text layer: pictures, most often scans.
+    #[error("holds no text on its {pages} page(s); scanned pages need text recognition first")]
+    NoText {
+        /// Number of pages looked at.
+        pages: usize,
+    },
+    /// Needs a password.
+    #[error("is encrypted and needs a password")]
+    Encrypted,
+    /// A line breaks the rules of its format.
+    #[error("line {line}{}: {message}", field.as_ref().map(|f| format!(", field {f}")).unwrap_or_default())]
+    Malformed {
+        /// The format whose rules are broken.
+        format: Format,
+        /// Line number, from 1.
+        line: usize,
+        /// The column or key, where one can be named.
+        field: Option<String>,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// The format's parser gave up.
+    #[error("is not a readable {format} file: {message}")]
+    Parser {
+        /// The format that was tried.
+        format: Format,
+        /// The parser's own words.
+        message: String,
+    },
+}
