@@ -1,0 +1,206 @@
+//! What a decoder of the Llama family looks like: sizes, rotary embedding, normalisation.
+
+use crate::{Error, Result};
+
+/// Shape and constants of a decoder of the Llama family (Llama, SmolLM2, Mistral, Qwen2).
+///
+/// Weights follow the Hugging Face layout: `[out, in]`, heads contiguous, rotary embedding over the two halves
+/// of a head. Biases are not listed here: a tensor that the file holds is used.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecoderConfig {
+    /// Width of the residual stream.
+    pub hidden: usize,
+    /// Number of blocks.
+    pub layers: usize,
+    /// Number of query heads.
+    pub heads: usize,
+    /// Number of key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Width of one head; even.
+    pub head_dim: usize,
+    /// Width of the feed-forward part.
+    pub intermediate: usize,
+    /// Number of rows of the embedding.
+    pub vocabulary: usize,
+    /// Longest sequence, in tokens, that the model was made for.
+    pub max_positions: usize,
+    /// Added to the mean square before its root is taken.
+    pub rms_norm_eps: f32,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f32,
+    /// Change of the rotary frequencies for long contexts.
+    pub rope_scaling: RopeScaling,
+    /// Whether the output projection is the embedding itself (then there is no `lm_head.weight`).
+    pub tied_embeddings: bool,
+}
+
+/// How the rotary frequencies are changed for long contexts.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum RopeScaling {
+    /// Not at all.
+    #[default]
+    None,
+    /// All frequencies divided by one factor.
+    Linear(f32),
+    /// Llama 3.1: low frequencies divided by `factor`, high ones kept, blended between.
+    Llama3 {
+        /// Divisor of the low frequencies.
+        factor: f32,
+        /// Wavelengths above `original / low_frequency` are divided.
+        low_frequency: f32,
+        /// Wavelengths below `original / high_frequency` are kept.
+        high_frequency: f32,
+        /// Context length, in tokens, before the extension.
+        original: f32,
+    },
+    /// One divisor for each of the `head_dim / 2` frequencies, as GGUF files store it.
+    Factors(Vec<f32>),
+}
+
+impl DecoderConfig {
+    /// Width of all query heads together.
+    pub fn query_width(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// Width of all key heads together, which is also that of all value heads.
+    pub fn kv_width(&self) -> usize {
+        self.kv_heads * self.head_dim
+    }
+
+    /// Angle, in radians per position, of each of the `head_dim / 2` rotary pairs.
+    pub fn rotary_frequencies(&self) -> Vec<f32> {
+        let pairs = self.head_dim / 2;
+        let plain = (0..pairs).map(|i| self.rope_theta.powf(-(i as f32) / pairs as f32));
+        match &self.rope_scaling {
+            RopeScaling::None => plain.collect(),
+            RopeScaling::Linear(factor) => plain.map(|f| f / factor).collect(),
+            RopeScaling::Factors(factors) => plain.zip(factors).map(|(f, by)| f / by).collect(),
+            RopeScaling::Llama3 { factor, low_frequency, high_frequency, original } => plain
+                .map(|f| {
+                    let turns = original * f / std::f32::consts::TAU;
+                    let blend = ((turns - low_frequency) / (high_frequency - low_frequency)).clamp(0.0, 1.0);
+                    f * (blend + (1.0 - blend) / factor)
+                })
+                .collect(),
+        }
+    }
+
+    /// Checks what the engine relies on, so that no later step has to.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first value that cannot be.
+    pub fn validate(&self) -> Result<()> {
+        let fail = |reason: String| Err(Error::Config(reason));
+        let sizes = [
+            ("hidden size", self.hidden, 1 << 17),
+            ("number of layers", self.layers, 1 << 12),
+            ("number of heads", self.heads, 1 << 12),
+            ("number of key/value heads", self.kv_heads, 1 << 12),
+            ("head width", self.head_dim, 1 << 12),
+            ("feed-forward width", self.intermediate, 1 << 20),
+            ("vocabulary", self.vocabulary, 1 << 24),
+            ("context length", self.max_positions, 1 << 30),
+        ];
+        for (name, value, limit) in sizes {
+            if value == 0 || value > limit {
+                return fail(format!("{name} is {value}, expected 1 to {limit}"));
+            }
+        }
+        if !self.heads.is_multiple_of(self.kv_heads) {
+            return fail(format!(
+                "{} heads are not a multiple of {} key/value heads",
+                self.heads, self.kv_heads
+            ));
+        }
+        if !self.head_dim.is_multiple_of(2) {
+            return fail(format!("head width {} is odd", self.head_dim));
+        }
+        let positive = |x: f32| x.is_finite() && x > 0.0;
+        if !positive(self.rms_norm_eps) || self.rms_norm_eps > 1.0 {
+            return fail(format!("rms_norm_eps is {}", self.rms_norm_eps));
+        }
+        if !positive(self.rope_theta) {
+            return fail(format!("rope_theta is {}", self.rope_theta));
+        }
+        let sound = match &self.rope_scaling {
+            RopeScaling::None => true,
+            RopeScaling::Linear(factor) => positive(*factor),
+            RopeScaling::Factors(factors) => {
+                factors.len() == self.head_dim / 2 && factors.iter().all(|f| positive(*f))
+            }
+            RopeScaling::Llama3 { factor, low_frequency, high_frequency, original } => {
+                positive(*factor)
+                    && positive(*low_frequency)
+                    && high_frequency > low_frequency
+                    && positive(*original)
+            }
+        };
+        if !sound {
+            return fail(format!("rope scaling {:?} is unusable", self.rope_scaling));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn smollm2() -> DecoderConfig {
+        DecoderConfig {
+            hidden: 576,
+            layers: 30,
+            heads: 9,
+            kv_heads: 3,
+            head_dim: 64,
+            intermediate: 1536,
+            vocabulary: 49152,
+            max_positions: 8192,
+            rms_norm_eps: 1e-5,
+            rope_theta: 100_000.0,
+            rope_scaling: RopeScaling::None,
+            tied_embeddings: true,
+        }
+    }
+
+    #[test]
+    fn rotary_frequencies_fall_from_one_to_nearly_one_over_theta() {
+        let config = smollm2();
+        let frequencies = config.rotary_frequencies();
+        assert_eq!(frequencies.len(), 32);
+        assert_eq!(frequencies[0], 1.0);
+        assert!((frequencies[16] - 100_000f32.powf(-0.5)).abs() < 1e-8);
+        assert!(frequencies.windows(2).all(|w| w[1] < w[0]));
+    }
+
+    #[test]
+    fn llama3_scaling_keeps_high_frequencies_and_divides_low_ones() {
+        let plain = smollm2();
+        let scaling =
+            RopeScaling::Llama3 { factor: 8.0, low_frequency: 1.0, high_frequency: 4.0, original: 8192.0 };
+        let scaled = DecoderConfig { rope_scaling: scaling, ..plain.clone() };
+        let (a, b) = (plain.rotary_frequencies(), scaled.rotary_frequencies());
+        assert_eq!(a[0], b[0]);
+        assert!((b[31] * 8.0 / a[31] - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused() {
+        smollm2().validate().unwrap();
+        let cases: [fn(&mut DecoderConfig); 6] = [
+            |c| c.layers = 0,
+            |c| c.kv_heads = 2,
+            |c| c.head_dim = 63,
+            |c| c.vocabulary = usize::MAX,
+            |c| c.rope_theta = f32::NAN,
+            |c| c.rope_scaling = RopeScaling::Factors(vec![1.0; 31]),
+        ];
+        for change in cases {
+            let mut config = smollm2();
+            change(&mut config);
+            assert!(config.validate().is_err(), "{config:?}");
+        }
+    }
+}

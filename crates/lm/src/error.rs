@@ -1,0 +1,118 @@
+//! The one error type of this crate.
+
+use std::path::{Path, PathBuf};
+
+/// Result with this crate's [`enum@Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Whatever can go wrong between a model file and an answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file is not what its format promises: truncated, inconsistent or hostile.
+    #[error("{}: not a valid {format} file: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// `GGUF`, `safetensors`, `config.json`, …
+        format: &'static str,
+        /// What is wrong, with the offset or the name where it is known.
+        reason: String,
+    },
+    /// A valid file that asks for something this engine does not do.
+    #[error("{}: {what} is not supported", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What is missing, for example ``architecture `mamba` ``.
+        what: String,
+    },
+    /// The file lacks a tensor that its architecture needs.
+    #[error("{}: no tensor named `{name}`", path.display())]
+    MissingTensor {
+        /// The file or folder.
+        path: PathBuf,
+        /// Hugging Face name of the tensor.
+        name: String,
+    },
+    /// A tensor's shape contradicts the configuration.
+    #[error("tensor `{name}`: expected shape {expected:?}, found {found:?}")]
+    Shape {
+        /// Hugging Face name of the tensor.
+        name: String,
+        /// What the configuration implies.
+        expected: Vec<usize>,
+        /// What the file holds.
+        found: Vec<usize>,
+    },
+    /// A configuration value that no model can have.
+    #[error("model configuration: {0}")]
+    Config(String),
+    /// The tokenizer could not be built or could not encode.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// The chat template could not be compiled or rendered.
+    #[error("chat template: {message}")]
+    Template {
+        /// What the template engine or the template itself said.
+        message: String,
+        /// The engine's error, where there is one.
+        #[source]
+        source: Option<Box<minijinja::Error>>,
+    },
+    /// An example whose completion leaves nothing to train on.
+    #[error("line {line}: the example leaves no trainable token: {reason}")]
+    NoTrainableToken {
+        /// Line of the example in its file, 1-based; 0 when it came from elsewhere.
+        line: usize,
+        /// Why nothing is left.
+        reason: String,
+    },
+    /// More tokens than a limit allows.
+    #[error("{what}: {tokens} tokens, but at most {limit} fit")]
+    TooLong {
+        /// What is too long, for example `prompt` or `example on line 7`.
+        what: String,
+        /// Its length in tokens.
+        tokens: usize,
+        /// The limit in tokens.
+        limit: usize,
+    },
+    /// A token id outside the model's vocabulary.
+    #[error("token id {id} is outside the vocabulary of {vocabulary}")]
+    TokenOutOfRange {
+        /// The id.
+        id: u32,
+        /// Number of rows of the embedding.
+        vocabulary: usize,
+    },
+    /// An option outside its range.
+    #[error("{name}: {reason}")]
+    Option {
+        /// Name of the option.
+        name: &'static str,
+        /// What is allowed and what was given.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// An [`Error::Io`] at `path`, for `map_err`.
+    pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| Self::Io { path: path.to_owned(), source }
+    }
+}
+
+impl From<minijinja::Error> for Error {
+    fn from(source: minijinja::Error) -> Self {
+        Self::Template { message: source.to_string(), source: Some(Box::new(source)) }
+    }
+}
