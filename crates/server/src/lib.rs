@@ -1,1 +1,72 @@
-//! tunesmith-server
+//! The HTTP face of tunesmith: an OpenAI-compatible endpoint for the arm that won.
+//!
+//! Requests are checked here and answered by one generation thread behind a bounded queue ([`worker`]); handlers never
+//! block the runtime. The server binds to loopback only and answers only requests addressed to loopback, because it has
+//! no keys yet.
+
+mod api;
+mod chat;
+mod error;
+mod openai;
+mod router;
+mod stream;
+mod worker;
+
+pub use chat::{Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServedModel, Turn, TurnRole};
+pub use error::ServeError;
+pub use router::router;
+pub use worker::Worker;
+
+use std::{net::SocketAddr, sync::Arc};
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// Address to bind; refused unless it is a loopback address.
+    pub address: SocketAddr,
+    /// Requests that may wait for the generation thread; one more is refused at once with status 429.
+    pub queue: usize,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 8080)), queue: 16 }
+    }
+}
+
+/// Serves `chat` until the process is interrupted; calls `ready` with the bound address once connections are accepted
+/// (useful with port 0).
+///
+/// # Errors
+/// [`ServeError::NotLoopback`] for an address that other machines could reach, [`ServeError::Bind`] when the address is
+/// taken, [`ServeError::Io`] when the runtime or the listener fails.
+pub fn serve(
+    chat: Arc<dyn Chat>,
+    options: &ServeOptions,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), ServeError> {
+    if !options.address.ip().is_loopback() {
+        return Err(ServeError::NotLoopback(options.address));
+    }
+    let worker = Worker::start(chat, options.queue).map_err(ServeError::Io)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(ServeError::Io)?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(options.address)
+            .await
+            .map_err(|source| ServeError::Bind { address: options.address, source })?;
+        ready(listener.local_addr().map_err(ServeError::Io)?);
+        axum::serve(listener, router(worker))
+            .with_graceful_shutdown(async {
+                // Without a signal handler there is nothing to wait for: serve until killed.
+                if tokio::signal::ctrl_c().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            })
+            .await
+            .map_err(ServeError::Io)
+    })
+}

@@ -1,0 +1,261 @@
+//! The router without a socket: a scripted double stands in for the models.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use axum::{
+    body::Body,
+    http::{Request, Response, StatusCode},
+};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use server::{Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServedModel, Worker, router};
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+use tower::ServiceExt;
+
+/// Answers `echo` with the last turn word by word, fails on `boom`, and holds every answer while `gate` is closed.
+#[derive(Default)]
+struct Script {
+    gate: Gate,
+    pieces_sent: AtomicUsize,
+    requests: Mutex<Vec<ChatRequest>>,
+}
+
+#[derive(Default)]
+struct Gate {
+    closed: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn close(&self) {
+        *self.closed.lock().unwrap() = true;
+    }
+    fn open(&self) {
+        *self.closed.lock().unwrap() = false;
+        self.opened.notify_all();
+    }
+    fn pass(&self) {
+        drop(self.opened.wait_while(self.closed.lock().unwrap(), |closed| *closed).unwrap());
+    }
+}
+
+impl Chat for Script {
+    fn models(&self) -> Vec<ServedModel> {
+        vec![ServedModel { id: "facts".into(), description: "facts: rag".into() }]
+    }
+
+    fn answer(
+        &self,
+        request: &ChatRequest,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<ChatReply, ChatError> {
+        self.gate.pass();
+        self.requests.lock().unwrap().push(request.clone());
+        let said = &request.turns.last().unwrap().content;
+        if said == "boom" {
+            return Err(ChatError::Request("the prompt is longer than the context".into()));
+        }
+        let mut text = String::new();
+        for word in said.split_inclusive(' ') {
+            text.push_str(word);
+            self.pieces_sent.fetch_add(1, Ordering::SeqCst);
+            if on_text(word).is_break() {
+                break;
+            }
+        }
+        Ok(ChatReply {
+            text,
+            finish_reason: FinishReason::Stop,
+            prompt_tokens: 7,
+            completion_tokens: 3,
+            details: json!({"arm": "rag"}),
+        })
+    }
+}
+
+fn script() -> (Arc<Script>, Worker) {
+    let script = Arc::new(Script::default());
+    let worker = Worker::start(script.clone(), 1).unwrap();
+    (script, worker)
+}
+
+async fn call(worker: &Worker, request: Request<Body>) -> Response<Body> {
+    router(worker.clone()).oneshot(request).await.unwrap()
+}
+
+fn get(path: &str) -> Request<Body> {
+    Request::get(path).header("host", "localhost:1").body(Body::empty()).unwrap()
+}
+
+fn post(body: &Value) -> Request<Body> {
+    Request::post("/v1/chat/completions")
+        .header("host", "127.0.0.1:1")
+        .header("content-type", "application/json")
+        .body(Body::from(body.to_string()))
+        .unwrap()
+}
+
+async fn json_of(response: Response<Body>) -> Value {
+    serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+}
+
+fn say(text: &str) -> Value {
+    json!({"model": "facts", "messages": [{"role": "user", "content": text}]})
+}
+
+#[tokio::test]
+async fn health_and_models_answer() {
+    let (_, worker) = script();
+    assert_eq!(json_of(call(&worker, get("/health")).await).await, json!({"status": "ok", "models": 1}));
+    let models = json_of(call(&worker, get("/v1/models")).await).await;
+    assert_eq!(models["data"][0]["id"], "facts");
+    assert_eq!(json_of(call(&worker, get("/v1/models/facts")).await).await["object"], "model");
+    let missing = call(&worker, get("/v1/models/other/one")).await;
+    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+    assert_eq!(json_of(missing).await["error"]["code"], "model_not_found");
+}
+
+#[tokio::test]
+async fn a_conversation_is_answered_with_usage() {
+    let (script, worker) = script();
+    let body = json!({"model": "facts", "temperature": 0.5, "max_completion_tokens": 9, "stop": "x", "messages": [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]},
+    ]});
+    let reply = json_of(call(&worker, post(&body)).await).await;
+    assert_eq!(reply["choices"][0]["message"]["content"], "one two");
+    assert_eq!(reply["choices"][0]["finish_reason"], "stop");
+    assert_eq!(reply["usage"], json!({"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}));
+    assert_eq!(reply["tunesmith"]["arm"], "rag");
+    let seen = script.requests.lock().unwrap()[0].clone();
+    assert_eq!((seen.temperature, seen.max_tokens, seen.stop), (0.5, Some(9), vec!["x".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_stream_has_role_text_finish_usage_and_done() {
+    let (_, worker) = script();
+    let mut body = say("one two");
+    body["stream"] = json!(true);
+    body["stream_options"] = json!({"include_usage": true});
+    let response = call(&worker, post(&body)).await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let text = String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    let data: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("data: ")).collect();
+    assert_eq!(data.last(), Some(&"[DONE]"));
+    let chunks: Vec<Value> =
+        data[..data.len() - 1].iter().map(|d| serde_json::from_str(d).unwrap()).collect();
+    assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
+    let said: String = chunks
+        .iter()
+        .filter_map(|c| c["choices"][0]["delta"]["content"].as_str())
+        .collect::<Vec<_>>()
+        .concat();
+    assert_eq!(said, "one two");
+    assert_eq!(chunks[chunks.len() - 2]["choices"][0]["finish_reason"], "stop");
+    assert_eq!(chunks[chunks.len() - 1]["usage"]["total_tokens"], 10);
+}
+
+#[tokio::test]
+async fn bad_requests_name_the_field() {
+    let (_, worker) = script();
+    let long_stop = json!(["a", "b", "c", "d", "e"]);
+    for (field, value) in [
+        ("temperature", json!(3.0)),
+        ("top_p", json!(0.0)),
+        ("max_tokens", json!(0)),
+        ("n", json!(2)),
+        ("stop", long_stop),
+        ("tools", json!([{"type": "function"}])),
+        ("response_format", json!({"type": "json_object"})),
+        ("messages", json!([])),
+    ] {
+        let mut body = say("hi");
+        body[field] = value;
+        let response = call(&worker, post(&body)).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{field}");
+        assert_eq!(json_of(response).await["error"]["param"], field);
+    }
+    let role = json!({"model": "facts", "messages": [{"role": "robot", "content": "hi"}]});
+    assert_eq!(json_of(call(&worker, post(&role)).await).await["error"]["param"], "messages[0].role");
+    let last = json!({"model": "facts", "messages": [{"role": "assistant", "content": "hi"}]});
+    assert_eq!(json_of(call(&worker, post(&last)).await).await["error"]["param"], "messages");
+    let mut unknown = say("hi");
+    unknown["model"] = json!("gpt");
+    let unknown = json_of(call(&worker, post(&unknown)).await).await;
+    assert_eq!(unknown["error"]["message"], "there is no model `gpt` here; found facts");
+    let malformed = Request::post("/v1/chat/completions")
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .body(Body::from("{"))
+        .unwrap();
+    assert_eq!(call(&worker, malformed).await.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_failed_answer_is_an_error_whole_and_streamed() {
+    let (_, worker) = script();
+    let response = call(&worker, post(&say("boom"))).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let mut body = say("boom");
+    body["stream"] = json!(true);
+    let text = call(&worker, post(&body)).await.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    assert!(text.contains("longer than the context") && text.trim_end().ends_with("[DONE]"), "{text}");
+}
+
+#[tokio::test]
+async fn other_hosts_are_refused() {
+    let (_, worker) = script();
+    let request = Request::get("/v1/models").header("host", "rebound.example").body(Body::empty()).unwrap();
+    assert_eq!(call(&worker, request).await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(call(&worker, get("/v1/nothing")).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_is_refused_at_once() {
+    let (script, worker) = script();
+    script.gate.close();
+    let waiting: Vec<_> = (0..2)
+        .map(|_| {
+            let worker = worker.clone();
+            tokio::spawn(async move { call(&worker, post(&say("hi"))).await.status() })
+        })
+        .collect();
+    // One request is being answered and one waits; the queue holds one, so soon every further one is refused.
+    let mut status = StatusCode::OK;
+    for _ in 0..200 {
+        let response =
+            tokio::time::timeout(std::time::Duration::from_millis(20), call(&worker, post(&say("hi")))).await;
+        if let Ok(response) = response {
+            status = response.status();
+            break;
+        }
+    }
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    script.gate.open();
+    for answer in waiting {
+        let status = answer.await.unwrap();
+        assert!(status == StatusCode::OK || status == StatusCode::TOO_MANY_REQUESTS);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_departed_client_stops_generation() {
+    let (script, worker) = script();
+    let words = "word ".repeat(10_000);
+    let mut body = say(&words);
+    body["stream"] = json!(true);
+    let mut stream = call(&worker, post(&body)).await.into_body();
+    // The first frame opens the stream before generation starts; the second carries text.
+    stream.frame().await.unwrap().unwrap();
+    stream.frame().await.unwrap().unwrap();
+    drop(stream);
+    // The thread is free again once the abandoned answer has ended, and it ended early.
+    assert_eq!(call(&worker, post(&say("next"))).await.status(), StatusCode::OK);
+    assert!(script.pieces_sent.load(Ordering::SeqCst) < 10_000);
+}
