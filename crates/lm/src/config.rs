@@ -58,6 +58,24 @@ pub enum RopeScaling {
 }
 
 impl DecoderConfig {
+    /// A shape small enough for tests: 2 layers, 6 query heads on 2 key heads, sizes that are no powers of two.
+    pub fn tiny() -> Self {
+        Self {
+            hidden: 24,
+            layers: 2,
+            heads: 6,
+            kv_heads: 2,
+            head_dim: 8,
+            intermediate: 40,
+            vocabulary: 67,
+            max_positions: 256,
+            rms_norm_eps: 1e-5,
+            rope_theta: 10_000.0,
+            rope_scaling: RopeScaling::None,
+            tied_embeddings: true,
+        }
+    }
+
     /// Width of all query heads together.
     pub fn query_width(&self) -> usize {
         self.heads * self.head_dim

@@ -94,6 +94,20 @@ pub enum Error {
         /// Number of rows of the embedding.
         vocabulary: usize,
     },
+    /// A forward pass over no tokens at all.
+    #[error("there are no tokens to run the model on")]
+    NoTokens,
+    /// An adapter, a cache or a gradient buffer made for another model.
+    #[error("the {what} does not fit this model: {reason}")]
+    Mismatch {
+        /// `adapter`, `key-value cache` or `gradient buffer`.
+        what: &'static str,
+        /// How it differs.
+        reason: String,
+    },
+    /// A training pack whose parts contradict each other.
+    #[error("training pack: {0}")]
+    Pack(String),
     /// An option outside its range.
     #[error("{name}: {reason}")]
     Option {
