@@ -1,0 +1,52 @@
+# make demo runs the product once on examples/; make test proves it. Everything else is a part of these two or a benchmark.
+
+CARGO  ?= cargo
+PYTHON ?= python3
+EXAMPLE ?= examples/saltmarsh
+VENV   := target/venv
+TUNESMITH := target/release/tunesmith
+DEBUG_TUNESMITH := target/debug/tunesmith
+DATA   ?= ../shared/data
+
+.PHONY: help demo test check models bench-public bench-retrieval bench-parity bench-training clean-demo
+
+help:
+	@echo 'make demo   set up and run the whole product once on $(EXAMPLE)'
+	@echo 'make test   formatting, lints, unit and integration tests, documentation'
+	@echo 'make check  the quick part of make test: formatting, lints, tests without models'
+	@echo 'make bench-public      arms and decisions on squad, banking77 and pubmedqa (DATA=folder)'
+	@echo 'make bench-retrieval   nDCG@10 on scifact and cranfield (DATA=folder)'
+	@echo 'make bench-parity      tokens, logits and vectors against transformers and sentence-transformers'
+	@echo 'make bench-training    gradients and loss curve against PyTorch + PEFT'
+
+$(TUNESMITH): FORCE
+	$(CARGO) build --release --locked
+FORCE:
+
+demo: $(TUNESMITH)
+	@scripts/demo $(TUNESMITH) $(EXAMPLE)
+
+# Cheapest check first.
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --workspace --locked
+
+models:
+	$(CARGO) build --locked
+	$(DEBUG_TUNESMITH) model pull
+
+test: models $(VENV)/ready
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	TUNESMITH_REQUIRE_MODELS=1 TUNESMITH_PYTHON=$(CURDIR)/$(VENV)/bin/python $(CARGO) test --workspace --locked
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --quiet
+
+# The official clients that tests hold conversations with.
+$(VENV)/ready: requirements-test.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements-test.txt
+	touch $@
+
+bench-public: $(TUNESMITH)
+	benches/public/run $(TUNESMITH) $(DATA) target/bench/public
