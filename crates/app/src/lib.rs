@@ -1,1 +1,3 @@
 //! tunesmith-app
+
+pub mod report;

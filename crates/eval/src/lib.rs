@@ -1,1 +1,39 @@
-//! tunesmith-eval
+//! The judge: grades answers, compares arms, and decides between RAG, fine-tuning, both, or neither.
+//!
+//! Everything here is a pure function of stored trials: no clock, no file, no model, and no dependency but
+//! `serde`, so that a decision can be audited and replayed from its inputs alone.
+//!
+//! The path through the crate is the path of the evidence:
+//!
+//! 1. [`grade`] scores one answer with one [`Measure`]; a [`Trial`] is one [`Arm`] answering one question.
+//! 2. [`stats`] turns paired trials into intervals and p-values.
+//! 3. [`attribute`] says what holds RAG back; [`gate`] says whether it has hit its ceiling.
+//! 4. [`cost`] and [`curve`] price the arms and extrapolate more training data.
+//! 5. [`decide`] applies the rule and explains each step.
+//!
+//! [`ranking`] measures retrieval on its own, in TREC conventions.
+
+pub mod arm;
+pub mod attribute;
+pub mod cost;
+pub mod curve;
+pub mod decide;
+pub mod decision;
+mod error;
+pub mod gate;
+pub mod grade;
+pub mod ranking;
+pub mod stats;
+pub mod trial;
+
+pub use arm::Arm;
+pub use attribute::{Attribution, attribute};
+pub use cost::Costs;
+pub use curve::{CurvePoint, LearningCurve};
+pub use decide::decide;
+pub use decision::{Decision, DecisionInput, Outcome, Rule};
+pub use error::Error;
+pub use gate::{Gate, GateOptions, gate};
+pub use grade::{Measure, grade, lenient, macro_f1};
+pub use stats::Interval;
+pub use trial::Trial;

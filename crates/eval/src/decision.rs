@@ -1,0 +1,381 @@
+//! What goes into a decision and what comes out: plain data, all of it storable.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Arm, Attribution, Costs, CurvePoint, Gate, Interval, LearningCurve, Measure, Trial};
+
+/// The user's side of the rule, fixed before the test split is opened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rule {
+    /// Differences below this (0..1) don't matter.
+    pub margin: f64,
+    /// Score (0..1) the user needs, if any.
+    pub target: Option<f64>,
+    /// Two-sided level of every test and interval.
+    pub alpha: f64,
+    /// Power at which the detectable difference and the questions needed are stated.
+    pub power: f64,
+    /// Bootstrap seed, reported.
+    pub seed: u64,
+    /// Bootstrap resamples.
+    pub resamples: usize,
+    /// Below this many questions everything is exploratory.
+    pub min_questions: usize,
+    /// Queries over which training and index are paid off.
+    pub expected_queries: u64,
+    /// Largest share of missing trials an arm may have.
+    pub max_missing: f64,
+    /// Hard gates.
+    pub limits: Limits,
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self {
+            margin: 0.05,
+            target: None,
+            alpha: 0.05,
+            power: 0.8,
+            seed: 20_260_101,
+            resamples: 10_000,
+            min_questions: 50,
+            expected_queries: 10_000,
+            max_missing: 0.05,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Hard gates: an arm that breaks one, or for which it was not measured, can't be recommended.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Largest p95 latency in seconds.
+    pub p95_latency_seconds: Option<f64>,
+    /// Largest peak memory.
+    pub memory_bytes: Option<u64>,
+    /// Longest time from an edited document to a correct answer.
+    pub freshness_seconds: Option<f64>,
+    /// Largest loss (0..1) on a general set.
+    pub forgetting: Option<f64>,
+    /// Answers must carry citations.
+    pub citations: bool,
+    /// Answers must not need a network.
+    pub offline: bool,
+}
+
+/// Everything the decision reads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DecisionInput {
+    /// Question set.
+    pub set: String,
+    /// Primary measure, chosen before the test split was opened.
+    pub measure: Measure,
+    /// All trials on the test split; an arm with several adapters has one trial per seed.
+    pub trials: Vec<Trial>,
+    /// Costs by arm; an arm without an entry is taken to need neither training nor index.
+    pub costs: Vec<Costs>,
+    /// The rule.
+    pub rule: Rule,
+    /// The ceiling gate, read on dev.
+    pub gate: Option<Gate>,
+    /// Scores (dev or test) of the fine-tuned arm on growing shares of the pairs; may be empty.
+    pub curve: Vec<CurvePoint>,
+    /// Measures of retrieval alone, such as ("recall@3", 0.91).
+    pub retrieval: Vec<(String, f64)>,
+    /// Every time the test split was opened.
+    pub openings: Vec<Opening>,
+    /// Test questions left out because they (nearly) stand in train.
+    pub left_out: usize,
+}
+
+/// One opening of the test split.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// When (RFC 3339, or as the store keeps it).
+    pub when: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What the user should do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Retrieve passages; train nothing.
+    Rag,
+    /// Fine-tune; retrieve nothing.
+    Tuned,
+    /// Both: fine-tuned weights reading retrieved passages (`raft`, or `tuned+rag` when that is the arm recommended).
+    Raft,
+    /// Nothing is needed.
+    Base,
+    /// Examples in the prompt are enough.
+    FewShot,
+    /// The passages would help if they were found.
+    ImproveRetrieval,
+    /// Nothing is good enough, and data (or a larger model) is what is missing.
+    CollectData,
+    /// The measurements don't decide.
+    Undetermined,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 8] = [
+        Self::Rag,
+        Self::Tuned,
+        Self::Raft,
+        Self::Base,
+        Self::FewShot,
+        Self::ImproveRetrieval,
+        Self::CollectData,
+        Self::Undetermined,
+    ];
+
+    /// The outcome's name in output and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rag => "rag",
+            Self::Tuned => "tuned",
+            Self::Raft => "raft",
+            Self::Base => "base",
+            Self::FewShot => "few-shot",
+            Self::ImproveRetrieval => "improve-retrieval",
+            Self::CollectData => "collect-data",
+            Self::Undetermined => "undetermined",
+        }
+    }
+
+    /// The outcome that recommends `arm`; `None` for diagnostic arms.
+    pub const fn of(arm: Arm) -> Option<Self> {
+        match arm {
+            Arm::Base => Some(Self::Base),
+            Arm::FewShot => Some(Self::FewShot),
+            Arm::Rag => Some(Self::Rag),
+            Arm::Tuned => Some(Self::Tuned),
+            Arm::Raft | Arm::TunedRag => Some(Self::Raft),
+            Arm::Oracle | Arm::OracleDistractors | Arm::RaftOracle => None,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A decision with its evidence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Question set.
+    pub set: String,
+    /// Primary measure.
+    pub measure: Measure,
+    /// What to do.
+    pub outcome: Outcome,
+    /// The arm to serve, when the outcome names one.
+    pub recommended: Option<Arm>,
+    /// The eligible arm with the highest score, recommended or not.
+    pub best: Option<Arm>,
+    /// The decision in one or two plain sentences.
+    pub sentence: String,
+    /// The arms, in order of display.
+    pub arms: Vec<ArmSummary>,
+    /// The pre-registered contrasts, Holm-adjusted as one family.
+    pub contrasts: Vec<Contrast>,
+    /// What holds RAG back; `None` when `rag` was not run.
+    pub attribution: Option<Attribution>,
+    /// The ceiling gate, read on dev.
+    pub gate: Option<Gate>,
+    /// The learning curve, with three points or more.
+    pub curve: Option<LearningCurve>,
+    /// The nodes of the tree in order, those not reached included.
+    pub tree: Vec<Node>,
+    /// The criteria of the method, each with what was measured for it.
+    pub criteria: Vec<Criterion>,
+    /// What would change the decision.
+    pub flips: Vec<String>,
+    /// What the reader should know before trusting the figures.
+    pub warnings: Vec<String>,
+    /// Smallest difference these questions can detect at the rule's power.
+    pub detectable_difference: f64,
+    /// Questions beyond those measured that would settle the open comparison; `None` when nothing is open.
+    pub more_questions_needed: Option<usize>,
+    /// Fewer questions than the rule asks for.
+    pub exploratory: bool,
+    /// Questions with at least one graded trial.
+    pub questions: usize,
+    /// Clusters those questions fall into.
+    pub clusters: usize,
+    /// Test questions left out because they (nearly) stand in train.
+    pub left_out: usize,
+    /// Queries from which `tuned` is cheaper than `rag`; `None` = never, or not both measured.
+    pub break_even_queries: Option<f64>,
+    /// Every time the test split was opened.
+    pub openings: Vec<Opening>,
+    /// The rule as applied.
+    pub rule: Rule,
+}
+
+impl Decision {
+    /// The summary of one arm.
+    pub fn arm(&self, arm: Arm) -> Option<&ArmSummary> {
+        self.arms.iter().find(|summary| summary.arm == arm)
+    }
+
+    /// The contrast `a - b`, turned round if it is kept as `b - a`.
+    pub fn contrast(&self, a: Arm, b: Arm) -> Option<Contrast> {
+        self.contrasts.iter().find_map(|contrast| match (contrast.a, contrast.b) {
+            (x, y) if (x, y) == (a, b) => Some(contrast.clone()),
+            (x, y) if (x, y) == (b, a) => Some(contrast.reversed()),
+            _ => None,
+        })
+    }
+}
+
+/// One arm, summed up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArmSummary {
+    /// Which arm.
+    pub arm: Arm,
+    /// Questions with a graded trial.
+    pub questions: usize,
+    /// Trials whose grader failed.
+    pub missing: usize,
+    /// Training seeds.
+    pub seeds: usize,
+    /// Mean score with its interval.
+    pub score: Interval,
+    /// Mean of the lenient score.
+    pub lenient: f64,
+    /// Standard deviation of the score over seeds; `None` with one seed.
+    pub seed_deviation: Option<f64>,
+    /// Share of answers that declined.
+    pub abstained: f64,
+    /// Mean tokens of the prompt.
+    pub prompt_tokens: f64,
+    /// Mean tokens generated.
+    pub completion_tokens: f64,
+    /// Median latency in seconds.
+    pub latency_p50: f64,
+    /// 95th percentile of latency in seconds.
+    pub latency_p95: f64,
+    /// Median seconds to the first token.
+    pub first_token_p50: f64,
+    /// Measured costs.
+    pub costs: Costs,
+    /// Mean seconds per query used for the cost order.
+    pub seconds_per_query: f64,
+    /// `training + index + expected queries x seconds per query`: the cost order.
+    pub total_seconds: f64,
+    /// Seconds per correct answer over the expected queries; `None` when nothing is right.
+    pub seconds_per_correct: Option<f64>,
+    /// Hard gates the arm fails, in words; empty = eligible unless diagnostic.
+    pub fails: Vec<String>,
+    /// May be recommended: not diagnostic and no hard gate failed.
+    pub eligible: bool,
+}
+
+/// A paired difference `a - b`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Contrast {
+    /// Minuend.
+    pub a: Arm,
+    /// Subtrahend.
+    pub b: Arm,
+    /// Questions graded under both.
+    pub questions: usize,
+    /// Mean difference with its interval.
+    pub difference: Interval,
+    /// Questions on which `a` did better.
+    pub a_better: usize,
+    /// Questions on which `b` did better.
+    pub b_better: usize,
+    /// Mean squared difference: the discordance, for right/wrong measures.
+    pub discordance: f64,
+    /// Two-sided p-value: exact McNemar for right/wrong measures, clustered bootstrap otherwise.
+    pub p: f64,
+    /// The p-value, Holm-adjusted over all contrasts.
+    pub p_holm: f64,
+    /// Variance inflation by clusters and seeds against independent questions, at least 1.
+    pub design_effect: f64,
+}
+
+impl Contrast {
+    /// The same comparison as `b - a`.
+    pub fn reversed(&self) -> Self {
+        Self {
+            a: self.b,
+            b: self.a,
+            difference: self.difference.negated(),
+            a_better: self.b_better,
+            b_better: self.a_better,
+            ..self.clone()
+        }
+    }
+}
+
+/// One question of the decision tree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Short stable name.
+    pub id: String,
+    /// The question asked.
+    pub question: String,
+    /// The figures that answered it.
+    pub measurement: String,
+    /// The answer.
+    pub answer: Answer,
+    /// Where "yes" leads.
+    pub yes: Lead,
+    /// Where "no" leads.
+    pub no: Lead,
+    /// The decision passed through this node.
+    pub reached: bool,
+}
+
+impl Node {
+    /// Where the answer leads.
+    pub fn leads_to(&self) -> &Lead {
+        match self.answer {
+            Answer::Yes => &self.yes,
+            Answer::No => &self.no,
+        }
+    }
+}
+
+/// The answer at a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// Shown.
+    Yes,
+    /// Not shown.
+    No,
+}
+
+/// Where a branch leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lead {
+    /// On to the node with this id.
+    Node(String),
+    /// To one of these outcomes (several where the recommended arm names it).
+    Outcome(Vec<Outcome>),
+}
+
+/// One criterion of the method and what the data say about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Criterion {
+    /// The criterion.
+    pub name: String,
+    /// The figures, or "not measured".
+    pub measurement: String,
+    /// Which way they point, in a few words.
+    pub reading: String,
+}

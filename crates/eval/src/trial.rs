@@ -1,0 +1,50 @@
+//! One arm answering one question.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Arm;
+
+/// One arm's answer to one question, graded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Question.
+    pub qid: String,
+    /// What the question shares with others that would be right or wrong together: the source document, or the
+    /// near-duplicate group. Intervals resample clusters. A question alone is its own cluster.
+    pub cluster: String,
+    /// Who answered.
+    pub arm: Arm,
+    /// Training seed of the adapter; 0 for arms without one.
+    #[serde(default)]
+    pub seed: u64,
+    /// Primary measure in 0..=1; `None` when the grader failed. A missing trial is never a zero.
+    pub score: Option<f64>,
+    /// The gold answer stands somewhere in the answer (see [`lenient`](crate::lenient)).
+    pub lenient: bool,
+    /// Whether the gold evidence was among the passages in the prompt; `None` when the question names no evidence
+    /// or the arm uses no passages.
+    pub evidence_retrieved: Option<bool>,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens generated.
+    pub completion_tokens: usize,
+    /// Seconds from question to last token.
+    pub latency_seconds: f64,
+    /// Seconds from question to first token.
+    pub first_token_seconds: f64,
+    /// The arm declined to answer.
+    pub abstained: bool,
+    /// The answer as given.
+    pub answer: String,
+}
+
+/// From this score on an answer counts as right where a yes or no is needed (attribution, example answers).
+/// Right/wrong measures give 0 or 1, so this matters to token F1 and ROUGE-L alone.
+pub const RIGHT: f64 = 0.5;
+
+impl Trial {
+    /// Right, wrong, or not graded.
+    pub fn right(&self) -> Option<bool> {
+        self.score.map(|score| score >= RIGHT)
+    }
+}
