@@ -108,6 +108,53 @@ pub enum Error {
     /// A training pack whose parts contradict each other.
     #[error("training pack: {0}")]
     Pack(String),
+    /// A dataset file with faults; all of them.
+    #[error(transparent)]
+    Dataset(#[from] crate::DatasetErrors),
+    /// Training would not fit into memory.
+    #[error(
+        "training needs {} MiB more ({} MiB for the adapter and its optimiser, {} MiB for activations), but only {} \
+         MiB are free; a smaller pack_tokens, max_length or rank lowers the need",
+        mib(*needed), mib(*adapter), mib(*activations), mib(*available)
+    )]
+    Memory {
+        /// Bytes needed beyond the loaded model.
+        needed: u64,
+        /// Bytes free.
+        available: u64,
+        /// Bytes of adapter, gradient and moments.
+        adapter: u64,
+        /// Bytes of the largest pack's activations.
+        activations: u64,
+    },
+    /// A loss or gradient that is no number any more.
+    #[error(
+        "training diverged in step {step} (loss {loss}, gradient norm {gradient_norm}); lower the learning rate"
+    )]
+    Diverged {
+        /// The step, counted from 1.
+        step: usize,
+        /// Its mean loss.
+        loss: f64,
+        /// Its gradient norm; 0 in an evaluation.
+        gradient_norm: f64,
+    },
+    /// A checkpoint that cannot be resumed from here.
+    #[error("{}: cannot resume: {reason}", path.display())]
+    Checkpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Its version, or how its run differs from this one.
+        reason: String,
+    },
+    /// An adapter folder that cannot be written or does not fit the model.
+    #[error("adapter {}: {reason}", path.display())]
+    Adapter {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An option outside its range.
     #[error("{name}: {reason}")]
     Option {
@@ -129,4 +176,9 @@ impl From<minijinja::Error> for Error {
     fn from(source: minijinja::Error) -> Self {
         Self::Template { message: source.to_string(), source: Some(Box::new(source)) }
     }
+}
+
+/// Bytes in MiB, rounded up.
+fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
 }

@@ -1,25 +1,41 @@
 //! The engine: model files, tokenizer, chat template, decoder, encoder, generation and LoRA training on the CPU.
 
+mod adapter;
+mod checkpoint;
 mod config;
+mod dataset;
 mod decoder;
 mod encoder;
 mod error;
+mod float_file;
 mod kernels;
 mod kv_cache;
 mod lora;
+mod optimizer;
 mod pack;
+mod packing;
+mod schedule;
 mod source;
 mod template;
 mod tokenizer;
+mod train;
 
+pub use adapter::{Adapter, changes_anything};
 pub use config::{DecoderConfig, RopeScaling};
+pub use dataset::{DatasetErrors, Example, Form, RowError, parse_examples, read_examples, show};
 pub use decoder::{BatchInput, Decoder, Loss, Workspace};
 pub use encoder::Encoder;
 pub use error::{Error, Result};
 pub use kernels::Precision;
 pub use kv_cache::KvCache;
 pub use lora::{Lora, LoraConfig, Module, Projection};
+pub use optimizer::{AdamW, AdamWOptions, Group, clip_norm};
 pub use pack::Pack;
+pub use schedule::{Decay, Schedule};
 pub use source::{Source, Tensor};
 pub use template::{ChatTemplate, Message, Rendered, Role};
 pub use tokenizer::Tokenizer;
+pub use train::{
+    Checkpointing, Estimate, Evaluation, History, MemoryEstimate, StepRecord, TrainEvent, TrainOptions,
+    Trained, TrainingRun, available_memory,
+};
