@@ -2,7 +2,7 @@
 
 CARGO  ?= cargo
 PYTHON ?= python3
-EXAMPLE ?= examples/saltmarsh
+EXAMPLE ?= examples/tarrowmere
 VENV   := target/venv
 TUNESMITH := target/release/tunesmith
 DEBUG_TUNESMITH := target/debug/tunesmith
