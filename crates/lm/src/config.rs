@@ -104,6 +104,42 @@ impl DecoderConfig {
         }
     }
 
+    /// Hugging Face names of all tensors that a model of this shape may have; those that end in `.bias` are optional.
+    pub fn tensor_names(&self) -> Vec<String> {
+        let mut names = vec!["model.embed_tokens.weight".to_owned()];
+        for layer in 0..self.layers {
+            let of_layer = |rest: &str| format!("model.layers.{layer}.{rest}");
+            names.extend(["input_layernorm.weight", "post_attention_layernorm.weight"].map(of_layer));
+            for module in ["q_proj", "k_proj", "v_proj", "o_proj"] {
+                names.extend(["weight", "bias"].map(|kind| of_layer(&format!("self_attn.{module}.{kind}"))));
+            }
+            for module in ["gate_proj", "up_proj", "down_proj"] {
+                names.extend(["weight", "bias"].map(|kind| of_layer(&format!("mlp.{module}.{kind}"))));
+            }
+        }
+        names.push("model.norm.weight".to_owned());
+        if !self.tied_embeddings {
+            names.push("lm_head.weight".to_owned());
+        }
+        names
+    }
+
+    /// Shape of the tensor with this Hugging Face name; `None` for a name that no such model has.
+    pub fn tensor_shape(&self, name: &str) -> Option<Vec<usize>> {
+        let (module, kind) = name.rsplit_once('.')?;
+        let (out, columns) = match module.rsplit('.').next()? {
+            "embed_tokens" | "lm_head" => (self.vocabulary, self.hidden),
+            "norm" | "input_layernorm" | "post_attention_layernorm" => return Some(vec![self.hidden]),
+            "q_proj" => (self.query_width(), self.hidden),
+            "k_proj" | "v_proj" => (self.kv_width(), self.hidden),
+            "o_proj" => (self.hidden, self.query_width()),
+            "gate_proj" | "up_proj" => (self.intermediate, self.hidden),
+            "down_proj" => (self.hidden, self.intermediate),
+            _ => return None,
+        };
+        Some(if kind == "bias" { vec![out] } else { vec![out, columns] })
+    }
+
     /// Checks what the engine relies on, so that no later step has to.
     ///
     /// # Errors

@@ -8,15 +8,19 @@ mod decoder;
 mod encoder;
 mod error;
 mod float_file;
+mod folder;
+mod gguf;
 mod kernels;
 mod kv_cache;
 mod lora;
 mod optimizer;
 mod pack;
 mod packing;
+mod safetensors;
 mod schedule;
 mod source;
 mod template;
+mod tiny;
 mod tokenizer;
 mod train;
 
@@ -34,7 +38,7 @@ pub use pack::Pack;
 pub use schedule::{Decay, Schedule};
 pub use source::{Source, Tensor};
 pub use template::{ChatTemplate, Message, Rendered, Role};
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{TextStream, Tokenizer};
 pub use train::{
     Checkpointing, Estimate, Evaluation, History, MemoryEstimate, StepRecord, TrainEvent, TrainOptions,
     Trained, TrainingRun, available_memory,

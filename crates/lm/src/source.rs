@@ -1,8 +1,13 @@
 //! Where a model comes from: a GGUF file or a Hugging Face folder, seen through one door.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use crate::{ChatTemplate, DecoderConfig, Result, Tokenizer};
+use sha2::{Digest, Sha256};
+
+use crate::folder::Folder;
+use crate::gguf::Gguf;
+use crate::{ChatTemplate, DecoderConfig, Error, Result, Tokenizer};
 
 /// A tensor in f32, row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,8 +26,15 @@ pub struct Source {
     pub tokenizer: Tokenizer,
     /// The chat template that belongs to the weights.
     pub template: ChatTemplate,
-    /// SHA-256, in hex, of the file or of all files of the folder.
+    /// SHA-256, in hex, of the file or of all files of the folder that bear on an answer.
     pub identity: String,
+    weights: Weights,
+}
+
+pub(crate) enum Weights {
+    Gguf(Gguf),
+    Folder(Folder),
+    Memory(BTreeMap<String, Tensor>),
 }
 
 impl Source {
@@ -31,18 +43,48 @@ impl Source {
     /// # Errors
     /// Unreadable, malformed or unsupported files, with the reason.
     pub fn open(path: &Path) -> Result<Self> {
-        let _ = path;
-        unimplemented!()
+        if path.is_dir() {
+            let folder = Folder::open(path)?;
+            let config = folder.decoder_config()?;
+            let tokenizer = folder.tokenizer()?;
+            let template = folder.template(&tokenizer)?;
+            let identity = folder.identity();
+            Self::new(config, tokenizer, template, identity, Weights::Folder(folder))
+        } else {
+            let file = Gguf::open(path)?;
+            let config = file.decoder_config()?;
+            let tokenizer = file.tokenizer()?;
+            let template = file.template(&tokenizer)?;
+            let identity = fingerprint([file.bytes()]);
+            Self::new(config, tokenizer, template, identity, Weights::Gguf(file))
+        }
+    }
+
+    pub(crate) fn new(
+        config: DecoderConfig,
+        tokenizer: Tokenizer,
+        template: ChatTemplate,
+        identity: String,
+        weights: Weights,
+    ) -> Result<Self> {
+        // More tokens than rows would let a prompt name a row that does not exist; models pad the other way.
+        if tokenizer.vocabulary() > config.vocabulary {
+            let (tokens, rows) = (tokenizer.vocabulary(), config.vocabulary);
+            return Err(Error::Config(format!(
+                "the tokenizer has {tokens} tokens, the embedding {rows} rows"
+            )));
+        }
+        Ok(Self { config, tokenizer, template, identity, weights })
     }
 
     /// The tensor with this Hugging Face name (`model.layers.0.self_attn.q_proj.weight`), dequantised, in
     /// Hugging Face layout whatever the file's own.
     ///
     /// # Errors
-    /// [`crate::Error::MissingTensor`] when there is none; a malformed file.
+    /// [`Error::MissingTensor`] when there is none; a malformed file.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
-        let _ = name;
-        unimplemented!()
+        self.find_tensor(name)?
+            .ok_or_else(|| Error::MissingTensor { path: self.path(), name: name.to_owned() })
     }
 
     /// Like [`Source::tensor`], but `None` when the model has no tensor of this name (biases, `lm_head.weight`).
@@ -50,13 +92,28 @@ impl Source {
     /// # Errors
     /// A malformed file.
     pub fn find_tensor(&self, name: &str) -> Result<Option<Tensor>> {
-        let _ = name;
-        unimplemented!()
+        match &self.weights {
+            Weights::Gguf(file) => file.tensor(name, &self.config),
+            Weights::Folder(folder) => folder.tensor(name),
+            Weights::Memory(tensors) => Ok(tensors.get(name).cloned()),
+        }
     }
 
-    /// A tiny seeded model held in memory, for tests: byte vocabulary, ChatML template, 2 layers, width 32.
-    pub fn tiny(seed: u64) -> Self {
-        let _ = seed;
-        unimplemented!()
+    fn path(&self) -> PathBuf {
+        match &self.weights {
+            Weights::Gguf(file) => file.path().to_owned(),
+            Weights::Folder(folder) => folder.path().to_owned(),
+            Weights::Memory(_) => PathBuf::from("(memory)"),
+        }
     }
+}
+
+/// SHA-256, in hex, of the parts and their lengths.
+pub(crate) fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,0 +1,123 @@
+#![allow(clippy::unwrap_used)]
+use std::io::Write;
+
+use super::*;
+use crate::Source;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn reason(bytes: &[u8]) -> String {
+    parse(bytes).map(|_| ()).unwrap_err()
+}
+
+/// A file of one F32 tensor, with everything in it as given.
+fn file(dimensions: &[u64], kind: u32, offset: u64, data: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend(b"GGUF");
+    bytes.extend(3u32.to_le_bytes());
+    bytes.extend(1u64.to_le_bytes());
+    bytes.extend(1u64.to_le_bytes());
+    bytes.extend(1u64.to_le_bytes());
+    bytes.extend(b"a");
+    bytes.extend(4u32.to_le_bytes());
+    bytes.extend(7u32.to_le_bytes());
+    bytes.extend(1u64.to_le_bytes());
+    bytes.extend(b"t");
+    bytes.extend((dimensions.len() as u32).to_le_bytes());
+    dimensions.iter().for_each(|d| bytes.extend(d.to_le_bytes()));
+    bytes.extend(kind.to_le_bytes());
+    bytes.extend(offset.to_le_bytes());
+    bytes.resize(bytes.len().next_multiple_of(32) + data, 0);
+    bytes
+}
+
+#[test]
+fn every_storage_format_is_dequantised_as_the_gguf_package_does() {
+    let file = Gguf::open(&fixture("quants.gguf")).unwrap();
+    let kinds: Vec<_> = file.tensors.keys().filter(|name| !name.ends_with(".expected")).cloned().collect();
+    assert_eq!(kinds.len(), 11);
+    for kind in kinds {
+        let found = file.read(&kind).unwrap();
+        let expected = file.read(&format!("{kind}.expected")).unwrap();
+        assert_eq!(found.shape, [2, 256], "{kind}");
+        assert!(found.data.iter().any(|x| *x != 0.0), "{kind}");
+        assert_eq!(found, expected, "{kind}");
+    }
+}
+
+#[test]
+fn a_gguf_file_and_a_folder_of_the_same_model_are_one_source() {
+    let (a, b) = (fixture("tiny-llama.gguf"), fixture("tiny-llama"));
+    let (a, b) = (Source::open(&a).unwrap(), Source::open(&b).unwrap());
+    assert_eq!(a.config, b.config);
+    assert_ne!(a.identity, b.identity);
+    let names = a.config.tensor_names();
+    let mut seen = 0;
+    for name in names {
+        let tensor = a.find_tensor(&name).unwrap();
+        assert_eq!(tensor, b.find_tensor(&name).unwrap(), "{name}");
+        if let Some(tensor) = tensor {
+            assert_eq!(Some(tensor.shape), a.config.tensor_shape(&name), "{name}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 3 + 2 * 9);
+    assert_eq!(a.tokenizer.end_ids(), b.tokenizer.end_ids());
+    assert_eq!(a.template.source(), b.template.source());
+    assert!(matches!(a.tensor("model.layers.2.mlp.up_proj.weight"), Err(Error::MissingTensor { .. })));
+}
+
+#[test]
+fn a_sound_file_is_read_and_every_truncation_of_it_is_refused() {
+    let whole = file(&[4, 2], 0, 0, 32);
+    let (metadata, tensors) = parse(&whole).unwrap();
+    assert_eq!(metadata["a"], Value::Integer(7));
+    assert_eq!(tensors["t"].shape, [2, 4]);
+    for length in 0..whole.len() {
+        assert!(parse(&whole[..length]).is_err(), "cut at {length}");
+    }
+}
+
+#[test]
+fn every_byte_of_the_header_may_lie() {
+    let whole = std::fs::read(fixture("tiny-llama.gguf")).unwrap();
+    for at in (0..4096).chain((4096..whole.len().min(40_000)).step_by(97)) {
+        for lie in [0x00, 0xFF, 0x80] {
+            let mut bytes = whole.clone();
+            bytes[at] = lie;
+            // Either verdict is right; what must not happen is a panic or an allocation of the lie's size.
+            let _ = parse(&bytes);
+        }
+    }
+}
+
+#[test]
+fn hostile_numbers_are_refused_with_a_reason() {
+    assert!(reason(&file(&[u64::MAX, 2], 0, 0, 32)).contains("overflow"));
+    assert!(reason(&file(&[1 << 33, 1 << 33], 0, 0, 32)).contains("overflow"));
+    assert!(reason(&file(&[4, 2], 0, u64::MAX - 8, 32)).contains("past the end"));
+    assert!(reason(&file(&[4, 2], 0, 32, 32)).contains("past the end"));
+    assert!(reason(&file(&[4, 1], 0, 8, 32)).contains("aligned"));
+    assert!(reason(&file(&[33], 8, 0, 64)).contains("blocks of 32"));
+    assert!(reason(&file(&[32], 99, 0, 64)).contains("storage type 99"));
+    assert!(reason(&file(&[1; 9], 0, 0, 32)).contains("dimensions"));
+    let mut counts = file(&[4, 2], 0, 0, 32);
+    counts[8..16].fill(0xFF);
+    assert!(reason(&counts).contains("tensors"));
+    let mut version = file(&[4, 2], 0, 0, 32);
+    version[4] = 1;
+    assert!(reason(&version).contains("version 1"));
+}
+
+#[test]
+fn the_error_names_the_file() {
+    let path = std::env::temp_dir().join(format!("tunesmith-lm-{}.gguf", std::process::id()));
+    std::fs::File::create(&path).unwrap().write_all(b"GGML nonsense").unwrap();
+    let error = Source::open(&path).map(|_| ()).unwrap_err();
+    std::fs::remove_file(&path).unwrap();
+    assert!(error.to_string().contains(".gguf: not a valid GGUF file: it does not start with"), "{error}");
+    let missing = Source::open(Path::new("/nowhere/x.gguf")).map(|_| ()).unwrap_err();
+    assert!(matches!(missing, Error::Io { .. }), "{missing}");
+}

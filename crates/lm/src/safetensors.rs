@@ -1,0 +1,114 @@
+//! The tensors of a folder's safetensors files, memory-mapped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+
+use crate::source::Tensor;
+use crate::{Error, Result};
+
+/// Lists the files of a model that is cut into several.
+const INDEX: &str = "model.safetensors.index.json";
+
+/// One or several safetensors files that hold one model.
+pub(crate) struct Shards {
+    files: Vec<(PathBuf, Mmap)>,
+    tensors: BTreeMap<String, Entry>,
+}
+
+struct Entry {
+    file: usize,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Within the file.
+    bytes: Range<usize>,
+}
+
+impl Shards {
+    /// Maps `model.safetensors` of the folder, or all files that its index names, and checks their headers.
+    pub(crate) fn open(folder: &Path) -> Result<Self> {
+        let single = folder.join("model.safetensors");
+        let paths = if single.exists() { vec![single] } else { indexed(folder)? };
+        let mut shards = Self { files: Vec::new(), tensors: BTreeMap::new() };
+        for path in paths {
+            shards.add(path)?;
+        }
+        Ok(shards)
+    }
+
+    fn add(&mut self, path: PathBuf) -> Result<()> {
+        let file = File::open(&path).map_err(Error::io(&path))?;
+        // SAFETY: the map is read-only; see `Gguf::open` for what a concurrent truncation would do.
+        let map = unsafe { Mmap::map(&file) }.map_err(Error::io(&path))?;
+        let malformed = |reason: String| malformed(&path, reason);
+        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|e| malformed(e.to_string()))?;
+        // The data follows the eight bytes of the header's length and the header; validated by the reader.
+        let data = header + 8;
+        for (name, info) in metadata.tensors() {
+            let (start, end) = info.data_offsets;
+            let entry = Entry {
+                file: self.files.len(),
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                bytes: data + start..data + end,
+            };
+            if self.tensors.insert(name.clone(), entry).is_some() {
+                return Err(malformed(format!("tensor `{name}` stands in another file too")));
+            }
+        }
+        self.files.push((path, map));
+        Ok(())
+    }
+
+    /// The tensor of this name as f32.
+    pub(crate) fn tensor(&self, name: &str) -> Result<Option<Tensor>> {
+        let Some(entry) = self.tensors.get(name) else { return Ok(None) };
+        let (path, map) = &self.files[entry.file];
+        let bytes = &map[entry.bytes.clone()];
+        let data: Vec<f32> = match entry.dtype {
+            Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+            Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+            Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+            other => {
+                let what = format!("tensor `{name}` of type {other} (F32, F16, BF16 are supported)");
+                return Err(Error::Unsupported { path: path.clone(), what });
+            }
+        };
+        Ok(Some(Tensor { shape: entry.shape.clone(), data }))
+    }
+
+    /// Contents of all files, in a fixed order.
+    pub(crate) fn bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.files.iter().map(|(_, map)| &map[..])
+    }
+}
+
+fn indexed(folder: &Path) -> Result<Vec<PathBuf>> {
+    let path = folder.join(INDEX);
+    if !path.exists() {
+        let reason = format!("neither `model.safetensors` nor `{INDEX}`");
+        return Err(Error::Malformed { path: folder.to_owned(), format: "model folder", reason });
+    }
+    let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+    let index: Value = serde_json::from_slice(&bytes).map_err(|e| malformed(&path, e.to_string()))?;
+    let map = index["weight_map"].as_object().ok_or_else(|| malformed(&path, "no `weight_map`".into()))?;
+    let names: BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
+    names
+        .into_iter()
+        .map(|name| {
+            // An index that points out of its folder is no honest one.
+            let plain = Path::new(name).file_name().is_some_and(|file| file == name);
+            if plain { Ok(folder.join(name)) } else { Err(malformed(&path, format!("it names `{name}`"))) }
+        })
+        .collect()
+}
+
+fn malformed(path: &Path, reason: String) -> Error {
+    Error::Malformed { path: path.to_owned(), format: "safetensors", reason }
+}
