@@ -13,6 +13,7 @@ mod gguf;
 mod kernels;
 mod kv_cache;
 mod lora;
+mod ops;
 mod optimizer;
 mod pack;
 mod packing;

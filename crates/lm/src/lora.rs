@@ -75,11 +75,38 @@ impl Projection {
             Self::Down => (config.intermediate, config.hidden),
         }
     }
+}
 
-    /// Projections that read the same input; their `A` matrices lie one after the other.
-    fn inputs_shared() -> [&'static [Self]; 4] {
-        [&[Self::Query, Self::Key, Self::Value], &[Self::Output], &[Self::Gate, Self::Up], &[Self::Down]]
+/// Projections that read the same input: computed as one product, their `A` matrices one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    Qkv,
+    Output,
+    GateUp,
+    Down,
+}
+
+impl Group {
+    pub(crate) const ALL: [Self; 4] = [Self::Qkv, Self::Output, Self::GateUp, Self::Down];
+
+    fn members(self) -> &'static [Projection] {
+        match self {
+            Self::Qkv => &[Projection::Query, Projection::Key, Projection::Value],
+            Self::Output => &[Projection::Output],
+            Self::GateUp => &[Projection::Gate, Projection::Up],
+            Self::Down => &[Projection::Down],
+        }
     }
+}
+
+/// The adapted projections of one group in one layer.
+pub(crate) struct Stack<'a> {
+    /// Ranks of the members together.
+    pub(crate) rank: usize,
+    /// Place of the stacked `A`, `[rank, inputs]`.
+    pub(crate) a: Range<usize>,
+    /// Each member, and the column at which its output starts in the group's joint output.
+    pub(crate) members: Vec<(&'a Module, usize)>,
 }
 
 /// Size and place of an adapter.
@@ -180,9 +207,10 @@ impl Lora {
             end - length..end
         };
         for layer in 0..decoder.layers {
-            for group in Projection::inputs_shared() {
-                let members =
-                    || group.iter().copied().filter(|projection| config.targets.contains(projection));
+            for group in Group::ALL {
+                let members = || {
+                    group.members().iter().copied().filter(|projection| config.targets.contains(projection))
+                };
                 let rows: Vec<_> = members().map(|p| take(config.rank * p.shape(decoder).0)).collect();
                 for (projection, a) in members().zip(rows) {
                     let (inputs, outputs) = projection.shape(decoder);
@@ -216,6 +244,24 @@ impl Lora {
     pub fn module(&self, layer: usize, projection: Projection) -> Option<&Module> {
         let at = self.index.get(layer * Projection::ALL.len() + projection as usize).copied().flatten()?;
         self.modules.get(at)
+    }
+
+    /// The adapted projections of a group, or `None` where none is.
+    pub(crate) fn stack(&self, layer: usize, group: Group) -> Option<Stack<'_>> {
+        let [_, hidden, intermediate, query, kv] = self.shape;
+        let mut members = Vec::with_capacity(3);
+        let mut column = 0;
+        for &projection in group.members() {
+            members.extend(self.module(layer, projection).map(|module| (module, column)));
+            column += match projection {
+                Projection::Query => query,
+                Projection::Key | Projection::Value => kv,
+                Projection::Gate | Projection::Up => intermediate,
+                Projection::Output | Projection::Down => hidden,
+            };
+        }
+        let a = members.first()?.0.a.start..members.last()?.0.a.end;
+        Some(Stack { rank: members.len() * self.config.rank, a, members })
     }
 
     /// `(A, B)` of a module: `[rank, inputs]` and `[outputs, rank]`, row-major.

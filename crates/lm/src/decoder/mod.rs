@@ -1,11 +1,41 @@
 //! Llama-family decoder: embedding, layers of attention and gated feed-forward, vocabulary logits.
+//!
+//! The forward pass reads tokens into a [`KvCache`] ([`Decoder::forward`]); the training pass reads a [`Pack`]
+//! and gives the loss and the gradient of a [`Lora`](crate::Lora) ([`Decoder::loss_and_grad`]). Both run the same layers.
 
-use crate::{DecoderConfig, KvCache, Lora, Pack, Precision, Result, Source, Tensor};
+mod forward;
+mod layer;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;
+mod training;
+mod weights;
 
-/// A decoder whose weights are frozen; adapters are handed to each call.
+use std::sync::{Mutex, PoisonError};
+
+use forward::Buffers;
+use layer::Layer;
+pub use training::Workspace;
+
+use crate::kernels::Frozen;
+use crate::{DecoderConfig, KvCache, Precision, Result, Source};
+
+/// A decoder whose weights are frozen; adapters are handed to each call. Calls may run concurrently.
 #[derive(Debug)]
 pub struct Decoder {
     config: DecoderConfig,
+    precision: Precision,
+    /// `[vocabulary, hidden]`.
+    embedding: Frozen,
+    layers: Vec<Layer>,
+    final_norm: Vec<f32>,
+    /// `[vocabulary, hidden]`, where it is not the embedding.
+    head: Option<Frozen>,
+    /// Radians per position, one for each pair of a head.
+    frequencies: Vec<f32>,
+    /// Buffers that no call is using.
+    buffers: Mutex<Vec<Buffers>>,
 }
 
 /// New tokens for one of the sequences of a batch.
@@ -26,10 +56,6 @@ pub struct Loss {
     pub tokens: usize,
 }
 
-/// Buffers of a training step, kept between steps because fresh memory costs as much as the arithmetic.
-#[derive(Debug, Default)]
-pub struct Workspace {}
-
 impl Decoder {
     /// Reads and packs the weights of an opened model.
     ///
@@ -41,34 +67,14 @@ impl Decoder {
         })
     }
 
-    /// Builds a decoder from its weights. `tensor` is asked for each by Hugging Face name, once, layer by layer;
-    /// `None` means that there is none, which only biases may be.
-    ///
-    /// # Errors
-    /// Those of `tensor`; [`Error::Config`] for a configuration that describes no model;
-    /// [`Error::MissingTensor`] or [`Error::Shape`] where a weight is not as it should be.
-    pub fn from_tensors(
-        config: DecoderConfig,
-        precision: Precision,
-        tensor: &mut dyn FnMut(&str) -> Result<Option<Tensor>>,
-    ) -> Result<Self> {
-        let _ = (precision, tensor);
-        config.validate()?;
-        Ok(Self { config })
-    }
-
-    /// A model with seeded random weights, for tests that need no files.
-    ///
-    /// # Errors
-    /// [`Error::Config`].
-    pub fn random(config: DecoderConfig, seed: u64, precision: Precision) -> Result<Self> {
-        let _ = (config, seed, precision);
-        unimplemented!()
-    }
-
     /// The shape of the model.
     pub fn config(&self) -> &DecoderConfig {
         &self.config
+    }
+
+    /// How the weights are held: `F32` or `Bf16`.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// An empty cache for this model.
@@ -76,59 +82,16 @@ impl Decoder {
         KvCache::new(&self.config)
     }
 
-    /// Reads `ids` after what `cache` holds and returns the logits `[vocabulary]` that follow the last of them.
-    /// `adapter: None` equals an adapter whose `B` is zero. On an error the cache is as it was.
-    ///
-    /// # Errors
-    /// [`Error::NoTokens`], [`Error::TokenOutOfRange`], [`Error::TooLong`], or [`Error::Mismatch`] for an
-    /// adapter or cache of another model.
-    pub fn forward(&self, ids: &[u32], cache: &mut KvCache, adapter: Option<&Lora>) -> Result<Vec<f32>> {
-        let _ = (ids, cache, adapter);
-        unimplemented!()
+    /// The matrix that makes logits.
+    fn head(&self) -> &Frozen {
+        self.head.as_ref().unwrap_or(&self.embedding)
     }
 
-    /// Like [`forward`](Self::forward), with the logits after every token: `[ids.len(), vocabulary]`.
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward).
-    pub fn forward_all(&self, ids: &[u32], cache: &mut KvCache, adapter: Option<&Lora>) -> Result<Vec<f32>> {
-        let _ = (ids, cache, adapter);
-        unimplemented!()
+    fn take_buffers(&self) -> Buffers {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
-    /// Runs several sequences at once, so that the weights are read once for all of them; each sequence gets
-    /// what [`forward`](Self::forward) alone would give it. Returns `[inputs.len(), vocabulary]`.
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward); on an error no cache has changed.
-    pub fn forward_batch(&self, inputs: &mut [BatchInput<'_>], adapter: Option<&Lora>) -> Result<Vec<f32>> {
-        let _ = (inputs, adapter);
-        unimplemented!()
-    }
-
-    /// Negative log-likelihood of the targets of `pack`.
-    ///
-    /// # Errors
-    /// [`Error::Pack`], [`Error::TokenOutOfRange`], [`Error::TooLong`], [`Error::Mismatch`].
-    pub fn loss(&self, adapter: Option<&Lora>, pack: &Pack) -> Result<Loss> {
-        let _ = (adapter, pack);
-        unimplemented!()
-    }
-
-    /// Negative log-likelihood of the targets of `pack`; adds `scale` times the gradient of its sum to `grads`,
-    /// which has the layout of [`Lora::params`].
-    ///
-    /// # Errors
-    /// As [`loss`](Self::loss).
-    pub fn loss_and_grad(
-        &self,
-        lora: &Lora,
-        pack: &Pack,
-        scale: f32,
-        grads: &mut [f32],
-        workspace: &mut Workspace,
-    ) -> Result<Loss> {
-        let _ = (lora, pack, scale, grads, workspace);
-        unimplemented!()
+    fn return_buffers(&self, buffers: Buffers) {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).push(buffers);
     }
 }

@@ -1,4 +1,20 @@
 //! Arithmetic on plain buffers: the only place with `unsafe`.
+//!
+//! Each kernel is chosen at run time from what the processor offers and has a scalar reference that its tests
+//! compare it with. No kernel's result depends on the number of threads: a result element is always computed
+//! by one thread, in one order.
+
+mod bf16;
+mod frozen;
+mod gemm;
+mod vector;
+
+pub(crate) use frozen::Frozen;
+pub(crate) use gemm::{MatMut, MatRef, Threads, gemm};
+pub(crate) use vector::{
+    add, dot, exp_shifted, max, rms_norm_backward_row, rms_norm_row, rotate, scale, softmax_backward_row,
+    swiglu, swiglu_backward,
+};
 
 /// How the frozen weight matrices are held and multiplied. Everything else is f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -10,4 +26,15 @@ pub enum Precision {
     F32,
     /// bfloat16 weights and inputs, products summed in f32. Runs everywhere, slowly without AVX-512 bf16.
     Bf16,
+}
+
+impl Precision {
+    /// `F32` or `Bf16`: what this value means on this machine.
+    pub fn resolve(self) -> Self {
+        match self {
+            Self::Auto if bf16::native() => Self::Bf16,
+            Self::Auto => Self::F32,
+            chosen => chosen,
+        }
+    }
 }

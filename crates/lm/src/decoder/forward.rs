@@ -1,0 +1,231 @@
+//! Reading tokens: cached, in chunks, several sequences at once.
+
+use super::layer::{Activations, Scratch};
+use super::{BatchInput, Decoder};
+use crate::ops::{Rotation, Sequence, attention, rms_norm};
+use crate::{Error, KvCache, Lora, Result};
+
+/// Rows read at a time: enough to keep the arithmetic busy, few enough to bound the buffers.
+const CHUNK: usize = 512;
+
+/// Rows of logits computed at a time where all positions are wanted.
+const LOGIT_ROWS: usize = 64;
+
+/// Buffers of one forward pass; kept by the decoder for the next.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    pub(super) activations: Activations,
+    pub(super) scratch: Scratch,
+    pub(super) rotation: Rotation,
+    pub(super) out: Vec<f32>,
+}
+
+/// Which positions' logits are wanted.
+#[derive(Clone, Copy, PartialEq)]
+enum Wanted {
+    Last,
+    All,
+}
+
+/// New rows of one input that are read in one go.
+struct Segment {
+    input: usize,
+    /// First of the rows within the input's ids.
+    first: usize,
+    rows: usize,
+}
+
+impl Decoder {
+    /// Reads `ids` after what `cache` holds and returns the logits `[vocabulary]` that follow the last of them.
+    /// `adapter: None` equals an adapter whose `B` is zero. On an error the cache is as it was.
+    ///
+    /// # Errors
+    /// [`Error::NoTokens`], [`Error::TokenOutOfRange`], [`Error::TooLong`], or [`Error::Mismatch`] for an
+    /// adapter or cache of another model.
+    pub fn forward(&self, ids: &[u32], cache: &mut KvCache, adapter: Option<&Lora>) -> Result<Vec<f32>> {
+        self.read(&mut [BatchInput { ids, cache }], adapter, Wanted::Last)
+    }
+
+    /// Like [`forward`](Self::forward), with the logits after every token: `[ids.len(), vocabulary]`.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_all(&self, ids: &[u32], cache: &mut KvCache, adapter: Option<&Lora>) -> Result<Vec<f32>> {
+        self.read(&mut [BatchInput { ids, cache }], adapter, Wanted::All)
+    }
+
+    /// Runs several sequences at once, so that the weights are read once for all of them; each sequence gets
+    /// what [`forward`](Self::forward) alone would give it. Returns `[inputs.len(), vocabulary]`.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward); on an error no cache has changed.
+    pub fn forward_batch(&self, inputs: &mut [BatchInput<'_>], adapter: Option<&Lora>) -> Result<Vec<f32>> {
+        self.read(inputs, adapter, Wanted::Last)
+    }
+
+    fn read(
+        &self,
+        inputs: &mut [BatchInput<'_>],
+        adapter: Option<&Lora>,
+        wanted: Wanted,
+    ) -> Result<Vec<f32>> {
+        if let Some(lora) = adapter {
+            lora.check_fits(&self.config)?;
+        }
+        for input in inputs.iter() {
+            self.check_input(input)?;
+        }
+        // One entry into the thread pool for all operators, not one for each.
+        let mut logits = Vec::new();
+        rayon::scope(|_| logits = self.read_checked(inputs, adapter, wanted));
+        Ok(logits)
+    }
+
+    fn check_input(&self, input: &BatchInput<'_>) -> Result<()> {
+        let config = &self.config;
+        if input.ids.is_empty() {
+            return Err(Error::NoTokens);
+        }
+        if !input.cache.fits(config) {
+            let reason = "it was made for other layers or key heads".to_owned();
+            return Err(Error::Mismatch { what: "key-value cache", reason });
+        }
+        let tokens = input.cache.len() + input.ids.len();
+        if tokens > config.max_positions {
+            return Err(Error::TooLong { what: "context".to_owned(), tokens, limit: config.max_positions });
+        }
+        self.check_ids(input.ids)
+    }
+
+    pub(super) fn check_ids(&self, ids: &[u32]) -> Result<()> {
+        let vocabulary = self.config.vocabulary;
+        match ids.iter().find(|&&id| id as usize >= vocabulary) {
+            Some(&id) => Err(Error::TokenOutOfRange { id, vocabulary }),
+            None => Ok(()),
+        }
+    }
+
+    fn read_checked(
+        &self,
+        inputs: &mut [BatchInput<'_>],
+        adapter: Option<&Lora>,
+        wanted: Wanted,
+    ) -> Vec<f32> {
+        let hidden = self.config.hidden;
+        let mut buffers = self.take_buffers();
+        let mut last = Vec::new();
+        let mut segments = Vec::new();
+        let mut room = CHUNK;
+        let count = inputs.len();
+        for input in 0..count {
+            let length = inputs[input].ids.len();
+            let mut first = 0;
+            while first < length {
+                let rows = room.min(length - first);
+                segments.push(Segment { input, first, rows });
+                first += rows;
+                room -= rows;
+                if room == 0 || (first == length && input + 1 == count) {
+                    self.read_segments(inputs, &segments, adapter, &mut buffers);
+                    let mut start = 0;
+                    for segment in &segments {
+                        let rows = &buffers.out[start * hidden..][..segment.rows * hidden];
+                        let ends = segment.first + segment.rows == inputs[segment.input].ids.len();
+                        match wanted {
+                            Wanted::All => last.extend_from_slice(rows),
+                            Wanted::Last if ends => last.extend_from_slice(&rows[rows.len() - hidden..]),
+                            Wanted::Last => {}
+                        }
+                        start += segment.rows;
+                    }
+                    segments.clear();
+                    room = CHUNK;
+                }
+            }
+        }
+        let logits = self.logits(&last, &mut buffers);
+        self.return_buffers(buffers);
+        logits
+    }
+
+    /// Runs all layers over some rows and leaves the residual stream, before the last norm, in `buffers.out`.
+    fn read_segments(
+        &self,
+        inputs: &mut [BatchInput<'_>],
+        segments: &[Segment],
+        adapter: Option<&Lora>,
+        buffers: &mut Buffers,
+    ) {
+        let (query, kv) = (self.config.query_width(), self.config.kv_width());
+        let stride = query + 2 * kv;
+        let rows = segments.iter().map(|segment| segment.rows).sum();
+        let ids = |segment: &Segment| segment.first..segment.first + segment.rows;
+        let Buffers { activations, scratch, rotation, out } = buffers;
+        let positions = segments.iter().flat_map(|segment| {
+            let past = inputs[segment.input].cache.len();
+            past..past + segment.rows
+        });
+        rotation.prepare(positions, &self.frequencies);
+        let tokens = segments.iter().flat_map(|segment| &inputs[segment.input].ids[ids(segment)]);
+        self.embed(tokens, rows, &mut activations.input);
+        for (index, layer) in self.layers.iter().enumerate() {
+            layer.before_attention(rows, rotation, adapter, activations, scratch);
+            let mut lines = activations.qkv.chunks_exact(stride);
+            for segment in segments {
+                let cache = inputs[segment.input].cache.layer_mut(index);
+                for line in lines.by_ref().take(segment.rows) {
+                    let (keys, values) = line[query..].split_at(kv);
+                    cache.keys.extend_from_slice(keys);
+                    cache.values.extend_from_slice(values);
+                }
+            }
+            let sequences: Vec<_> = segments
+                .iter()
+                .map(|segment| {
+                    let cache = &inputs[segment.input].cache;
+                    let layer = cache.layer(index);
+                    Sequence {
+                        rows: segment.rows,
+                        past: cache.len(),
+                        keys: &layer.keys,
+                        values: &layer.values,
+                        stride: kv,
+                    }
+                })
+                .collect();
+            activations.attended.resize(rows * query, 0.0);
+            let Activations { qkv, attended, .. } = activations;
+            attention(layer.heads, &sequences, qkv, stride, attended, &mut []);
+            layer.after_attention(rows, adapter, activations, scratch, out);
+            if index + 1 < self.layers.len() {
+                std::mem::swap(out, &mut activations.input);
+            }
+        }
+        for segment in segments {
+            let BatchInput { ids: all, cache } = &mut inputs[segment.input];
+            cache.commit(&all[ids(segment)]);
+        }
+    }
+
+    /// Embeddings of `tokens`, `[rows, hidden]`.
+    pub(super) fn embed<'a>(&self, tokens: impl Iterator<Item = &'a u32>, rows: usize, x: &mut Vec<f32>) {
+        x.resize(rows * self.config.hidden, 0.0);
+        for (row, &token) in x.chunks_exact_mut(self.config.hidden).zip(tokens) {
+            self.embedding.row(token as usize, row);
+        }
+    }
+
+    /// Logits `[rows, vocabulary]` of rows of the residual stream.
+    fn logits(&self, x: &[f32], buffers: &mut Buffers) -> Vec<f32> {
+        let (hidden, vocabulary) = (self.config.hidden, self.config.vocabulary);
+        let mut normed = vec![0.0; x.len()];
+        rms_norm(x, &self.final_norm, self.config.rms_norm_eps, &mut normed);
+        let mut logits = vec![0.0; x.len() / hidden * vocabulary];
+        let converted = &mut buffers.scratch.converted;
+        let chunks = normed.chunks(LOGIT_ROWS * hidden).zip(logits.chunks_mut(LOGIT_ROWS * vocabulary));
+        for (x, logits) in chunks {
+            self.head().forward(x.len() / hidden, x, logits, false, converted);
+        }
+        logits
+    }
+}

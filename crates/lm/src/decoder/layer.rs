@@ -1,0 +1,241 @@
+//! One decoder layer, forward and backward, around the attention.
+
+use crate::Lora;
+use crate::kernels::Frozen;
+use crate::lora::Group;
+use crate::ops::{
+    Heads, Kept, Rotation, add_bias, attention_backward, low_rank, low_rank_backward, rms_norm,
+    rms_norm_backward, swiglu, swiglu_backward,
+};
+
+/// Frozen weights of one layer. Projections that read the same input are one matrix.
+#[derive(Debug)]
+pub(super) struct Layer {
+    /// Position in the model, which adapters go by.
+    pub(super) index: usize,
+    pub(super) heads: Heads,
+    pub(super) eps: f32,
+    pub(super) attention_norm: Vec<f32>,
+    /// Queries, keys and values, `[query + 2 * kv, hidden]`.
+    pub(super) qkv: Frozen,
+    pub(super) qkv_bias: Option<Vec<f32>>,
+    /// `[hidden, query]`.
+    pub(super) output: Frozen,
+    pub(super) feed_norm: Vec<f32>,
+    /// Gate, then up, `[2 * intermediate, hidden]`.
+    pub(super) gate_up: Frozen,
+    /// `[hidden, intermediate]`.
+    pub(super) down: Frozen,
+}
+
+/// What the backward pass of a layer needs of its forward pass, for all rows of a batch. Normalised inputs and
+/// the gated product are left out: computing them again is cheaper than keeping them.
+#[derive(Debug, Default)]
+pub(super) struct Activations {
+    /// The residual stream before the layer, `[rows, hidden]`.
+    pub(super) input: Vec<f32>,
+    /// Rotated queries, rotated keys, values, `[rows, query + 2 * kv]`.
+    pub(super) qkv: Vec<f32>,
+    /// `[rows, query]`.
+    pub(super) attended: Vec<f32>,
+    /// `[rows, query heads]`; empty in inference.
+    pub(super) lse: Vec<f32>,
+    /// The residual stream between attention and feed-forward, `[rows, hidden]`.
+    pub(super) middle: Vec<f32>,
+    /// `[rows, 2 * intermediate]`.
+    pub(super) gate_up: Vec<f32>,
+    /// Low-rank inner products, by [`Group`].
+    pub(super) low: [Vec<f32>; 4],
+}
+
+/// Buffers that live no longer than one layer's pass.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    normed: Vec<f32>,
+    gated: Vec<f32>,
+    /// Inputs converted for the frozen products.
+    pub(super) converted: Vec<u32>,
+    d_gated: Vec<f32>,
+    d_gate_up: Vec<f32>,
+    d_attended: Vec<f32>,
+    d_qkv: Vec<f32>,
+    d_normed: Vec<f32>,
+    d_low: Vec<f32>,
+    d_heads: Vec<f32>,
+}
+
+impl Layer {
+    /// From `activations.input` to rotated queries and keys, and values, in `activations.qkv`.
+    pub(super) fn before_attention(
+        &self,
+        rows: usize,
+        rotation: &Rotation,
+        adapter: Option<&Lora>,
+        activations: &mut Activations,
+        scratch: &mut Scratch,
+    ) {
+        let Activations { input, qkv, low, .. } = activations;
+        scratch.normed.resize(input.len(), 0.0);
+        rms_norm(input, &self.attention_norm, self.eps, &mut scratch.normed);
+        qkv.resize(rows * self.qkv.outputs(), 0.0);
+        self.qkv.forward(rows, &scratch.normed, qkv, false, &mut scratch.converted);
+        if let Some(bias) = &self.qkv_bias {
+            add_bias(qkv, bias);
+        }
+        if let Some(lora) = adapter {
+            let low = &mut low[Group::Qkv as usize];
+            low_rank(lora, self.index, Group::Qkv, rows, &scratch.normed, qkv, low);
+        }
+        rotation.forward(qkv, self.heads.queries + self.heads.keys, self.qkv.outputs());
+    }
+
+    /// From `activations.attended` to the residual stream after the layer, in `out`.
+    pub(super) fn after_attention(
+        &self,
+        rows: usize,
+        adapter: Option<&Lora>,
+        activations: &mut Activations,
+        scratch: &mut Scratch,
+        out: &mut Vec<f32>,
+    ) {
+        let Activations { input, attended, middle, gate_up, low, .. } = activations;
+        middle.clone_from(input);
+        self.output.forward(rows, attended, middle, true, &mut scratch.converted);
+        if let Some(lora) = adapter {
+            low_rank(
+                lora,
+                self.index,
+                Group::Output,
+                rows,
+                attended,
+                middle,
+                &mut low[Group::Output as usize],
+            );
+        }
+        scratch.normed.resize(middle.len(), 0.0);
+        rms_norm(middle, &self.feed_norm, self.eps, &mut scratch.normed);
+        gate_up.resize(rows * self.gate_up.outputs(), 0.0);
+        self.gate_up.forward(rows, &scratch.normed, gate_up, false, &mut scratch.converted);
+        if let Some(lora) = adapter {
+            let low = &mut low[Group::GateUp as usize];
+            low_rank(lora, self.index, Group::GateUp, rows, &scratch.normed, gate_up, low);
+        }
+        scratch.gated.resize(rows * self.down.inputs(), 0.0);
+        swiglu(gate_up, self.down.inputs(), &mut scratch.gated);
+        out.clone_from(middle);
+        self.down.forward(rows, &scratch.gated, out, true, &mut scratch.converted);
+        if let Some(lora) = adapter {
+            low_rank(
+                lora,
+                self.index,
+                Group::Down,
+                rows,
+                &scratch.gated,
+                out,
+                &mut low[Group::Down as usize],
+            );
+        }
+    }
+
+    /// Turns the gradient `dx` of the residual stream after the layer into that before it, and adds the
+    /// adapter's gradients to `grads`. Below the first layer nothing is trained, so there `dx` is left undone.
+    #[allow(clippy::too_many_arguments)] // one call site; the pass through one layer
+    pub(super) fn backward(
+        &self,
+        lengths: &[usize],
+        rotation: &Rotation,
+        lora: &Lora,
+        activations: &Activations,
+        dx: &mut [f32],
+        grads: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let rows = lengths.iter().sum();
+        let Activations { input, qkv, attended, lse, middle, gate_up, low } = activations;
+        let Scratch {
+            normed,
+            gated,
+            converted,
+            d_gated,
+            d_gate_up,
+            d_attended,
+            d_qkv,
+            d_normed,
+            d_low,
+            d_heads,
+        } = scratch;
+        let width = self.down.inputs();
+
+        gated.resize(rows * width, 0.0);
+        swiglu(gate_up, width, gated);
+        d_gated.resize(rows * width, 0.0);
+        self.down.backward(rows, dx, d_gated, false, converted);
+        let low_down = &low[Group::Down as usize];
+        low_rank_backward(
+            lora,
+            self.index,
+            Group::Down,
+            rows,
+            gated,
+            low_down,
+            dx,
+            Some(d_gated),
+            grads,
+            d_low,
+        );
+        d_gate_up.resize(rows * 2 * width, 0.0);
+        swiglu_backward(gate_up, width, d_gated, d_gate_up);
+
+        normed.resize(middle.len(), 0.0);
+        rms_norm(middle, &self.feed_norm, self.eps, normed);
+        d_normed.resize(middle.len(), 0.0);
+        self.gate_up.backward(rows, d_gate_up, d_normed, false, converted);
+        let low_gate_up = &low[Group::GateUp as usize];
+        let wanted = Some(&mut d_normed[..]);
+        low_rank_backward(
+            lora,
+            self.index,
+            Group::GateUp,
+            rows,
+            normed,
+            low_gate_up,
+            d_gate_up,
+            wanted,
+            grads,
+            d_low,
+        );
+        rms_norm_backward(middle, &self.feed_norm, self.eps, d_normed, dx);
+
+        d_attended.resize(attended.len(), 0.0);
+        self.output.backward(rows, dx, d_attended, false, converted);
+        let low_output = &low[Group::Output as usize];
+        let wanted = Some(&mut d_attended[..]);
+        low_rank_backward(
+            lora,
+            self.index,
+            Group::Output,
+            rows,
+            attended,
+            low_output,
+            dx,
+            wanted,
+            grads,
+            d_low,
+        );
+        d_qkv.resize(qkv.len(), 0.0);
+        let kept = Kept { qkv, out: attended, lse };
+        attention_backward(self.heads, lengths, kept, rotation, d_attended, d_qkv, d_heads);
+
+        rms_norm(input, &self.attention_norm, self.eps, normed);
+        let low_qkv = &low[Group::Qkv as usize];
+        let first = self.index == 0;
+        if !first {
+            self.qkv.backward(rows, d_qkv, d_normed, false, converted);
+        }
+        let wanted = (!first).then_some(&mut d_normed[..]);
+        low_rank_backward(lora, self.index, Group::Qkv, rows, normed, low_qkv, d_qkv, wanted, grads, d_low);
+        if !first {
+            rms_norm_backward(input, &self.attention_norm, self.eps, d_normed, dx);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The whole model in f64, straight from the formulas: slow, short, and independent of the operators.
+
+use super::weights::random_tensor;
+use crate::{DecoderConfig, Lora, Pack, Projection, Tensor};
+
+/// Where the weights of a reference model come from.
+pub(super) type Weights<'a> = dyn Fn(&str) -> Option<Tensor> + 'a;
+
+/// The weights of [`Decoder::random`](crate::Decoder::random).
+pub(super) fn random_weights(config: &DecoderConfig, seed: u64) -> impl Fn(&str) -> Option<Tensor> {
+    move |name| (!name.ends_with(".bias")).then(|| random_tensor(config, name, seed))
+}
+
+/// An adapter with its parameters in f64, so that differences of them are exact enough.
+#[derive(Clone)]
+pub(super) struct Adapter<'a> {
+    pub(super) lora: &'a Lora,
+    pub(super) params: Vec<f64>,
+}
+
+impl<'a> Adapter<'a> {
+    pub(super) fn of(lora: &'a Lora) -> Self {
+        Self { lora, params: lora.params.iter().map(|&p| f64::from(p)).collect() }
+    }
+}
+
+type Rows = Vec<Vec<f64>>;
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn get(weights: &Weights<'_>, name: &str) -> Vec<f64> {
+    let tensor = weights(name).unwrap_or_else(|| panic!("no {name}"));
+    tensor.data.into_iter().map(f64::from).collect()
+}
+
+fn linear(
+    weights: &Weights<'_>,
+    layer: usize,
+    projection: Projection,
+    adapter: Option<&Adapter<'_>>,
+    x: &Rows,
+) -> Rows {
+    let name = projection.module_name(layer);
+    let w = get(weights, &format!("{name}.weight"));
+    let bias = weights(&format!("{name}.bias"));
+    let module = adapter.and_then(|a| Some((a, a.lora.module(layer, projection)?)));
+    x.iter()
+        .map(|x| {
+            let mut y: Vec<f64> = w.chunks(x.len()).map(|row| dot(row, x)).collect();
+            if let Some(bias) = &bias {
+                y.iter_mut().zip(&bias.data).for_each(|(y, &b)| *y += f64::from(b));
+            }
+            if let Some((adapter, module)) = module {
+                let (a, b) = (&adapter.params[module.a.clone()], &adapter.params[module.b.clone()]);
+                let low: Vec<f64> = a.chunks(x.len()).map(|row| dot(row, x)).collect();
+                let scaling = f64::from(adapter.lora.scaling());
+                y.iter_mut().zip(b.chunks(low.len())).for_each(|(y, row)| *y += scaling * dot(row, &low));
+            }
+            y
+        })
+        .collect()
+}
+
+fn norm(weights: &Weights<'_>, name: &str, eps: f32, x: &Rows) -> Rows {
+    let w = get(weights, name);
+    x.iter()
+        .map(|x| {
+            let inverse = 1.0 / (dot(x, x) / x.len() as f64 + f64::from(eps)).sqrt();
+            x.iter().zip(&w).map(|(x, w)| x * inverse * w).collect()
+        })
+        .collect()
+}
+
+fn rotate(config: &DecoderConfig, x: &mut Rows) {
+    let half = config.head_dim / 2;
+    let frequencies = config.rotary_frequencies();
+    for (position, row) in x.iter_mut().enumerate() {
+        for head in row.chunks_mut(config.head_dim) {
+            for i in 0..half {
+                let (sine, cosine) = f64::from(position as f32 * frequencies[i]).sin_cos();
+                let (a, b) = (head[i], head[i + half]);
+                head[i] = a * cosine - b * sine;
+                head[i + half] = b * cosine + a * sine;
+            }
+        }
+    }
+}
+
+/// Logits after each token of one sequence.
+pub(super) fn logits(
+    config: &DecoderConfig,
+    weights: &Weights<'_>,
+    adapter: Option<&Adapter<'_>>,
+    ids: &[u32],
+) -> Rows {
+    let (d, group) = (config.head_dim, config.heads / config.kv_heads);
+    let embedding = get(weights, "model.embed_tokens.weight");
+    let table: Vec<&[f64]> = embedding.chunks(config.hidden).collect();
+    let mut x: Rows = ids.iter().map(|&id| table[id as usize].to_vec()).collect();
+    let add = |x: &mut Rows, y: Rows| {
+        x.iter_mut().flatten().zip(y.into_iter().flatten()).for_each(|(x, y)| *x += y);
+    };
+    for layer in 0..config.layers {
+        let linear = |projection, x: &Rows| linear(weights, layer, projection, adapter, x);
+        let h =
+            norm(weights, &format!("model.layers.{layer}.input_layernorm.weight"), config.rms_norm_eps, &x);
+        let (mut q, mut k) = (linear(Projection::Query, &h), linear(Projection::Key, &h));
+        let v = linear(Projection::Value, &h);
+        rotate(config, &mut q);
+        rotate(config, &mut k);
+        let mut attended = vec![vec![0.0; config.heads * d]; ids.len()];
+        for i in 0..ids.len() {
+            for head in 0..config.heads {
+                let kv = head / group * d..(head / group + 1) * d;
+                let q = &q[i][head * d..][..d];
+                let scores: Vec<f64> =
+                    (0..=i).map(|j| (dot(q, &k[j][kv.clone()]) / (d as f64).sqrt()).exp()).collect();
+                let total: f64 = scores.iter().sum();
+                for (j, score) in scores.iter().enumerate() {
+                    for (c, &v) in v[j][kv.clone()].iter().enumerate() {
+                        attended[i][head * d + c] += score / total * v;
+                    }
+                }
+            }
+        }
+        add(&mut x, linear(Projection::Output, &attended));
+        let name = format!("model.layers.{layer}.post_attention_layernorm.weight");
+        let h = norm(weights, &name, config.rms_norm_eps, &x);
+        let (gate, up) = (linear(Projection::Gate, &h), linear(Projection::Up, &h));
+        let gated = gate
+            .iter()
+            .zip(&up)
+            .map(|(g, u)| g.iter().zip(u).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect())
+            .collect();
+        add(&mut x, linear(Projection::Down, &gated));
+    }
+    let h = norm(weights, "model.norm.weight", config.rms_norm_eps, &x);
+    let head = if config.tied_embeddings { embedding } else { get(weights, "lm_head.weight") };
+    h.iter().map(|h| head.chunks(config.hidden).map(|row| dot(row, h)).collect()).collect()
+}
+
+/// Negative log-likelihood of the targets of a pack, sequence by sequence.
+pub(super) fn loss(
+    config: &DecoderConfig,
+    weights: &Weights<'_>,
+    adapter: Option<&Adapter<'_>>,
+    pack: &Pack,
+) -> f64 {
+    let mut start = 0;
+    let mut sum = 0.0;
+    for &length in &pack.lengths {
+        let rows = logits(config, weights, adapter, &pack.ids[start..start + length]);
+        for i in 1..length {
+            if pack.mask[start + i] != 0 {
+                let total: f64 = rows[i - 1].iter().map(|x| x.exp()).sum();
+                sum += total.ln() - rows[i - 1][pack.ids[start + i] as usize];
+            }
+        }
+        start += length;
+    }
+    sum
+}

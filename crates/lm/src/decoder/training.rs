@@ -1,0 +1,198 @@
+//! Loss of packed sequences and the adapter's gradient.
+
+use super::forward::Buffers;
+use super::layer::Activations;
+use super::{Decoder, Loss};
+use crate::ops::{Rotation, Sequence, attention, cross_entropy, rms_norm, rms_norm_backward};
+use crate::{Error, Lora, Pack, Result};
+
+/// Targets whose logits exist at a time: the vocabulary's logits of all targets would not fit.
+const TARGETS: usize = 128;
+
+/// Buffers of a training step, kept between steps because fresh memory costs as much as the arithmetic.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    /// One per layer, and a last one whose input is the residual stream after all layers.
+    layers: Vec<Activations>,
+    rest: Buffers,
+    head: HeadBuffers,
+    dx: Vec<f32>,
+}
+
+/// Buffers of the vocabulary's logits for a chunk of targets.
+#[derive(Debug, Default)]
+struct HeadBuffers {
+    x: Vec<f32>,
+    normed: Vec<f32>,
+    logits: Vec<f32>,
+    d_normed: Vec<f32>,
+    d_x: Vec<f32>,
+}
+
+impl Decoder {
+    /// Negative log-likelihood of the targets of `pack`. It does not depend on how sequences are put into
+    /// packs beyond rounding, nor on the number of threads.
+    ///
+    /// # Errors
+    /// [`Error::Pack`], [`Error::TokenOutOfRange`], [`Error::TooLong`], [`Error::Mismatch`].
+    pub fn loss(&self, adapter: Option<&Lora>, pack: &Pack) -> Result<Loss> {
+        pack.validate(&self.config)?;
+        if let Some(lora) = adapter {
+            lora.check_fits(&self.config)?;
+        }
+        let mut sum = 0.0;
+        rayon::scope(|_| {
+            let mut buffers = self.take_buffers();
+            let Buffers { activations, rotation, .. } = &mut buffers;
+            self.start(pack, rotation, &mut activations.input);
+            for layer in 0..self.layers.len() {
+                self.layer_forward(layer, pack, adapter, &mut buffers, false);
+                std::mem::swap(&mut buffers.out, &mut buffers.activations.input);
+            }
+            let x = std::mem::take(&mut buffers.activations.input);
+            let mut head = HeadBuffers::default();
+            sum = self.targets(pack, &x, 0.0, None, &mut head, &mut buffers.scratch.converted);
+            buffers.activations.input = x;
+            self.return_buffers(buffers);
+        });
+        Ok(Loss { sum, tokens: pack.targets() })
+    }
+
+    /// Negative log-likelihood of the targets of `pack`; adds `scale` times the gradient of its sum to `grads`,
+    /// which has the layout of [`Lora::params`]. The result does not depend on the number of threads; gradients
+    /// of sequences joined in a pack or taken one by one differ by rounding only.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss).
+    pub fn loss_and_grad(
+        &self,
+        lora: &Lora,
+        pack: &Pack,
+        scale: f32,
+        grads: &mut [f32],
+        workspace: &mut Workspace,
+    ) -> Result<Loss> {
+        pack.validate(&self.config)?;
+        lora.check_fits(&self.config)?;
+        if grads.len() != lora.params.len() {
+            let reason = format!("{} gradients for {} parameters", grads.len(), lora.params.len());
+            return Err(Error::Mismatch { what: "gradient buffer", reason });
+        }
+        let mut sum = 0.0;
+        rayon::scope(|_| sum = self.step(lora, pack, scale, grads, workspace));
+        Ok(Loss { sum, tokens: pack.targets() })
+    }
+
+    fn step(
+        &self,
+        lora: &Lora,
+        pack: &Pack,
+        scale: f32,
+        grads: &mut [f32],
+        workspace: &mut Workspace,
+    ) -> f64 {
+        let Workspace { layers, rest, head, dx } = workspace;
+        let depth = self.layers.len();
+        layers.resize_with(depth + 1, Activations::default);
+        self.start(pack, &mut rest.rotation, &mut layers[0].input);
+        for layer in 0..depth {
+            // The layer writes into the next one's input; lending both keeps one pass for all uses.
+            std::mem::swap(&mut rest.activations, &mut layers[layer]);
+            std::mem::swap(&mut rest.out, &mut layers[layer + 1].input);
+            self.layer_forward(layer, pack, Some(lora), rest, true);
+            std::mem::swap(&mut rest.activations, &mut layers[layer]);
+            std::mem::swap(&mut rest.out, &mut layers[layer + 1].input);
+        }
+        dx.clear();
+        dx.resize(pack.len() * self.config.hidden, 0.0);
+        let x = &layers[depth].input;
+        let sum = self.targets(pack, x, scale, Some(dx), head, &mut rest.scratch.converted);
+        for (layer, activations) in self.layers.iter().zip(layers).rev() {
+            layer.backward(&pack.lengths, &rest.rotation, lora, activations, dx, grads, &mut rest.scratch);
+        }
+        sum
+    }
+
+    /// Prepares positions, which restart at each sequence, and the embeddings.
+    fn start(&self, pack: &Pack, rotation: &mut Rotation, x: &mut Vec<f32>) {
+        rotation.prepare(pack.lengths.iter().flat_map(|&length| 0..length), &self.frequencies);
+        self.embed(pack.ids.iter(), pack.len(), x);
+    }
+
+    /// One layer from `buffers.activations.input` to `buffers.out`.
+    fn layer_forward(
+        &self,
+        index: usize,
+        pack: &Pack,
+        adapter: Option<&Lora>,
+        buffers: &mut Buffers,
+        keep: bool,
+    ) {
+        let (query, kv) = (self.config.query_width(), self.config.kv_width());
+        let stride = query + 2 * kv;
+        let layer = &self.layers[index];
+        let rows = pack.len();
+        let Buffers { activations, scratch, rotation, out } = buffers;
+        layer.before_attention(rows, rotation, adapter, activations, scratch);
+        activations.attended.resize(rows * query, 0.0);
+        activations.lse.resize(if keep { rows * self.config.heads } else { 0 }, 0.0);
+        let Activations { qkv, attended, lse, .. } = &mut *activations;
+        let qkv = &qkv[..];
+        let mut start = 0;
+        let sequences: Vec<_> = pack
+            .lengths
+            .iter()
+            .map(|&rows| {
+                let keys = &qkv[start * stride + query..];
+                let values = &keys[kv..];
+                start += rows;
+                Sequence { rows, past: 0, keys, values, stride }
+            })
+            .collect();
+        attention(layer.heads, &sequences, qkv, stride, attended, lse);
+        layer.after_attention(rows, adapter, activations, scratch, out);
+    }
+
+    /// Loss of the targets given the residual stream `x` after all layers; with `dx`, writes the gradient of
+    /// the rows that predict a target there and leaves the others.
+    fn targets(
+        &self,
+        pack: &Pack,
+        x: &[f32],
+        scale: f32,
+        mut dx: Option<&mut Vec<f32>>,
+        buffers: &mut HeadBuffers,
+        converted: &mut Vec<u32>,
+    ) -> f64 {
+        let (hidden, eps) = (self.config.hidden, self.config.rms_norm_eps);
+        // The row before a target predicts it.
+        let rows: Vec<usize> =
+            (1..pack.len()).filter(|&row| pack.mask[row] != 0).map(|row| row - 1).collect();
+        let HeadBuffers { x: chosen, normed, logits, d_normed, d_x } = buffers;
+        let mut sum = 0.0;
+        for rows in rows.chunks(TARGETS) {
+            let count = rows.len();
+            chosen.clear();
+            for row in rows {
+                chosen.extend_from_slice(&x[row * hidden..][..hidden]);
+            }
+            normed.resize(count * hidden, 0.0);
+            rms_norm(chosen, &self.final_norm, eps, normed);
+            logits.resize(count * self.config.vocabulary, 0.0);
+            self.head().forward(count, normed, logits, false, converted);
+            let targets: Vec<u32> = rows.iter().map(|row| pack.ids[row + 1]).collect();
+            sum += cross_entropy(logits, &targets, scale);
+            if let Some(dx) = dx.as_deref_mut() {
+                d_normed.resize(count * hidden, 0.0);
+                self.head().backward(count, logits, d_normed, false, converted);
+                d_x.clear();
+                d_x.resize(count * hidden, 0.0);
+                rms_norm_backward(chosen, &self.final_norm, eps, d_normed, d_x);
+                for (row, d) in rows.iter().zip(d_x.chunks_exact(hidden)) {
+                    dx[row * hidden..][..hidden].copy_from_slice(d);
+                }
+            }
+        }
+        sum
+    }
+}

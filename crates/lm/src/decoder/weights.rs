@@ -1,0 +1,155 @@
+//! From named tensors to a decoder with packed weights.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::Decoder;
+use super::layer::Layer;
+use crate::kernels::Frozen;
+use crate::ops::Heads;
+use crate::{DecoderConfig, Error, Precision, Result, Tensor};
+
+/// Asks for tensors and checks their shapes.
+struct Tensors<'a> {
+    tensor: &'a mut dyn FnMut(&str) -> Result<Option<Tensor>>,
+    precision: Precision,
+}
+
+impl Tensors<'_> {
+    fn find(&mut self, name: &str, expected: &[usize]) -> Result<Option<Vec<f32>>> {
+        let Some(tensor) = (self.tensor)(name)? else { return Ok(None) };
+        if tensor.shape != expected || tensor.data.len() != expected.iter().product::<usize>() {
+            let (expected, found) = (expected.to_vec(), tensor.shape);
+            return Err(Error::Shape { name: name.to_owned(), expected, found });
+        }
+        Ok(Some(tensor.data))
+    }
+
+    fn get(&mut self, name: &str, expected: &[usize]) -> Result<Vec<f32>> {
+        self.find(name, expected)?
+            .ok_or_else(|| Error::MissingTensor { path: PathBuf::from("(in memory)"), name: name.to_owned() })
+    }
+
+    /// Matrices `[outputs, inputs]` with the same inputs, stacked into one.
+    fn stacked(&mut self, parts: &[(String, usize)], inputs: usize) -> Result<Frozen> {
+        let mut weights = Vec::with_capacity(parts.iter().map(|part| part.1 * inputs).sum());
+        for (name, outputs) in parts {
+            weights.extend(self.get(&format!("{name}.weight"), &[*outputs, inputs])?);
+        }
+        let outputs = parts.iter().map(|part| part.1).sum();
+        Ok(Frozen::new(weights, outputs, inputs, self.precision))
+    }
+
+    /// The biases of stacked projections: `None` where none has one, zeros where only some have.
+    fn biases(&mut self, parts: &[(String, usize)]) -> Result<Option<Vec<f32>>> {
+        let mut bias = Vec::new();
+        let mut any = false;
+        for (name, outputs) in parts {
+            match self.find(&format!("{name}.bias"), &[*outputs])? {
+                Some(part) => {
+                    any = true;
+                    bias.extend(part);
+                }
+                None => bias.resize(bias.len() + outputs, 0.0),
+            }
+        }
+        Ok(any.then_some(bias))
+    }
+
+    fn layer(&mut self, config: &DecoderConfig, index: usize) -> Result<Layer> {
+        let (hidden, query, kv) = (config.hidden, config.query_width(), config.kv_width());
+        let name = |part: &str| format!("model.layers.{index}.{part}");
+        let qkv = [
+            (name("self_attn.q_proj"), query),
+            (name("self_attn.k_proj"), kv),
+            (name("self_attn.v_proj"), kv),
+        ];
+        let gate_up =
+            [(name("mlp.gate_proj"), config.intermediate), (name("mlp.up_proj"), config.intermediate)];
+        Ok(Layer {
+            index,
+            heads: Heads { queries: config.heads, keys: config.kv_heads, width: config.head_dim },
+            eps: config.rms_norm_eps,
+            attention_norm: self.get(&name("input_layernorm.weight"), &[hidden])?,
+            qkv: self.stacked(&qkv, hidden)?,
+            qkv_bias: self.biases(&qkv)?,
+            output: self.stacked(&[(name("self_attn.o_proj"), hidden)], query)?,
+            feed_norm: self.get(&name("post_attention_layernorm.weight"), &[hidden])?,
+            gate_up: self.stacked(&gate_up, hidden)?,
+            down: self.stacked(&[(name("mlp.down_proj"), hidden)], config.intermediate)?,
+        })
+    }
+}
+
+impl Decoder {
+    /// Builds a decoder from its weights. `tensor` is asked for each by Hugging Face name, once, layer by layer;
+    /// `None` means that there is none, which only biases may be.
+    ///
+    /// # Errors
+    /// Those of `tensor`; [`Error::Config`] for a configuration that describes no model;
+    /// [`Error::MissingTensor`] or [`Error::Shape`] where a weight is not as it should be.
+    pub fn from_tensors(
+        config: DecoderConfig,
+        precision: Precision,
+        tensor: &mut dyn FnMut(&str) -> Result<Option<Tensor>>,
+    ) -> Result<Self> {
+        config.validate()?;
+        let precision = precision.resolve();
+        let mut tensors = Tensors { tensor, precision };
+        let embedding =
+            tensors.stacked(&[("model.embed_tokens".to_owned(), config.vocabulary)], config.hidden)?;
+        let layers = (0..config.layers).map(|index| tensors.layer(&config, index)).collect::<Result<_>>()?;
+        let final_norm = tensors.get("model.norm.weight", &[config.hidden])?;
+        let head = match config.tied_embeddings {
+            true => None,
+            false => Some(tensors.stacked(&[("lm_head".to_owned(), config.vocabulary)], config.hidden)?),
+        };
+        let frequencies = config.rotary_frequencies();
+        let buffers = Mutex::new(Vec::new());
+        Ok(Self { config, precision, embedding, layers, final_norm, head, frequencies, buffers })
+    }
+
+    /// A model with seeded random weights, for tests that need no files. Projections are scaled by the root of
+    /// their inputs, so that activations and logits stay near 1; there are no biases.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn random(config: DecoderConfig, seed: u64, precision: Precision) -> Result<Self> {
+        Self::from_tensors(config.clone(), precision, &mut |name| {
+            Ok((!name.ends_with(".bias")).then(|| random_tensor(&config, name, seed)))
+        })
+    }
+}
+
+/// The tensor `name` of a random model; each name has its own stream of random numbers.
+pub(super) fn random_tensor(config: &DecoderConfig, name: &str, seed: u64) -> Tensor {
+    let (hidden, query, kv) = (config.hidden, config.query_width(), config.kv_width());
+    let part = name.trim_end_matches(".weight").rsplit('.').next().unwrap_or_default();
+    let shape = match part {
+        "q_proj" => vec![query, hidden],
+        "k_proj" | "v_proj" => vec![kv, hidden],
+        "o_proj" => vec![hidden, query],
+        "gate_proj" | "up_proj" => vec![config.intermediate, hidden],
+        "down_proj" => vec![hidden, config.intermediate],
+        "embed_tokens" | "lm_head" => vec![config.vocabulary, hidden],
+        _ => vec![hidden],
+    };
+    let stream =
+        name.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let mut rng = ChaCha8Rng::seed_from_u64(stream);
+    let mut noise = || rng.next_u32() as f32 / (1u64 << 31) as f32 - 1.0;
+    let count = shape.iter().product();
+    let data = match shape.as_slice() {
+        [_] => (0..count).map(|_| 1.0 + 0.2 * noise()).collect(),
+        [_, inputs, ..] => {
+            // Uniform numbers in -1..1 have variance 1/3.
+            let size = (3.0 / *inputs as f32).sqrt();
+            (0..count).map(|_| size * noise()).collect()
+        }
+        [] => Vec::new(),
+    };
+    Tensor { shape, data }
+}

@@ -1,0 +1,122 @@
+//! A frozen weight matrix, packed once at load.
+
+use std::sync::OnceLock;
+
+use super::bf16::Panels;
+use super::{MatMut, MatRef, Precision, Threads, gemm};
+
+/// Weights `W` `[outputs, inputs]` that never change.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    inputs: usize,
+    outputs: usize,
+    weights: Weights,
+}
+
+#[derive(Debug)]
+enum Weights {
+    /// Row-major, used in both directions.
+    F32(Vec<f32>),
+    /// Packed for `x Wᵀ`; packed for `dy W` when that is first needed, for generation alone never needs it.
+    Bf16 { forward: Panels, backward: OnceLock<Panels> },
+}
+
+impl Frozen {
+    /// Packs row-major weights `[outputs, inputs]`.
+    pub(crate) fn new(weights: Vec<f32>, outputs: usize, inputs: usize, precision: Precision) -> Self {
+        assert_eq!(weights.len(), outputs * inputs, "weights of {outputs}x{inputs}");
+        let weights = match precision.resolve() {
+            Precision::Bf16 => Weights::Bf16 {
+                forward: Panels::pack(inputs, outputs, |input, output| weights[output * inputs + input]),
+                backward: OnceLock::new(),
+            },
+            Precision::F32 | Precision::Auto => Weights::F32(weights),
+        };
+        Self { inputs, outputs, weights }
+    }
+
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// `y = x Wᵀ`, or `y += x Wᵀ` when `accumulate`; `x` is `[rows, inputs]`, `y` is `[rows, outputs]`.
+    pub(crate) fn forward(
+        &self,
+        rows: usize,
+        x: &[f32],
+        y: &mut [f32],
+        accumulate: bool,
+        scratch: &mut Vec<u32>,
+    ) {
+        match &self.weights {
+            Weights::F32(w) => {
+                let w = MatRef::new(w, self.outputs, self.inputs).t();
+                let x = MatRef::new(x, rows, self.inputs);
+                gemm(MatMut::new(y, rows, self.outputs), accumulate, 1.0, x, w, Threads::All);
+            }
+            Weights::Bf16 { forward, .. } => forward.multiply(rows, x, y, accumulate, scratch),
+        }
+    }
+
+    /// `dx = dy W`, or `dx += dy W` when `accumulate`; `dy` is `[rows, outputs]`, `dx` is `[rows, inputs]`.
+    pub(crate) fn backward(
+        &self,
+        rows: usize,
+        dy: &[f32],
+        dx: &mut [f32],
+        accumulate: bool,
+        scratch: &mut Vec<u32>,
+    ) {
+        match &self.weights {
+            Weights::F32(w) => {
+                let w = MatRef::new(w, self.outputs, self.inputs);
+                let dy = MatRef::new(dy, rows, self.outputs);
+                gemm(MatMut::new(dx, rows, self.inputs), accumulate, 1.0, dy, w, Threads::All);
+            }
+            Weights::Bf16 { forward, backward } => {
+                let backward = backward.get_or_init(|| forward.transposed());
+                backward.multiply(rows, dy, dx, accumulate, scratch);
+            }
+        }
+    }
+
+    /// Copies row `row` of `W` to `out`, `inputs` values: how an embedding table is read.
+    pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
+        match &self.weights {
+            Weights::F32(w) => out.copy_from_slice(&w[row * self.inputs..][..self.inputs]),
+            Weights::Bf16 { forward, .. } => forward.column(row, out),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{assert_close, noise};
+
+    #[test]
+    fn both_precisions_give_nearly_the_same_products() {
+        let (m, k, n) = (5, 40, 67);
+        let (w, x, dy) = (noise(1, n * k), noise(2, m * k), noise(3, m * n));
+        let exact = Frozen::new(w.clone(), n, k, Precision::F32);
+        let rounded = Frozen::new(w.clone(), n, k, Precision::Bf16);
+        let scratch = &mut Vec::new();
+        let run = |frozen: &Frozen, scratch: &mut Vec<u32>| {
+            let (mut y, mut dx, mut row) = (vec![0.0; m * n], vec![0.0; m * k], vec![0.0; k]);
+            frozen.forward(m, &x, &mut y, false, scratch);
+            frozen.backward(m, &dy, &mut dx, false, scratch);
+            frozen.row(66, &mut row);
+            (y, dx, row)
+        };
+        let (a, b) = (run(&exact, scratch), run(&rounded, scratch));
+        assert_eq!(a.2, w[66 * k..]);
+        // Each of up to 67 products of numbers below 1 is off by at most 2^-8; signs vary.
+        assert_close(&a.0, &b.0, 0.03);
+        assert_close(&a.1, &b.1, 0.03);
+        assert_close(&a.2, &b.2, 0.004);
+    }
+}

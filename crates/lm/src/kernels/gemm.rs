@@ -1,0 +1,162 @@
+//! Bounds-checked views on row-major buffers, and their product through the `gemm` crate.
+
+use ::gemm::Parallelism;
+
+/// A matrix seen in a buffer: element `(i, j)` is `data[i * row_stride + j * column_stride]`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MatRef<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+/// A matrix to be written, rows contiguous.
+#[derive(Debug)]
+pub(crate) struct MatMut<'a> {
+    data: &'a mut [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+}
+
+/// Whether a product may use the other threads or is itself one of many parallel pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// This thread alone.
+    One,
+    /// All threads of the pool.
+    All,
+}
+
+/// Elements a `rows` by `columns` view with these strides reaches over.
+fn reach(rows: usize, columns: usize, row_stride: usize, column_stride: usize) -> usize {
+    if rows == 0 || columns == 0 { 0 } else { (rows - 1) * row_stride + (columns - 1) * column_stride + 1 }
+}
+
+impl<'a> MatRef<'a> {
+    /// The first `rows * columns` elements as a row-major matrix.
+    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
+        Self::strided(data, rows, columns, columns)
+    }
+
+    /// A row-major matrix whose rows start `row_stride` elements apart: some columns of a wider matrix.
+    pub(crate) fn strided(data: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
+        assert!(reach(rows, columns, row_stride, 1) <= data.len(), "view reaches past its buffer");
+        Self { data, rows, columns, row_stride, column_stride: 1 }
+    }
+
+    /// The transposed view.
+    pub(crate) fn t(self) -> Self {
+        Self {
+            data: self.data,
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+        }
+    }
+}
+
+impl<'a> MatMut<'a> {
+    /// The first `rows * columns` elements as a row-major matrix.
+    pub(crate) fn new(data: &'a mut [f32], rows: usize, columns: usize) -> Self {
+        Self::strided(data, rows, columns, columns)
+    }
+
+    /// A row-major matrix whose rows start `row_stride` elements apart.
+    pub(crate) fn strided(data: &'a mut [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
+        assert!(reach(rows, columns, row_stride, 1) <= data.len(), "view reaches past its buffer");
+        assert!(columns <= row_stride || rows <= 1, "rows to be written overlap");
+        Self { data, rows, columns, row_stride }
+    }
+}
+
+/// `dst = factor * a b`, or `dst += factor * a b` when `accumulate`.
+pub(crate) fn gemm(
+    dst: MatMut<'_>,
+    accumulate: bool,
+    factor: f32,
+    a: MatRef<'_>,
+    b: MatRef<'_>,
+    threads: Threads,
+) {
+    assert!(
+        dst.rows == a.rows && dst.columns == b.columns && a.columns == b.rows,
+        "product of {}x{} and {}x{} into {}x{}",
+        a.rows,
+        a.columns,
+        b.rows,
+        b.columns,
+        dst.rows,
+        dst.columns
+    );
+    if dst.rows == 0 || dst.columns == 0 {
+        return;
+    }
+    let parallelism = match threads {
+        Threads::One => Parallelism::None,
+        // Zero means all threads of the current pool.
+        Threads::All => Parallelism::Rayon(0),
+    };
+    // SAFETY: the constructors have checked that every element of the three views lies in its buffer, `dst` is
+    // borrowed exclusively and its rows do not overlap, and the shapes agree (asserted above).
+    unsafe {
+        ::gemm::gemm(
+            dst.rows,
+            dst.columns,
+            a.columns,
+            dst.data.as_mut_ptr(),
+            1,
+            dst.row_stride as isize,
+            accumulate,
+            a.data.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            factor,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{assert_close, noise};
+
+    #[test]
+    fn products_of_strided_and_transposed_views_match_the_scalar_reference() {
+        for (m, n, k) in [(1, 1, 1), (3, 5, 7), (8, 48, 16), (17, 33, 65), (1, 70, 9), (64, 3, 100)] {
+            let (a, b) = (noise(1, m * (k + 3)), noise(2, n * k));
+            for accumulate in [false, true] {
+                let mut c = noise(3, m * (n + 2));
+                let mut expected = c.clone();
+                for i in 0..m {
+                    for j in 0..n {
+                        let sum: f32 = (0..k).map(|p| a[i * (k + 3) + p] * b[j * k + p]).sum();
+                        let old = if accumulate { expected[i * (n + 2) + j] } else { 0.0 };
+                        expected[i * (n + 2) + j] = old + 0.5 * sum;
+                    }
+                }
+                let a = MatRef::strided(&a, m, k, k + 3);
+                let b = MatRef::new(&b, n, k).t();
+                gemm(MatMut::strided(&mut c, m, n, n + 2), accumulate, 0.5, a, b, Threads::All);
+                assert_close(&c, &expected, 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "past its buffer")]
+    fn a_view_past_its_buffer_is_refused() {
+        let _ = MatRef::strided(&[0.0; 10], 3, 4, 4);
+    }
+}

@@ -1,0 +1,264 @@
+//! Loops over single rows, compiled once for each vector width and chosen at run time.
+
+/// Compiles one body for AVX-512, for AVX2 with FMA, and for the target's baseline, and picks at run time.
+/// Inside the body `FMA` tells whether [`multiply_add`] may fuse (a function call where the processor cannot).
+macro_rules! vectorised {
+    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+        $(#[$doc])*
+        pub(crate) fn $name($($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            fn body<const FMA: bool>($($arg: $ty),*) $(-> $ret)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+                fn avx512($($arg: $ty),*) $(-> $ret)? { body::<true>($($arg),*) }
+
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($arg: $ty),*) $(-> $ret)? { body::<true>($($arg),*) }
+
+                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
+                        && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl")
+                    {
+                        // SAFETY: the processor has every feature the function was compiled for.
+                        return unsafe { avx512($($arg),*) };
+                    }
+                    // SAFETY: as above.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            body::<false>($($arg),*)
+        }
+    };
+}
+
+/// `a * b + c`.
+#[inline(always)]
+fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FMA { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// `eˣ` by range reduction and a polynomial (the coefficients of Cephes' `expf`); relative error below 3e-7,
+/// clamped to finite results. Branch-free, so that loops over it become vector code.
+#[inline(always)]
+fn exp<const FMA: bool>(x: f32) -> f32 {
+    let x = x.clamp(-87.3, 88.3);
+    // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer.
+    let rounder = 12_582_912.0;
+    let rounded = multiply_add::<FMA>(x, std::f32::consts::LOG2_E, rounder);
+    let n = rounded - rounder;
+    // ln 2 in two parts, so that the reduced argument keeps its low bits.
+    let r = multiply_add::<FMA>(n, 2.121_944_4e-4, multiply_add::<FMA>(n, -0.693_359_4, x));
+    let mut p = 1.987_569_1e-4;
+    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = multiply_add::<FMA>(p, r, coefficient);
+    }
+    let fraction = multiply_add::<FMA>(p, r * r, r) + 1.0;
+    // The low bits of `rounded` are those of the integer `n`; the shift makes them the exponent of 2ⁿ.
+    fraction * f32::from_bits(rounded.to_bits().wrapping_add(127) << 23)
+}
+
+/// `1 / (1 + e⁻ˣ)`.
+#[inline(always)]
+fn sigmoid<const FMA: bool>(x: f32) -> f32 {
+    1.0 / (1.0 + exp::<FMA>(-x))
+}
+
+/// Sum of `term(i)` over `0..n` in sixteen interleaved partial sums: one order, whatever the vector width.
+#[inline(always)]
+fn sum(n: usize, term: impl Fn(usize) -> f32) -> f32 {
+    let mut partial = [0f32; 16];
+    let whole = n - n % 16;
+    for i in (0..whole).step_by(16) {
+        for (lane, p) in partial.iter_mut().enumerate() {
+            *p += term(i + lane);
+        }
+    }
+    for (lane, i) in (whole..n).enumerate() {
+        partial[lane] += term(i);
+    }
+    partial.iter().sum()
+}
+
+vectorised! {
+    /// `y += x`.
+    fn add(y: &mut [f32], x: &[f32]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y += x;
+        }
+    }
+}
+
+vectorised! {
+    /// `x *= factor`.
+    fn scale(x: &mut [f32], factor: f32) {
+        for x in x {
+            *x *= factor;
+        }
+    }
+}
+
+vectorised! {
+    /// Inner product of two rows of equal length.
+    fn dot(a: &[f32], b: &[f32]) -> f32 {
+        let n = a.len().min(b.len());
+        let (a, b) = (&a[..n], &b[..n]);
+        sum(n, |i| a[i] * b[i])
+    }
+}
+
+vectorised! {
+    /// Largest element; negative infinity for none.
+    fn max(x: &[f32]) -> f32 {
+        let mut largest = [f32::NEG_INFINITY; 16];
+        let (blocks, rest) = x.as_chunks::<16>();
+        for block in blocks {
+            for (l, &v) in largest.iter_mut().zip(block) {
+                *l = if v > *l { v } else { *l };
+            }
+        }
+        rest.iter().chain(&largest).fold(f32::NEG_INFINITY, |a, &b| a.max(b))
+    }
+}
+
+vectorised! {
+    /// `x = exp(x - shift)`; returns the sum of the results.
+    fn exp_shifted(x: &mut [f32], shift: f32) -> f32 {
+        let mut partial = [0f32; 16];
+        let (blocks, rest) = x.as_chunks_mut::<16>();
+        for block in blocks {
+            for (p, v) in partial.iter_mut().zip(block) {
+                *v = exp::<FMA>(*v - shift);
+                *p += *v;
+            }
+        }
+        for (p, v) in partial.iter_mut().zip(rest) {
+            *v = exp::<FMA>(*v - shift);
+            *p += *v;
+        }
+        partial.iter().sum()
+    }
+}
+
+vectorised! {
+    /// Turns scores into probabilities `p = exp(s - lse)`, and the gradient `dp` of the probabilities into that
+    /// of the scores, `p * (dp - mean) * factor`, where `mean` is the sum of `p * dp` over the row.
+    fn softmax_backward_row(scores: &mut [f32], dp: &mut [f32], lse: f32, mean: f32, factor: f32) {
+        for (s, d) in scores.iter_mut().zip(dp) {
+            let p = exp::<FMA>(*s - lse);
+            *s = p;
+            *d = p * (*d - mean) * factor;
+        }
+    }
+}
+
+vectorised! {
+    /// `y = x * weight / rms(x)`; returns `1 / rms(x)`.
+    fn rms_norm_row(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) -> f32 {
+        let n = x.len();
+        let (weight, y) = (&weight[..n], &mut y[..n]);
+        let inverse = 1.0 / (sum(n, |i| x[i] * x[i]) / n as f32 + eps).sqrt();
+        for i in 0..n {
+            y[i] = x[i] * inverse * weight[i];
+        }
+        inverse
+    }
+}
+
+vectorised! {
+    /// Adds to `dx` the gradient of [`rms_norm_row`] for the result's gradient `dy`.
+    fn rms_norm_backward_row(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32]) {
+        let n = x.len();
+        let (weight, dy, dx) = (&weight[..n], &dy[..n], &mut dx[..n]);
+        let inverse = 1.0 / (sum(n, |i| x[i] * x[i]) / n as f32 + eps).sqrt();
+        let along = sum(n, |i| weight[i] * dy[i] * x[i]) * inverse * inverse * inverse / n as f32;
+        for i in 0..n {
+            dx[i] += inverse * weight[i] * dy[i] - along * x[i];
+        }
+    }
+}
+
+vectorised! {
+    /// `y = silu(gate) * up`.
+    fn swiglu(gate: &[f32], up: &[f32], y: &mut [f32]) {
+        let n = y.len();
+        let (gate, up) = (&gate[..n], &up[..n]);
+        for i in 0..n {
+            y[i] = gate[i] * sigmoid::<FMA>(gate[i]) * up[i];
+        }
+    }
+}
+
+vectorised! {
+    /// Gradients of [`swiglu`] with respect to gate and up for the result's gradient `dy`.
+    fn swiglu_backward(gate: &[f32], up: &[f32], dy: &[f32], dgate: &mut [f32], dup: &mut [f32]) {
+        let n = dy.len();
+        let (gate, up, dgate, dup) = (&gate[..n], &up[..n], &mut dgate[..n], &mut dup[..n]);
+        for i in 0..n {
+            let s = sigmoid::<FMA>(gate[i]);
+            dgate[i] = dy[i] * up[i] * s * (1.0 + gate[i] * (1.0 - s));
+            dup[i] = dy[i] * gate[i] * s;
+        }
+    }
+}
+
+vectorised! {
+    /// Rotates the pairs `(head[i], head[i + half])` of one head by the angles given as cosines and sines, or by
+    /// their opposites when `direction` is -1 instead of 1.
+    fn rotate(head: &mut [f32], cosines: &[f32], sines: &[f32], direction: f32) {
+        let half = head.len() / 2;
+        let (cosines, sines) = (&cosines[..half], &sines[..half]);
+        let (first, second) = head.split_at_mut(half);
+        for i in 0..half {
+            let (a, b) = (first[i], second[i]);
+            let sine = direction * sines[i];
+            first[i] = a * cosines[i] - b * sine;
+            second[i] = b * cosines[i] + a * sine;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{assert_close, noise};
+
+    #[test]
+    fn exp_is_accurate_over_its_whole_range() {
+        for i in -8700..8800 {
+            let x = i as f32 / 100.0 + 0.003;
+            let exact = f64::from(x).exp();
+            for value in [exp::<true>(x), exp::<false>(x)] {
+                assert!((f64::from(value) / exact - 1.0).abs() < 3e-7, "exp({x}) = {value}, not {exact}");
+            }
+        }
+        assert!(exp::<true>(-1000.0) < 1e-37 && exp::<true>(1000.0).is_finite());
+    }
+
+    #[test]
+    fn rows_of_every_length_match_the_scalar_reference() {
+        for n in [0, 1, 2, 15, 16, 17, 40, 576] {
+            let (a, b) = (noise(1, n), noise(2, n));
+            let exact: f64 = a.iter().zip(&b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+            assert!((f64::from(dot(&a, &b)) - exact).abs() < 1e-4);
+            assert_eq!(max(&a), a.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+            let mut e = a.clone();
+            let total = exp_shifted(&mut e, 0.25);
+            let expected: Vec<f32> = a.iter().map(|x| (x - 0.25).exp()).collect();
+            assert_close(&e, &expected, 1e-6);
+            assert!((total - expected.iter().sum::<f32>()).abs() <= 1e-5 * n as f32);
+            let mut y = a.clone();
+            add(&mut y, &b);
+            scale(&mut y, 2.0);
+            assert_close(&y, &a.iter().zip(&b).map(|(a, b)| 2.0 * (a + b)).collect::<Vec<_>>(), 1e-6);
+            let mut y = vec![0.0; n];
+            swiglu(&a, &b, &mut y);
+            assert_close(
+                &y,
+                &a.iter().zip(&b).map(|(a, b)| a / (1.0 + (-a).exp()) * b).collect::<Vec<_>>(),
+                1e-6,
+            );
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Causal grouped-query attention over several sequences, in blocks of query rows.
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::kernels::{self, MatMut, MatRef, Threads, gemm};
+
+/// Query rows a thread takes at a time; few enough that two threads end at the same time.
+const ROWS: usize = 32;
+
+/// Scores held at a time by one thread: half a mebibyte, within the second-level cache.
+const SCORES: usize = 1 << 17;
+
+/// How the width of queries, keys and values divides into heads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Heads {
+    /// Query heads.
+    pub(crate) queries: usize,
+    /// Key and value heads; divides `queries`.
+    pub(crate) keys: usize,
+    /// Width of one head.
+    pub(crate) width: usize,
+}
+
+impl Heads {
+    /// Query heads that share one key head.
+    pub(crate) fn group(self) -> usize {
+        self.queries / self.keys
+    }
+
+    /// What scores are multiplied by: `1 / sqrt(width)`.
+    pub(crate) fn factor(self) -> f32 {
+        1.0 / (self.width as f32).sqrt()
+    }
+}
+
+/// One sequence of a batch: what its new rows may look at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sequence<'a> {
+    /// New rows; they are the last of the keys.
+    pub(crate) rows: usize,
+    /// Keys before the new rows.
+    pub(crate) past: usize,
+    /// Rotated keys, `past + rows` rows that start `stride` elements apart, heads side by side.
+    pub(crate) keys: &'a [f32],
+    /// Values, laid out like the keys.
+    pub(crate) values: &'a [f32],
+    /// Distance between the rows of keys and of values.
+    pub(crate) stride: usize,
+}
+
+/// Some rows of a sequence, for some key heads, and where their results go.
+struct Piece<'a> {
+    sequence: Sequence<'a>,
+    /// Rows within the sequence.
+    rows: Range<usize>,
+    key_heads: Range<usize>,
+    /// `[rows, width]` of the queries of these heads, rows `query_stride` apart.
+    queries: &'a [f32],
+    /// `[rows, heads of the piece * width]`.
+    out: &'a mut [f32],
+    /// `[rows, heads of the piece]`, or empty where nobody asks.
+    lse: &'a mut [f32],
+}
+
+thread_local! {
+    /// Buffers of one thread; taken while in use, so that nested work finds an empty one and not a shared one.
+    static BUFFERS: Cell<Buffers> = const { Cell::new(Buffers { queries: Vec::new(), scores: Vec::new(), out: Vec::new() }) };
+}
+
+#[derive(Default)]
+struct Buffers {
+    queries: Vec<f32>,
+    scores: Vec<f32>,
+    out: Vec<f32>,
+}
+
+/// `out = softmax(q kᵀ / sqrt(width), causal) v` for the new rows of all sequences.
+///
+/// `queries` holds the rows of all sequences one after the other, `query_stride` apart, the query heads first in
+/// each row; `out` is `[rows, query heads * width]`; `lse` receives the logarithm of each softmax's denominator,
+/// `[rows, query heads]`, unless it is empty.
+pub(crate) fn attention(
+    heads: Heads,
+    sequences: &[Sequence<'_>],
+    queries: &[f32],
+    query_stride: usize,
+    mut out: &mut [f32],
+    mut lse: &mut [f32],
+) {
+    let mut pieces = Vec::new();
+    let mut first = 0;
+    let want_lse = !lse.is_empty();
+    for &sequence in sequences {
+        for start in (0..sequence.rows).step_by(ROWS) {
+            let rows = start..(start + ROWS).min(sequence.rows);
+            // A single row is split by heads instead, or one thread would do all of it.
+            let step = if sequence.rows == 1 { 1 } else { heads.keys };
+            for key_head in (0..heads.keys).step_by(step) {
+                let piece_heads = step * heads.group();
+                let out = out.split_off_mut(..rows.len() * piece_heads * heads.width).unwrap_or_default();
+                let lse = match want_lse {
+                    true => lse.split_off_mut(..rows.len() * piece_heads).unwrap_or_default(),
+                    false => &mut [],
+                };
+                let at = (first + start) * query_stride + key_head * heads.group() * heads.width;
+                let queries = &queries[at..];
+                pieces.push(Piece {
+                    sequence,
+                    rows: rows.clone(),
+                    key_heads: key_head..key_head + step,
+                    queries,
+                    out,
+                    lse,
+                });
+            }
+        }
+        first += sequence.rows;
+    }
+    pieces.into_par_iter().with_max_len(1).for_each(|mut piece| {
+        let mut buffers = BUFFERS.take();
+        piece.compute(heads, query_stride, &mut buffers);
+        BUFFERS.set(buffers);
+    });
+}
+
+impl Piece<'_> {
+    fn compute(&mut self, heads: Heads, query_stride: usize, buffers: &mut Buffers) {
+        let visible = self.sequence.past + self.rows.end;
+        let block = (SCORES / (visible * heads.group())).clamp(1, self.rows.len());
+        for start in self.rows.clone().step_by(block) {
+            let rows = start..(start + block).min(self.rows.end);
+            for key_head in self.key_heads.clone() {
+                self.block(heads, query_stride, rows.clone(), key_head, buffers);
+            }
+        }
+    }
+
+    /// One key head for a block of rows: the rows of all query heads that share it are stacked, so that keys
+    /// and values are read once for them.
+    fn block(
+        &mut self,
+        heads: Heads,
+        query_stride: usize,
+        rows: Range<usize>,
+        key_head: usize,
+        buffers: &mut Buffers,
+    ) {
+        let (group, width) = (heads.group(), heads.width);
+        let Sequence { past, keys, values, stride, .. } = self.sequence;
+        let visible = past + rows.end;
+        let stacked = rows.len() * group;
+        let first = rows.start - self.rows.start;
+        let column = (key_head - self.key_heads.start) * group;
+        let piece_heads = self.key_heads.len() * group;
+
+        buffers.queries.clear();
+        for row in 0..rows.len() {
+            let at = (first + row) * query_stride + column * width;
+            buffers.queries.extend_from_slice(&self.queries[at..at + group * width]);
+        }
+        buffers.scores.resize(stacked * visible, 0.0);
+        buffers.out.resize(stacked * width, 0.0);
+
+        let q = MatRef::new(&buffers.queries, stacked, width);
+        let k = MatRef::strided(&keys[key_head * width..], visible, width, stride);
+        gemm(
+            MatMut::new(&mut buffers.scores, stacked, visible),
+            false,
+            heads.factor(),
+            q,
+            k.t(),
+            Threads::One,
+        );
+        // Rows are left unnormalised; the result is divided instead, which is narrower.
+        let totals: Vec<f32> = buffers
+            .scores
+            .chunks_exact_mut(visible)
+            .enumerate()
+            .map(|(i, scores)| {
+                let seen = past + rows.start + i / group + 1;
+                let (seen, hidden) = scores.split_at_mut(seen);
+                let largest = kernels::max(seen);
+                let total = kernels::exp_shifted(seen, largest);
+                hidden.fill(0.0);
+                if !self.lse.is_empty() {
+                    self.lse[(first + i / group) * piece_heads + column + i % group] = largest + total.ln();
+                }
+                total
+            })
+            .collect();
+        let p = MatRef::new(&buffers.scores, stacked, visible);
+        let v = MatRef::strided(&values[key_head * width..], visible, width, stride);
+        gemm(MatMut::new(&mut buffers.out, stacked, width), false, 1.0, p, v, Threads::One);
+        for ((i, row), total) in buffers.out.chunks_exact_mut(width).enumerate().zip(totals) {
+            kernels::scale(row, 1.0 / total);
+            let at = ((first + i / group) * piece_heads + column + i % group) * width;
+            self.out[at..at + width].copy_from_slice(row);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{assert_close, noise};
+
+    /// Attention of one sequence in f64, straight from the formula: results and log-sum-exps.
+    fn reference(heads: Heads, rows: usize, q: &[f32], k: &[f32], v: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let (hq, hk, d) = (heads.queries, heads.keys, heads.width);
+        let total = k.len() / (hk * d);
+        let past = total - rows;
+        let (mut out, mut lse) = (vec![0.0; rows * hq * d], vec![0.0; rows * hq]);
+        for i in 0..rows {
+            for h in 0..hq {
+                let kh = h / heads.group();
+                let weights: Vec<f64> = (0..=past + i)
+                    .map(|j| {
+                        let dot: f64 = (0..d)
+                            .map(|c| f64::from(q[(i * hq + h) * d + c]) * f64::from(k[(j * hk + kh) * d + c]))
+                            .sum();
+                        (dot / (d as f64).sqrt()).exp()
+                    })
+                    .collect();
+                let sum: f64 = weights.iter().sum();
+                lse[i * hq + h] = sum.ln() as f32;
+                for c in 0..d {
+                    let weighted: f64 = weights
+                        .iter()
+                        .enumerate()
+                        .map(|(j, w)| w * f64::from(v[(j * hk + kh) * d + c]))
+                        .sum();
+                    out[(i * hq + h) * d + c] = (weighted / sum) as f32;
+                }
+            }
+        }
+        (out, lse)
+    }
+
+    #[test]
+    fn several_sequences_with_and_without_a_past_match_the_formula() {
+        for (queries, keys, width) in [(6, 2, 8), (3, 3, 4), (4, 1, 16)] {
+            let heads = Heads { queries, keys, width };
+            let shapes = [(70, 0), (1, 9), (5, 33), (1, 0), (33, 1)];
+            let total: usize = shapes.iter().map(|s| s.0).sum();
+            let q = noise(1, total * queries * width);
+            let stored: Vec<_> = shapes
+                .iter()
+                .enumerate()
+                .map(|(i, (rows, past))| {
+                    let n = (rows + past) * keys * width;
+                    (noise(10 + i as u64, n), noise(20 + i as u64, n))
+                })
+                .collect();
+            let sequences: Vec<_> = shapes
+                .iter()
+                .zip(&stored)
+                .map(|(&(rows, past), (keys_of, values))| Sequence {
+                    rows,
+                    past,
+                    keys: keys_of,
+                    values,
+                    stride: keys * width,
+                })
+                .collect();
+            let mut out = vec![0.0; q.len()];
+            let mut lse = vec![0.0; total * queries];
+            attention(heads, &sequences, &q, queries * width, &mut out, &mut lse);
+            let (mut expected, mut expected_lse) = (Vec::new(), Vec::new());
+            let mut first = 0;
+            for sequence in &sequences {
+                let q = &q[first * queries * width..][..sequence.rows * queries * width];
+                let (o, l) = reference(heads, sequence.rows, q, sequence.keys, sequence.values);
+                expected.extend(o);
+                expected_lse.extend(l);
+                first += sequence.rows;
+            }
+            assert_close(&out, &expected, 1e-5);
+            assert_close(&lse, &expected_lse, 1e-5);
+            let mut quiet = vec![0.0; q.len()];
+            attention(heads, &sequences, &q, queries * width, &mut quiet, &mut []);
+            assert_eq!(quiet, out);
+        }
+    }
+}

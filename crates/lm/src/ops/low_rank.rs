@@ -1,0 +1,112 @@
+//! The product with a low-rank adapter beside a frozen one, and its gradients.
+
+use crate::Lora;
+use crate::kernels::{MatMut, MatRef, Threads, gemm};
+use crate::lora::Group;
+
+/// Adds an adapter's part to a group's output: `y += (x Aᵀ) Bᵀ * scaling` for each adapted member.
+///
+/// `x` is `[rows, inputs]`; `y` is `[rows, width]`, the members' outputs side by side; `low` receives `x Aᵀ`
+/// `[rows, ranks]`, which the backward pass needs.
+pub(crate) fn low_rank(
+    lora: &Lora,
+    layer: usize,
+    group: Group,
+    rows: usize,
+    x: &[f32],
+    y: &mut [f32],
+    low: &mut Vec<f32>,
+) {
+    let Some(stack) = lora.stack(layer, group) else { return };
+    let (inputs, width) = (x.len() / rows, y.len() / rows);
+    low.resize(rows * stack.rank, 0.0);
+    let a = MatRef::new(&lora.params[stack.a], stack.rank, inputs);
+    gemm(MatMut::new(low, rows, stack.rank), false, 1.0, MatRef::new(x, rows, inputs), a.t(), Threads::All);
+    let rank = lora.config().rank;
+    for (i, (module, column)) in stack.members.into_iter().enumerate() {
+        let low = MatRef::strided(&low[i * rank..], rows, rank, stack.rank);
+        let b = MatRef::new(&lora.params[module.b.clone()], module.outputs, rank);
+        let y = MatMut::strided(&mut y[column..], rows, module.outputs, width);
+        gemm(y, true, lora.scaling(), low, b.t(), Threads::All);
+    }
+}
+
+/// Gradients of [`low_rank`]: adds those of the parameters to `grads` and that of `x` to `dx`, where one is
+/// wanted. `low` is what the forward pass left; `d_low` is a buffer.
+#[allow(clippy::too_many_arguments)] // the operands of one product and its three gradients
+pub(crate) fn low_rank_backward(
+    lora: &Lora,
+    layer: usize,
+    group: Group,
+    rows: usize,
+    x: &[f32],
+    low: &[f32],
+    dy: &[f32],
+    dx: Option<&mut [f32]>,
+    grads: &mut [f32],
+    d_low: &mut Vec<f32>,
+) {
+    let Some(stack) = lora.stack(layer, group) else { return };
+    let (inputs, width) = (x.len() / rows, dy.len() / rows);
+    let rank = lora.config().rank;
+    d_low.resize(rows * stack.rank, 0.0);
+    for (i, (module, column)) in stack.members.into_iter().enumerate() {
+        let dy = MatRef::strided(&dy[column..], rows, module.outputs, width);
+        let low = MatRef::strided(&low[i * rank..], rows, rank, stack.rank);
+        let db = MatMut::new(&mut grads[module.b.clone()], module.outputs, rank);
+        gemm(db, true, lora.scaling(), dy.t(), low, Threads::All);
+        let b = MatRef::new(&lora.params[module.b.clone()], module.outputs, rank);
+        let d_low = MatMut::strided(&mut d_low[i * rank..], rows, rank, stack.rank);
+        gemm(d_low, false, lora.scaling(), dy, b, Threads::All);
+    }
+    let d_low = MatRef::new(d_low, rows, stack.rank);
+    let da = MatMut::new(&mut grads[stack.a.clone()], stack.rank, inputs);
+    gemm(da, true, 1.0, d_low.t(), MatRef::new(x, rows, inputs), Threads::All);
+    if let Some(dx) = dx {
+        let a = MatRef::new(&lora.params[stack.a], stack.rank, inputs);
+        gemm(MatMut::new(dx, rows, inputs), true, 1.0, d_low, a, Threads::All);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{assert_gradient, noise};
+    use crate::{DecoderConfig, LoraConfig, Projection};
+
+    #[test]
+    fn gradients_match_differences_for_every_group_and_choice_of_targets() {
+        use Projection::{Down, Gate, Key, Output, Query, Up, Value};
+        let decoder = DecoderConfig::tiny();
+        let choices = [Projection::ALL.to_vec(), vec![Query, Value], vec![Key, Up, Down], vec![Gate, Output]];
+        for targets in choices {
+            let config = LoraConfig { rank: 3, alpha: 5.0, targets };
+            let mut lora = Lora::new(&decoder, config, 1).unwrap();
+            lora.params = noise(2, lora.params.len());
+            for (group, inputs, width) in [
+                (Group::Qkv, 24, 80),
+                (Group::Output, 48, 24),
+                (Group::GateUp, 24, 80),
+                (Group::Down, 40, 24),
+            ] {
+                let rows = 5;
+                let (x, dy) = (noise(3, rows * inputs), noise(4, rows * width));
+                let (mut low, mut y) = (Vec::new(), vec![0.0; rows * width]);
+                low_rank(&lora, 1, group, rows, &x, &mut y, &mut low);
+                let (mut dx, mut grads) = (vec![0.0; x.len()], vec![0.0; lora.params.len()]);
+                let d_low = &mut Vec::new();
+                low_rank_backward(&lora, 1, group, rows, &x, &low, &dy, Some(&mut dx), &mut grads, d_low);
+                assert_gradient(&x, &dy, &dx, 1e-2, |x, y| {
+                    y.fill(0.0);
+                    low_rank(&lora, 1, group, rows, x, y, &mut low);
+                });
+                let mut other = lora.clone();
+                assert_gradient(&lora.params, &dy, &grads, 1e-2, |params, y| {
+                    y.fill(0.0);
+                    other.params.copy_from_slice(params);
+                    low_rank(&other, 1, group, rows, &x, y, &mut low);
+                });
+            }
+        }
+    }
+}
