@@ -1,2 +1,20 @@
-//! tunesmith
-fn main() {}
+//! tunesmith: RAG, fine-tuning, or both? Builds all of them on your own documents, measures them, and serves the winner.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Verb};
+
+fn main() -> ExitCode {
+    let Cli { project, verb } = Cli::parse();
+    let project = project.as_deref();
+    let done = match verb {
+        Verb::Init(arguments) => cli::init::run(&arguments),
+        Verb::Model(arguments) => cli::model::run(&arguments),
+        Verb::Ingest(arguments) => cli::ingest::run(project, &arguments),
+        Verb::Search(arguments) => cli::search::run(project, &arguments),
+    };
+    done.unwrap_or_else(|error| cli::output::fail(&error))
+}

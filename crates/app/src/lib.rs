@@ -1,3 +1,29 @@
-//! tunesmith-app
+//! The flows of tunesmith: what happens between a user's words and the engine, the store and the judge.
+//!
+//! - ingest: bytes -> document -> chunks -> vectors -> store
+//! - ask: question -> hits -> passages -> prompt -> answer + citations + timings
+//! - tune: examples -> splits -> (ids, mask) -> checkpoint -> adapter
+//! - compare: arms x questions -> trials -> measures -> decision
+//!
+//! Long operations report through callbacks and look at a stop flag; drawing and signals are the binary's.
 
+pub mod citation;
+pub mod config;
+pub mod error;
+pub mod ingest;
+pub mod knowledge;
+pub mod models;
+pub mod project;
+pub mod prompt;
+pub mod questions;
 pub mod report;
+pub mod shots;
+
+pub use config::Config;
+pub use error::{Error, Problem};
+pub use knowledge::Knowledge;
+pub use project::Project;
+pub use questions::{Question, QuestionSet, Split};
+
+/// The result of everything here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

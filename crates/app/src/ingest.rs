@@ -1,0 +1,346 @@
+//! Bytes -> document -> chunks -> vectors -> store.
+//!
+//! Only what changed since the last time is touched, files that vanished are deleted, and one bad file never stops the others.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use ignore::WalkBuilder;
+use serde::Serialize;
+use store::{NewChunk, NewDocument};
+use text::{ChunkOptions, Document, Receipt, Words};
+
+use crate::error::{Error, Result};
+use crate::knowledge::Knowledge;
+use crate::models::hash_bytes;
+use crate::project::Project;
+
+/// Chunks embedded in one batch: enough to sort by length and to keep both cores busy, few enough to stop soon.
+const BATCH: usize = 64;
+
+/// What became of one file.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileReport {
+    /// The document's name in the store.
+    pub path: String,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// What became of a file.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "lowercase", tag = "outcome")]
+pub enum Outcome {
+    /// Read and stored.
+    Stored {
+        /// What reading found.
+        receipt: Receipt,
+        /// Whether an older version was replaced.
+        replaced: bool,
+    },
+    /// The same content is stored already.
+    Unchanged,
+    /// The file is gone, and so is the document.
+    Deleted,
+    /// The file could not be read.
+    Failed {
+        /// Why.
+        reason: String,
+        /// Whether an older version was taken out of the store, because the file no longer says what it said.
+        withdrawn: bool,
+    },
+}
+
+/// What an ingestion did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct IngestReport {
+    /// One entry a file, in order of handling.
+    pub files: Vec<FileReport>,
+    /// Seconds it took.
+    pub seconds: f64,
+    /// Seconds of these spent on turning chunks into vectors.
+    pub embed_seconds: f64,
+    /// Whether it was stopped before the end; what is stored stays stored.
+    pub interrupted: bool,
+}
+
+impl IngestReport {
+    /// Files that were read and stored.
+    pub fn stored(&self) -> usize {
+        self.count(|outcome| matches!(outcome, Outcome::Stored { .. }))
+    }
+
+    /// Files whose content was stored already.
+    pub fn unchanged(&self) -> usize {
+        self.count(|outcome| matches!(outcome, Outcome::Unchanged))
+    }
+
+    /// Documents whose file is gone.
+    pub fn deleted(&self) -> usize {
+        self.count(|outcome| matches!(outcome, Outcome::Deleted))
+    }
+
+    /// Files that could not be read.
+    pub fn failed(&self) -> usize {
+        self.count(|outcome| matches!(outcome, Outcome::Failed { .. }))
+    }
+
+    /// Chunks of the files that were stored.
+    pub fn chunks(&self) -> usize {
+        let of = |file: &FileReport| match &file.outcome {
+            Outcome::Stored { receipt, .. } => receipt.chunks,
+            _ => 0,
+        };
+        self.files.iter().map(of).sum()
+    }
+
+    fn count(&self, matching: impl Fn(&Outcome) -> bool) -> usize {
+        self.files.iter().filter(|file| matching(&file.outcome)).count()
+    }
+}
+
+/// What happens during [`ingest`].
+#[derive(Debug)]
+pub enum IngestEvent<'a> {
+    /// The files are known.
+    Found {
+        /// How many.
+        files: usize,
+    },
+    /// A file is done.
+    File(&'a FileReport),
+}
+
+/// Ingests folders and files: those given, else those of the configuration.
+///
+/// # Errors
+/// A folder or file that does not exist, a folder without files, nothing named at all: nothing is changed then. Errors of single
+/// files are in the report.
+pub fn ingest(
+    project: &Project,
+    knowledge: &mut Knowledge,
+    paths: &[PathBuf],
+    stop: &AtomicBool,
+    on_event: &mut dyn FnMut(IngestEvent),
+) -> Result<IngestReport> {
+    let start = Instant::now();
+    let roots: Vec<PathBuf> = if paths.is_empty() {
+        project.config.documents.iter().map(|path| project.path(path)).collect()
+    } else {
+        paths.iter().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())).collect()
+    };
+    let files = find_files(project, &roots)?;
+    on_event(IngestEvent::Found { files: files.len() });
+    let mut work = Ingestion {
+        project,
+        stored: stored_hashes(knowledge)?,
+        knowledge,
+        report: IngestReport::default(),
+        pending: Vec::new(),
+        on_event,
+    };
+    let mut seen = HashSet::new();
+    for path in &files {
+        if stop.load(Ordering::Relaxed) {
+            work.report.interrupted = true;
+            break;
+        }
+        seen.insert(project.name_of(path));
+        work.file(path)?;
+    }
+    work.flush()?;
+    if !work.report.interrupted {
+        work.delete_vanished(&roots, &seen)?;
+    }
+    let Ingestion { knowledge, mut report, .. } = work;
+    knowledge.store.commit_index()?;
+    report.seconds = start.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+/// All files below `roots`, sorted, each once. Hidden files and the project's own files are not documents.
+fn find_files(project: &Project, roots: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    if roots.is_empty() {
+        return Err(Error::NothingToIngest);
+    }
+    let mut files = Vec::new();
+    for root in roots {
+        let root = std::fs::canonicalize(root).map_err(|_| Error::MissingDocuments(root.clone()))?;
+        let before = files.len();
+        // Nothing but hidden files is passed over: an ignore file is about version control, not about documents.
+        for item in WalkBuilder::new(&root).standard_filters(false).hidden(root.is_dir()).build() {
+            let item = item?;
+            let own = item.path() == project.root.join(crate::config::FILE);
+            if item.file_type().is_some_and(|kind| kind.is_file()) && !own {
+                files.push(item.into_path());
+            }
+        }
+        if files.len() == before {
+            return Err(Error::NoFiles(root));
+        }
+    }
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
+/// Document name -> SHA-256 of the stored content.
+fn stored_hashes(knowledge: &Knowledge) -> Result<HashMap<String, String>> {
+    Ok(knowledge.store.documents()?.into_iter().map(|row| (row.path, row.sha256)).collect())
+}
+
+/// A document that waits for its vectors.
+struct Pending {
+    document: NewDocument,
+    /// What is embedded for each chunk.
+    texts: Vec<String>,
+    receipt: Receipt,
+}
+
+struct Ingestion<'a> {
+    project: &'a Project,
+    stored: HashMap<String, String>,
+    knowledge: &'a mut Knowledge,
+    report: IngestReport,
+    pending: Vec<Pending>,
+    on_event: &'a mut dyn FnMut(IngestEvent),
+}
+
+impl Ingestion<'_> {
+    fn file(&mut self, path: &Path) -> Result<()> {
+        let name = self.project.name_of(path);
+        let bytes = match text::load(path) {
+            Ok(bytes) => bytes,
+            // The file is there but could not be looked at: what it said before may still hold.
+            Err(error) => {
+                self.done(name, Outcome::Failed { reason: error.to_string(), withdrawn: false });
+                return Ok(());
+            }
+        };
+        let sha256 = hash_bytes(&bytes);
+        if self.stored.get(&name) == Some(&sha256) {
+            self.done(name, Outcome::Unchanged);
+            return Ok(());
+        }
+        match text::read(path, &bytes) {
+            Ok(document) => {
+                self.pending.push(prepare(self.project, name, sha256, document));
+                if self.pending.iter().map(|pending| pending.texts.len()).sum::<usize>() >= BATCH {
+                    self.flush()?;
+                }
+            }
+            Err(error) => {
+                // The file no longer says what is stored under its name: that must not answer any more.
+                let withdrawn = self.knowledge.store.delete_document(&name)?;
+                self.done(name, Outcome::Failed { reason: error.to_string(), withdrawn });
+            }
+        }
+        Ok(())
+    }
+
+    /// Embeds what is pending in one batch and stores it.
+    fn flush(&mut self) -> Result<()> {
+        let mut pending = std::mem::take(&mut self.pending);
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let texts: Vec<&str> =
+            pending.iter().flat_map(|pending| &pending.texts).map(String::as_str).collect();
+        let mut vectors = self.knowledge.encoder.embed(&texts)?.into_iter();
+        self.report.embed_seconds += start.elapsed().as_secs_f64();
+        for Pending { document, .. } in &mut pending {
+            for chunk in &mut document.chunks {
+                chunk.vector = vectors.next();
+            }
+        }
+        let mut done = Vec::with_capacity(pending.len());
+        let documents = pending.into_iter().map(|Pending { document, receipt, .. }| {
+            let replaced = self.stored.contains_key(&document.path);
+            done.push((document.path.clone(), Outcome::Stored { receipt, replaced }));
+            document
+        });
+        self.knowledge.store.put_documents(documents)?;
+        for (name, outcome) in done {
+            self.done(name, outcome);
+        }
+        Ok(())
+    }
+
+    /// Deletes documents below `roots` whose file is no longer there.
+    fn delete_vanished(&mut self, roots: &[PathBuf], seen: &HashSet<String>) -> Result<()> {
+        let roots: Vec<PathBuf> = roots.iter().filter_map(|root| std::fs::canonicalize(root).ok()).collect();
+        let mut gone: Vec<String> = self
+            .stored
+            .keys()
+            .filter(|name| {
+                let path = self.project.path(Path::new(name));
+                !seen.contains(*name) && roots.iter().any(|root| path.starts_with(root))
+            })
+            .cloned()
+            .collect();
+        gone.sort();
+        for name in gone {
+            self.knowledge.store.delete_document(&name)?;
+            self.done(name, Outcome::Deleted);
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, path: String, outcome: Outcome) {
+        let report = FileReport { path, outcome };
+        (self.on_event)(IngestEvent::File(&report));
+        self.report.files.push(report);
+    }
+}
+
+fn prepare(project: &Project, name: String, sha256: String, document: Document) -> Pending {
+    let limits = &project.config.chunks;
+    let options = ChunkOptions { max_tokens: limits.max_tokens, min_tokens: limits.min_tokens };
+    let chunks = text::chunk(&document, &options, &Words);
+    let texts = chunks
+        .iter()
+        .map(|chunk| embedded(document.title.as_deref(), &chunk.heading_path, &chunk.text(&document.text)))
+        .collect();
+    let receipt = Receipt { chunks: chunks.len(), ..document.receipt.clone() };
+    let chunks = chunks
+        .into_iter()
+        .map(|chunk| NewChunk {
+            span: chunk.span,
+            header: chunk.header,
+            heading_path: chunk.heading_path,
+            text_for_index: None,
+            vector: None,
+        })
+        .collect();
+    let document = NewDocument {
+        path: name,
+        sha256,
+        format: document.format.to_string(),
+        title: document.title,
+        text: document.text,
+        receipt_json: serde_json::to_string(&receipt).unwrap_or_default(),
+        chunks,
+    };
+    Pending { document, texts, receipt }
+}
+
+/// What is embedded for a chunk: where it stands, then what it says. A paragraph often does not repeat what it is about.
+fn embedded(title: Option<&str>, heading_path: &[String], text: &str) -> String {
+    let mut place: Vec<&str> = heading_path.iter().map(String::as_str).collect();
+    if let Some(title) = title
+        && place.first() != Some(&title)
+    {
+        place.insert(0, title);
+    }
+    // A chunk that starts with its heading says it already.
+    if let Some(last) = place.last()
+        && text.trim_start_matches(['#', ' ']).starts_with(last)
+    {
+        place.pop();
+    }
+    if place.is_empty() { text.to_owned() } else { format!("{}\n{text}", place.join(" > ")) }
+}

@@ -1,0 +1,116 @@
+//! What a project knows: its store together with the encoder its vectors come from.
+
+use std::time::Instant;
+
+use lm::Encoder;
+use serde::Serialize;
+use store::{Embedder, Hit, SearchOptions, Store};
+
+use crate::Result;
+use crate::config::{Retrieval, SetConfig};
+use crate::models::{self, Cache};
+use crate::project::Project;
+
+/// Share of BM25 in the fused score where nothing was set or tuned: the middle of the flat optimum on public sets.
+pub const DEFAULT_LEXICAL_WEIGHT: f32 = 0.5;
+
+/// An opened store and its encoder.
+pub struct Knowledge {
+    /// Documents, chunks, vectors and records.
+    pub store: Store,
+    /// Turns text into vectors.
+    pub encoder: Encoder,
+    settings: Retrieval,
+}
+
+/// What a search brought, and how long each stage took.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Retrieved {
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// Seconds to turn the question into a vector.
+    pub embed_seconds: f64,
+    /// Seconds to search and fuse.
+    pub search_seconds: f64,
+}
+
+impl Retrieved {
+    /// Seconds from question to hits.
+    pub fn seconds(&self) -> f64 {
+        self.embed_seconds + self.search_seconds
+    }
+
+    /// Whether any hit resembles the question at least this much.
+    pub fn is_relevant(&self, threshold: f32) -> bool {
+        self.best_cosine().is_some_and(|best| best >= threshold)
+    }
+
+    /// The largest cosine similarity between question and hit.
+    pub fn best_cosine(&self) -> Option<f32> {
+        self.hits.iter().filter_map(|hit| hit.explain.cosine).max_by(f32::total_cmp)
+    }
+}
+
+impl Knowledge {
+    /// Opens a project's store and the encoder its configuration names.
+    ///
+    /// # Errors
+    /// The store is in use by another process, holds vectors of another encoder, or cannot be read; the model is absent.
+    pub fn open(project: &Project, cache: &Cache) -> Result<Self> {
+        let located = models::locate(cache, &project.config.embedder, &project.root)?;
+        let store = Store::open(&project.state()?)?;
+        Self::new(store, Encoder::open(&located.path)?, project.config.retrieval.clone())
+    }
+
+    /// A store and an encoder, put together.
+    pub fn new(mut store: Store, encoder: Encoder, settings: Retrieval) -> Result<Self> {
+        store
+            .use_embedder(&Embedder { identity: encoder.identity().to_owned(), dimension: encoder.dim() })?;
+        Ok(Self { store, encoder, settings })
+    }
+
+    /// Finds the `k` chunks that fit a question best.
+    pub fn search(&self, question: &str, k: usize, lexical_weight: f32) -> Result<Retrieved> {
+        let start = Instant::now();
+        let vector = self.encoder.embed(&[question])?.pop().unwrap_or_default();
+        let embedded = start.elapsed().as_secs_f64();
+        let mut retrieved = self.search_vector(question, &vector, k, lexical_weight)?;
+        retrieved.embed_seconds = embedded;
+        Ok(retrieved)
+    }
+
+    /// As [`Knowledge::search`], for a question whose vector is known.
+    pub fn search_vector(
+        &self,
+        question: &str,
+        vector: &[f32],
+        k: usize,
+        lexical_weight: f32,
+    ) -> Result<Retrieved> {
+        let start = Instant::now();
+        let options = SearchOptions { k, candidates: self.settings.candidates.max(k), lexical_weight };
+        let hits = self.store.search(question, vector, &options)?;
+        Ok(Retrieved { hits, embed_seconds: 0.0, search_seconds: start.elapsed().as_secs_f64() })
+    }
+
+    /// The share of BM25 that holds for a set: as configured, else as tuned by the last comparison, else the default.
+    pub fn lexical_weight(&self, set: Option<&SetConfig>) -> Result<f32> {
+        if let Some(weight) = self.settings.lexical_weight {
+            return Ok(weight);
+        }
+        let tuned = match set {
+            Some(set) => self.store.setting(&weight_key(&set.name))?,
+            None => None,
+        };
+        Ok(tuned.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_LEXICAL_WEIGHT))
+    }
+
+    /// Keeps the share of BM25 tuned for a set.
+    pub fn put_lexical_weight(&mut self, set: &str, weight: f32) -> Result<()> {
+        Ok(self.store.put_setting(&weight_key(set), &weight.to_string())?)
+    }
+}
+
+fn weight_key(set: &str) -> String {
+    format!("lexical_weight/{set}")
+}

@@ -1,0 +1,351 @@
+//! Rows of question files: our own form, and pairs in the forms `lm::dataset` recognises.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use lm::Role;
+use serde_json::{Map, Value};
+
+use super::{Evidence, Place, Question, Split};
+use crate::config::SetConfig;
+use crate::error::{Error, IoContext, Problem};
+use crate::project::Project;
+
+/// A question whose split may not be known yet.
+pub(super) struct Row {
+    pub(super) question: Question,
+    /// The split named by the row or by its file.
+    pub(super) split: Option<Split>,
+}
+
+/// Reads one file.
+pub(super) fn file(
+    project: &Project,
+    config: &SetConfig,
+    path: &Path,
+    split: Option<Split>,
+) -> Result<Vec<Row>, Error> {
+    let mut problems = Vec::new();
+    let rows = collect(project, config, path, split, &mut problems)?;
+    finish(rows, problems)
+}
+
+/// Reads the three files of a set.
+pub(super) fn files(
+    project: &Project,
+    config: &SetConfig,
+    parts: [(&std::path::PathBuf, Split); 3],
+) -> Result<Vec<Row>, Error> {
+    let mut problems = Vec::new();
+    let mut rows = Vec::new();
+    for (path, split) in parts {
+        rows.extend(collect(project, config, path, Some(split), &mut problems)?);
+    }
+    finish(rows, problems)
+}
+
+fn finish(rows: Vec<Row>, mut problems: Vec<Problem>) -> Result<Vec<Row>, Error> {
+    let mut seen: HashMap<&str, &Place> = HashMap::new();
+    for Row { question, .. } in &rows {
+        if let Some(first) = seen.insert(&question.id, &question.place) {
+            let message = format!(
+                "expected an id of its own, found {:?} again (first on {}:{})",
+                question.id,
+                first.file.display(),
+                first.line
+            );
+            problems.push(question.place.problem("id", message));
+        }
+    }
+    if problems.is_empty() { Ok(rows) } else { Err(Error::Problems(problems)) }
+}
+
+fn collect(
+    project: &Project,
+    config: &SetConfig,
+    path: &Path,
+    split: Option<Split>,
+    problems: &mut Vec<Problem>,
+) -> Result<Vec<Row>, Error> {
+    let full = project.path(path);
+    let bytes = fs::read(&full).context("read", &full)?;
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Err(error) => {
+            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+            let message = format!("expected UTF-8, found an invalid byte at offset {}", error.valid_up_to());
+            problems.push(Problem { file: path.to_owned(), line: Some(line), field: None, message });
+            return Ok(Vec::new());
+        }
+    };
+    // Our own rows hold a question; everything else is for the reader of pairs, which knows its forms and names their faults.
+    let first = text.lines().find(|line| !line.trim().is_empty());
+    let ours = first.is_none_or(|line| {
+        serde_json::from_str::<Value>(line)
+            .map_or(true, |row| row.get("question").is_some() || row.get("answers").is_some())
+    });
+    let mut lines = Lines { config, split, path, problems };
+    if ours { Ok(lines.questions(text)) } else { Ok(lines.pairs(text)) }
+}
+
+/// The lines of one file.
+struct Lines<'a> {
+    config: &'a SetConfig,
+    /// The split of the file.
+    split: Option<Split>,
+    path: &'a Path,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Lines<'_> {
+    fn questions(&mut self, text: &str) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let mut empty = true;
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            empty = false;
+            let place = Place { file: self.path.to_owned(), line: index + 1 };
+            match serde_json::from_str::<Value>(line) {
+                Ok(Value::Object(fields)) => {
+                    let mut reader = Fields { fields, place: &place, problems: self.problems };
+                    let pair = reader.question();
+                    rows.extend(reader.row(self.config, self.split, pair));
+                }
+                Ok(other) => {
+                    let message = format!("expected a JSON object, found {}", kind(&other));
+                    self.problems.push(place.problem("row", message));
+                }
+                Err(error) => {
+                    let message =
+                        format!("expected a JSON object on one line, found malformed JSON ({error})");
+                    self.problems.push(place.problem("row", message));
+                }
+            }
+        }
+        if empty {
+            self.problems.push(Problem {
+                file: self.path.to_owned(),
+                line: None,
+                field: None,
+                message: "expected questions, found an empty file".to_owned(),
+            });
+        }
+        rows
+    }
+
+    /// Pairs in chat, alpaca or prompt/completion form: the system message is the instruction, the last user message the question,
+    /// the assistant's reply to it the answer.
+    fn pairs(&mut self, text: &str) -> Vec<Row> {
+        let examples = match lm::parse_examples(self.path, text.as_bytes()) {
+            Ok(examples) => examples,
+            Err(errors) => {
+                self.problems.extend(errors.errors.into_iter().map(|error| Problem {
+                    file: error.path,
+                    line: (error.line > 0).then_some(error.line),
+                    field: Some(error.field),
+                    message: format!("expected {}, found {}", error.expected, error.found),
+                }));
+                return Vec::new();
+            }
+        };
+        let lines: Vec<&str> = text.lines().collect();
+        let mut rows = Vec::new();
+        for example in examples {
+            let place = Place { file: self.path.to_owned(), line: example.line };
+            let Some(Value::Object(fields)) =
+                lines.get(example.line - 1).and_then(|line| serde_json::from_str(line).ok())
+            else {
+                continue;
+            };
+            let mut reader = Fields { fields, place: &place, problems: self.problems };
+            let last = |role| example.messages.iter().rev().find(|message| message.role == role);
+            let content = |role| last(role).map(|message| message.content.clone());
+            let Some(question) = content(Role::User) else {
+                let message = "expected a user message before the answer, found none";
+                reader.problem("messages", message.to_owned());
+                continue;
+            };
+            let answer = content(Role::Assistant).unwrap_or_default();
+            let pair = Pair {
+                instruction: content(Role::System),
+                text: question,
+                answers: vec![answer.clone()],
+                completion: Some(answer),
+            };
+            rows.extend(reader.row(self.config, self.split, pair));
+        }
+        rows
+    }
+}
+
+/// The fields of one line, and where to say what is wrong with them.
+struct Fields<'a> {
+    fields: Map<String, Value>,
+    place: &'a Place,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Fields<'_> {
+    /// The question of this line, unless something was wrong with it.
+    fn row(&mut self, config: &SetConfig, split: Option<Split>, pair: Pair) -> Option<Row> {
+        let id = self.text("id", false).unwrap_or_else(|| {
+            let stem =
+                self.place.file.file_stem().map_or_else(Default::default, |stem| stem.to_string_lossy());
+            format!("{stem}-{}", self.place.line)
+        });
+        let group = self.text("group", false);
+        let named = self.split();
+        if let (Some(file), Some(row)) = (split, named)
+            && file != row
+        {
+            let message =
+                format!("expected {:?}, the split of the file, found {:?}", file.as_str(), row.as_str());
+            self.problem("split", message);
+        }
+        let Pair { instruction, text, answers, completion } = pair;
+        let evidence = self.evidence();
+        if self
+            .problems
+            .last()
+            .is_some_and(|problem| problem.line == Some(self.place.line) && problem.file == self.place.file)
+        {
+            return None;
+        }
+        let completion = completion.or_else(|| answers.first().cloned())?;
+        let split = split.or(named);
+        let question = Question {
+            id,
+            instruction: config.instruction.clone().or(instruction).unwrap_or_default(),
+            text,
+            answers,
+            evidence,
+            completion,
+            group,
+            // Overwritten when splits are assigned.
+            split: split.unwrap_or(Split::Train),
+            place: self.place.clone(),
+        };
+        Some(Row { question, split })
+    }
+
+    fn question(&mut self) -> Pair {
+        let text = self.text("question", true).unwrap_or_default();
+        let answers = match self.fields.get("answers") {
+            Some(Value::Array(items)) if !items.is_empty() => self.texts("answers", &items.clone()),
+            Some(Value::Array(_)) => {
+                self.problem("answers", "expected at least one answer, found an empty list".to_owned());
+                Vec::new()
+            }
+            other => {
+                let message = format!("expected a list of texts, found {}", found(other));
+                self.problem("answers", message);
+                Vec::new()
+            }
+        };
+        Pair { instruction: None, text, answers, completion: self.text("completion", false) }
+    }
+
+    fn evidence(&mut self) -> Vec<Evidence> {
+        match self.fields.get("evidence").cloned() {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(items)) => items
+                .iter()
+                .enumerate()
+                .filter_map(|(index, item)| {
+                    let text =
+                        |name| item.get(name).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
+                    match (text("document"), text("quote")) {
+                        (Some(document), Some(quote)) => {
+                            Some(Evidence { document: document.to_owned(), quote: quote.to_owned() })
+                        }
+                        (document, _) => {
+                            let name = if document.is_none() { "document" } else { "quote" };
+                            let field = format!("evidence[{index}].{name}");
+                            self.problem(&field, format!("expected a text, found {}", found(item.get(name))));
+                            None
+                        }
+                    }
+                })
+                .collect(),
+            other => {
+                self.problem("evidence", format!("expected a list, found {}", found(other.as_ref())));
+                Vec::new()
+            }
+        }
+    }
+
+    fn split(&mut self) -> Option<Split> {
+        match self.text("split", false)?.as_str() {
+            "train" => Some(Split::Train),
+            "dev" | "valid" | "validation" => Some(Split::Dev),
+            "test" => Some(Split::Test),
+            other => {
+                let message = format!("expected train, dev or test, found {other:?}");
+                self.problem("split", message);
+                None
+            }
+        }
+    }
+
+    /// A text field; numbers are taken for ids and answers, since many exports write them so.
+    fn text(&mut self, field: &str, required: bool) -> Option<String> {
+        match self.fields.get(field) {
+            Some(Value::String(text)) if !required || !text.trim().is_empty() => Some(text.clone()),
+            Some(Value::Number(number)) if !required => Some(number.to_string()),
+            None | Some(Value::Null) if !required => None,
+            other => {
+                let message = format!("expected a text, found {}", found(other));
+                self.problem(field, message);
+                None
+            }
+        }
+    }
+
+    fn texts(&mut self, field: &str, items: &[Value]) -> Vec<String> {
+        items
+            .iter()
+            .enumerate()
+            .filter_map(|(index, item)| match item {
+                Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+                Value::Number(number) => Some(number.to_string()),
+                other => {
+                    self.problem(
+                        &format!("{field}[{index}]"),
+                        format!("expected a text, found {}", found(Some(other))),
+                    );
+                    None
+                }
+            })
+            .collect()
+    }
+
+    fn problem(&mut self, field: &str, message: String) {
+        self.problems.push(self.place.problem(field, message));
+    }
+}
+
+struct Pair {
+    instruction: Option<String>,
+    text: String,
+    answers: Vec<String>,
+    completion: Option<String>,
+}
+
+fn found(value: Option<&Value>) -> String {
+    match value {
+        None => "nothing".to_owned(),
+        Some(Value::String(text)) if text.trim().is_empty() => "an empty text".to_owned(),
+        Some(value) => kind(value).to_owned(),
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,111 @@
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::config::Config;
+
+/// A project with one set, whose questions file holds `rows`.
+fn load(rows: &str) -> Result<QuestionSet, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let toml =
+        "[project]\nname = \"p\"\n[[set]]\nname = \"s\"\nquestions = \"q.jsonl\"\nmeasure = \"exact\"\n";
+    let config = Config::parse(Path::new("tunesmith.toml"), toml).unwrap();
+    fs::write(folder.path().join("q.jsonl"), rows).unwrap();
+    let project = Project { root: folder.path().to_owned(), config };
+    QuestionSet::load(&project, &project.config.sets[0])
+}
+
+fn problems(rows: &str) -> Vec<String> {
+    match load(rows) {
+        Err(Error::Problems(problems)) => problems.iter().map(ToString::to_string).collect(),
+        other => panic!("expected problems, got {other:?}"),
+    }
+}
+
+#[test]
+fn every_malformed_row_is_named_at_once() {
+    let rows = r#"{"id":"a","question":"Q?","answers":["x"],"split":"train"}
+{"id":"a","question":"Q2?","answers":["x"],"split":"dev"}
+{"question":"Q3?","answers":[]}
+{"question":"","answers":["x", ""]}
+not json
+{"question":"Q4?","answers":["x"],"evidence":[{"document":"d.md"}],"split":"tset"}
+{"other":1}
+"#;
+    let found = problems(rows);
+    let starts = [
+        "q.jsonl:3: answers: expected at least one answer, found an empty list",
+        "q.jsonl:4: question: expected a text, found an empty text",
+        "q.jsonl:4: answers[1]: expected a text, found an empty text",
+        "q.jsonl:5: row: expected a JSON object on one line",
+        "q.jsonl:6: split: expected train, dev or test, found \"tset\"",
+        "q.jsonl:6: evidence[0].quote: expected a text, found nothing",
+        "q.jsonl:7: question: expected a text, found nothing",
+        "q.jsonl:7: answers: expected a list of texts, found nothing",
+        "q.jsonl:2: id: expected an id of its own, found \"a\" again",
+    ];
+    assert_eq!(found.len(), starts.len(), "{found:#?}");
+    for (message, start) in found.iter().zip(starts) {
+        assert!(message.starts_with(start), "{message} should start with {start}");
+    }
+}
+
+#[test]
+fn pairs_are_questions_too() {
+    let row = |split: &str| {
+        format!(
+            r#"{{"messages":[{{"role":"system","content":"S"}},{{"role":"user","content":"U1"}},{{"role":"assistant","content":"A1"}},{{"role":"user","content":"U {split}"}},{{"role":"assistant","content":"A2"}}],"split":"{split}"}}"#
+        )
+    };
+    let set = load(&["train", "dev", "test"].map(row).join("\n")).unwrap();
+    let chat = &set.train[0];
+    assert_eq!(
+        (chat.instruction.as_str(), chat.text.as_str(), chat.completion.as_str()),
+        ("S", "U train", "A2")
+    );
+    assert_eq!((set.dev.len(), set.test[0].answers.as_slice()), (1, &["A2".to_owned()][..]));
+    let found = problems(r#"{"messages":[{"role":"user","content":"U"}]}"#);
+    assert!(found[0].starts_with("q.jsonl:1: messages"), "{found:?}");
+}
+
+#[test]
+fn no_document_stands_on_two_sides() {
+    let rows: Vec<String> = (0..60)
+        .map(|index| {
+            let (first, second) = (index % 12, if index % 20 == 0 { (index + 1) % 12 } else { index % 12 });
+            format!(
+                r#"{{"question":"What is number {index}?","answers":["x"],"evidence":[{{"document":"{first}.md","quote":"x"}},{{"document":"{second}.md","quote":"x"}}]}}"#
+            )
+        })
+        .collect();
+    let set = load(&rows.join("\n")).unwrap();
+    let mut sides: HashMap<&str, Split> = HashMap::new();
+    for question in set.all() {
+        for evidence in &question.evidence {
+            assert_eq!(*sides.entry(&evidence.document).or_insert(question.split), question.split);
+        }
+    }
+    assert!(set.train.len() > set.test.len() && set.test.len() > set.dev.len(), "shares are kept");
+}
+
+#[test]
+fn what_cannot_be_split_without_a_leak_is_refused() {
+    let row = r#"{"question":"Q?","answers":["x"],"group":"only"}"#;
+    let found = problems(&format!("{row}\n{row}\n{row}"));
+    assert!(found.iter().all(|message| message.contains("stay together")), "{found:#?}");
+}
+
+#[test]
+fn leaked_test_questions_are_left_out_and_reported() {
+    let rows = r#"{"id":"t1","question":"Where does the ferry to Marrow Island leave on Sunday mornings in late summer?","answers":["x"],"split":"train"}
+{"id":"d1","question":"dev","answers":["x"],"split":"dev"}
+{"id":"e1","question":"where does the FERRY to Marrow Island leave on Sunday mornings in late summer","answers":["x"],"split":"test"}
+{"id":"e2","question":"Where does the ferry to Marrow Island leave on a Sunday mornings in late summer?","answers":["x"],"split":"test"}
+{"id":"e3","question":"Where does the ferry to Sallow Rock leave?","answers":["x"],"split":"test"}
+"#;
+    let set = load(rows).unwrap();
+    let leak = |test: &str, exact| Leak { test: test.to_owned(), train: "t1".to_owned(), exact };
+    assert_eq!(set.leaked, [leak("e1", true), leak("e2", false)]);
+    assert_eq!(set.test.iter().map(|question| question.id.as_str()).collect::<Vec<_>>(), ["e3"]);
+}

@@ -1,0 +1,60 @@
+//! Arguments -> one call into `app` -> print.
+
+pub(crate) mod ingest;
+pub(crate) mod init;
+pub(crate) mod model;
+pub(crate) mod output;
+pub(crate) mod search;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use app::Project;
+use clap::{Parser, Subcommand};
+
+/// RAG, fine-tuning, or both? Builds all of them on your own documents, measures them, and serves the winner.
+#[derive(Parser)]
+#[command(version, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// The project's folder [default: the nearest one upward with a tunesmith.toml]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) project: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Start a project: write a tunesmith.toml
+    Init(init::Arguments),
+    /// Fetch and look at models
+    Model(model::Arguments),
+    /// Read documents into the knowledge base
+    Ingest(ingest::Arguments),
+    /// Find passages, without asking a model
+    Search(search::Arguments),
+}
+
+/// The project of `--project`, or the nearest one upward.
+pub(crate) fn open_project(folder: Option<&Path>) -> anyhow::Result<Project> {
+    match folder {
+        Some(folder) => Ok(Project::open(folder)?),
+        None => Ok(Project::find(&std::env::current_dir().context("the current folder")?)?),
+    }
+}
+
+/// A flag that Ctrl-C raises. Pressed again, the program ends at once.
+pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if raised.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping; press Ctrl-C again to stop at once");
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(stop)
+}

@@ -1,0 +1,79 @@
+//! `tunesmith search`
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use app::models::Cache;
+use app::{Error, Knowledge};
+
+use super::output;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// What to look for
+    query: String,
+    /// Passages to show
+    #[arg(short, long, default_value_t = 5)]
+    k: usize,
+    /// Share of words against vectors, 0 to 1 [default: as configured or tuned]
+    #[arg(long)]
+    lexical_weight: Option<f32>,
+    /// Say how every score came about
+    #[arg(long)]
+    explain: bool,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let project = super::open_project(project)?;
+    let knowledge = Knowledge::open(&project, &Cache::from_env()?)?;
+    if knowledge.store.documents()?.is_empty() {
+        return Err(Error::NoDocuments.into());
+    }
+    let weight = match arguments.lexical_weight {
+        Some(weight) => weight,
+        None => knowledge.lexical_weight(None)?,
+    };
+    let retrieved = knowledge.search(&arguments.query, arguments.k, weight)?;
+    if arguments.json {
+        output::json(&retrieved)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (rank, hit) in retrieved.hits.iter().enumerate() {
+        let place = hit.heading_path.join(" > ");
+        println!("{}. {} {}..{}  {place}", rank + 1, hit.path, hit.span.start, hit.span.end);
+        if arguments.explain {
+            let explain = &hit.explain;
+            println!(
+                "   score {:.3} = {weight} x {:.3} (words: {}) + {} x {:.3} (vectors: {})",
+                hit.score,
+                explain.bm25_norm,
+                part(explain.bm25, explain.bm25_rank),
+                1.0 - weight,
+                explain.cosine_norm,
+                part(explain.cosine, explain.cosine_rank)
+            );
+        }
+        for line in hit.text.trim().lines() {
+            println!("   {line}");
+        }
+        println!();
+    }
+    if arguments.explain {
+        println!(
+            "embedding {:.1} ms, searching {:.1} ms",
+            1e3 * retrieved.embed_seconds,
+            1e3 * retrieved.search_seconds
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn part(score: Option<f32>, rank: Option<usize>) -> String {
+    match (score, rank) {
+        (Some(score), Some(rank)) => format!("{score:.3}, place {rank}"),
+        _ => "not found".to_owned(),
+    }
+}
