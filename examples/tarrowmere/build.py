@@ -1,6 +1,6 @@
 """Writes documents/ and questions/ of the Tarrowmere example from sources/.
 
-    pip install fpdf2==2.8.3          # only for the PDF documents
+    pip install fpdf2==2.8.9          # only for the PDF documents
     python build.py                   # writes everything
     python check.py                   # checks what was written
 
