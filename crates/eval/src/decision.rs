@@ -245,7 +245,9 @@ pub struct ArmSummary {
     pub arm: Arm,
     /// Questions with a graded trial.
     pub questions: usize,
-    /// Trials whose grader failed.
+    /// Trials, over all seeds.
+    pub trials: usize,
+    /// Of these, trials whose grader failed.
     pub missing: usize,
     /// Training seeds.
     pub seeds: usize,

@@ -20,6 +20,8 @@ pub mod curve;
 pub mod decide;
 pub mod decision;
 mod error;
+mod evidence;
+pub mod figures;
 pub mod gate;
 pub mod grade;
 pub mod ranking;

@@ -43,6 +43,25 @@ pub struct Trial {
 pub const RIGHT: f64 = 0.5;
 
 impl Trial {
+    /// An empty, ungraded trial of `arm`, to be filled in.
+    pub fn new(arm: Arm) -> Self {
+        Self {
+            qid: String::new(),
+            cluster: String::new(),
+            arm,
+            seed: 0,
+            score: None,
+            lenient: false,
+            evidence_retrieved: None,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+            latency_seconds: 0.0,
+            first_token_seconds: 0.0,
+            abstained: false,
+            answer: String::new(),
+        }
+    }
+
     /// Right, wrong, or not graded.
     pub fn right(&self) -> Option<bool> {
         self.score.map(|score| score >= RIGHT)

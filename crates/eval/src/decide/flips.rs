@@ -1,0 +1,143 @@
+//! What would change the decision: the rule applied again to the same evidence, under other settings.
+
+use super::case::{Case, names};
+use super::rule::Verdict;
+use crate::attribute::Class;
+use crate::figures::{count, percent, points_interval, size};
+use crate::{Arm, Outcome, Rule};
+
+/// In the order a reader can act on them: own settings first, then further measurements.
+pub(super) fn flips(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
+    let mut flips = Vec::new();
+    flips.extend(margin(case, verdict));
+    flips.extend(target(case, verdict));
+    flips.extend(queries(case, verdict));
+    flips.extend(measurements(case, verdict));
+    flips
+}
+
+/// The decision in a word: the arm, or what to do instead.
+fn label(verdict: &Verdict) -> &'static str {
+    verdict.recommended.map_or(verdict.outcome.as_str(), Arm::as_str)
+}
+
+fn under(case: &Case<'_>, change: impl FnOnce(&mut Rule)) -> &'static str {
+    let mut rule = case.rule.clone();
+    change(&mut rule);
+    label(&Case { rule, ..case.clone() }.apply())
+}
+
+/// The nearest of `values` (walking away from the present setting) that gives another decision.
+fn nearest<T: Copy>(
+    values: impl Iterator<Item = T>,
+    now: &str,
+    decision: impl Fn(T) -> &'static str,
+) -> Option<(T, &'static str)> {
+    values.map(|value| (value, decision(value))).find(|(_, label)| *label != now)
+}
+
+fn margin(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
+    let now = label(verdict);
+    let decision = |half_points: u32| under(case, |rule| rule.margin = f64::from(half_points) / 200.0);
+    let current = (200.0 * case.rule.margin).round() as u32;
+    let smaller = nearest((1..current).rev(), now, decision);
+    let larger = nearest(current + 1..=100, now, decision);
+    let write = |(half, label): (u32, &str), or: &str| {
+        format!("A margin of {} points or {or}: {label}.", size(f64::from(half) / 200.0))
+    };
+    smaller
+        .map(|found| write(found, "less"))
+        .into_iter()
+        .chain(larger.map(|found| write(found, "more")))
+        .collect()
+}
+
+fn target(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
+    let now = label(verdict);
+    let decision = |points: u32| under(case, |rule| rule.target = Some(f64::from(points) / 100.0));
+    let current = case.rule.target.map(|target| (100.0 * target).round() as u32);
+    let (lower, higher) = match current {
+        Some(current) => {
+            (nearest((1..current).rev(), now, decision), nearest(current + 1..=100, now, decision))
+        }
+        // Without a target, the ends of the scale say what a modest and a high one would do.
+        None => {
+            let modest = (decision(1) != now).then(|| decision(1));
+            let modest = modest
+                .and_then(|label| Some(((1..=100).take_while(|p| decision(*p) == label).last()?, label)));
+            let high = (decision(100) != now).then(|| decision(100));
+            let high = high.and_then(|label| {
+                Some(((1..=100).rev().take_while(|p| decision(*p) == label).last()?, label))
+            });
+            (modest, high.filter(|_| modest.is_none_or(|(points, _)| points < 100)))
+        }
+    };
+    let write = |(points, label): (u32, &str), or: &str| {
+        format!("A target of {} or {or}: {label}.", percent(f64::from(points) / 100.0))
+    };
+    lower
+        .map(|found| write(found, "less"))
+        .into_iter()
+        .chain(higher.map(|found| write(found, "more")))
+        .collect()
+}
+
+fn queries(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
+    let now = label(verdict);
+    let decision = |queries: u64| under(case, |rule| rule.expected_queries = queries);
+    // Ten steps to the decade, from 1 to a billion.
+    let grid: Vec<u64> = (0..=90).map(|step| 10_f64.powf(f64::from(step) / 10.0).round() as u64).collect();
+    let current = case.rule.expected_queries;
+    let fewer = nearest(grid.iter().rev().copied().filter(|q| *q < current), now, decision);
+    let more = nearest(grid.iter().copied().filter(|q| *q > current), now, decision);
+    let write = |(queries, label): (u64, &str), or: &str| {
+        format!("About {} queries or {or}, instead of {}: {label}.", count(queries), count(current))
+    };
+    fewer
+        .map(|found| write(found, "fewer"))
+        .into_iter()
+        .chain(more.map(|found| write(found, "more")))
+        .collect()
+}
+
+fn measurements(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
+    let mut out = Vec::new();
+    let measured = |arm: Arm| case.summary(arm).is_some();
+    if let Some(more) = verdict.more_questions {
+        out.push(format!(
+            "About {} more questions with the same differences would settle it.",
+            count(more as u64)
+        ));
+    }
+    if let Some(arm) = verdict.recommended {
+        let untried: Vec<Arm> =
+            [Arm::Rag, Arm::Tuned, Arm::Raft].into_iter().filter(|other| !measured(*other)).collect();
+        if !untried.is_empty() {
+            out.push(format!(
+                "Not measured: {}. One that scores {} points more than {arm} would be recommended.",
+                names(&untried),
+                size(case.rule.margin)
+            ));
+        }
+    }
+    if verdict.outcome != Outcome::ImproveRetrieval
+        && let Some(headroom) = case.contrast(Arm::Oracle, Arm::Rag).filter(|c| c.difference.lower > 0.0)
+    {
+        out.push(format!("Perfect retrieval would change rag by {}.", points_interval(headroom.difference)));
+    }
+    if let Some(attribution) = case.attribution.filter(|a| a.share(Class::Distraction) > 0.25) {
+        out.push(format!(
+            "{} of {} RAG errors had the evidence in the prompt and are right without the other passages: fewer \
+             passages, or reranking, might raise rag.",
+            attribution.count(Class::Distraction),
+            attribution.errors()
+        ));
+    }
+    if let Some(curve) = case.curve.filter(|curve| curve.still_rises(case.rule.margin)) {
+        out.push(format!(
+            "The learning curve still rises: twice the pairs are foreseen to add {}.",
+            points_interval(curve.gain_of_doubling)
+        ));
+    }
+    out
+}

@@ -1,0 +1,142 @@
+//! From trials to a decision: gather the evidence once, apply the rule, and ask what would change it.
+
+mod case;
+mod criteria;
+mod flips;
+mod rule;
+mod sentence;
+mod summary;
+
+use crate::attribute::of_table;
+use crate::cost::break_even;
+use crate::decision::Contrast;
+use crate::evidence::Table;
+use crate::stats::{Bootstrap, detectable_difference, holm};
+use crate::{Arm, Decision, DecisionInput, Error, LearningCurve, Rule};
+
+use case::Case;
+
+/// Discordance assumed where two arms can't be compared: the middle row of the method's table.
+const USUAL_DISCORDANCE: f64 = 0.3;
+
+/// Decides between RAG, fine-tuning, both, or neither.
+///
+/// The rule itself is [`Case::apply`]; this gathers what it reads. Deterministic: the same input
+/// gives the same decision, bootstrap included.
+pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
+    check(&input.rule)?;
+    let table = Table::new(&input.trials)?;
+    let (questions, clusters) = table.size();
+    if questions == 0 {
+        return Err(Error::NoTrials { set: input.set.clone() });
+    }
+    let rule = &input.rule;
+    let bootstrap =
+        Bootstrap { alpha: rule.alpha, resamples: rule.resamples, seed: rule.seed, ..Bootstrap::default() };
+
+    let arms = summary::arms(&table, &input.costs, rule, &bootstrap);
+    let contrasts = contrasts(&table, &bootstrap);
+    let attribution = of_table(&table, &bootstrap);
+    let curve = LearningCurve::fit(&input.curve, rule.alpha, rule.resamples.min(2000), rule.seed);
+    let case = Case {
+        arms: &arms,
+        contrasts: &contrasts,
+        attribution: attribution.as_ref(),
+        gate: input.gate.as_ref(),
+        curve: curve.as_ref(),
+        questions,
+        clusters,
+        rule: rule.clone(),
+    };
+
+    let verdict = case.apply();
+    let per_query = |arm: Arm| arms.iter().find(|summary| summary.arm == arm).map(|s| s.seconds_per_query);
+    let training =
+        input.costs.iter().find(|costs| costs.arm == Arm::Tuned).map(|costs| costs.training_seconds);
+    let break_even_queries = match (training, per_query(Arm::Rag), per_query(Arm::Tuned)) {
+        (Some(training), Some(rag), Some(tuned)) => break_even(training, rag, tuned),
+        _ => None,
+    };
+    let flips = flips::flips(&case, &verdict);
+    let criteria = criteria::criteria(&case, &input.retrieval);
+    let warnings = summary::warnings(&case, &verdict, input);
+    let detectable_difference = detectable(&case);
+    Ok(Decision {
+        set: input.set.clone(),
+        measure: input.measure,
+        outcome: verdict.outcome,
+        recommended: verdict.recommended,
+        best: verdict.best,
+        sentence: verdict.sentence,
+        tree: verdict.tree,
+        criteria,
+        flips,
+        warnings,
+        detectable_difference,
+        more_questions_needed: verdict.more_questions,
+        exploratory: case.exploratory(),
+        questions,
+        clusters,
+        left_out: input.left_out,
+        break_even_queries,
+        openings: input.openings.clone(),
+        rule: rule.clone(),
+        gate: input.gate.clone(),
+        arms,
+        contrasts,
+        attribution,
+        curve,
+    })
+}
+
+/// The pre-registered contrasts: every two arms that could be recommended, the oracle arm against each of them, and
+/// the two diagnostic steps (learning on top of gold passages, distraction by other passages). The list depends on
+/// which arms were run, never on their scores. Holm adjusts it as one family.
+fn contrasts(table: &Table<'_>, bootstrap: &Bootstrap) -> Vec<Contrast> {
+    let candidates: Vec<Arm> = table.arms().filter(|arm| !arm.is_diagnostic()).collect();
+    let mut pairs = Vec::new();
+    for (index, a) in candidates.iter().enumerate() {
+        pairs.extend(candidates[..index].iter().map(|b| (*a, *b)));
+    }
+    pairs.extend(candidates.iter().map(|b| (Arm::Oracle, *b)));
+    pairs.push((Arm::RaftOracle, Arm::Oracle));
+    pairs.push((Arm::Oracle, Arm::OracleDistractors));
+
+    let mut contrasts: Vec<Contrast> =
+        pairs.into_iter().filter_map(|(a, b)| table.contrast(a, b, bootstrap)).collect();
+    let p: Vec<f64> = contrasts.iter().map(|contrast| contrast.p).collect();
+    for (contrast, adjusted) in contrasts.iter_mut().zip(holm(&p)) {
+        contrast.p_holm = adjusted;
+    }
+    contrasts
+}
+
+/// The smallest difference these questions can show between the best arm and the runner-up, clusters allowed for.
+fn detectable(case: &Case<'_>) -> f64 {
+    let mut eligible = case.eligible();
+    eligible.sort_by(|a, b| b.score.estimate.total_cmp(&a.score.estimate));
+    let leading = match eligible[..] {
+        [first, second, ..] => case.contrast(first.arm, second.arm),
+        _ => None,
+    };
+    match leading {
+        Some(contrast) => case.detectable(&contrast),
+        None => {
+            detectable_difference(case.questions as f64, USUAL_DISCORDANCE, case.rule.power, case.rule.alpha)
+        }
+    }
+}
+
+fn check(rule: &Rule) -> Result<(), Error> {
+    let share = |name, found: f64, low: f64, high: f64, expected| {
+        if found > low && found < high { Ok(()) } else { Err(Error::Setting { name, found, expected }) }
+    };
+    share("margin", rule.margin, 0.0, 1.0, "above 0 and below 1")?;
+    share("alpha", rule.alpha, 0.0, 0.5, "above 0 and below 0.5")?;
+    share("power", rule.power, 0.5, 1.0, "above 0.5 and below 1")?;
+    if let Some(target) = rule.target {
+        share("target", target, 0.0, 1.0 + f64::EPSILON, "above 0 and at most 1")?;
+    }
+    let resamples = rule.resamples as f64;
+    share("resamples", resamples, 99.0, 1e7 + 1.0, "between 100 and 10 million")
+}

@@ -1,0 +1,358 @@
+//! The rule: among the arms that pass the hard gates, recommend the cheapest that is not worse than the best by more
+//! than the margin, and say nothing that the data don't show.
+//!
+//! Every word of that sentence is a test on the evidence:
+//!
+//! - **Not worse than the best by more than the margin**: against *every* other eligible arm, the lower bound of the
+//!   paired difference lies above minus the margin. All comparisons must succeed, so no correction is needed
+//!   (intersection-union), and nobody has to know which arm is truly best.
+//! - **Cheapest**: every arm that costs less must be *shown* not to be the answer: either worse than the recommended
+//!   arm (upper bound below 0, and a Holm-adjusted p below alpha), or worse than some eligible arm by more than the
+//!   margin (upper bound below minus the margin). A cheaper arm that is neither leaves the decision undetermined.
+//! - **Identical arms** therefore end with the cheapest arm once there are enough questions to show the rest not
+//!   better by the margin, and undetermined before; a dearer arm is named by chance in fewer than alpha of all runs.
+//! - **Few questions**: below the minimum (or with fewer than [`MIN_CLUSTERS`](super::case::MIN_CLUSTERS) source documents) every difference the
+//!   outcome rests on must exceed what that many questions detect at the rule's power.
+
+use super::case::{Case, Choice, HALF, MIN_CLUSTERS, names};
+use crate::attribute::Class;
+use crate::decision::{Answer, ArmSummary, Lead, Node};
+use crate::figures::{percent, percent_interval, points_interval, size};
+use crate::{Arm, Outcome};
+
+/// What the rule says.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Verdict {
+    pub(super) outcome: Outcome,
+    pub(super) recommended: Option<Arm>,
+    pub(super) best: Option<Arm>,
+    pub(super) sentence: String,
+    pub(super) tree: Vec<Node>,
+    pub(super) more_questions: Option<usize>,
+}
+
+/// The answer of one node, with the figures behind it.
+struct Finding {
+    answer: bool,
+    measurement: String,
+}
+
+impl Case<'_> {
+    /// Walks the tree. Each node is answered whether or not the path reaches it, so that the report can show what it
+    /// would have said.
+    pub(super) fn apply(&self) -> Verdict {
+        let choice = self.choose();
+        let enough = self.enough_already();
+        let needed = self.needed(&choice);
+        let retrieval = self.retrieval_holds_back();
+        let (untried, collect) = (self.fine_tuning_is_due(needed), self.data_is_missing(needed));
+        let (not_worse, cheapest) = (self.shown_not_worse(&choice), self.cheaper_shown_worse(&choice));
+
+        let (mut outcome, mut recommended) = (Outcome::Undetermined, None);
+        if let (Some(arm), _) = &enough {
+            (outcome, recommended) = (Outcome::of(*arm).unwrap_or(outcome), Some(*arm));
+        } else if retrieval.answer {
+            outcome = Outcome::ImproveRetrieval;
+        } else if untried.answer {
+            outcome = Outcome::Undetermined;
+        } else if collect.answer {
+            outcome = Outcome::CollectData;
+        } else if let Choice::Arm(arm) = choice {
+            (outcome, recommended) = (Outcome::of(arm).unwrap_or(outcome), Some(arm));
+        }
+        let complete = self.graders_worked();
+        let eligible = self.something_to_choose();
+        let sized = self.enough_questions(outcome, recommended);
+        let stopped = !(complete.answer && eligible.answer && sized.answer);
+        if stopped {
+            (outcome, recommended) = (Outcome::Undetermined, None);
+        }
+
+        let arms = vec![Outcome::Rag, Outcome::Tuned, Outcome::Raft, Outcome::Base, Outcome::FewShot];
+        let undetermined = || Lead::Outcome(vec![Outcome::Undetermined]);
+        let to = |id: &str| Lead::Node(id.to_owned());
+        let mut tree = vec![
+            node("graders", "Did the graders work?", complete, to("limits"), undetermined()),
+            node("limits", "Are there arms to choose from?", eligible, to("questions"), undetermined()),
+            node("questions", "Do the questions suffice?", sized, to("enough"), undetermined()),
+            node(
+                "enough",
+                "Is the target met with nothing built?",
+                enough.1,
+                Lead::Outcome(vec![Outcome::Base, Outcome::FewShot]),
+                to("retrieval"),
+            ),
+            node(
+                "retrieval",
+                "Is retrieval what holds the documents back?",
+                retrieval,
+                Lead::Outcome(vec![Outcome::ImproveRetrieval]),
+                to("untried"),
+            ),
+            node("untried", "Is fine-tuning due, but not measured?", untried, undetermined(), to("data")),
+            node(
+                "data",
+                "Is no arm good enough, for want of data or a larger model?",
+                collect,
+                Lead::Outcome(vec![Outcome::CollectData]),
+                to("not-worse"),
+            ),
+            node(
+                "not-worse",
+                &format!("Is one arm shown not worse than any other by {} points?", size(self.rule.margin)),
+                not_worse,
+                to("cheapest"),
+                undetermined(),
+            ),
+            node(
+                "cheapest",
+                "Is every cheaper arm shown to be worse?",
+                cheapest,
+                Lead::Outcome(arms),
+                undetermined(),
+            ),
+        ];
+        mark_path(&mut tree);
+
+        let best = self.best().map(|summary| summary.arm);
+        // More questions help only where questions are what was short.
+        let short = ["questions", "not-worse", "cheapest"];
+        let stop = tree.iter().rfind(|node| node.reached && outcome == Outcome::Undetermined);
+        let more_questions =
+            stop.filter(|node| short.contains(&node.id.as_str())).and_then(|_| self.more_questions());
+        let sentence = self.sentence(outcome, recommended, &tree, more_questions);
+        Verdict { outcome, recommended, best, sentence, tree, more_questions }
+    }
+
+    /// An arm with too many missing trials may owe its score to which ones are missing.
+    fn graders_worked(&self) -> Finding {
+        let share = |arm: &&ArmSummary| arm.missing as f64 / arm.trials.max(1) as f64;
+        let candidates = self.arms.iter().filter(|arm| !arm.arm.is_diagnostic());
+        let worst = candidates.max_by(|a, b| share(a).total_cmp(&share(b)));
+        let most = worst.as_ref().map_or(0.0, share);
+        let allowed = percent(self.rule.max_missing);
+        let measurement = match worst.filter(|arm| arm.missing > 0) {
+            None => "every trial was graded".to_owned(),
+            Some(arm) => {
+                format!("{}: {} of {} trials missing, {allowed} allowed", arm.arm, arm.missing, arm.trials)
+            }
+        };
+        Finding { answer: most <= self.rule.max_missing, measurement }
+    }
+
+    fn something_to_choose(&self) -> Finding {
+        let candidates: Vec<&ArmSummary> = self.arms.iter().filter(|arm| !arm.arm.is_diagnostic()).collect();
+        let failed: Vec<String> = candidates
+            .iter()
+            .filter(|arm| !arm.fails.is_empty())
+            .map(|arm| format!("{} ({})", arm.arm, arm.fails.join(", ")))
+            .collect();
+        let passed = names(&self.eligible().iter().map(|arm| arm.arm).collect::<Vec<_>>());
+        let measurement = match (failed.is_empty(), passed.is_empty()) {
+            (true, _) => format!("measured: {passed}; no hard limit is broken"),
+            (false, false) => format!("within the limits: {passed}; not: {}", failed.join("; ")),
+            (false, true) => format!("none within the limits: {}", failed.join("; ")),
+        };
+        Finding { answer: candidates.len() > 1 && !passed.is_empty(), measurement }
+    }
+
+    fn enough_questions(&self, outcome: Outcome, recommended: Option<Arm>) -> Finding {
+        let have = format!("{} questions from {} sources", self.questions, self.clusters);
+        if !self.exploratory() {
+            return Finding {
+                answer: true,
+                measurement: format!("{have}; {} asked for", self.rule.min_questions),
+            };
+        }
+        let support = self.support(outcome, recommended);
+        let weakest = support
+            .iter()
+            .min_by(|a, b| (a.difference - a.detectable).total_cmp(&(b.difference - b.detectable)));
+        let asked = format!("{} questions from {MIN_CLUSTERS} sources asked for", self.rule.min_questions);
+        match weakest {
+            None => Finding { answer: false, measurement: format!("{have}; {asked}") },
+            Some(weakest) => Finding {
+                answer: weakest.difference > weakest.detectable,
+                measurement: format!(
+                    "{have}; {asked}; {} is {} points, and {} are the least that so few can show",
+                    weakest.name,
+                    size(weakest.difference),
+                    size(weakest.detectable)
+                ),
+            },
+        }
+    }
+
+    /// The cheaper of `base` and `few-shot` that is shown to meet the target.
+    fn enough_already(&self) -> (Option<Arm>, Finding) {
+        let simple: Vec<&ArmSummary> =
+            self.eligible().into_iter().filter(|arm| matches!(arm.arm, Arm::Base | Arm::FewShot)).collect();
+        let scores: Vec<String> =
+            simple.iter().map(|arm| format!("{} {}", arm.arm, percent_interval(arm.score))).collect();
+        let scores = if scores.is_empty() { "neither measured".to_owned() } else { scores.join("; ") };
+        let Some(target) = self.rule.target else {
+            return (None, Finding { answer: false, measurement: format!("no target given; {scores}") });
+        };
+        let found = simple.iter().find(|arm| arm.score.lower >= target).map(|arm| arm.arm);
+        let measurement = format!("target {}; {scores}", percent(target));
+        (found, Finding { answer: found.is_some(), measurement })
+    }
+
+    /// The passages would help, and retrieval does not bring them. Shown when
+    /// 1. oracle - rag is above the margin (lower bound),
+    /// 2. so is oracle - best eligible arm: nothing measured makes up for it,
+    /// 3. no eligible arm is shown to meet the target, and
+    /// 4. all of them are shown to miss it, or retrieval brings less than half of what the gold passages would:
+    ///    (rag - base) / (oracle - base) < 1/2. Retrieval that delivers most of its worth is no reason to hold back
+    ///    a decision, even if it could still gain something.
+    fn retrieval_holds_back(&self) -> Finding {
+        let no = |measurement: &str| Finding { answer: false, measurement: measurement.to_owned() };
+        let Some(best) = self.best() else { return no("no arm to compare with") };
+        let Some(headroom) = self.contrast(Arm::Oracle, Arm::Rag) else {
+            return no("oracle and rag were not both measured");
+        };
+        let over_best = match self.contrast(Arm::Oracle, best.arm) {
+            Some(contrast) => contrast.difference,
+            None => return no("the oracle arm shares no question with the best arm"),
+        };
+        let worth = self.contrast(Arm::Oracle, Arm::Base).map_or(1.0, |c| c.difference.estimate);
+        let delivered = 1.0 - headroom.difference.estimate / worth.max(f64::MIN_POSITIVE);
+        let shown = |lower: f64| lower > self.rule.margin;
+        let met =
+            self.rule.target.is_some_and(|target| self.eligible().iter().any(|a| a.score.lower >= target));
+        let held = shown(headroom.difference.lower) && shown(over_best.lower);
+        let mut measurement = format!("oracle - rag: {}", points_interval(headroom.difference));
+        if best.arm != Arm::Rag {
+            measurement += &format!("; oracle - {}: {}", best.arm, points_interval(over_best));
+        }
+        if worth > 0.0 {
+            measurement += &format!(
+                "; retrieval delivers {:.0} % of what the gold passages are worth",
+                100.0 * delivered.clamp(0.0, 1.0)
+            );
+        }
+        Finding { answer: held && !met && (self.target_missed_by_all() || delivered < HALF), measurement }
+    }
+
+    /// A choice among the arms without training would be premature: none was fine-tuned, and either the ceiling gate
+    /// is open, or it was not read and nothing measured is good enough.
+    fn fine_tuning_is_due(&self, needed: Option<f64>) -> Finding {
+        let trained: Vec<Arm> =
+            self.arms.iter().map(|arm| arm.arm).filter(|arm| arm.needs_adapter()).collect();
+        let (due, gate) = match self.gate {
+            Some(gate) if gate.open => (true, "the ceiling gate is open"),
+            Some(_) => (false, "the ceiling gate is shut"),
+            None => (needed.is_some_and(|needed| self.all_below(needed)), "the ceiling gate was not read"),
+        };
+        let measured = match &trained[..] {
+            [] => "no fine-tuned arm measured".to_owned(),
+            trained => format!("measured: {}", names(trained)),
+        };
+        Finding { answer: due && trained.is_empty(), measurement: format!("{gate}; {measured}") }
+    }
+
+    /// What an arm must reach: the target. Without one, doing nothing must not be sold as "nothing needed" when every
+    /// arm fails more than half of the questions, so half is needed where the choice would be `base`.
+    fn needed(&self, choice: &Choice) -> Option<f64> {
+        self.rule.target.or(matches!(choice, Choice::Arm(Arm::Base)).then_some(HALF))
+    }
+
+    /// Nothing reaches what is needed, and the cause is in the data (or the model): either most of RAG's errors are
+    /// right under no arm, or the learning curve still rises.
+    fn data_is_missing(&self, needed: Option<f64>) -> Finding {
+        let below = needed.is_some_and(|needed| self.all_below(needed));
+        let defects = self.attribution.map_or(0.0, |attribution| attribution.share(Class::Defect));
+        let rising = self.curve.is_some_and(|curve| curve.still_rises(self.rule.margin));
+        let mut parts = Vec::new();
+        match (needed, self.best()) {
+            (Some(needed), Some(best)) => parts.push(format!(
+                "needed {}; best: {} {}",
+                percent(needed),
+                best.arm,
+                percent_interval(best.score)
+            )),
+            _ => parts.push("no target given".to_owned()),
+        }
+        if let Some(attribution) = self.attribution.filter(|attribution| attribution.errors() > 0) {
+            parts.push(format!(
+                "{} of {} RAG errors are right under no arm",
+                attribution.count(Class::Defect),
+                attribution.errors()
+            ));
+        }
+        if let Some(curve) = self.curve {
+            parts.push(format!("twice the pairs: {}", points_interval(curve.gain_of_doubling)));
+        }
+        Finding { answer: below && (defects > HALF || rising), measurement: parts.join("; ") }
+    }
+
+    fn shown_not_worse(&self, choice: &Choice) -> Finding {
+        let (answer, arm) = match choice {
+            Choice::Arm(arm) | Choice::Open { arm, .. } => (true, Some(*arm)),
+            Choice::None { nearest } => (false, *nearest),
+        };
+        let measurement = match arm {
+            None => "no arm is eligible".to_owned(),
+            Some(arm) => match self.closest_rival(arm) {
+                None => format!("{arm} is the only arm within the limits"),
+                Some(contrast) if answer => format!(
+                    "{arm}: nearest rival {}, {arm} - {}: {}",
+                    contrast.b,
+                    contrast.b,
+                    points_interval(contrast.difference)
+                ),
+                Some(contrast) => format!(
+                    "nearest is {arm}, but {arm} - {}: {}",
+                    contrast.b,
+                    points_interval(contrast.difference)
+                ),
+            },
+        };
+        Finding { answer, measurement }
+    }
+
+    fn cheaper_shown_worse(&self, choice: &Choice) -> Finding {
+        let (arm, answer) = match choice {
+            Choice::Arm(arm) => (*arm, true),
+            Choice::Open { arm, .. } => (*arm, false),
+            Choice::None { .. } => {
+                return Finding {
+                    answer: false,
+                    measurement: "no arm to hold the cheaper ones against".to_owned(),
+                };
+            }
+        };
+        let open: &[Arm] = if let Choice::Open { cheaper, .. } = choice { cheaper } else { &[] };
+        let cheaper: Vec<Arm> = self.cheaper_than(arm).iter().map(|summary| summary.arm).collect();
+        let shown = |other: &Arm| {
+            let contrast = self.contrast(*other, arm)?;
+            Some(format!("{other} - {arm}: {}", points_interval(contrast.difference)))
+        };
+        let list = if answer { &cheaper[..] } else { open };
+        let parts: Vec<String> = list.iter().filter_map(shown).collect();
+        let measurement = match (cheaper.is_empty(), answer) {
+            (true, _) => format!("{arm} is the cheapest"),
+            (false, true) => parts.join("; "),
+            (false, false) => format!("not shown: {}", parts.join("; ")),
+        };
+        Finding { answer, measurement }
+    }
+}
+
+fn node(id: &str, question: &str, finding: Finding, yes: Lead, no: Lead) -> Node {
+    let answer = if finding.answer { Answer::Yes } else { Answer::No };
+    let (id, question) = (id.to_owned(), question.to_owned());
+    Node { id, question, measurement: finding.measurement, answer, yes, no, reached: false }
+}
+
+/// Follows the answers from the first node to an outcome.
+fn mark_path(tree: &mut [Node]) {
+    let mut next = tree.first().map(|node| node.id.clone());
+    while let Some(node) = next.and_then(|id| tree.iter_mut().find(|node| node.id == id && !node.reached)) {
+        node.reached = true;
+        next = match node.leads_to() {
+            Lead::Node(id) => Some(id.clone()),
+            Lead::Outcome(_) => None,
+        };
+    }
+}

@@ -1,0 +1,200 @@
+//! Each arm summed up, the hard gates it fails, and what the reader should be warned of.
+
+use super::case::{Case, MIN_CLUSTERS};
+use super::rule::Verdict;
+use crate::cost::cost_per_correct;
+use crate::decision::{ArmSummary, Limits};
+use crate::evidence::{Column, Table};
+use crate::figures::{count, duration, percent, size};
+use crate::stats::Bootstrap;
+use crate::{Arm, Costs, DecisionInput, Outcome, Rule};
+
+/// Seeds from which a fine-tuned arm shows its variance.
+const SEEDS_ASKED_FOR: usize = 3;
+
+pub(super) fn arms(
+    table: &Table<'_>,
+    costs: &[Costs],
+    rule: &Rule,
+    bootstrap: &Bootstrap,
+) -> Vec<ArmSummary> {
+    let columns = table.arms().filter_map(|arm| Some((arm, table.column(arm)?, table.mean(arm, bootstrap)?)));
+    columns
+        .map(|(arm, column, mean)| {
+            let trials = &column.trials;
+            let average = |value: &dyn Fn(&crate::Trial) -> f64| {
+                trials.iter().map(|trial| value(trial)).sum::<f64>() / trials.len() as f64
+            };
+            let costs =
+                costs.iter().find(|costs| costs.arm == arm).cloned().unwrap_or_else(|| Costs::new(arm));
+            let latencies = sorted(trials.iter().map(|trial| trial.latency_seconds));
+            let per_query = costs.seconds_per_query.unwrap_or_else(|| average(&|t| t.latency_seconds));
+            let latency_p95 = quantile(&latencies, 0.95);
+            let fails = fails(&costs, latency_p95, &rule.limits);
+            let fixed = costs.fixed_seconds();
+            ArmSummary {
+                arm,
+                questions: column.graded(),
+                missing: trials.iter().filter(|trial| trial.score.is_none()).count(),
+                trials: trials.len(),
+                seeds: column.seeds.len(),
+                score: mean.interval,
+                lenient: average(&|trial| f64::from(u8::from(trial.lenient))),
+                seed_deviation: seed_deviation(column),
+                abstained: average(&|trial| f64::from(u8::from(trial.abstained))),
+                prompt_tokens: average(&|trial| trial.prompt_tokens as f64),
+                completion_tokens: average(&|trial| trial.completion_tokens as f64),
+                latency_p50: quantile(&latencies, 0.5),
+                latency_p95,
+                first_token_p50: quantile(&sorted(trials.iter().map(|t| t.first_token_seconds)), 0.5),
+                seconds_per_query: per_query,
+                total_seconds: fixed + rule.expected_queries as f64 * per_query,
+                seconds_per_correct: cost_per_correct(
+                    fixed,
+                    per_query,
+                    rule.expected_queries,
+                    mean.interval.estimate,
+                ),
+                eligible: !arm.is_diagnostic() && fails.is_empty(),
+                fails,
+                costs,
+            }
+        })
+        .collect()
+}
+
+fn seed_deviation(column: &Column<'_>) -> Option<f64> {
+    let means = column.seed_means();
+    let centre = means.iter().sum::<f64>() / means.len() as f64;
+    let squares: f64 = means.iter().map(|mean| (mean - centre).powi(2)).sum();
+    (means.len() > 1).then(|| (squares / (means.len() - 1) as f64).sqrt())
+}
+
+/// A limit that was set but not measured counts as failed: a hard gate that nobody checked is no gate.
+fn fails(costs: &Costs, latency_p95: f64, limits: &Limits) -> Vec<String> {
+    let mut fails = Vec::new();
+    let mut limit = |name: &str, found: Option<f64>, most: Option<f64>, write: &dyn Fn(f64) -> String| match (
+        found, most,
+    ) {
+        (_, None) => {}
+        (None, Some(_)) => fails.push(format!("{name} not measured")),
+        (Some(found), Some(most)) if found > most => {
+            fails.push(format!("{name} {} above {}", write(found), write(most)));
+        }
+        _ => {}
+    };
+    let mebibytes = |bytes: f64| format!("{:.0} MiB", bytes / 1_048_576.0);
+    limit("p95 latency", Some(latency_p95), limits.p95_latency_seconds, &duration);
+    let memory = costs.peak_memory_bytes.map(|bytes| bytes as f64);
+    limit("memory", memory, limits.memory_bytes.map(|bytes| bytes as f64), &mebibytes);
+    limit("time to a fresh answer", costs.freshness_seconds, limits.freshness_seconds, &duration);
+    limit("forgetting", costs.forgetting, limits.forgetting, &percent);
+    if limits.citations && !costs.cites {
+        fails.push("no citations".to_owned());
+    }
+    if limits.offline && costs.remote {
+        fails.push("needs a network".to_owned());
+    }
+    fails
+}
+
+pub(super) fn warnings(case: &Case<'_>, verdict: &Verdict, input: &DecisionInput) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let rule = &case.rule;
+    if case.questions < rule.min_questions {
+        warnings.push(format!(
+            "Exploratory: {} questions, {} asked for. Only differences beyond what so few can show count.",
+            case.questions, rule.min_questions
+        ));
+    }
+    if case.clusters < MIN_CLUSTERS {
+        warnings.push(format!(
+            "Exploratory: the questions come from {} source documents or groups, {MIN_CLUSTERS} asked for.",
+            case.clusters
+        ));
+    }
+    for arm in case.arms.iter().filter(|arm| arm.missing > 0) {
+        warnings.push(format!(
+            "{} of {} trials of {} could not be graded; they are left out, not counted as wrong.",
+            arm.missing, arm.trials, arm.arm
+        ));
+    }
+    for arm in case.arms.iter().filter(|arm| arm.arm.needs_adapter() && arm.seeds < SEEDS_ASKED_FOR) {
+        let seeds = if arm.seeds == 1 { "1 training seed" } else { "2 training seeds" };
+        warnings.push(format!("{}: {seeds}, so its interval knows little of the luck of training.", arm.arm));
+    }
+    if input.left_out > 0 {
+        warnings.push(format!(
+            "{} test questions stand, exactly or nearly, in the training pairs and were left out.",
+            count(input.left_out as u64)
+        ));
+    }
+    if input.openings.len() > 1 {
+        warnings.push(format!(
+            "The test split was opened {} times. Each look after which something was changed makes its figures \
+             rosier.",
+            input.openings.len()
+        ));
+    }
+    let missed = |arm: Arm| case.summary(arm).is_some_and(|s| rule.target.is_some_and(|t| s.score.upper < t));
+    if let (Some(arm), Some(target)) = (verdict.recommended, rule.target)
+        && missed(arm)
+    {
+        warnings.push(format!(
+            "{arm} is the best choice measured, but misses the target of {}.",
+            percent(target)
+        ));
+    }
+    if verdict.outcome != Outcome::Undetermined && super::detectable(case) > 2.0 * rule.margin {
+        warnings.push(format!(
+            "The margin is {} points, but these questions can show a difference of {} points at best.",
+            size(rule.margin),
+            size(super::detectable(case))
+        ));
+    }
+    warnings
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+/// Nearest-rank quantile: always a value that occurred.
+fn quantile(sorted: &[f64], p: f64) -> f64 {
+    let rank = (p * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.max(1) - 1).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_nearest_rank() {
+        let values: Vec<f64> = (1..=20).map(f64::from).collect();
+        assert_eq!(
+            (quantile(&values, 0.5), quantile(&values, 0.95), quantile(&values, 1.0)),
+            (10.0, 19.0, 20.0)
+        );
+        assert_eq!((quantile(&[3.0], 0.95), quantile(&[], 0.5)), (3.0, 0.0));
+    }
+
+    #[test]
+    fn limits_fail_when_broken_or_unmeasured() {
+        let limits = Limits {
+            p95_latency_seconds: Some(1.0),
+            memory_bytes: Some(1 << 30),
+            freshness_seconds: Some(60.0),
+            citations: true,
+            ..Limits::default()
+        };
+        let costs = Costs { freshness_seconds: Some(600.0), ..Costs::new(Arm::Tuned) };
+        let found = fails(&costs, 2.0, &limits);
+        assert_eq!(found.len(), 4, "{found:?}");
+        let costs =
+            Costs { freshness_seconds: Some(5.0), peak_memory_bytes: Some(1 << 29), ..Costs::new(Arm::Rag) };
+        assert!(fails(&costs, 0.5, &limits).is_empty());
+    }
+}

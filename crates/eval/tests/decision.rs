@@ -1,0 +1,516 @@
+//! The decision tested by construction: worlds whose right answer is known, and worlds in which nothing may be claimed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod world;
+
+use tunesmith_eval::decision::{Answer, Lead, Limits};
+use tunesmith_eval::stats::Random;
+use tunesmith_eval::{Arm, CurvePoint, Decision, Gate, GateOptions, Outcome, Rule, Trial, decide, gate};
+use world::{World, input, quick, seconds};
+
+fn outcome(world: World, rule: Rule) -> Decision {
+    decide(&world.input(&Arm::ALL, rule)).unwrap()
+}
+
+#[track_caller]
+fn expect(world: World, rule: Rule, expected: Outcome) -> Decision {
+    let decision = outcome(world, rule);
+    assert_eq!(decision.outcome, expected, "{world:?}\n{}\n{:#?}", decision.sentence, decision.tree);
+    decision
+}
+
+// ---- the dials flip the decision ----
+
+#[test]
+fn facts_that_stand_only_in_documents_need_rag() {
+    for seed in 0..5 {
+        let world = World { facts: 1.0, seed, ..World::default() };
+        let decision = expect(world, quick(0.1, Some(0.6)), Outcome::Rag);
+        assert_eq!(decision.recommended, Some(Arm::Rag));
+        assert!(decision.sentence.contains("meets the target"), "{}", decision.sentence);
+    }
+}
+
+#[test]
+fn a_hidden_rule_needs_fine_tuning() {
+    for seed in 0..5 {
+        expect(World { hidden_rule: 1.0, seed, ..World::default() }, quick(0.1, Some(0.6)), Outcome::Tuned);
+    }
+}
+
+#[test]
+fn facts_and_a_hidden_rule_need_both() {
+    for seed in 0..5 {
+        let world = World { facts: 1.0, hidden_rule: 1.0, seed, ..World::default() };
+        expect(world, quick(0.1, Some(0.6)), Outcome::Raft);
+    }
+}
+
+#[test]
+fn a_target_that_is_met_needs_nothing() {
+    let world = World { facts: 0.3, questions: 400, ..World::default() };
+    expect(world, quick(0.1, Some(0.5)), Outcome::Base);
+    // The same world with a higher target does need the documents.
+    expect(world, quick(0.1, Some(0.85)), Outcome::Rag);
+}
+
+#[test]
+fn examples_in_the_prompt_can_be_enough() {
+    let world = World { hidden_rule: 1.0, shown_by_examples: 1.0, ..World::default() };
+    expect(world, quick(0.1, Some(0.6)), Outcome::FewShot);
+    expect(world, quick(0.1, None), Outcome::FewShot);
+}
+
+#[test]
+fn shuffled_vectors_ask_for_better_retrieval() {
+    for target in [None, Some(0.6)] {
+        let world = World { facts: 1.0, lexical_gap: 0.95, ..World::default() };
+        let decision = expect(world, quick(0.1, target), Outcome::ImproveRetrieval);
+        assert_eq!(decision.recommended, None);
+    }
+}
+
+#[test]
+fn questions_nobody_can_answer_ask_for_data() {
+    let world = World { facts: 1.0, defects: 0.7, ..World::default() };
+    expect(world, quick(0.1, Some(0.6)), Outcome::CollectData);
+}
+
+#[test]
+fn no_arm_helping_is_not_sold_as_nothing_needed() {
+    let world = World { defects: 0.9, ..World::default() };
+    expect(world, quick(0.1, None), Outcome::CollectData);
+}
+
+#[test]
+fn a_rising_learning_curve_asks_for_data() {
+    let world = World { hidden_rule: 1.0, skill: 0.5, questions: 400, ..World::default() };
+    let mut input = world.input(&Arm::ALL, quick(0.08, Some(0.8)));
+    assert_eq!(decide(&input).unwrap().outcome, Outcome::Tuned);
+    input.curve = [(100, 0.05), (200, 0.2), (400, 0.35), (800, 0.5)]
+        .map(|(examples, score)| CurvePoint { examples, score, standard_error: 0.01 })
+        .to_vec();
+    let decision = decide(&input).unwrap();
+    assert_eq!(decision.outcome, Outcome::CollectData, "{:#?}", decision.tree);
+    assert!(decision.curve.is_some());
+}
+
+#[test]
+fn each_dial_alone_flips_the_decision() {
+    let base = World::default();
+    let rule = quick(0.1, Some(0.7));
+    let turned = [
+        (base, Outcome::Base),
+        (World { facts: 1.0, ..base }, Outcome::Rag),
+        (World { hidden_rule: 1.0, ..base }, Outcome::Tuned),
+        (World { facts: 1.0, hidden_rule: 1.0, ..base }, Outcome::Raft),
+        (World { facts: 1.0, lexical_gap: 0.9, ..base }, Outcome::ImproveRetrieval),
+    ];
+    for (world, expected) in turned {
+        expect(world, rule.clone(), expected);
+    }
+}
+
+#[test]
+fn many_queries_flip_it_by_cost() {
+    // tuned and rag equally good; rag costs more per query, tuned costs training.
+    let trials = coin_flips(&[(Arm::Base, 0.1), (Arm::Rag, 0.8), (Arm::Tuned, 0.8)], 600, 3);
+    let at = |expected_queries| {
+        let rule = Rule { expected_queries, ..quick(0.1, None) };
+        decide(&input(trials.clone(), rule)).unwrap()
+    };
+    let (few, many) = (at(100), at(1_000_000));
+    assert_eq!((few.outcome, many.outcome), (Outcome::Rag, Outcome::Tuned));
+    // 600 s of training, 0.25 - 0.1 s saved per query.
+    assert!((few.break_even_queries.unwrap() - 4000.0).abs() < 1e-6);
+    assert!(
+        few.flips.iter().any(|flip| flip.contains("queries or more") && flip.contains("tuned")),
+        "{:?}",
+        few.flips
+    );
+}
+
+// ---- nothing is claimed that the data don't show ----
+
+/// Independent arms with known chances, each question its own cluster.
+fn coin_flips(arms: &[(Arm, f64)], questions: usize, seed: u64) -> Vec<Trial> {
+    let mut random = Random::new(seed);
+    (0..questions)
+        .flat_map(|index| {
+            arms.iter()
+                .map(|(arm, chance)| Trial {
+                    qid: format!("q{index}"),
+                    cluster: format!("q{index}"),
+                    score: Some(f64::from(u8::from(random.unit() < *chance))),
+                    latency_seconds: seconds(*arm),
+                    ..Trial::new(*arm)
+                })
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+const CANDIDATES: [Arm; 6] = [Arm::Base, Arm::FewShot, Arm::Rag, Arm::Tuned, Arm::TunedRag, Arm::Raft];
+
+#[test]
+fn identical_arms_come_out_different_in_at_most_5_percent_of_runs() {
+    let runs = 300;
+    for (questions, chance) in [(60, 0.5), (200, 0.6), (400, 0.9)] {
+        let (mut named, mut claimed) = (0, 0);
+        for seed in 0..runs {
+            let trials = coin_flips(&CANDIDATES.map(|arm| (arm, chance)), questions, 1000 + seed);
+            let decision = decide(&input(trials, Rule { resamples: 200, ..quick(0.05, None) })).unwrap();
+            named += usize::from(!matches!(decision.outcome, Outcome::Undetermined | Outcome::Base));
+            claimed += usize::from(decision.contrasts.iter().any(|contrast| contrast.p_holm < 0.05));
+        }
+        let allowed = runs as usize / 20;
+        assert!(named <= allowed, "{questions} questions: a dearer arm named in {named} of {runs}");
+        assert!(claimed <= allowed, "{questions} questions: a difference claimed in {claimed} of {runs}");
+    }
+}
+
+#[test]
+fn identical_arms_with_correlated_clusters_and_seeds_and_graded_scores() {
+    // Whole documents go well or badly per arm, training seeds too; scores are graded, not right/wrong.
+    let runs = 200;
+    let mut named = 0;
+    for run in 0..runs {
+        let mut random = Random::new(77 + run);
+        let mut trials = Vec::new();
+        for arm in [Arm::Base, Arm::Rag, Arm::Tuned] {
+            for seed in 0..if arm.needs_adapter() { 3 } else { 1 } {
+                let luck = if arm.needs_adapter() { 0.05 * random.normal() } else { 0.0 };
+                for document in 0..25 {
+                    let shared = 0.12 * random.normal();
+                    for question in 0..6 {
+                        let score = f64::clamp(0.5 + luck + shared + 0.2 * random.normal(), 0.0, 1.0);
+                        trials.push(Trial {
+                            qid: format!("q{document}-{question}"),
+                            cluster: format!("d{document}"),
+                            seed,
+                            score: Some(score),
+                            latency_seconds: 0.1,
+                            ..Trial::new(arm)
+                        });
+                    }
+                }
+            }
+        }
+        let decision = decide(&input(trials, quick(0.05, None))).unwrap();
+        named += usize::from(!matches!(decision.outcome, Outcome::Undetermined | Outcome::Base));
+    }
+    assert!(named <= runs as usize / 20, "a dearer arm named in {named} of {runs}");
+}
+
+#[test]
+fn enough_questions_show_identical_arms_to_be_alike_and_the_cheapest_wins() {
+    let decision =
+        decide(&input(coin_flips(&CANDIDATES.map(|arm| (arm, 0.8)), 3000, 5), quick(0.05, None))).unwrap();
+    assert_eq!(
+        (decision.outcome, decision.recommended),
+        (Outcome::Base, Some(Arm::Base)),
+        "{}",
+        decision.sentence
+    );
+}
+
+#[test]
+fn an_arm_worse_by_the_margin_passes_in_at_most_5_percent_of_runs() {
+    let runs = 300;
+    let wrong = (0..runs)
+        .filter(|seed| {
+            let trials = coin_flips(&[(Arm::Base, 0.6), (Arm::Rag, 0.7)], 250, 500 + seed);
+            let rule = Rule { resamples: 200, ..quick(0.1, None) };
+            decide(&input(trials, rule)).unwrap().outcome == Outcome::Base
+        })
+        .count();
+    assert!(wrong <= runs as usize / 20, "{wrong} of {runs}");
+}
+
+/// A decision between five arms whose chances are drawn at random, and those chances.
+fn random_truth(run: u64, questions: usize, margin: f64) -> (Decision, Vec<(Arm, f64)>) {
+    let mut random = Random::new(9_000 + run);
+    let truth = [Arm::Base, Arm::FewShot, Arm::Rag, Arm::Tuned, Arm::Raft].map(|arm| (arm, random.unit()));
+    let rule = Rule { resamples: 200, ..quick(margin, None) };
+    (decide(&input(coin_flips(&truth, questions, run), rule)).unwrap(), truth.to_vec())
+}
+
+/// The arm named is worse than the best by more than the margin, or a cheaper one is at least as good.
+fn is_wrong(decision: &Decision, truth: &[(Arm, f64)], margin: f64) -> bool {
+    let Some(arm) = decision.recommended else { return false };
+    let of = |arm: Arm| truth.iter().find(|(other, _)| *other == arm).unwrap().1;
+    let best = truth.iter().map(|(_, chance)| *chance).fold(0.0, f64::max);
+    let cost = |arm: Arm| decision.arm(arm).unwrap().total_seconds;
+    let beaten = truth.iter().any(|(other, chance)| cost(*other) < cost(arm) && *chance >= of(arm));
+    of(arm) < best - margin || beaten
+}
+
+#[test]
+fn confident_and_wrong_is_rare_whatever_the_truth() {
+    let runs = 300;
+    let decided: Vec<_> =
+        (0..runs).map(|run| random_truth(run, 150, 0.1)).filter(|(d, _)| d.recommended.is_some()).collect();
+    let wrong = decided.iter().filter(|(decision, truth)| is_wrong(decision, truth, 0.1)).count();
+    assert!(decided.len() > runs as usize / 2, "only {} of {runs} decided", decided.len());
+    assert!(wrong * 20 <= decided.len(), "{wrong} of {} wrong", decided.len());
+}
+
+#[test]
+fn thirty_questions_are_undetermined() {
+    for seed in 0..20 {
+        let trials = coin_flips(&[(Arm::Base, 0.5), (Arm::Rag, 0.7), (Arm::Tuned, 0.6)], 30, seed);
+        let decision = decide(&input(trials, quick(0.05, Some(0.6)))).unwrap();
+        assert!(decision.exploratory);
+        assert_eq!(decision.outcome, Outcome::Undetermined, "{}", decision.sentence);
+        assert!(decision.warnings.iter().any(|warning| warning.contains("Exploratory")));
+    }
+}
+
+#[test]
+fn thirty_questions_decide_what_is_beyond_doubt() {
+    let trials = coin_flips(&[(Arm::Base, 0.02), (Arm::Rag, 0.98)], 30, 1);
+    let decision = decide(&input(trials, quick(0.1, None))).unwrap();
+    assert_eq!(decision.outcome, Outcome::Rag, "{}", decision.sentence);
+    assert!(decision.exploratory);
+}
+
+#[test]
+fn questions_from_few_documents_are_exploratory() {
+    let world = World { questions: 120, per_document: 40, facts: 1.0, ..World::default() };
+    assert!(outcome(world, quick(0.1, None)).exploratory);
+}
+
+#[test]
+fn what_is_open_says_how_many_more_questions() {
+    let mut found = 0;
+    for seed in 0..10 {
+        let trials = coin_flips(&[(Arm::Base, 0.50), (Arm::Rag, 0.58)], 100, seed);
+        let decision = decide(&input(trials, quick(0.05, None))).unwrap();
+        if decision.outcome == Outcome::Undetermined {
+            found += usize::from(decision.more_questions_needed.is_some_and(|more| more > 50));
+            assert!(decision.detectable_difference > 0.1);
+        }
+    }
+    assert!(found >= 5, "{found}");
+}
+
+// ---- single parts of the rule ----
+
+#[test]
+fn graders_that_fail_often_leave_it_undetermined() {
+    let mut trials = coin_flips(&[(Arm::Base, 0.1), (Arm::Rag, 0.9)], 200, 1);
+    let decision = decide(&input(trials.clone(), quick(0.1, None))).unwrap();
+    assert_eq!(decision.outcome, Outcome::Rag);
+    for trial in trials.iter_mut().filter(|trial| trial.arm == Arm::Rag).take(30) {
+        trial.score = None;
+    }
+    let decision = decide(&input(trials, quick(0.1, None))).unwrap();
+    assert_eq!(decision.outcome, Outcome::Undetermined);
+    assert!(!decision.tree.iter().find(|node| node.id == "graders").unwrap().measurement.is_empty());
+    // Missing is not zero: the score is that of the graded questions.
+    assert!(decision.arm(Arm::Rag).unwrap().score.estimate > 0.8);
+}
+
+#[test]
+fn one_arm_alone_decides_nothing() {
+    let decision = decide(&input(coin_flips(&[(Arm::Rag, 0.9)], 200, 1), quick(0.1, Some(0.5)))).unwrap();
+    assert_eq!(decision.outcome, Outcome::Undetermined, "{}", decision.sentence);
+}
+
+#[test]
+fn hard_limits_exclude_arms() {
+    let few_queries = || Rule { expected_queries: 100, ..quick(0.1, None) };
+    let trials = coin_flips(&[(Arm::Base, 0.1), (Arm::Rag, 0.9), (Arm::Tuned, 0.9)], 300, 1);
+    let free = decide(&input(trials.clone(), few_queries())).unwrap();
+    assert_eq!(free.outcome, Outcome::Rag);
+    let slow = |trial: &Trial| Trial { latency_seconds: 3.0, ..trial.clone() };
+    let slowed: Vec<_> = trials.iter().map(|t| if t.arm == Arm::Rag { slow(t) } else { t.clone() }).collect();
+    let limits = Limits { p95_latency_seconds: Some(1.0), ..Limits::default() };
+    let limited = decide(&input(slowed, Rule { limits, ..few_queries() })).unwrap();
+    assert_eq!(limited.outcome, Outcome::Tuned);
+    assert!(!limited.arm(Arm::Rag).unwrap().eligible);
+    let limits = Limits { citations: true, ..Limits::default() };
+    let cited = decide(&input(trials.clone(), Rule { limits, ..few_queries() })).unwrap();
+    assert_eq!(cited.recommended, Some(Arm::Rag));
+    let limits = Limits { memory_bytes: Some(1), ..Limits::default() };
+    let none = decide(&input(trials, Rule { limits, ..few_queries() })).unwrap();
+    assert_eq!(none.outcome, Outcome::Undetermined);
+}
+
+#[test]
+fn an_open_gate_asks_for_the_fine_tuned_arms() {
+    let cheap = [Arm::Base, Arm::FewShot, Arm::Rag, Arm::Oracle];
+    let world = World { facts: 1.0, hidden_rule: 0.6, ..World::default() };
+    let rule = quick(0.1, Some(0.7));
+    let options = GateOptions { margin: 0.1, target: Some(0.7), resamples: 400, ..GateOptions::default() };
+    let dev = World { seed: 99, lexical_gap: 0.0, ..world };
+    let open: Gate = gate(&dev.trials(&cheap), &options).unwrap().unwrap();
+    assert!(open.open, "{open:?}");
+    let mut input = World { lexical_gap: 0.0, ..world }.input(&cheap, rule);
+    input.gate = Some(open.clone());
+    let asked = decide(&input).unwrap();
+    assert_eq!(asked.outcome, Outcome::Undetermined);
+    assert!(asked.sentence.contains("fine-tuning due"), "{}", asked.sentence);
+    // Without a reading of the gate the arms still fall short, so fine-tuning is due all the same.
+    input.gate = None;
+    assert_eq!(decide(&input).unwrap().outcome, Outcome::Undetermined);
+    // With the gate shut there is nothing to wait for.
+    input.gate = Some(Gate { open: false, ..open });
+    assert_eq!(decide(&input).unwrap().outcome, Outcome::CollectData);
+}
+
+#[test]
+fn diagnostic_arms_are_never_recommended() {
+    let trials = coin_flips(
+        &[(Arm::Base, 0.1), (Arm::Oracle, 0.99), (Arm::RaftOracle, 0.99), (Arm::Tuned, 0.7)],
+        300,
+        1,
+    );
+    let decision = decide(&input(trials, quick(0.1, None))).unwrap();
+    assert_eq!(
+        (decision.outcome, decision.best),
+        (Outcome::Tuned, Some(Arm::Tuned)),
+        "{}",
+        decision.sentence
+    );
+}
+
+#[test]
+fn naive_joining_shows_its_harm() {
+    let decision = expect(World { facts: 1.0, ..World::default() }, quick(0.1, None), Outcome::Rag);
+    let both = decision.criteria.iter().find(|criterion| criterion.name == "Both together").unwrap();
+    assert!(both.measurement.contains("tuned+rag - rag: -"), "{both:?}");
+}
+
+#[test]
+fn bad_settings_are_refused() {
+    let trials = coin_flips(&[(Arm::Base, 0.1), (Arm::Rag, 0.9)], 20, 1);
+    for rule in [
+        Rule { margin: 0.0, ..Rule::default() },
+        Rule { margin: f64::NAN, ..Rule::default() },
+        Rule { alpha: 0.0, ..Rule::default() },
+        Rule { target: Some(60.0), ..Rule::default() },
+        Rule { resamples: 0, ..Rule::default() },
+    ] {
+        assert!(decide(&input(trials.clone(), rule)).is_err());
+    }
+    assert!(decide(&input(Vec::new(), Rule::default())).is_err());
+}
+
+// ---- properties of every decision ----
+
+#[track_caller]
+fn check(decision: &Decision) {
+    let unit = |x: f64| (0.0..=1.0).contains(&x);
+    for arm in &decision.arms {
+        let s = arm.score;
+        assert!(unit(s.lower) && s.lower <= s.estimate && s.estimate <= s.upper && unit(s.upper), "{arm:?}");
+        assert!(unit(arm.lenient) && unit(arm.abstained) && arm.latency_p50 <= arm.latency_p95);
+    }
+    for contrast in &decision.contrasts {
+        let d = contrast.difference;
+        assert!(
+            -1.0 <= d.lower && d.lower <= d.estimate && d.estimate <= d.upper && d.upper <= 1.0,
+            "{contrast:?}"
+        );
+        assert!(unit(contrast.p) && contrast.p <= contrast.p_holm && unit(contrast.p_holm));
+        assert!(unit(contrast.discordance) && contrast.a_better + contrast.b_better <= contrast.questions);
+        let back = decision.contrast(contrast.b, contrast.a).unwrap();
+        assert_eq!(back.difference.estimate, -d.estimate);
+    }
+    if let Some(arm) = decision.recommended {
+        assert!(decision.arm(arm).unwrap().eligible);
+        assert_eq!(Outcome::of(arm), Some(decision.outcome));
+    }
+    assert!(unit(decision.detectable_difference) && !decision.sentence.is_empty());
+    // The path through the tree ends where the decision says.
+    let reached: Vec<_> = decision.tree.iter().filter(|node| node.reached).collect();
+    let Some(Lead::Outcome(outcomes)) = reached.last().map(|node| node.leads_to()) else {
+        panic!("{reached:#?}")
+    };
+    assert!(outcomes.contains(&decision.outcome), "{} {reached:#?}", decision.outcome);
+    for node in &decision.tree {
+        assert!(!node.measurement.is_empty() && matches!(node.answer, Answer::Yes | Answer::No));
+    }
+    if let Some(attribution) = &decision.attribution {
+        assert_eq!(attribution.counts.iter().map(|(_, n)| n).sum::<usize>(), attribution.errors());
+    }
+    let json = serde_json::to_string(decision).unwrap();
+    assert_eq!(serde_json::from_str::<Decision>(&json).unwrap(), *decision);
+}
+
+#[test]
+fn every_decision_is_consistent_and_can_be_stored() {
+    let mut random = Random::new(4);
+    let mut seen = std::collections::BTreeSet::new();
+    for run in 0..150 {
+        let world = World {
+            questions: 5 + random.below(150),
+            per_document: 1 + random.below(8),
+            facts: [0.0, random.unit(), 1.0][random.below(3)],
+            hidden_rule: [0.0, random.unit(), 1.0][random.below(3)],
+            lexical_gap: random.unit(),
+            defects: [0.0, 0.0, random.unit()][random.below(3)],
+            shown_by_examples: random.unit(),
+            skill: 0.5 + random.unit() / 2.0,
+            seeds: 1 + random.below(3) as u64,
+            seed: run,
+        };
+        let arms: Vec<Arm> = Arm::ALL.into_iter().filter(|_| random.unit() < 0.8).collect();
+        let mut trials = world.trials(&arms);
+        let graded = random.below(2) == 0;
+        for trial in &mut trials {
+            let fails = random.unit() < 0.02;
+            trial.score = trial.score.filter(|_| !fails).map(|s| if graded { s * random.unit() } else { s });
+        }
+        if trials.iter().all(|trial| trial.score.is_none()) {
+            continue;
+        }
+        let target = [None, Some(random.unit().max(0.01))][random.below(2)];
+        let rule = Rule { resamples: 100, ..quick(0.02 + 0.2 * random.unit(), target) };
+        let decision = decide(&input(trials, rule)).unwrap();
+        check(&decision);
+        seen.insert(decision.outcome);
+    }
+    assert!(seen.len() >= 6, "{seen:?}");
+}
+
+#[test]
+fn the_same_input_gives_the_same_decision_in_any_order() {
+    let world = World { facts: 0.7, hidden_rule: 0.4, seeds: 3, ..World::default() };
+    let mut input = world.input(&Arm::ALL, quick(0.1, Some(0.6)));
+    let first = decide(&input).unwrap();
+    input.trials.reverse();
+    assert_eq!(decide(&input).unwrap(), first);
+}
+
+#[test]
+#[ignore = "prints the error rates over many runs; takes minutes"]
+fn error_rates() {
+    for (questions, chance) in [(60, 0.5), (100, 0.7), (200, 0.6), (400, 0.9), (1000, 0.8)] {
+        let runs = 1000;
+        let (mut named, mut claimed, mut cheapest) = (0, 0, 0);
+        for seed in 0..runs {
+            let trials = coin_flips(&CANDIDATES.map(|arm| (arm, chance)), questions, 50_000 + seed);
+            let decision = decide(&input(trials, Rule { resamples: 200, ..quick(0.05, None) })).unwrap();
+            named += usize::from(!matches!(decision.outcome, Outcome::Undetermined | Outcome::Base));
+            cheapest += usize::from(decision.outcome == Outcome::Base);
+            claimed += usize::from(decision.contrasts.iter().any(|contrast| contrast.p_holm < 0.05));
+        }
+        println!(
+            "{questions} questions at {chance}: dearer arm named {named}, cheapest named {cheapest}, a difference \
+             claimed {claimed}, of {runs}"
+        );
+    }
+    for questions in [60, 150, 400] {
+        let (runs, margin) = (1000, 0.1);
+        let (mut named, mut wrong) = (0, 0);
+        for run in 0..runs {
+            let (decision, truth) = random_truth(run, questions, margin);
+            named += usize::from(decision.recommended.is_some());
+            wrong += usize::from(is_wrong(&decision, &truth, margin));
+        }
+        println!("{questions} questions, random truths: {named} of {runs} decided, {wrong} wrong");
+    }
+}
