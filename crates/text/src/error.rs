@@ -47,6 +47,12 @@ pub enum Error {
         /// The first byte that is not UTF-8.
         offset: usize,
     },
+    /// Bytes that do not fit the encoding announced by the file itself.
+    #[error("says it is {name}, but is not")]
+    Encoding {
+        /// The encoding's name.
+        name: &'static str,
+    },
     /// Pages without a text layer: pictures, most often scans.
     #[error("holds no text on its {pages} page(s); scanned pages need text recognition first")]
     NoText {

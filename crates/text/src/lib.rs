@@ -6,11 +6,22 @@
 //!
 //! One bad file is one [`Error`], never a crash: sizes, nesting and time are bounded.
 
+mod blocks;
 mod chunk;
+mod detect;
 mod document;
+mod encoding;
 mod error;
+mod html;
+mod html_writer;
+mod markdown;
+mod pdf;
+mod plain;
+mod records;
+mod split;
 
 use std::path::Path;
+use std::time::Instant;
 
 pub use chunk::{Chunk, ChunkOptions, Sizer, Words, chunk};
 pub use document::{Block, BlockKind, Document, Format, Receipt};
@@ -23,8 +34,9 @@ pub const MAX_TEXT: usize = 64 << 20;
 
 /// Takes the bytes of a file, refusing it unread when it is larger than [`MAX_BYTES`].
 pub fn load(path: &Path) -> Result<Vec<u8>, Error> {
-    let _ = path;
-    unimplemented!()
+    let bytes = std::fs::metadata(path)?.len();
+    check_size(bytes)?;
+    Ok(std::fs::read(path)?)
 }
 
 /// Reads a file's bytes as a document.
@@ -32,6 +44,35 @@ pub fn load(path: &Path) -> Result<Vec<u8>, Error> {
 /// The content decides the format; the extension of `path` decides only where content cannot (Markdown, CSV
 /// and plain text look alike). `path` itself is not opened.
 pub fn read(path: &Path, bytes: &[u8]) -> Result<Document, Error> {
-    let _ = (path, bytes);
-    unimplemented!()
+    let started = Instant::now();
+    check_size(bytes.len() as u64)?;
+    let mut document = match detect::kind(bytes)? {
+        detect::Kind::Pdf => pdf::read(bytes)?,
+        detect::Kind::Text => read_text(path, bytes)?,
+    };
+    document.receipt.characters = document.text.chars().count();
+    document.receipt.seconds = started.elapsed().as_secs_f64();
+    Ok(document)
+}
+
+fn read_text(path: &Path, bytes: &[u8]) -> Result<Document, Error> {
+    let may_declare = detect::may_declare_its_encoding(path, bytes);
+    let text = encoding::decode(bytes, may_declare)?;
+    if text.chars().all(|c| c.is_whitespace() || c == '\u{feff}') {
+        return Err(Error::Empty);
+    }
+    if text.len() > MAX_TEXT {
+        return Err(Error::TooLarge { bytes: text.len() as u64, limit: MAX_TEXT as u64 });
+    }
+    match detect::text_format(path, &text)? {
+        Format::Markdown => markdown::read(text),
+        Format::Html => html::read(&text),
+        Format::Csv => records::read_csv(&text),
+        Format::Jsonl => records::read_jsonl(&text),
+        Format::Plain | Format::Pdf => plain::read(text),
+    }
+}
+
+fn check_size(bytes: u64) -> Result<(), Error> {
+    if bytes > MAX_BYTES { Err(Error::TooLarge { bytes, limit: MAX_BYTES }) } else { Ok(()) }
 }

@@ -1,0 +1,393 @@
+//! PDF: the text layer, page by page.
+//!
+//! `pdf-extract` (on `lopdf`) was chosen over `pdf_oxide`: on the same files it kept table rows and inline runs
+//! together where the other lost them, with 64 crates instead of 141. It panics on damaged files, recurses into
+//! cyclic ones and inflates whatever it is given, so all of that is fenced here: cycles and inflated size are
+//! checked first, and each page is read under `catch_unwind` on a thread with a deadline.
+
+use std::collections::HashSet;
+use std::io::Read as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Once, mpsc};
+use std::time::{Duration, Instant};
+
+use flate2::read::ZlibDecoder;
+use pdf_extract::{
+    Dictionary, Document as Pdf, MediaBox, Object, ObjectId, OutputDev, OutputError, PlainTextOutput,
+    Transform, output_doc_page,
+};
+
+use crate::blocks::cover;
+use crate::plain::paragraphs;
+use crate::{Document, Error, Format, MAX_TEXT, Receipt};
+
+/// All streams of a file together may inflate to this many bytes.
+const MAX_INFLATED: u64 = 1 << 30;
+/// A file that takes longer is given up.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
+/// The reader's stack. Fonts and forms nest a little; a page description does not.
+const STACK: usize = 64 << 20;
+/// Forms inside forms deeper than this are a loop, or made to hurt.
+const MAX_FORM_DEPTH: usize = 12;
+/// Name of the thread whose panics are expected and therefore not printed.
+const THREAD: &str = "tunesmith-pdf";
+
+/// What was read of a file: the text of each page, `None` where a page could not be read.
+struct Pages {
+    title: Option<String>,
+    texts: Vec<Option<String>>,
+}
+
+/// Reads the text layer. Pages that cannot be read count as empty; a file of nothing else is an error.
+pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
+    check_inflated_size(bytes, MAX_INFLATED)?;
+    let pages = on_a_thread(bytes.to_vec())??;
+    let mut text = String::new();
+    let mut starts = Vec::new();
+    let mut receipt = Receipt { pages: pages.texts.len(), ..Receipt::default() };
+    let mut blocks = Vec::new();
+    for page in &pages.texts {
+        let page = page.as_deref().map(tidy).unwrap_or_default();
+        if !text.is_empty() && !page.is_empty() {
+            text.push_str("\n\n");
+        }
+        let start = text.len();
+        starts.push(start);
+        receipt.empty_pages += usize::from(page.is_empty());
+        text.push_str(&page);
+        if text.len() > MAX_TEXT {
+            return Err(Error::TooLarge { bytes: text.len() as u64, limit: MAX_TEXT as u64 });
+        }
+        blocks.extend(paragraphs(&text, start));
+    }
+    if text.is_empty() {
+        // All pages failed to be read, as opposed to holding nothing: that is a broken file.
+        return match pages.texts.iter().all(Option::is_none) && !pages.texts.is_empty() {
+            true => Err(parser("none of its pages can be read")),
+            false => Err(Error::NoText { pages: receipt.pages }),
+        };
+    }
+    let blocks = cover(&text, blocks);
+    Ok(Document { format: Format::Pdf, title: pages.title, text, blocks, pages: starts, receipt })
+}
+
+fn parser(message: impl ToString) -> Error {
+    Error::Parser { format: Format::Pdf, message: message.to_string() }
+}
+
+/// Inflates every compressed stream into nothing and adds up.
+///
+/// Streams are found by their keyword, not by the file's own tables, which may lie. Filters applied twice are
+/// followed, since a bomb's favourite form is a bomb in a bomb.
+fn check_inflated_size(bytes: &[u8], limit: u64) -> Result<(), Error> {
+    let mut budget = limit;
+    let mut at = 0;
+    while let Some(found) = find(&bytes[at..], b"stream") {
+        let keyword = at + found;
+        at = keyword + 6;
+        let data = match &bytes[at..] {
+            [b'\r', b'\n', ..] => &bytes[at + 2..],
+            [b'\n' | b'\r', ..] => &bytes[at + 1..],
+            _ => continue,
+        };
+        budget = budget
+            .checked_sub(inflated(data, budget, 3))
+            .filter(|&left| left > 0)
+            .ok_or(Error::TooLarge { bytes: limit, limit })?;
+    }
+    Ok(())
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+/// Size of a zlib stream inflated, at most `budget`; 0 when it is none.
+fn inflated(data: &[u8], budget: u64, depth: usize) -> u64 {
+    if depth == 0
+        || !matches!(data, [head, check, ..] if head & 0x0f == 8 && u16::from_be_bytes([*head, *check]) % 31 == 0)
+    {
+        return 0;
+    }
+    let mut decoder = ZlibDecoder::new(data);
+    let mut head = Vec::new();
+    // Enough of the inner data to inflate a bomb inside, without keeping a large picture.
+    if decoder.by_ref().take(1 << 20).read_to_end(&mut head).is_err() {
+        return head.len() as u64;
+    }
+    let inner = inflated(&head, budget, depth - 1);
+    let rest = std::io::copy(&mut decoder.take(budget), &mut std::io::sink()).unwrap_or(0);
+    (head.len() as u64).saturating_add(rest).saturating_add(inner)
+}
+
+/// Reads all pages on a thread of its own, with a stack and a deadline.
+fn on_a_thread(bytes: Vec<u8>) -> Result<Result<Pages, Error>, Error> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if std::thread::current().name() != Some(THREAD) {
+                usual(info);
+            }
+        }));
+    });
+    let (sender, receiver) = mpsc::channel();
+    let deadline = Instant::now() + TIME_LIMIT;
+    std::thread::Builder::new().name(THREAD.to_string()).stack_size(STACK).spawn(move || {
+        let pages = catch_unwind(AssertUnwindSafe(|| read_pages(&bytes, deadline)))
+            .unwrap_or_else(|_| Err(parser("the parser failed on it")));
+        // Nobody listens any more when the deadline has passed.
+        let _ = sender.send(pages);
+    })?;
+    receiver
+        .recv_timeout(TIME_LIMIT)
+        .map_err(|_| parser(format!("given up after {} seconds", TIME_LIMIT.as_secs())))
+}
+
+fn read_pages(bytes: &[u8], deadline: Instant) -> Result<Pages, Error> {
+    let mut pdf = Pdf::load_mem(bytes).map_err(|error| match error {
+        pdf_extract::Error::Decryption(_) | pdf_extract::Error::InvalidPassword => Error::Encrypted,
+        other => parser(other),
+    })?;
+    if pdf.is_encrypted() && pdf.decrypt("").is_err() {
+        return Err(Error::Encrypted);
+    }
+    drop_pictures(&mut pdf);
+    let title = title(&pdf);
+    let numbers: Vec<(u32, ObjectId)> = pdf.get_pages().into_iter().collect();
+    let mut texts = Vec::with_capacity(numbers.len());
+    let mut written = 0;
+    for (number, id) in numbers {
+        if Instant::now() > deadline || written > MAX_TEXT {
+            break;
+        }
+        let page = if is_tame(&pdf, id) { page_text(&pdf, number) } else { None };
+        written += page.as_ref().map_or(0, String::len);
+        texts.push(page);
+    }
+    Ok(Pages { title, texts })
+}
+
+fn page_text(pdf: &Pdf, number: u32) -> Option<String> {
+    let mut text = String::new();
+    let read = catch_unwind(AssertUnwindSafe(|| {
+        let mut output = OnThePage { output: PlainTextOutput::new(&mut text), page: None };
+        output_doc_page(pdf, &mut output, number)
+    }));
+    // A page that fails half-way still said something, in order.
+    match read {
+        Ok(Ok(())) => Some(text),
+        _ if !text.trim().is_empty() => Some(text),
+        _ => None,
+    }
+}
+
+/// Empties pictures: the library would run their pixels as drawing commands.
+fn drop_pictures(pdf: &mut Pdf) {
+    for object in pdf.objects.values_mut() {
+        if let Object::Stream(stream) = object
+            && stream.dict.get(b"Subtype").and_then(Object::as_name).ok() == Some(b"Image".as_slice())
+        {
+            stream.set_plain_content(Vec::new());
+        }
+    }
+}
+
+/// Passes on the characters that stand on the page. What is written beside it no reader ever sees: the labels of
+/// programs, or words that are meant for machines alone.
+struct OnThePage<'a> {
+    output: PlainTextOutput<&'a mut String>,
+    page: Option<[f64; 4]>,
+}
+
+impl OutputDev for OnThePage<'_> {
+    fn begin_page(
+        &mut self,
+        number: u32,
+        media: &MediaBox,
+        art: Option<(f64, f64, f64, f64)>,
+    ) -> Result<(), OutputError> {
+        self.page = Some([media.llx, media.urx, media.lly, media.ury]);
+        self.output.begin_page(number, media, art)
+    }
+
+    fn output_character(
+        &mut self,
+        place: &Transform,
+        width: f64,
+        spacing: f64,
+        size: f64,
+        c: &str,
+    ) -> Result<(), OutputError> {
+        if let Some([left, right, bottom, top]) = self.page
+            && left < right
+            && bottom < top
+            && !((left..=right).contains(&place.m31) && (bottom..=top).contains(&place.m32))
+        {
+            return Ok(());
+        }
+        self.output.output_character(place, width, spacing, size, c)
+    }
+
+    fn end_page(&mut self) -> Result<(), OutputError> {
+        self.output.end_page()
+    }
+
+    fn begin_word(&mut self) -> Result<(), OutputError> {
+        self.output.begin_word()
+    }
+
+    fn end_word(&mut self) -> Result<(), OutputError> {
+        self.output.end_word()
+    }
+
+    fn end_line(&mut self) -> Result<(), OutputError> {
+        self.output.end_line()
+    }
+}
+
+/// Whether a page can be read without going round in circles: its parents end, and no form draws itself.
+fn is_tame(pdf: &Pdf, page: ObjectId) -> bool {
+    let mut seen = HashSet::new();
+    let mut next = Some(page);
+    let mut resources = None;
+    while let Some(id) = next {
+        let Ok(dictionary) = pdf.get_dictionary(id) else { break };
+        if !seen.insert(id) || seen.len() > 256 {
+            return false;
+        }
+        resources = resources.or_else(|| sub_dictionary(pdf, dictionary, b"Resources"));
+        next = dictionary.get(b"Parent").and_then(Object::as_reference).ok();
+    }
+    resources.is_none_or(|resources| forms_end(pdf, resources, &mut Vec::new(), &mut 4096))
+}
+
+fn sub_dictionary<'a>(pdf: &'a Pdf, dictionary: &'a Dictionary, key: &[u8]) -> Option<&'a Dictionary> {
+    pdf.dereference(dictionary.get(key).ok()?).ok()?.1.as_dict().ok()
+}
+
+/// Follows the forms that `resources` offer; false at a loop, at great depth, or when `budget` forms are passed.
+fn forms_end(pdf: &Pdf, resources: &Dictionary, above: &mut Vec<ObjectId>, budget: &mut usize) -> bool {
+    let Some(objects) = sub_dictionary(pdf, resources, b"XObject") else { return true };
+    for (_, object) in objects.iter() {
+        let Ok((Some(id), object)) = pdf.dereference(object) else { continue };
+        let Ok(stream) = object.as_stream() else { continue };
+        if stream.dict.get(b"Subtype").and_then(Object::as_name).ok() != Some(b"Form".as_slice()) {
+            continue;
+        }
+        if above.contains(&id) || above.len() >= MAX_FORM_DEPTH || *budget == 0 {
+            return false;
+        }
+        *budget -= 1;
+        above.push(id);
+        let ends = match sub_dictionary(pdf, &stream.dict, b"Resources") {
+            Some(own) => forms_end(pdf, own, above, budget),
+            // Without resources of its own a form uses its page's, itself among them; it may then draw nothing.
+            None => stream.decompressed_content().is_ok_and(|content| find(&content, b" Do").is_none()),
+        };
+        above.pop();
+        if !ends {
+            return false;
+        }
+    }
+    true
+}
+
+/// The title in the file's own description, unless it is the name of the program's file.
+fn title(pdf: &Pdf) -> Option<String> {
+    let info = sub_dictionary(pdf, &pdf.trailer, b"Info")?;
+    let title = pdf_extract::decode_text_string(info.get(b"Title").ok()?).ok()?;
+    let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
+    let is_file_name = [".doc", ".docx", ".indd", ".tex", ".dvi", ".pptx"].iter().any(|e| title.ends_with(e));
+    (!title.is_empty() && !is_file_name && title != "untitled").then_some(title)
+}
+
+/// Joins words that were hyphenated at line ends, spells ligatures out, and folds blank space within lines and
+/// between paragraphs.
+fn tidy(page: &str) -> String {
+    let mut text = String::with_capacity(page.len());
+    let mut blank = 0;
+    for line in page.lines() {
+        let line = line
+            .split(|c: char| c.is_whitespace() || c.is_control())
+            .filter(|w| !w.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
+        if line.is_empty() {
+            blank += 1;
+            continue;
+        }
+        if !text.is_empty() {
+            match (blank, hyphenated(&text, &line)) {
+                (0, true) => {
+                    text.pop();
+                }
+                (0, false) => text.push('\n'),
+                _ => text.push_str("\n\n"),
+            }
+        }
+        blank = 0;
+        for c in line.chars() {
+            match ligature(c) {
+                Some(letters) => text.push_str(letters),
+                None => text.push(c),
+            }
+        }
+    }
+    text
+}
+
+/// Whether `text` ends in the first half of a word that `next` continues: a letter and a hyphen, then a small
+/// letter.
+fn hyphenated(text: &str, next: &str) -> bool {
+    let mut end = text.chars().rev();
+    matches!(end.next(), Some('-' | '\u{ad}'))
+        && end.next().is_some_and(char::is_alphabetic)
+        && next.starts_with(|c: char| c.is_lowercase() || ligature(c).is_some())
+}
+
+fn ligature(c: char) -> Option<&'static str> {
+    Some(match c {
+        'ﬀ' => "ff",
+        'ﬁ' => "fi",
+        'ﬂ' => "fl",
+        'ﬃ' => "ffi",
+        'ﬄ' => "ffl",
+        'ﬅ' | 'ﬆ' => "st",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn lines_are_joined_where_a_word_was_cut() {
+        assert_eq!(
+            tidy("An ex-\nample of ﬁne\n  print.\n\n\nNext para-\n\ngraph X-\nRay"),
+            "An example of fine\nprint.\n\nNext para-\n\ngraph X-\nRay"
+        );
+    }
+
+    #[test]
+    fn a_bomb_is_refused_unread() {
+        let mut inner = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        let zeros = vec![0u8; 1 << 20];
+        for _ in 0..8 {
+            inner.write_all(&zeros).unwrap();
+        }
+        let inner = inner.finish().unwrap();
+        let mut outer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        outer.write_all(&inner).unwrap();
+        for data in [inner, outer.finish().unwrap()] {
+            let mut file = b"%PDF-1.7\n1 0 obj <</Filter /FlateDecode>> stream\n".to_vec();
+            file.extend(&data);
+            file.extend(b"\nendstream endobj");
+            assert!(matches!(check_inflated_size(&file, 4 << 20), Err(Error::TooLarge { .. })));
+            assert!(check_inflated_size(&file, 16 << 20).is_ok());
+        }
+    }
+}
