@@ -204,15 +204,15 @@ def write_pdf(source: Source, path: pathlib.Path) -> None:
     pdf.set_auto_page_break(True, margin=20)
     pdf.set_margins(22, 20, 22)
     pdf.add_page()
-    pdf.set_font("helvetica", "B", 18)
-    pdf.multi_cell(0, 9, source.title, align="L", new_x="LMARGIN", new_y="NEXT")
-    pdf.ln(4)
+    pdf.set_font("helvetica", "B", 20)
+    pdf.multi_cell(0, 10, source.title, align="L", new_x="LMARGIN", new_y="NEXT")
+    pdf.ln(8)
 
     def draw(section: Section) -> None:
-        pdf.set_font("helvetica", "B", 13)
-        pdf.multi_cell(0, 7, section.heading, align="L", new_x="LMARGIN", new_y="NEXT")
+        pdf.set_font("helvetica", "B", 14)
+        pdf.multi_cell(0, 8, section.heading, align="L", new_x="LMARGIN", new_y="NEXT")
         pdf.ln(1)
-        pdf.set_font("helvetica", "", 11)
+        pdf.set_font("times", "", 13)
         for block in section.paragraphs:
             if block[0].startswith("|"):
                 with pdf.table(line_height=6) as table:
@@ -221,9 +221,9 @@ def write_pdf(source: Source, path: pathlib.Path) -> None:
                             table.row(cells(row))
             else:
                 for line in block:
-                    pdf.multi_cell(0, 5.6, line, align="L", new_x="LMARGIN", new_y="NEXT")
+                    pdf.multi_cell(0, 7, line, align="L", new_x="LMARGIN", new_y="NEXT")
             pdf.ln(2)
-        pdf.ln(2)
+        pdf.ln(5)
 
     for section in source.sections:
         with pdf.offset_rendering() as trial:
