@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::DecoderConfig;
+use crate::decoder::Decoder;
 use crate::float_file::{self, FloatFile, Floats, Values};
 use crate::lora::{Lora, LoraConfig, Projection};
 use crate::{Error, Result};
@@ -209,6 +210,25 @@ impl Adapter {
             }),
             _ => Ok(()),
         }
+    }
+}
+
+impl Adapter {
+    /// Runs `decoder` with and without the adapter and returns the largest difference of their logits: proof that
+    /// what is served is not the base.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] when the logits are equal; [`Error::Mismatch`].
+    pub fn prove_active(&self, decoder: &Decoder) -> Result<f32> {
+        let ids: Vec<u32> = (0..decoder.config().vocabulary.min(8) as u32).collect();
+        let base = decoder.forward(&ids, &mut decoder.new_cache(), None)?;
+        let adapted = decoder.forward(&ids, &mut decoder.new_cache(), Some(&self.lora))?;
+        let difference = base.iter().zip(&adapted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        if difference == 0.0 {
+            let reason = "the model answers with it exactly as without it".to_owned();
+            return Err(Error::Adapter { path: PathBuf::from(&self.base_name), reason });
+        }
+        Ok(difference)
     }
 }
 

@@ -14,12 +14,14 @@
 
 mod fault;
 mod form;
+mod render;
 mod show;
 
 use std::path::Path;
 
 pub use fault::{DatasetErrors, RowError};
 pub use form::Form;
+pub use render::render_examples;
 pub use show::show;
 
 use crate::template::Message;

@@ -27,7 +27,9 @@ mod train;
 
 pub use adapter::{Adapter, changes_anything};
 pub use config::{DecoderConfig, RopeScaling};
-pub use dataset::{DatasetErrors, Example, Form, RowError, parse_examples, read_examples, show};
+pub use dataset::{
+    DatasetErrors, Example, Form, RowError, parse_examples, read_examples, render_examples, show,
+};
 pub use decoder::{BatchInput, Decoder, Loss, Workspace};
 pub use encoder::Encoder;
 pub use error::{Error, Result};

@@ -181,6 +181,11 @@ impl Tokenizer {
         self.inner.decode(ids, true).unwrap_or_default()
     }
 
+    /// Text of `ids` with special tokens written out, for people to read.
+    pub fn decode_all(&self, ids: &[u32]) -> String {
+        self.inner.decode(ids, false).unwrap_or_default()
+    }
+
     /// The token as it stands in the vocabulary, for display.
     pub fn token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)

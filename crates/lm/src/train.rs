@@ -4,6 +4,8 @@
 //! cut into packs. Two runs with equal data, options and model give equal weights bit for bit, and so does a run
 //! that was interrupted and resumed.
 
+#[cfg(test)]
+mod against_peft;
 mod estimate;
 mod fingerprint;
 mod pace;

@@ -22,7 +22,7 @@ pub fn show(rendered: &Rendered, tokenizer: &Tokenizer) -> String {
     let mut text = String::new();
     let mut start = 0;
     for run in rendered.mask.chunk_by(|a, b| a == b) {
-        let piece = tokenizer.decode(&rendered.ids[start..start + run.len()]);
+        let piece = tokenizer.decode_all(&rendered.ids[start..start + run.len()]);
         start += run.len();
         if run[0] == 1 {
             text.push(OPEN);

@@ -10,7 +10,7 @@ use crate::decoder::Workspace;
 use crate::lora::{Lora, LoraConfig};
 use crate::packing;
 use crate::template::Rendered;
-use crate::{Error, Pack, Result};
+use crate::{Error, Pack, Precision, Result};
 
 /// Size, memory and, once calibrated, time of a run.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -35,14 +35,22 @@ pub struct Estimate {
 
 /// Bytes a run needs at its peak.
 ///
-/// - `weights`: what the loaded model occupies; already in use when training starts.
-/// - `adapter`: six vectors of one f32 per adapter parameter: weights, gradient, two moments, best weights, and
-///   one to spare for the final copy.
-/// - `activations`: what the backward pass of the largest pack keeps and works in; see [`activation_bytes`].
+/// With `h` hidden width, `q` and `kv` widths of all query and all key heads, `i` feed-forward width, `r` the adapter's
+/// rank times its target projections, `n` tokens of the largest pack, all numbers f32 unless said otherwise:
+///
+/// - `weights`: one number a parameter, two bytes in bf16;
+/// - `transposed`: in bf16, the weights once more, packed for the backward pass;
+/// - `adapter`: weights, gradient, two moments, best weights: five numbers an adapter parameter, and one to spare for
+///   the copy that is returned;
+/// - `activations`: kept for the backward pass, `n * (layers * (2h + 2q + 2kv + heads + 2i + r) + h)`; worked in by
+///   one layer, `n * (5h + 6q + 2kv + 5i + r + head_dim)`; logits of at most 128 targets, with their bf16 copy; scores
+///   of 64 rows of the longest sequence, twice for each thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct MemoryEstimate {
-    /// The frozen model.
+    /// The frozen model; in use before training starts.
     pub weights: u64,
+    /// The frozen model, packed a second time.
+    pub transposed: u64,
     /// Adapter, gradient, moments.
     pub adapter: u64,
     /// Largest pack.
@@ -57,7 +65,7 @@ impl MemoryEstimate {
 
     /// What is needed beyond the loaded model.
     pub fn additional(&self) -> u64 {
-        self.adapter + self.activations
+        self.transposed + self.adapter + self.activations
     }
 }
 
@@ -100,8 +108,8 @@ impl Estimate {
         let needed = self.memory.additional();
         match available {
             Some(available) if needed > available => {
-                let MemoryEstimate { adapter, activations, .. } = self.memory;
-                Err(Error::Memory { needed, available, adapter, activations })
+                let MemoryEstimate { transposed, adapter, activations, .. } = self.memory;
+                Err(Error::Memory { needed, available, adapter, activations: activations + transposed })
             }
             _ => Ok(()),
         }
@@ -109,6 +117,14 @@ impl Estimate {
 }
 
 impl TrainingRun<'_> {
+    /// The examples of every step, as places in `train`.
+    ///
+    /// # Errors
+    /// As [`train`](super::train) before its first step.
+    pub fn batches(&self) -> Result<Vec<Vec<usize>>> {
+        Ok(Plan::new(self.train, self.options)?.into_steps())
+    }
+
     /// [`estimate`](super::estimate).
     ///
     /// # Errors
@@ -119,13 +135,14 @@ impl TrainingRun<'_> {
         let count = plan.count(0..plan.steps());
         let config = self.decoder.config();
         let parameters = Lora::zeros(config, self.options.lora.clone())?.params.len() as u64;
-        let train_packs = (0..plan.steps()).flat_map(|step| plan.packs(step));
-        let activations = train_packs
-            .map(|pack| join(self.train, &[pack]))
-            .flatten()
-            .map(|pack| activation_bytes(config, &self.options.lora, &pack))
-            .max()
-            .unwrap_or(0);
+        let packs = (0..plan.steps()).flat_map(|step| join(self.train, &plan.packs(step)));
+        let mut activations = 0;
+        for pack in packs.chain(join(self.dev, &dev_packs)) {
+            pack.validate(config)?;
+            activations = activations.max(activation_bytes(config, &self.options.lora, &pack));
+        }
+        let weights = weight_bytes(config, self.decoder.precision());
+        let transposed = if self.decoder.precision() == Precision::Bf16 { weights } else { 0 };
         Ok(Estimate {
             steps: plan.steps(),
             epochs: plan.epoch(plan.steps().saturating_sub(1)),
@@ -133,11 +150,7 @@ impl TrainingRun<'_> {
             trained_tokens: count.trained,
             dev_tokens: self.dev.iter().map(|example| example.ids.len()).sum(),
             evaluations: if dev_packs.is_empty() { 0 } else { plan.evaluations_after(0) },
-            memory: MemoryEstimate {
-                weights: weight_bytes(config),
-                adapter: 6 * 4 * parameters,
-                activations,
-            },
+            memory: MemoryEstimate { weights, transposed, adapter: 6 * 4 * parameters, activations },
             seconds: None,
         })
     }
@@ -157,21 +170,27 @@ fn seconds_per_token(packs: &[Pack], work: &mut dyn FnMut(&Pack) -> Result<()>) 
     Ok(started.elapsed().as_secs_f64() / tokens.max(1) as f64)
 }
 
-/// Bytes of the frozen weights in f32.
-fn weight_bytes(config: &DecoderConfig) -> u64 {
+/// Bytes of the frozen weights.
+fn weight_bytes(config: &DecoderConfig, precision: Precision) -> u64 {
     let DecoderConfig { hidden, layers, intermediate, vocabulary, .. } = *config;
     let (query, kv) = (config.query_width(), config.kv_width());
     let layer = 2 * hidden * query + 2 * hidden * kv + 3 * hidden * intermediate + 2 * hidden;
-    let heads = if config.tied_embeddings { 1 } else { 2 };
-    4 * (layers * layer + heads * vocabulary * hidden + hidden) as u64
+    let tables = if config.tied_embeddings { 1 } else { 2 };
+    let parameters = layers * layer + tables * vocabulary * hidden + hidden;
+    (if precision == Precision::Bf16 { 2 } else { 4 }) * parameters as u64
 }
 
-/// Bytes that the forward and backward pass of `pack` keeps.
+/// Bytes that the forward and backward pass of `pack` keeps and works in; see [`MemoryEstimate`].
 fn activation_bytes(config: &DecoderConfig, lora: &LoraConfig, pack: &Pack) -> u64 {
-    let DecoderConfig { hidden, layers, intermediate, .. } = *config;
+    let DecoderConfig { hidden, layers, intermediate, heads, head_dim, vocabulary, .. } = *config;
     let (query, kv) = (config.query_width(), config.kv_width());
-    let layer = 4 * hidden + 2 * query + 2 * kv + 3 * intermediate + 7 * lora.rank;
-    4 * (pack.len() * (layers + 2) * layer) as u64
+    let low = lora.rank * lora.targets.len();
+    let kept = layers * (2 * hidden + 2 * query + 2 * kv + heads + 2 * intermediate + low) + hidden;
+    let worked_in = 5 * hidden + 6 * query + 2 * kv + 5 * intermediate + low + head_dim;
+    let logits = pack.targets().min(128) * (vocabulary + vocabulary / 2 + 4 * hidden);
+    let longest = pack.lengths.iter().max().copied().unwrap_or(0);
+    let scores = rayon::current_num_threads() * 2 * 64 * longest;
+    4 * (pack.len() * (kept + worked_in) + logits + scores) as u64
 }
 
 /// Bytes of memory that a new allocation can use: the kernel's estimate, less where a control group allows less.
@@ -190,4 +209,62 @@ fn available_on_machine(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_run_larger_than_memory_is_refused_with_numbers() {
+        let mib = 1 << 20;
+        let memory = MemoryEstimate {
+            weights: 500 * mib,
+            transposed: 100 * mib,
+            adapter: 110 * mib,
+            activations: 800 * mib,
+        };
+        let estimate = Estimate {
+            steps: 1,
+            epochs: 1,
+            tokens: 1,
+            trained_tokens: 1,
+            dev_tokens: 0,
+            evaluations: 0,
+            memory,
+            seconds: None,
+        };
+        assert_eq!((memory.additional(), memory.total()), (1010 * mib, 1510 * mib));
+        assert!(estimate.check_memory(None).is_ok());
+        assert!(estimate.check_memory(Some(1010 * mib)).is_ok());
+        let error = estimate.check_memory(Some(1009 * mib)).unwrap_err().to_string();
+        for number in ["1010 MiB more", "110 MiB", "900 MiB", "1009 MiB are free"] {
+            assert!(error.contains(number), "{error}");
+        }
+    }
+
+    #[test]
+    fn available_memory_is_read_from_meminfo() {
+        let text = "MemTotal:       24000000 kB\nMemFree: 1 kB\nMemAvailable:   12345678 kB\n";
+        assert_eq!(available_on_machine(text), Some(12_345_678 * 1024));
+        assert_eq!(available_on_machine("MemTotal: 1 kB\n"), None);
+        assert_eq!(available_on_machine("MemAvailable: lots\n"), None);
+    }
+
+    #[test]
+    fn weights_of_a_known_model_are_counted() {
+        let smollm2 = DecoderConfig {
+            hidden: 576,
+            layers: 30,
+            heads: 9,
+            kv_heads: 3,
+            head_dim: 64,
+            intermediate: 1536,
+            vocabulary: 49152,
+            ..DecoderConfig::tiny()
+        };
+        assert_eq!(weight_bytes(&smollm2, Precision::F32), 4 * 134_515_008);
+        assert_eq!(weight_bytes(&smollm2, Precision::Bf16), 2 * 134_515_008);
+    }
 }

@@ -6,9 +6,8 @@ use super::{TrainOptions, TrainingRun};
 use crate::checkpoint::Fingerprint;
 use crate::template::Rendered;
 
-/// Everything that decides the course of `run`: model, data and options, each readable. Left out are what changes
-/// nothing (where checkpoints lie, the stop flag) and what only decides when to look (none of it is left out: when
-/// dev is evaluated decides which weights are best).
+/// Everything that decides the course of `run`: model, data and options, each readable. Left out is what changes
+/// nothing: where checkpoints lie, the stop flag, and the length limit, which the data have already passed.
 pub(super) fn fingerprint(run: &TrainingRun<'_>) -> Fingerprint {
     let TrainOptions {
         epochs,
@@ -33,6 +32,7 @@ pub(super) fn fingerprint(run: &TrainingRun<'_>) -> Fingerprint {
     let limit = |value: &Option<usize>| value.map_or_else(|| "none".to_owned(), |value| value.to_string());
     [
         ("model", run.identity.to_owned()),
+        ("precision", format!("{:?}", run.decoder.precision()).to_lowercase()),
         ("training data", digest(run.train)),
         ("dev data", digest(run.dev)),
         ("epochs", epochs.to_string()),

@@ -48,6 +48,11 @@ impl Plan {
         self.steps.len()
     }
 
+    /// The examples of every step.
+    pub(super) fn into_steps(self) -> Vec<Vec<usize>> {
+        self.steps
+    }
+
     /// Epoch, from 1, of step `step` (from 0).
     pub(super) fn epoch(&self, step: usize) -> usize {
         self.epoch_ends.partition_point(|&end| end <= step) + 1
