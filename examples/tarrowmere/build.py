@@ -106,7 +106,8 @@ def read_source(path: pathlib.Path) -> Source:
             elif line.startswith("= "):
                 question = sections[-1].questions[-1]
                 question.answers = [answer.strip() for answer in line[2:].split(" | ")]
-                question.quote = next(s for s in sentences(sections[-1].lines) if question.answers[0].lower() in s.lower())
+                spoken = question.answers[0].lower()
+                question.quote = next(s for s in sentences(sections[-1].lines) if spoken in s.lower())
             elif line.startswith('" '):
                 sections[-1].questions[-1].quote = line[2:]
             else:
@@ -118,7 +119,8 @@ def read_source(path: pathlib.Path) -> Source:
 
 
 def read_sources() -> list[Source]:
-    return [read_source(path) for folder in ("guides", "registers") for path in sorted((HERE / "sources" / folder).glob("*.txt"))]
+    folders = (HERE / "sources" / "guides", HERE / "sources" / "registers")
+    return [read_source(path) for folder in folders for path in sorted(folder.glob("*.txt"))]
 
 
 # ---- documents ------------------------------------------------------------------------------------------------------
@@ -140,24 +142,34 @@ def markdown(source: Source) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def escaped(text: str) -> str:
+    return html.escape(text, quote=False)
+
+
+def html_row(tag: str, values: list[str]) -> str:
+    return "<tr>" + "".join(f"<{tag}>{escaped(value)}</{tag}>" for value in values) + "</tr>"
+
+
 def html_block(block: list[str]) -> str:
     if block[0].startswith("|"):
         head, *body = [cells(row) for row in block if not is_rule(row)]
-        row = lambda tag, values: "<tr>" + "".join(f"<{tag}>{html.escape(v, quote=False)}</{tag}>" for v in values) + "</tr>"
-        return "<table>\n<thead>" + row("th", head) + "</thead>\n<tbody>\n" + "\n".join(row("td", r) for r in body) + "\n</tbody>\n</table>"
+        rows = "\n".join(html_row("td", row) for row in body)
+        return f"<table>\n<thead>{html_row('th', head)}</thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
     if block[0].startswith("- "):
-        return "<ul>\n" + "\n".join(f"<li>{html.escape(line[2:], quote=False)}</li>" for line in block) + "\n</ul>"
-    return "\n".join(f"<p>{html.escape(line, quote=False)}</p>" for line in block)
+        return "<ul>\n" + "\n".join(f"<li>{escaped(line[2:])}</li>" for line in block) + "\n</ul>"
+    return "\n".join(f"<p>{escaped(line)}</p>" for line in block)
+
+
+def html_section(section: Section) -> str:
+    anchor = re.sub(r"[^a-z0-9]+", "-", section.heading.lower()).strip("-")
+    blocks = "\n".join(map(html_block, section.paragraphs))
+    return f'<section id="{anchor}">\n<h2>{escaped(section.heading)}</h2>\n{blocks}\n</section>'
 
 
 def web_page(source: Source) -> str:
     """A page as the Trust's web site serves it: the text stands among navigation, notices and a footer."""
-    slug = lambda heading: re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
-    title = html.escape(source.title, quote=False)
-    body = "\n".join(
-        f'<section id="{slug(s.heading)}">\n<h2>{html.escape(s.heading, quote=False)}</h2>\n' + "\n".join(map(html_block, s.paragraphs)) + "\n</section>"
-        for s in source.sections
-    )
+    title = escaped(source.title)
+    body = "\n".join(map(html_section, source.sections))
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -175,7 +187,7 @@ def web_page(source: Source) -> str:
 </header>
 <main id="content">
 <h1>{title}</h1>
-<p class="place">{html.escape(source.place, quote=False)}</p>
+<p class="place">{escaped(source.place)}</p>
 {body}
 </main>
 <footer>
@@ -273,7 +285,7 @@ def tag_rows(sources: list[Source], chance: random.Random) -> list[dict]:
                 forms = [form for form in TAG_QUESTIONS if form]
                 chance.shuffle(forms)
             own = [question.text for question in section.questions]
-            name = section.heading[0].lower() + section.heading[1:] if section.heading.startswith("The ") else section.heading
+            name = re.sub(r"^The ", "the ", section.heading)
             question = own[0] if own else forms.pop().replace("{name}", name)
             house, drive = section.instrument
             rows.append(
