@@ -1,44 +1,140 @@
-//! Sentence embeddings with a BERT encoder.
+//! Sentence embeddings with a BERT encoder, as sentence-transformers makes them.
+
+mod bert;
 
 use std::path::Path;
 
-use crate::Result;
+use rayon::prelude::*;
+use serde_json::Value;
+
+use crate::folder::read_json;
+use crate::safetensors::Shards;
+use crate::source::fingerprint;
+use crate::{Error, Precision, Result, Tokenizer};
+use bert::{Bert, Buffers};
+
+/// Tokens encoded at a time: enough to keep the arithmetic busy, few enough to stay near the cache.
+const BATCH_TOKENS: usize = 1024;
+
+/// Cut of texts for models that name none.
+const DEFAULT_MAX_TOKENS: usize = 256;
 
 /// A BERT encoder with mean pooling and unit-length output.
-pub struct Encoder {}
+#[derive(Debug)]
+pub struct Encoder {
+    tokenizer: Tokenizer,
+    bert: Bert,
+    max_tokens: usize,
+    identity: String,
+}
 
 impl Encoder {
-    /// Opens a folder with `config.json`, `tokenizer.json` and `model.safetensors`.
+    /// Opens a folder with `config.json`, `tokenizer.json` and `model.safetensors`, in [`Precision::Auto`].
     ///
     /// # Errors
     /// Unreadable, malformed or unsupported files, with the reason.
     pub fn open(folder: &Path) -> Result<Self> {
-        let _ = folder;
-        unimplemented!()
+        Self::open_with(folder, Precision::Auto)
+    }
+
+    /// Like [`Encoder::open`], in the given precision.
+    ///
+    /// # Errors
+    /// As [`Encoder::open`].
+    pub fn open_with(folder: &Path, precision: Precision) -> Result<Self> {
+        let path = folder.join("config.json");
+        let config = read_json(&path)?;
+        let shards = Shards::open(folder)?;
+        let bert = Bert::load(&config, &shards, &path, precision)?;
+        check_pooling(&folder.join("1_Pooling/config.json"))?;
+
+        let settings = folder.join("sentence_bert_config.json");
+        let named = if settings.exists() { read_json(&settings)?["max_seq_length"].as_u64() } else { None };
+        let max_tokens = named.map_or(DEFAULT_MAX_TOKENS, |n| n as usize).clamp(8, bert.positions().max(8));
+        if max_tokens > bert.positions() {
+            return Err(Error::Config(format!("only {} positions for a text", bert.positions())));
+        }
+
+        let path = folder.join("tokenizer.json");
+        let mut tokenizer = Tokenizer::from_file(&path)?;
+        tokenizer.truncate_at(max_tokens)?;
+        let text = std::fs::read(&path).map_err(Error::io(&path))?;
+        let identity = fingerprint([text.as_slice()].into_iter().chain(shards.bytes()));
+        Ok(Self { tokenizer, bert, max_tokens, identity })
     }
 
     /// One vector of [`Encoder::dim`] values and length 1 for each text, in the order of the texts. A text is cut
-    /// at [`Encoder::max_tokens`].
+    /// at [`Encoder::max_tokens`]. Texts share batches without padding, so that order and length cost nothing.
     ///
     /// # Errors
-    /// [`crate::Error::Tokenizer`].
+    /// [`Error::Tokenizer`]; [`Error::TokenOutOfRange`] when the tokenizer does not belong to the weights.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
-        let _ = texts;
-        unimplemented!()
+        let ids: Vec<Vec<u32>> =
+            texts.par_iter().map(|text| self.tokenizer.encode_framed(text)).collect::<Result<_>>()?;
+        let mut buffers = Buffers::default();
+        let mut vectors = Vec::with_capacity(ids.len());
+        let mut rest = ids.as_slice();
+        while !rest.is_empty() {
+            let mut tokens = 0;
+            let fitting = rest.iter().take_while(|text| {
+                tokens += text.len();
+                tokens <= BATCH_TOKENS
+            });
+            let (batch, later) = rest.split_at(fitting.count().max(1));
+            let states = self.bert.encode(batch, &mut buffers)?;
+            let mut states = states.chunks_exact(self.dim());
+            for text in batch {
+                vectors.push(mean_direction(states.by_ref().take(text.len()), self.dim()));
+            }
+            rest = later;
+        }
+        Ok(vectors)
     }
 
     /// Number of values of a vector.
     pub fn dim(&self) -> usize {
-        unimplemented!()
+        self.bert.hidden()
     }
 
     /// Longest text in tokens, the two framing tokens included.
     pub fn max_tokens(&self) -> usize {
-        unimplemented!()
+        self.max_tokens
+    }
+
+    /// Tokens of `text`, the two framing tokens included, cut at [`Encoder::max_tokens`].
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn count_tokens(&self, text: &str) -> Result<usize> {
+        self.tokenizer.encode_framed(text).map(|ids| ids.len())
     }
 
     /// SHA-256, in hex, of the weights and the tokenizer.
     pub fn identity(&self) -> &str {
-        unimplemented!()
+        &self.identity
     }
 }
+
+/// Other poolings give other vectors; better refused than silently wrong.
+fn check_pooling(path: &Path) -> Result<()> {
+    if path.exists() && read_json(path)?["pooling_mode_mean_tokens"] != Value::Bool(true) {
+        return Err(Error::Unsupported { path: path.to_owned(), what: "pooling other than the mean".into() });
+    }
+    Ok(())
+}
+
+/// Mean of the rows, scaled to length 1.
+fn mean_direction<'a>(rows: impl Iterator<Item = &'a [f32]>, width: usize) -> Vec<f32> {
+    let mut sum = vec![0.0; width];
+    for row in rows {
+        sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+    }
+    let length = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
+    // A zero sum has no direction; it stays zero.
+    let factor = if length > 0.0 { 1.0 / length } else { 0.0 };
+    sum.iter_mut().for_each(|x| *x *= factor);
+    sum
+}
+
+#[cfg(test)]
+mod tests;

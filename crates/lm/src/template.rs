@@ -70,6 +70,7 @@ const MAX_TEXT: usize = 1 << 26;
 /// A model's chat template (Jinja), compiled once, run without file access, with bounded work and output.
 ///
 /// The template's own behaviour is kept: SmolLM2's, for one, adds a default system prompt when none is given.
+#[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
     source: String,

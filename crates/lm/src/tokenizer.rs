@@ -16,7 +16,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits as SplitDigits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior};
+use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior, TruncationParams};
 
 use crate::{Error, Result};
 
@@ -24,6 +24,7 @@ use crate::{Error, Result};
 const MARK: char = '\u{FDD0}';
 
 /// A tokenizer with the ids of its special tokens.
+#[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// The same without recognition of special tokens, built when first needed.
@@ -173,6 +174,13 @@ impl Tokenizer {
     /// Ids of `text` framed as the tokenizer's own post-processor wishes (`[CLS] … [SEP]`).
     pub(crate) fn encode_framed(&self, text: &str) -> Result<Vec<u32>> {
         ids(&self.inner, text, true)
+    }
+
+    /// Cuts framed texts at this many tokens, the frame included.
+    pub(crate) fn truncate_at(&mut self, tokens: usize) -> Result<()> {
+        let params = TruncationParams { max_length: tokens, ..Default::default() };
+        self.inner.with_truncation(Some(params)).map_err(|e| Error::Tokenizer(e.to_string()))?;
+        Ok(())
     }
 
     /// Text of `ids`, special tokens left out, bytes that are no UTF-8 replaced.
@@ -346,7 +354,7 @@ impl<'a> TextStream<'a> {
     }
 
     /// What was held back, with replacement characters for bytes that never became complete.
-    pub fn finish(mut self) -> String {
+    pub fn finish(&mut self) -> String {
         self.take(true)
     }
 

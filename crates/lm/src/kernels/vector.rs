@@ -190,6 +190,43 @@ vectorised! {
     }
 }
 
+/// Half of `1 + erf(x / √2)`, the share of a normal distribution below `x`, by formula 7.1.26 of Abramowitz and
+/// Stegun; absolute error below 1e-6.
+#[inline(always)]
+fn normal_share<const FMA: bool>(x: f32) -> f32 {
+    let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+    let t = 1.0 / multiply_add::<FMA>(z, 0.327_591_1, 1.0);
+    let mut p = 1.061_405_4;
+    for coefficient in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
+        p = multiply_add::<FMA>(p, t, coefficient);
+    }
+    let tail = 0.5 * p * t * exp::<FMA>(-z * z);
+    if x < 0.0 { tail } else { 1.0 - tail }
+}
+
+vectorised! {
+    /// `x = gelu(x)`, the exact form with the error function.
+    fn gelu(x: &mut [f32]) {
+        for x in x {
+            *x *= normal_share::<FMA>(*x);
+        }
+    }
+}
+
+vectorised! {
+    /// `x = (x - mean) / deviation * weight + bias` over the row, in place.
+    fn layer_norm_row(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+        let n = x.len();
+        let (weight, bias) = (&weight[..n], &bias[..n]);
+        let mean = sum(n, |i| x[i]) / n as f32;
+        let variance = sum(n, |i| (x[i] - mean) * (x[i] - mean)) / n as f32;
+        let inverse = 1.0 / (variance + eps).sqrt();
+        for i in 0..n {
+            x[i] = (x[i] - mean) * inverse * weight[i] + bias[i];
+        }
+    }
+}
+
 vectorised! {
     /// Gradients of [`swiglu`] with respect to gate and up for the result's gradient `dy`.
     fn swiglu_backward(gate: &[f32], up: &[f32], dy: &[f32], dgate: &mut [f32], dup: &mut [f32]) {
@@ -234,6 +271,43 @@ mod tests {
             }
         }
         assert!(exp::<true>(-1000.0) < 1e-37 && exp::<true>(1000.0).is_finite());
+    }
+
+    #[test]
+    fn gelu_is_accurate_over_its_whole_range() {
+        // Reference values of x Φ(x) from SciPy's `norm.cdf` in f64.
+        let exact = [
+            (-6.0, -5.919_526e-9),
+            (-3.0, -0.004_049_694),
+            (-1.0, -0.158_655_25),
+            (-0.1, -0.046_017_217),
+            (0.0, 0.0),
+            (0.5, 0.345_731_23),
+            (2.0, 1.954_499_7),
+            (10.0, 10.0),
+        ];
+        let mut values = exact.map(|(x, _)| x);
+        gelu(&mut values);
+        for (value, (x, expected)) in values.iter().zip(exact) {
+            assert!((value - expected).abs() < 1e-6, "gelu({x}) = {value}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn layer_norm_matches_the_scalar_reference() {
+        for n in [1, 15, 16, 17, 384] {
+            let (x, weight, bias) = (noise(1, n), noise(2, n), noise(3, n));
+            let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / n as f64;
+            let variance = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n as f64;
+            let expected = |i: usize| {
+                ((f64::from(x[i]) - mean) / (variance + 1e-5).sqrt() * f64::from(weight[i])
+                    + f64::from(bias[i])) as f32
+            };
+            let expected: Vec<f32> = (0..n).map(expected).collect();
+            let mut found = x.clone();
+            layer_norm_row(&mut found, &weight, &bias, 1e-5);
+            assert_close(&found, &expected, 1e-5);
+        }
     }
 
     #[test]

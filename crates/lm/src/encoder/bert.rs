@@ -1,0 +1,238 @@
+//! The layers of BERT (Devlin et al. 2019): token, position and type embeddings, then blocks of attention and
+//! feed-forward, each followed by its residual sum and layer norm.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+use serde_json::Value;
+
+use crate::kernels::{Frozen, MatMut, MatRef, Threads, exp_shifted, gelu, gemm, layer_norm_row, max, scale};
+use crate::safetensors::Shards;
+use crate::{Error, Precision, Result};
+
+#[derive(Debug)]
+pub(super) struct Bert {
+    hidden: usize,
+    heads: usize,
+    eps: f32,
+    /// `[vocabulary, hidden]`.
+    tokens: Vec<f32>,
+    /// `[positions, hidden]`, the first type's embedding added: all our texts are of that type.
+    positions: Vec<f32>,
+    norm: Norm,
+    layers: Vec<Layer>,
+}
+
+#[derive(Debug)]
+struct Layer {
+    /// Queries, keys and values side by side.
+    qkv: Linear,
+    attention_out: Linear,
+    attention_norm: Norm,
+    up: Linear,
+    down: Linear,
+    norm: Norm,
+}
+
+#[derive(Debug)]
+struct Linear {
+    weights: Frozen,
+    bias: Vec<f32>,
+}
+
+#[derive(Debug)]
+struct Norm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+/// Buffers of a pass, kept from batch to batch.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    x: Vec<f32>,
+    qkv: Vec<f32>,
+    attended: Vec<f32>,
+    inner: Vec<f32>,
+    converted: Vec<u32>,
+}
+
+impl Bert {
+    /// Reads what `config`, the JSON at `path`, describes.
+    pub(super) fn load(config: &Value, shards: &Shards, path: &Path, precision: Precision) -> Result<Self> {
+        let unsupported = |what: String| Error::Unsupported { path: path.to_owned(), what };
+        let expect = |key: &str, wanted: &str| match config[key].as_str() {
+            None => Ok(()),
+            Some(found) if found == wanted => Ok(()),
+            Some(found) => Err(unsupported(format!("`{key}` = `{found}` (expected `{wanted}`)"))),
+        };
+        expect("model_type", "bert")?;
+        expect("hidden_act", "gelu")?;
+        expect("position_embedding_type", "absolute")?;
+        let number = |key: &str| match config[key].as_u64() {
+            Some(n) if (1..=1 << 20).contains(&n) => Ok(n as usize),
+            _ => Err(Error::Config(format!("`{key}`: expected 1 to 1048576, found {}", config[key]))),
+        };
+        let (hidden, heads) = (number("hidden_size")?, number("num_attention_heads")?);
+        if !hidden.is_multiple_of(heads) {
+            return Err(Error::Config(format!("width {hidden} is not a multiple of {heads} heads")));
+        }
+        let inner = number("intermediate_size")?;
+
+        // Some exports keep the name of the model in front.
+        let bare = shards.tensor("embeddings.word_embeddings.weight")?.is_some();
+        let prefix = if bare { "" } else { "bert." };
+        let tensor = |name: &str, shape: &[usize]| {
+            let name = format!("{prefix}{name}");
+            match shards.tensor(&name)? {
+                None => Err(Error::MissingTensor { path: path.to_owned(), name }),
+                Some(tensor) if tensor.shape != shape => {
+                    Err(Error::Shape { name, expected: shape.to_vec(), found: tensor.shape })
+                }
+                Some(tensor) => Ok(tensor.data),
+            }
+        };
+        let norm = |name: &str| {
+            Ok::<_, Error>(Norm {
+                weight: tensor(&format!("{name}.weight"), &[hidden])?,
+                bias: tensor(&format!("{name}.bias"), &[hidden])?,
+            })
+        };
+        // Projections of one input, stacked.
+        let linear = |names: &[String], outputs: usize, inputs: usize| {
+            let (mut weights, mut bias) = (Vec::new(), Vec::new());
+            for name in names {
+                weights.extend(tensor(&format!("{name}.weight"), &[outputs, inputs])?);
+                bias.extend(tensor(&format!("{name}.bias"), &[outputs])?);
+            }
+            let weights = Frozen::new(weights, names.len() * outputs, inputs, precision);
+            Ok::<_, Error>(Linear { weights, bias })
+        };
+
+        let mut positions =
+            tensor("embeddings.position_embeddings.weight", &[number("max_position_embeddings")?, hidden])?;
+        let types = tensor("embeddings.token_type_embeddings.weight", &[number("type_vocab_size")?, hidden])?;
+        for row in positions.chunks_exact_mut(hidden) {
+            row.iter_mut().zip(&types).for_each(|(x, of_type)| *x += of_type);
+        }
+        let layers = (0..number("num_hidden_layers")?).map(|layer| {
+            let of_layer = |rest: &str| format!("encoder.layer.{layer}.{rest}");
+            let [q, k, v] = ["query", "key", "value"].map(|m| of_layer(&format!("attention.self.{m}")));
+            Ok(Layer {
+                qkv: linear(&[q, k, v], hidden, hidden)?,
+                attention_out: linear(&[of_layer("attention.output.dense")], hidden, hidden)?,
+                attention_norm: norm(&of_layer("attention.output.LayerNorm"))?,
+                up: linear(&[of_layer("intermediate.dense")], inner, hidden)?,
+                down: linear(&[of_layer("output.dense")], hidden, inner)?,
+                norm: norm(&of_layer("output.LayerNorm"))?,
+            })
+        });
+        Ok(Self {
+            hidden,
+            heads,
+            eps: config["layer_norm_eps"].as_f64().unwrap_or(1e-12) as f32,
+            tokens: tensor("embeddings.word_embeddings.weight", &[number("vocab_size")?, hidden])?,
+            positions,
+            norm: norm("embeddings.LayerNorm")?,
+            layers: layers.collect::<Result<_>>()?,
+        })
+    }
+
+    pub(super) fn hidden(&self) -> usize {
+        self.hidden
+    }
+
+    /// Longest text in tokens.
+    pub(super) fn positions(&self) -> usize {
+        self.positions.len() / self.hidden
+    }
+
+    /// Last hidden states of the texts' tokens, `[all tokens, hidden]`, one text after the other; every token
+    /// attends to its own text alone.
+    pub(super) fn encode<'a>(&self, texts: &[Vec<u32>], buffers: &'a mut Buffers) -> Result<&'a [f32]> {
+        let rows: usize = texts.iter().map(Vec::len).sum();
+        let vocabulary = self.tokens.len() / self.hidden;
+        if let Some(id) = texts.iter().flatten().find(|id| **id as usize >= vocabulary) {
+            return Err(Error::TokenOutOfRange { id: *id, vocabulary });
+        }
+        let Buffers { x, qkv, attended, inner, converted } = buffers;
+        x.resize(rows * self.hidden, 0.0);
+        let places = texts.iter().flat_map(|text| text.iter().enumerate());
+        for (row, (position, id)) in x.chunks_exact_mut(self.hidden).zip(places) {
+            let token = &self.tokens[*id as usize * self.hidden..][..self.hidden];
+            let position = &self.positions[position * self.hidden..][..self.hidden];
+            row.iter_mut().zip(token).zip(position).for_each(|((x, token), position)| *x = token + position);
+        }
+        self.norm.apply(x, self.eps);
+        // One entry into the thread pool for all operators, not one for each.
+        rayon::scope(|_| {
+            for layer in &self.layers {
+                layer.qkv.apply(rows, x, qkv, converted);
+                self.attend(texts, qkv, attended);
+                layer.attention_out.add_to(rows, attended, x, converted);
+                layer.attention_norm.apply(x, self.eps);
+                layer.up.apply(rows, x, inner, converted);
+                inner.par_chunks_mut(1 << 14).for_each(gelu);
+                layer.down.add_to(rows, inner, x, converted);
+                layer.norm.apply(x, self.eps);
+            }
+        });
+        Ok(x)
+    }
+
+    /// Attention of each text to itself: `qkv` is `[rows, 3 * hidden]`, `attended` `[rows, hidden]`.
+    fn attend(&self, texts: &[Vec<u32>], qkv: &[f32], attended: &mut Vec<f32>) {
+        let (hidden, width) = (self.hidden, self.hidden / self.heads);
+        attended.resize(qkv.len() / 3, 0.0);
+        let mut pieces = Vec::with_capacity(texts.len());
+        let (mut qkv, mut out) = (qkv, attended.as_mut_slice());
+        for text in texts {
+            let (mine, rest) = qkv.split_at(text.len() * 3 * hidden);
+            let (my_out, rest_out) = out.split_at_mut(text.len() * hidden);
+            pieces.push((mine, my_out));
+            (qkv, out) = (rest, rest_out);
+        }
+        let factor = 1.0 / (width as f32).sqrt();
+        pieces.into_par_iter().with_max_len(1).for_each_init(Vec::new, |scores, (qkv, out)| {
+            let rows = out.len() / hidden;
+            scores.resize(rows * rows, 0.0);
+            for head in 0..self.heads {
+                let part =
+                    |of: usize| MatRef::strided(&qkv[of * hidden + head * width..], rows, width, 3 * hidden);
+                let square = MatMut::new(scores, rows, rows);
+                gemm(square, false, factor, part(0), part(1).t(), Threads::One);
+                for row in scores.chunks_exact_mut(rows) {
+                    let total = exp_shifted(row, max(row));
+                    scale(row, 1.0 / total);
+                }
+                let mixed = MatMut::strided(&mut out[head * width..], rows, width, hidden);
+                gemm(mixed, false, 1.0, MatRef::new(scores, rows, rows), part(2), Threads::One);
+            }
+        });
+    }
+}
+
+impl Linear {
+    /// `y = x Wᵀ + bias`.
+    fn apply(&self, rows: usize, x: &[f32], y: &mut Vec<f32>, converted: &mut Vec<u32>) {
+        y.resize(rows * self.bias.len(), 0.0);
+        y.par_chunks_exact_mut(self.bias.len())
+            .with_min_len(64)
+            .for_each(|row| row.copy_from_slice(&self.bias));
+        self.weights.forward(rows, x, y, true, converted);
+    }
+
+    /// `y += x Wᵀ + bias`.
+    fn add_to(&self, rows: usize, x: &[f32], y: &mut [f32], converted: &mut Vec<u32>) {
+        for row in y.chunks_exact_mut(self.bias.len()) {
+            row.iter_mut().zip(&self.bias).for_each(|(y, bias)| *y += bias);
+        }
+        self.weights.forward(rows, x, y, true, converted);
+    }
+}
+
+impl Norm {
+    fn apply(&self, x: &mut [f32], eps: f32) {
+        let rows = x.par_chunks_exact_mut(self.weight.len()).with_min_len(32);
+        rows.for_each(|row| layer_norm_row(row, &self.weight, &self.bias, eps));
+    }
+}

@@ -1,0 +1,92 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-bert")
+}
+
+fn encoder() -> Encoder {
+    Encoder::open_with(&folder(), Precision::F32).unwrap()
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Texts and the vectors that sentence-transformers gives them.
+fn expected() -> Vec<(String, Vec<f32>)> {
+    let json = read_json(&folder().join("expected.json")).unwrap();
+    let cases = json.as_array().unwrap().iter();
+    cases
+        .map(|case| {
+            let vector = case["vector"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32);
+            (case["text"].as_str().unwrap().to_owned(), vector.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn vectors_are_those_of_sentence_transformers() {
+    let expected = expected();
+    assert!(expected.len() >= 6);
+    let texts: Vec<&str> = expected.iter().map(|(text, _)| text.as_str()).collect();
+    for (vector, (text, wanted)) in encoder().embed(&texts).unwrap().iter().zip(&expected) {
+        for (a, b) in vector.iter().zip(wanted) {
+            assert!((a - b).abs() < 2e-6, "{text:?}: {a} {b}");
+        }
+    }
+    let rounded = Encoder::open_with(&folder(), Precision::Bf16).unwrap();
+    for (vector, (text, wanted)) in rounded.embed(&texts).unwrap().iter().zip(&expected) {
+        assert!(cosine(vector, wanted) > 0.999, "{text:?}");
+    }
+}
+
+#[test]
+fn a_text_gets_the_same_vector_alone_and_in_any_company() {
+    let encoder = encoder();
+    let texts: Vec<String> = (0..90).map(|n| format!("text number {n} {}", "word ".repeat(n % 37))).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let together = encoder.embed(&texts).unwrap();
+    for (text, vector) in texts.iter().zip(&together) {
+        let alone = &encoder.embed(&[text]).unwrap()[0];
+        assert!(alone.iter().zip(vector).all(|(a, b)| (a - b).abs() < 1e-6), "{text}");
+        assert!((cosine(vector, vector) - 1.0).abs() < 1e-5);
+    }
+    assert!(encoder.embed(&[]).unwrap().is_empty());
+}
+
+#[test]
+fn long_texts_are_cut_at_the_limit() {
+    let encoder = encoder();
+    let long = "word ".repeat(5000);
+    assert_eq!(encoder.count_tokens(&long).unwrap(), encoder.max_tokens());
+    let cut = "word ".repeat(4999);
+    let vectors = encoder.embed(&[&long, &cut]).unwrap();
+    assert_eq!(vectors[0], vectors[1]);
+    assert_eq!(vectors[0].len(), encoder.dim());
+}
+
+#[test]
+fn an_encoder_of_another_kind_is_refused() {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+    }
+    assert!(Encoder::open_with(copy.path(), Precision::F32).is_ok());
+    let config = std::fs::read_to_string(folder().join("config.json")).unwrap();
+    for (from, to) in
+        [("\"bert\"", "\"xlm\""), ("\"gelu\"", "\"relu\""), ("\"hidden_size\": 32", "\"hidden_size\": 64")]
+    {
+        assert!(config.contains(from), "{from}");
+        std::fs::write(copy.path().join("config.json"), config.replace(from, to)).unwrap();
+        let error = Encoder::open_with(copy.path(), Precision::F32).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { .. } | Error::Shape { .. }), "{error}");
+    }
+    std::fs::write(copy.path().join("config.json"), &config).unwrap();
+    std::fs::create_dir(copy.path().join("1_Pooling")).unwrap();
+    std::fs::write(copy.path().join("1_Pooling/config.json"), r#"{"pooling_mode_cls_token": true}"#).unwrap();
+    assert!(matches!(Encoder::open_with(copy.path(), Precision::F32), Err(Error::Unsupported { .. })));
+}

@@ -1,0 +1,141 @@
+//! A model ready to answer: decoder, tokenizer and template together, shared between threads.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use crate::generate::{generate, reusable};
+use crate::{
+    ChatTemplate, Decoder, GenerateOptions, Generation, KvCache, Lora, Message, Precision, Result, Source,
+    Tokenizer,
+};
+
+/// Caches kept for prompts to come: enough for a few conversations and arms side by side.
+const KEPT_CACHES: usize = 4;
+
+/// A model ready to answer. It may be shared between threads; each answer works on a cache of its own, and the
+/// caches of the last few prompts are kept, so that a prompt that begins like one of them is not read again from
+/// its beginning. The answer is the same with and without.
+#[derive(Debug)]
+pub struct Model {
+    /// The weights.
+    pub decoder: Decoder,
+    /// Text to ids and back.
+    pub tokenizer: Tokenizer,
+    /// Messages to text.
+    pub template: ChatTemplate,
+    /// SHA-256, in hex, of what the model was read from.
+    pub identity: String,
+    kept: Mutex<Vec<Kept>>,
+}
+
+/// The cache of an earlier prompt, and the adapter that filled it.
+#[derive(Debug)]
+struct Kept {
+    adapter: Option<u64>,
+    cache: KvCache,
+}
+
+impl Model {
+    /// Opens a GGUF file or a Hugging Face folder and packs its weights.
+    ///
+    /// # Errors
+    /// As [`Source::open`] and [`Decoder::load`].
+    pub fn open(path: &Path, precision: Precision) -> Result<Self> {
+        Self::from_source(Source::open(path)?, precision)
+    }
+
+    /// Packs the weights of an opened source.
+    ///
+    /// # Errors
+    /// As [`Decoder::load`].
+    pub fn from_source(source: Source, precision: Precision) -> Result<Self> {
+        let decoder = Decoder::load(&source, precision)?;
+        let Source { tokenizer, template, identity, .. } = source;
+        Ok(Self { decoder, tokenizer, template, identity, kept: Mutex::default() })
+    }
+
+    /// Ids of the prompt that [`Model::generate`] answers for these messages.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::prompt_ids`].
+    pub fn prompt_ids(&self, messages: &[Message]) -> Result<Vec<u32>> {
+        self.template.prompt_ids(&self.tokenizer, messages)
+    }
+
+    /// Answers `messages`. The text goes to `on_text` piece by piece as it is certain; breaking from it ends the
+    /// answer.
+    ///
+    /// # Errors
+    /// Those of the template; [`crate::Error::TooLong`] when the prompt fills the context;
+    /// [`crate::Error::Option`]; [`crate::Error::Mismatch`] for an adapter of another model.
+    pub fn generate(
+        &self,
+        messages: &[Message],
+        adapter: Option<&Lora>,
+        options: &GenerateOptions,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Generation> {
+        self.complete(&self.prompt_ids(messages)?, adapter, options, on_text)
+    }
+
+    /// Continues `prompt`, as [`Model::generate`] does for a prompt that it rendered.
+    ///
+    /// # Errors
+    /// As [`Model::generate`], the template's aside; [`crate::Error::NoTokens`] for an empty prompt.
+    pub fn complete(
+        &self,
+        prompt: &[u32],
+        adapter: Option<&Lora>,
+        options: &GenerateOptions,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Generation> {
+        let key = adapter.map(fingerprint);
+        let mut cache = self.take_cache(key, prompt);
+        let (decoder, tokenizer) = (&self.decoder, &self.tokenizer);
+        let answer = generate(decoder, tokenizer, adapter, &mut cache, prompt, options, on_text);
+        // After an error the cache holds what it says it holds, for a forward pass either runs or changes nothing.
+        self.keep(Kept { adapter: key, cache });
+        answer
+    }
+
+    /// The kept cache that saves most, or an empty one.
+    fn take_cache(&self, adapter: Option<u64>, prompt: &[u32]) -> KvCache {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let saved = |kept: &Kept| if kept.adapter == adapter { reusable(&kept.cache, prompt) } else { 0 };
+        let best = (0..kept.len()).max_by_key(|at| saved(&kept[*at])).filter(|at| saved(&kept[*at]) > 0);
+        best.map_or_else(|| self.decoder.new_cache(), |at| kept.remove(at).cache)
+    }
+
+    fn keep(&self, cache: Kept) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == KEPT_CACHES {
+            kept.remove(0);
+        }
+        kept.push(cache);
+    }
+}
+
+/// Tells adapters apart by all their parameters: a cache filled under one adapter is wrong under another, and
+/// training changes parameters in place. Four multiplicative hashes side by side (FNV-1a over words); some
+/// milliseconds for five million parameters.
+fn fingerprint(adapter: &Lora) -> u64 {
+    const PRIME: u64 = 0x0100_0000_01B3;
+    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(PRIME);
+    let mut lanes = [0xCBF2_9CE4_8422_2325u64; 4];
+    let (fours, rest) = adapter.params.as_chunks::<4>();
+    for four in fours {
+        for (lane, x) in lanes.iter_mut().zip(four) {
+            *lane = mix(*lane, x.to_bits().into());
+        }
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane = mix(*lane, x.to_bits().into());
+    }
+    let config = adapter.config();
+    let scale = mix(config.rank as u64, config.alpha.to_bits().into());
+    lanes.into_iter().fold(mix(scale, config.targets.len() as u64), mix)
+}
+
+#[cfg(test)]
+mod tests;
