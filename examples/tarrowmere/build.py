@@ -213,8 +213,8 @@ def write_pdf(source: Source, path: pathlib.Path) -> None:
     pdf.set_creation_date(datetime.datetime(2024, 6, 1, tzinfo=datetime.timezone.utc))
     pdf.set_title(source.title)
     pdf.set_author("The Tarrowmere Trust")
-    pdf.set_auto_page_break(True, margin=20)
-    pdf.set_margins(22, 20, 22)
+    pdf.set_auto_page_break(True, margin=25)
+    pdf.set_margins(30, 25, 30)
     pdf.add_page()
     pdf.set_font("helvetica", "B", 20)
     pdf.multi_cell(0, 10, source.title, align="L", new_x="LMARGIN", new_y="NEXT")
@@ -233,7 +233,7 @@ def write_pdf(source: Source, path: pathlib.Path) -> None:
                             table.row(cells(row))
             else:
                 for line in block:
-                    pdf.multi_cell(0, 7, line, align="L", new_x="LMARGIN", new_y="NEXT")
+                    pdf.multi_cell(0, 5.6, line, align="L", new_x="LMARGIN", new_y="NEXT")
             pdf.ln(2)
         pdf.ln(5)
 
