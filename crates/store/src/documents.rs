@@ -1,11 +1,14 @@
 //! Documents, their versions, chunks and vectors.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
+use rusqlite::types::Type;
+use rusqlite::{OptionalExtension as _, Row, Transaction};
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Store};
+use crate::{Error, Result, Store, now, schema, vectors};
 
 /// A document's number; stays the same when the file is edited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -84,11 +87,23 @@ pub struct DocumentRow {
     pub stored_at: i64,
 }
 
+impl NewChunk {
+    /// The chunk as it is read: the table header it continues, then the bytes of its span.
+    fn text<'a>(&self, document: &'a str) -> Option<Cow<'a, str>> {
+        let text = document.get(self.span.clone())?;
+        match &self.header {
+            None => Some(Cow::Borrowed(text)),
+            Some(header) => Some(Cow::Owned(format!("{}\n{text}", document.get(header.clone())?.trim_end()))),
+        }
+    }
+}
+
 impl Store {
     /// Stores a document; one with the same path gets a new version, and its old chunks and vectors go. All in
     /// one transaction.
     pub fn put_document(&mut self, document: NewDocument) -> Result<DocumentId> {
-        Ok(self.put_documents(std::iter::once(document))?[0])
+        let embedder = self.embedder()?;
+        self.change_documents(|transaction| put(transaction, document, embedder.as_ref()))
     }
 
     /// Stores many documents in one transaction: either all are stored or none.
@@ -96,68 +111,324 @@ impl Store {
         &mut self,
         documents: impl IntoIterator<Item = NewDocument>,
     ) -> Result<Vec<DocumentId>> {
-        let _ = documents.into_iter();
-        unimplemented!()
+        let embedder = self.embedder()?;
+        self.change_documents(|transaction| {
+            documents.into_iter().map(|document| put(transaction, document, embedder.as_ref())).collect()
+        })
     }
 
     /// All documents, by path.
     pub fn documents(&self) -> Result<Vec<DocumentRow>> {
-        unimplemented!()
+        self.read_all(&format!("{SELECT_DOCUMENT} ORDER BY d.path"), [], document_row)
     }
 
     /// The document stored under `path`.
     pub fn document(&self, path: &str) -> Result<Option<DocumentRow>> {
-        let _ = path;
-        unimplemented!()
+        self.read_one(&format!("{SELECT_DOCUMENT} WHERE d.path = ?1"), [path], document_row)
     }
 
     /// The canonical text of a document: of version `version`, or of the current one.
     pub fn document_text(&self, id: DocumentId, version: Option<u32>) -> Result<Option<String>> {
-        let _ = (id, version);
-        unimplemented!()
+        let sql = "SELECT v.text FROM documents d JOIN versions v ON v.document = d.id
+                   WHERE d.id = ?1 AND v.number = coalesce(?2, d.version)";
+        self.read_one(sql, (id.0, version), |row| row.get(0))
     }
 
     /// The chunks of a document's current version with their numbers, in order, vectors left out.
     pub fn chunks(&self, id: DocumentId) -> Result<Vec<(ChunkId, NewChunk)>> {
-        let _ = id;
-        unimplemented!()
+        let sql = format!("SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.document = ?1 ORDER BY c.id");
+        self.read_all(&sql, [id.0], chunk_row)
     }
 
-    /// Removes a document with all its versions, chunks and vectors. False when there was none.
+    /// Removes a document with all its versions, chunks and vectors, and the trials that have seen its text. False
+    /// when there was none.
     pub fn delete_document(&mut self, path: &str) -> Result<bool> {
-        let _ = path;
-        unimplemented!()
+        let Some(document) = self.document(path)? else { return Ok(false) };
+        self.change_documents(|transaction| {
+            flag_dependents(transaction, document.id, path)?;
+            transaction.execute("DELETE FROM documents WHERE id = ?1", [document.id.0])?;
+            Ok(true)
+        })
     }
 
     /// The embedder the project's vectors come from.
     pub fn embedder(&self) -> Result<Option<Embedder>> {
-        unimplemented!()
+        let Some(json) = self.setting(schema::EMBEDDER)? else { return Ok(None) };
+        let read = serde_json::from_str(&json);
+        read.map(Some).map_err(|source| Error::Record { key: schema::EMBEDDER.to_string(), source })
     }
 
     /// Puts the embedder on record; refuses another one while vectors of the first are stored.
     pub fn use_embedder(&mut self, embedder: &Embedder) -> Result<()> {
-        let _ = embedder;
-        unimplemented!()
+        let stored = self.embedder()?;
+        if stored.as_ref() == Some(embedder) {
+            return Ok(());
+        }
+        let vectors: Option<i64> =
+            self.read_one("SELECT chunk FROM vectors LIMIT 1", [], |row| row.get(0))?;
+        match stored {
+            Some(stored) if vectors.is_some() => Err(if stored.identity == embedder.identity {
+                Error::Dimension {
+                    embedder: stored.identity,
+                    expected: stored.dimension,
+                    given: embedder.dimension,
+                }
+            } else {
+                Error::Embedder { stored: stored.identity, given: embedder.identity.clone() }
+            }),
+            _ => self.change_documents(|transaction| record_embedder(transaction, embedder)),
+        }
     }
 
-    /// Changes the embedder: replaces the vectors of all chunks in one transaction. `embed` gets indexed texts in
-    /// batches and returns a vector for each.
+    /// Changes the embedder: replaces the vectors of all chunks in one transaction. `embed` gets searched texts in
+    /// batches and returns a vector for each; until it is through with all of them, the old vectors stay.
     pub fn reembed<E>(
         &mut self,
         embedder: &Embedder,
         mut embed: impl FnMut(&[&str]) -> std::result::Result<Vec<Vec<f32>>, E>,
     ) -> std::result::Result<(), E>
     where
-        E: From<crate::Error>,
+        E: From<Error>,
     {
-        let _ = (embedder, embed(&[])?);
-        unimplemented!()
+        const BATCH: usize = 256;
+        let mut vectors: Vec<(ChunkId, Vec<f32>)> = Vec::new();
+        let mut texts: Vec<(ChunkId, String)> = Vec::new();
+        self.searched_texts(0, &mut |chunk, text| {
+            texts.push((chunk, text.to_string()));
+            Ok(())
+        })?;
+        for batch in texts.chunks(BATCH) {
+            let borrowed: Vec<&str> = batch.iter().map(|(_, text)| text.as_str()).collect();
+            let embedded = embed(&borrowed)?;
+            if embedded.len() != batch.len() {
+                let said = format!("{} vectors came back for {} texts", embedded.len(), batch.len());
+                return Err(Error::Options(said).into());
+            }
+            for ((chunk, _), vector) in batch.iter().zip(embedded) {
+                vectors.push((*chunk, checked(vector, Some(embedder), "a new embedder")?));
+            }
+        }
+        self.change_documents(|transaction| {
+            record_embedder(transaction, embedder)?;
+            transaction.execute("DELETE FROM vectors", [])?;
+            let mut insert = transaction.prepare_cached(INSERT_VECTOR)?;
+            for (chunk, vector) in &vectors {
+                insert.execute((chunk.0, vectors::bytes(vector)))?;
+            }
+            Ok(())
+        })?;
+        // The same chunk numbers have other vectors now.
+        self.derived.borrow_mut().vectors = None;
+        Ok(())
     }
 
-    /// The vectors of a document's current chunks by the text that was embedded, so that an edit embeds only
-    /// what is new.
+    /// The vectors of a document's current chunks by the text that is searched, so that an edit embeds only what
+    /// is new.
     pub fn vectors_by_text(&self, path: &str) -> Result<HashMap<String, Vec<f32>>> {
-        let _ = path;
-        unimplemented!()
+        let sql = format!(
+            "SELECT {CHUNK_COLUMNS}, v.text, x.vector FROM documents d
+             JOIN versions v ON v.document = d.id AND v.number = d.version
+             JOIN chunks c ON c.document = d.id JOIN vectors x ON x.chunk = c.id WHERE d.path = ?1"
+        );
+        let rows = self.read_all(&sql, [path], |row| {
+            let (_, chunk) = chunk_row(row)?;
+            let text: String = row.get(7)?;
+            let bytes: Vec<u8> = row.get(8)?;
+            let searched = chunk.text_for_index.clone().or_else(|| chunk.text(&text).map(Cow::into_owned));
+            let numbers = bytes.as_chunks::<4>().0.iter().map(|&number| f32::from_le_bytes(number));
+            Ok((searched.unwrap_or_default(), numbers.collect()))
+        })?;
+        Ok(rows.into_iter().collect())
     }
+
+    /// Hands over every chunk with a number above `above`, by rising number, with the words it is searched by:
+    /// the title and headings that its text does not start with, then its text.
+    pub(crate) fn searched_texts(
+        &self,
+        above: i64,
+        take: &mut dyn FnMut(ChunkId, &str) -> Result<()>,
+    ) -> Result<()> {
+        let sql = format!(
+            "SELECT {CHUNK_COLUMNS}, v.text, v.title, v.document FROM chunks c
+             JOIN documents d ON d.id = c.document
+             JOIN versions v ON v.document = d.id AND v.number = d.version
+             WHERE c.id > ?1 ORDER BY c.id"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query([above])?;
+        while let Some(row) = rows.next()? {
+            let (id, chunk) = chunk_row(row)?;
+            let document = row.get_ref(7)?.as_str().map_err(rusqlite::Error::from)?;
+            let title = row.get_ref(8)?.as_str_or_null().map_err(rusqlite::Error::from)?;
+            let text = match &chunk.text_for_index {
+                Some(text) => Cow::Borrowed(text.as_str()),
+                None => chunk.text(document).unwrap_or_default(),
+            };
+            let mut searched = String::with_capacity(text.len() + 100);
+            let title = title.filter(|title| chunk.heading_path.first().is_none_or(|first| first != title));
+            for place in title.into_iter().chain(chunk.heading_path.iter().map(String::as_str)) {
+                searched.push_str(place);
+                searched.push('\n');
+            }
+            searched.push_str(&text);
+            take(id, &searched)?;
+        }
+        Ok(())
+    }
+}
+
+const SELECT_DOCUMENT: &str = "
+    SELECT d.id, d.path, v.number, v.sha256, v.format, v.title, v.receipt,
+           (SELECT count(*) FROM chunks c WHERE c.document = d.id),
+           length(CAST(v.text AS BLOB)), v.stored_at
+    FROM documents d JOIN versions v ON v.document = d.id AND v.number = d.version";
+
+const CHUNK_COLUMNS: &str = "c.id, c.start, c.end, c.header_start, c.header_end, c.heading_path, c.indexed";
+
+const INSERT_VECTOR: &str = "INSERT INTO vectors (chunk, vector) VALUES (?1, ?2)";
+
+fn document_row(row: &Row<'_>) -> rusqlite::Result<DocumentRow> {
+    Ok(DocumentRow {
+        id: DocumentId(row.get(0)?),
+        path: row.get(1)?,
+        version: row.get(2)?,
+        sha256: row.get(3)?,
+        format: row.get(4)?,
+        title: row.get(5)?,
+        receipt_json: row.get(6)?,
+        chunks: row.get(7)?,
+        bytes: row.get(8)?,
+        stored_at: row.get(9)?,
+    })
+}
+
+/// Reads [`CHUNK_COLUMNS`], the first seven of the row.
+fn chunk_row(row: &Row<'_>) -> rusqlite::Result<(ChunkId, NewChunk)> {
+    let header = match (row.get(3)?, row.get(4)?) {
+        (Some(start), Some(end)) => Some(start..end),
+        _ => None,
+    };
+    let chunk = NewChunk {
+        span: row.get(1)?..row.get(2)?,
+        header,
+        heading_path: heading_path(row, 5)?,
+        text_for_index: row.get(6)?,
+        vector: None,
+    };
+    Ok((ChunkId(row.get(0)?), chunk))
+}
+
+/// Reads a heading path from its JSON in column `at`.
+pub(crate) fn heading_path(row: &Row<'_>, at: usize) -> rusqlite::Result<Vec<String>> {
+    let json = row.get_ref(at)?.as_str()?;
+    serde_json::from_str(json)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(at, Type::Text, error.into()))
+}
+
+fn put(
+    transaction: &Transaction<'_>,
+    document: NewDocument,
+    embedder: Option<&Embedder>,
+) -> Result<DocumentId> {
+    let path = &document.path;
+    let existing = transaction
+        .prepare_cached("SELECT id, version FROM documents WHERE path = ?1")?
+        .query_row([path], |row| Ok((DocumentId(row.get(0)?), row.get::<_, u32>(1)?)))
+        .optional()?;
+    let (id, version) = match existing {
+        Some((id, version)) => {
+            flag_dependents(transaction, id, path)?;
+            transaction.prepare_cached("DELETE FROM chunks WHERE document = ?1")?.execute([id.0])?;
+            let sql = "UPDATE documents SET version = ?2 WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute((id.0, version + 1))?;
+            (id, version + 1)
+        }
+        None => {
+            let sql = "INSERT INTO documents (path, version) VALUES (?1, 1)";
+            transaction.prepare_cached(sql)?.execute([path])?;
+            (DocumentId(transaction.last_insert_rowid()), 1)
+        }
+    };
+    let sql = "INSERT INTO versions (document, number, sha256, format, title, text, receipt, stored_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    transaction.prepare_cached(sql)?.execute((
+        id.0,
+        version,
+        &document.sha256,
+        &document.format,
+        &document.title,
+        &document.text,
+        &document.receipt_json,
+        now(),
+    ))?;
+    for chunk in document.chunks {
+        put_chunk(transaction, id, path, &document.text, chunk, embedder)?;
+    }
+    Ok(id)
+}
+
+fn put_chunk(
+    transaction: &Transaction<'_>,
+    document: DocumentId,
+    path: &str,
+    text: &str,
+    chunk: NewChunk,
+    embedder: Option<&Embedder>,
+) -> Result<()> {
+    if chunk.text(text).is_none() {
+        let Range { start, end } = chunk.span;
+        return Err(Error::Span { path: path.to_string(), start, end });
+    }
+    let headings = serde_json::to_string(&chunk.heading_path)
+        .map_err(|source| Error::Record { key: format!("headings of {path}"), source })?;
+    let sql = "INSERT INTO chunks (document, start, end, header_start, header_end, heading_path, indexed)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    transaction.prepare_cached(sql)?.execute((
+        document.0,
+        chunk.span.start,
+        chunk.span.end,
+        chunk.header.as_ref().map(|header| header.start),
+        chunk.header.as_ref().map(|header| header.end),
+        headings,
+        &chunk.text_for_index,
+    ))?;
+    let id = transaction.last_insert_rowid();
+    if let Some(vector) = chunk.vector {
+        let vector = checked(vector, embedder, path)?;
+        transaction.prepare_cached(INSERT_VECTOR)?.execute((id, vectors::bytes(&vector)))?;
+    }
+    Ok(())
+}
+
+/// A vector as it is stored: of the embedder's dimension, finite, of unit length.
+pub(crate) fn checked(vector: Vec<f32>, embedder: Option<&Embedder>, what: &str) -> Result<Vec<f32>> {
+    let Some(embedder) = embedder else { return Err(Error::NoEmbedder) };
+    if vector.len() != embedder.dimension {
+        return Err(Error::Dimension {
+            embedder: embedder.identity.clone(),
+            expected: embedder.dimension,
+            given: vector.len(),
+        });
+    }
+    if !vector.iter().all(|number| number.is_finite()) {
+        return Err(Error::NotFinite { what: what.to_string() });
+    }
+    Ok(vectors::unit(vector))
+}
+
+fn record_embedder(transaction: &Transaction<'_>, embedder: &Embedder) -> Result<()> {
+    let json = serde_json::to_string(embedder)
+        .map_err(|source| Error::Record { key: schema::EMBEDDER.to_string(), source })?;
+    crate::records::put_setting(transaction, schema::EMBEDDER, &json)
+}
+
+/// A document's text is about to change or go: trials that have seen it go with it, adapters trained on it are
+/// flagged.
+fn flag_dependents(transaction: &Transaction<'_>, id: DocumentId, path: &str) -> Result<()> {
+    let sql = "DELETE FROM trials WHERE key IN (SELECT trial FROM trial_documents WHERE document = ?1)";
+    transaction.prepare_cached(sql)?.execute([id.0])?;
+    let sql =
+        "UPDATE adapters SET stale = 1 WHERE name IN (SELECT adapter FROM adapter_documents WHERE path = ?1)";
+    transaction.prepare_cached(sql)?.execute([path])?;
+    Ok(())
 }

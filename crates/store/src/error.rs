@@ -1,6 +1,8 @@
 //! What can go wrong in the store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
 
 /// Why the store could not do what was asked. Whatever was stored before is still there.
 #[derive(Debug, thiserror::Error)]
@@ -90,10 +92,10 @@ pub enum Error {
     Options(String),
     /// Any other refusal by SQLite.
     #[error("database: {0}")]
-    Sqlite(#[source] rusqlite::Error),
+    Sqlite(#[from] rusqlite::Error),
     /// The text index refused; it is derived, so it can be rebuilt.
     #[error("text index: {0}")]
-    Index(#[source] tantivy::TantivyError),
+    Index(#[from] tantivy::TantivyError),
     /// A stored record is not the JSON it should be.
     #[error("record {key}: {source}")]
     Record {
@@ -106,3 +108,42 @@ pub enum Error {
 
 /// The result of everything here.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::DiskFull { path: path.to_path_buf() },
+            ErrorKind::ReadOnlyFilesystem => Error::ReadOnly { path: path.to_path_buf() },
+            _ => Error::Io { path: path.to_path_buf(), source },
+        }
+    }
+
+    /// SQLite's refusal in our words where we have some.
+    pub(crate) fn sqlite(folder: &Path, error: rusqlite::Error) -> Self {
+        let path = folder.to_path_buf();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Error::DiskFull { path },
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                Error::ReadOnly { path }
+            }
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                Error::Damaged { path: path.join(crate::DATABASE), source: error }
+            }
+            _ => Error::Sqlite(error),
+        }
+    }
+
+    /// Says where it happened, for errors that rose through `?` without knowing.
+    pub(crate) fn settle(self, folder: &Path) -> Self {
+        match self {
+            Error::Sqlite(error) => Error::sqlite(folder, error),
+            Error::Index(tantivy::TantivyError::IoError(error))
+                if error.kind() == std::io::ErrorKind::StorageFull =>
+            {
+                Error::DiskFull { path: folder.to_path_buf() }
+            }
+            other => other,
+        }
+    }
+}

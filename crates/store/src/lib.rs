@@ -2,34 +2,176 @@
 //!
 //! One SQLite database (write-ahead log) is the only truth: documents with their versions, chunks and vectors,
 //! and the records of everything measured and decided. The BM25 index and the vector table are derived from
-//! it, stamped, and brought up to date or rebuilt whenever they differ from it.
+//! it, stamped, and brought up to date or rebuilt whenever they differ from it; a search does so by itself.
 //!
 //! ```text
-//! STATE/store.sqlite   the truth           STATE/lock         held while a Store lives
-//! STATE/lexical/N/     BM25 postings, derived
+//! STATE/store.sqlite   the truth
+//! STATE/lexical/N/     BM25 postings, derived; which N counts is written in the database
+//! STATE/lock           held, with the holder's process id in it, while a Store lives
 //! ```
 
+mod bm25;
 mod documents;
 mod error;
+mod lexical;
+mod lock;
 mod records;
+mod schema;
 mod search;
+mod vectors;
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+
+pub use bm25::Bm25;
 pub use documents::{ChunkId, DocumentId, DocumentRow, Embedder, NewChunk, NewDocument};
 pub use error::{Error, Result};
 pub use records::{Adapter, Job, Record, TestOpening};
 pub use search::{Explain, Hit, SearchOptions};
 
+use crate::lexical::Lexical;
+use crate::lock::Lock;
+use crate::vectors::Vectors;
+
+/// Name of the database file in the state folder.
+const DATABASE: &str = "store.sqlite";
+
 /// An open project state. While it lives, no other process can open the same folder.
-#[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    connection: Connection,
+    folder: PathBuf,
+    derived: RefCell<Derived>,
+    _lock: Lock,
+}
+
+/// What is computed from the database, and the generation of the database it was computed from.
+#[derive(Default)]
+struct Derived {
+    lexical: Option<(i64, Lexical)>,
+    vectors: Option<(i64, Vectors)>,
+}
 
 impl Store {
     /// Opens the state folder `dir`, creating it when absent, takes the project lock and brings an older
     /// database format up to date.
     pub fn open(dir: &Path) -> Result<Self> {
-        let _ = dir;
-        unimplemented!()
+        std::fs::create_dir_all(dir).map_err(|source| Error::io(dir, source))?;
+        let lock = Lock::take(&dir.join("lock"))?;
+        let path = dir.join(DATABASE);
+        let mut connection = Connection::open(&path).map_err(|error| Error::sqlite(dir, error))?;
+        schema::prepare(&mut connection).map_err(|error| match error {
+            schema::Refused::Sqlite(error) => Error::sqlite(dir, error),
+            schema::Refused::TooNew { found } => Error::TooNew { found, known: schema::VERSION },
+        })?;
+        Ok(Store { connection, folder: dir.to_path_buf(), derived: RefCell::default(), _lock: lock })
+    }
+
+    /// The state folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A number that every change of documents or vectors raises; what was derived under another one is stale.
+    pub fn generation(&self) -> Result<i64> {
+        let value = self.setting(schema::GENERATION)?;
+        Ok(value.and_then(|value| value.parse().ok()).unwrap_or(0))
+    }
+
+    /// Runs `change` in one transaction: all of it happens, or nothing.
+    fn change<T>(&mut self, change: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let folder = self.folder.clone();
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|error| Error::sqlite(&folder, error))?;
+        let result = change(&transaction).map_err(|error| error.settle(&folder))?;
+        transaction.commit().map_err(|error| Error::sqlite(&folder, error))?;
+        Ok(result)
+    }
+
+    /// As [`Store::change`], for changes that make the derived indexes stale.
+    fn change_documents<T>(&mut self, change: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        self.change(|transaction| {
+            let result = change(transaction)?;
+            transaction.execute(schema::RAISE_GENERATION, [])?;
+            Ok(result)
+        })
+    }
+
+    /// Reads at most one row.
+    fn read_one<T>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        row: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>> {
+        let read = || self.connection.prepare_cached(sql)?.query_row(parameters, row).optional();
+        read().map_err(|error| Error::sqlite(&self.folder, error))
+    }
+
+    /// Reads all rows.
+    fn read_all<T>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        row: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let read = || -> rusqlite::Result<Vec<T>> {
+            self.connection.prepare_cached(sql)?.query_map(parameters, row)?.collect()
+        };
+        read().map_err(|error| Error::sqlite(&self.folder, error))
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |elapsed| elapsed.as_secs().cast_signed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(text: &str) -> NewDocument {
+        let chunks = vec![NewChunk { span: 0..text.len(), ..NewChunk::default() }];
+        NewDocument { path: "note.txt".to_string(), text: text.to_string(), chunks, ..NewDocument::default() }
+    }
+
+    #[test]
+    fn a_full_disk_undoes_the_change_and_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        store.put_document(note("first")).unwrap();
+        let pages: i64 = store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        store.connection.pragma_update(None, "max_page_count", pages + 2).unwrap();
+        let refused = store.put_document(note(&"long ".repeat(100_000)));
+        assert!(matches!(refused, Err(Error::DiskFull { .. })), "{refused:?}");
+        assert_eq!(
+            store
+                .search("first", &[], &SearchOptions { lexical_weight: 1.0, ..Default::default() })
+                .unwrap()
+                .len(),
+            1
+        );
+        assert_eq!(store.documents().unwrap()[0].version, 1);
+    }
+
+    #[test]
+    fn a_database_that_may_not_be_written_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        store.put_document(note("first")).unwrap();
+        store.connection.pragma_update(None, "query_only", true).unwrap();
+        assert!(matches!(store.put_document(note("second")), Err(Error::ReadOnly { .. })));
+        assert_eq!(store.documents().unwrap()[0].version, 1);
     }
 }

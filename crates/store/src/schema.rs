@@ -1,0 +1,158 @@
+//! The database format and how it grew.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+/// The format this program writes: the number of migrations.
+pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
+
+/// Setting that counts changes of documents and vectors.
+pub(crate) const GENERATION: &str = "store/generation";
+/// Raises [`GENERATION`].
+pub(crate) const RAISE_GENERATION: &str = "INSERT INTO settings (key, value) VALUES ('store/generation', '1')
+     ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)";
+/// Setting that tells one database from a copy of another project's index: random, made once.
+pub(crate) const IDENTITY: &str = "store/identity";
+/// Setting that names the folder of the text index that counts.
+pub(crate) const LEXICAL: &str = "store/lexical";
+/// Setting that holds the embedder as JSON.
+pub(crate) const EMBEDDER: &str = "store/embedder";
+
+/// Each step leads from one format to the next. Steps are only ever added: projects of every age exist.
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE settings (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO settings (key, value) VALUES ('store/identity', lower(hex(randomblob(16))));
+
+CREATE TABLE documents (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    path TEXT NOT NULL UNIQUE,
+    version INTEGER NOT NULL           -- the current one
+) STRICT;
+
+-- Earlier versions keep their text, so that a citation into them can still be looked up.
+CREATE TABLE versions (
+    document INTEGER NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,           -- from 1
+    sha256 TEXT NOT NULL,
+    format TEXT NOT NULL,
+    title TEXT,
+    text TEXT NOT NULL,
+    receipt TEXT NOT NULL,             -- JSON
+    stored_at INTEGER NOT NULL,        -- seconds since 1970
+    PRIMARY KEY (document, number)
+) STRICT;
+
+-- Chunks of current versions only. Numbers are never used again, so that a chunk never changes under its number.
+CREATE TABLE chunks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    document INTEGER NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
+    start INTEGER NOT NULL,            -- bytes of the version's text
+    end INTEGER NOT NULL,
+    header_start INTEGER,              -- table header to repeat
+    header_end INTEGER,
+    heading_path TEXT NOT NULL,        -- JSON array
+    indexed TEXT                       -- searched instead of the text, where it differs
+) STRICT;
+CREATE INDEX chunks_by_document ON chunks (document);
+
+CREATE TABLE vectors (
+    chunk INTEGER PRIMARY KEY REFERENCES chunks (id) ON DELETE CASCADE,
+    vector BLOB NOT NULL               -- f32, little endian
+) STRICT;
+
+CREATE TABLE trials (
+    key TEXT PRIMARY KEY,
+    question_set TEXT NOT NULL,
+    arm TEXT NOT NULL,
+    qid TEXT NOT NULL,
+    json TEXT NOT NULL,
+    stored_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX trials_by_set ON trials (question_set, arm, qid);
+
+-- Documents whose text a trial has seen: when one goes, so does the trial.
+CREATE TABLE trial_documents (
+    trial TEXT NOT NULL REFERENCES trials (key) ON DELETE CASCADE,
+    document INTEGER NOT NULL,
+    PRIMARY KEY (trial, document)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX trial_documents_by_document ON trial_documents (document);
+
+CREATE TABLE comparisons (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    question_set TEXT NOT NULL,
+    json TEXT NOT NULL,
+    stored_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE decisions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    question_set TEXT NOT NULL,
+    json TEXT NOT NULL,
+    stored_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    json TEXT NOT NULL,
+    changed_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE adapters (
+    name TEXT PRIMARY KEY,
+    json TEXT NOT NULL,
+    stale INTEGER NOT NULL,            -- 1: a document it was trained on has changed or gone
+    stored_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE adapter_documents (
+    adapter TEXT NOT NULL REFERENCES adapters (name) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    PRIMARY KEY (adapter, path)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE split_openings (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    question_set TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    opened_at INTEGER NOT NULL
+) STRICT;
+"];
+
+/// Why a database is not opened.
+pub(crate) enum Refused {
+    Sqlite(rusqlite::Error),
+    TooNew { found: u32 },
+}
+
+impl From<rusqlite::Error> for Refused {
+    fn from(error: rusqlite::Error) -> Self {
+        Refused::Sqlite(error)
+    }
+}
+
+/// Sets the connection up and applies the migrations that are missing, each in a transaction of its own.
+pub(crate) fn prepare(connection: &mut Connection) -> Result<(), Refused> {
+    connection.busy_timeout(Duration::from_secs(5))?;
+    let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found > VERSION {
+        return Err(Refused::TooNew { found });
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A committed transaction survives a power cut; a deleted document's bytes are overwritten.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    for (number, step) in (1..).zip(MIGRATIONS).skip(found as usize) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", number)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,469 @@
+//! What the store promises, on a store as a program uses it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::path::Path;
+use std::process::Command;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+use tunesmith_store::{Embedder, Error, Hit, NewChunk, NewDocument, SearchOptions, Store};
+
+const WORDS: SearchOptions = SearchOptions { k: 10, candidates: 50, lexical_weight: 1.0 };
+const MEANING: SearchOptions = SearchOptions { k: 10, candidates: 50, lexical_weight: 0.0 };
+
+fn store() -> (TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    (folder, store)
+}
+
+fn embedder() -> Embedder {
+    Embedder { identity: "tiny@1".to_string(), dimension: 3 }
+}
+
+/// A document whose every line is a chunk; a line's vector counts its letters a, b and c.
+fn document(path: &str, text: &str) -> NewDocument {
+    let mut at = 0;
+    let mut chunks = Vec::new();
+    for line in text.split_inclusive('\n') {
+        chunks.push(NewChunk { span: at..at + line.trim_end().len(), ..NewChunk::default() });
+        at += line.len();
+    }
+    NewDocument {
+        path: path.to_string(),
+        sha256: format!("sha of {text}"),
+        format: "plain".to_string(),
+        text: text.to_string(),
+        receipt_json: "{}".to_string(),
+        chunks,
+        ..NewDocument::default()
+    }
+}
+
+fn letters(text: &str) -> Vec<f32> {
+    ['a', 'b', 'c'].iter().map(|letter| 0.1 + text.matches(*letter).count() as f32).collect()
+}
+
+fn with_vectors(mut document: NewDocument) -> NewDocument {
+    for chunk in &mut document.chunks {
+        chunk.vector = Some(letters(&document.text[chunk.span.clone()]));
+    }
+    document
+}
+
+fn paths(hits: &[Hit]) -> Vec<&str> {
+    hits.iter().map(|hit| hit.path.as_str()).collect()
+}
+
+fn found(store: &Store, query: &str) -> Vec<String> {
+    store.search(query, &[], &WORDS).unwrap().into_iter().map(|hit| hit.text).collect()
+}
+
+#[test]
+fn a_hit_says_where_it_stands_and_why() {
+    let (_folder, mut store) = store();
+    store.use_embedder(&embedder()).unwrap();
+    let text = "| town | people |\n|---|---|\n| Bonn | 330000 |\n| Köln | 1090000 |";
+    let header = 0..text.find("\n| Bonn").unwrap();
+    let row = text.find("| Köln").unwrap();
+    store
+        .put_document(NewDocument {
+            path: "towns.md".to_string(),
+            title: Some("Rhine".to_string()),
+            text: text.to_string(),
+            chunks: vec![
+                NewChunk { span: 0..row, vector: Some(vec![3.0, 4.0, 0.0]), ..NewChunk::default() },
+                NewChunk {
+                    span: row..text.len(),
+                    header: Some(header),
+                    heading_path: vec!["Towns".to_string(), "Large".to_string()],
+                    vector: Some(vec![0.0, 0.0, 2.0]),
+                    ..NewChunk::default()
+                },
+            ],
+            ..NewDocument::default()
+        })
+        .unwrap();
+    let options = SearchOptions { k: 1, candidates: 10, lexical_weight: 0.5 };
+    let hits = store.search("koln", &[0.0, 3.0, 4.0], &options).unwrap();
+    let hit = &hits[0];
+    assert_eq!((hit.path.as_str(), hit.title.as_deref(), hit.version), ("towns.md", Some("Rhine"), 1));
+    assert_eq!(hit.heading_path, ["Towns", "Large"]);
+    assert_eq!(&text[hit.span.clone()], "| Köln | 1090000 |");
+    assert_eq!(hit.text, "| town | people |\n|---|---|\n| Köln | 1090000 |");
+    assert_eq!((hit.explain.bm25_rank, hit.explain.cosine_rank), (Some(1), Some(1)));
+    assert!(
+        (hit.explain.cosine.unwrap() - 0.8).abs() < 1e-6,
+        "vectors and queries are scaled to unit length"
+    );
+    assert_eq!(hit.score, hit.explain.fused);
+    // Titles and headings are searched too, and small letters, accents and endings do not matter.
+    assert_eq!(store.search("rhine", &[], &WORDS).unwrap().len(), 2);
+    assert_eq!(store.search("LARGER towns", &[], &WORDS).unwrap().len(), 2);
+    // Where only words rank, the cosine is still told.
+    assert!(store.search("bonn", &[3.0, 4.0, 0.0], &WORDS).unwrap()[0].explain.cosine.unwrap() > 0.99);
+}
+
+#[test]
+fn an_edit_replaces_and_a_deletion_removes_everywhere() {
+    let (folder, mut store) = store();
+    store.use_embedder(&embedder()).unwrap();
+    let first = store.put_document(with_vectors(document("a.txt", "an abacus\na banana"))).unwrap();
+    store.put_document(with_vectors(document("b.txt", "a cactus"))).unwrap();
+    assert_eq!(found(&store, "abacus"), ["an abacus"]);
+
+    let second = store.put_document(with_vectors(document("a.txt", "a zebra"))).unwrap();
+    assert_eq!(first, second, "a document keeps its number");
+    assert!(found(&store, "abacus").is_empty());
+    assert_eq!(found(&store, "zebra"), ["a zebra"]);
+    assert_eq!(store.search("", &letters("ab"), &MEANING).unwrap().len(), 2);
+    let row = store.document("a.txt").unwrap().unwrap();
+    assert_eq!((row.version, row.chunks, row.bytes), (2, 1, 7));
+    assert_eq!(store.document_text(first, Some(1)).unwrap().unwrap(), "an abacus\na banana");
+    assert_eq!(store.document_text(first, None).unwrap().unwrap(), "a zebra");
+
+    assert!(store.delete_document("a.txt").unwrap());
+    assert!(!store.delete_document("a.txt").unwrap());
+    assert!(found(&store, "zebra").is_empty());
+    assert_eq!(paths(&store.search("", &letters("ab"), &MEANING).unwrap()), ["b.txt"]);
+    assert_eq!(store.document_text(first, Some(1)).unwrap(), None);
+    drop(store);
+    let database = rusqlite::Connection::open(folder.path().join("store.sqlite")).unwrap();
+    for table in ["documents", "versions", "chunks", "vectors"] {
+        let count: i64 =
+            database.query_row(&format!("SELECT count(*) FROM {table}"), [], |r| r.get(0)).unwrap();
+        assert_eq!(count, 1, "{table}");
+    }
+}
+
+#[test]
+fn what_depends_on_a_document_goes_with_it() {
+    let (_folder, mut store) = store();
+    let id = store.put_document(document("a.txt", "one")).unwrap();
+    store.put_trial_with("k1", "facts", "rag", "q1", "{}", &[id]).unwrap();
+    store.put_trial("k2", "facts", "base", "q1", "{}").unwrap();
+    store.put_adapter("house", "{}", &["a.txt".to_string()]).unwrap();
+    store.put_adapter("other", "{}", &[]).unwrap();
+    assert_eq!(store.count_trials("facts").unwrap(), 2);
+    assert!(!store.adapter("house").unwrap().unwrap().stale);
+
+    store.put_document(document("a.txt", "two")).unwrap();
+    assert_eq!((store.trial("k1").unwrap(), store.trial("k2").unwrap().as_deref()), (None, Some("{}")));
+    let stale: Vec<(String, bool)> =
+        store.adapters().unwrap().into_iter().map(|a| (a.name, a.stale)).collect();
+    assert_eq!(stale, [("house".to_string(), true), ("other".to_string(), false)]);
+}
+
+#[test]
+fn many_documents_are_stored_together_or_not_at_all() {
+    let (_folder, mut store) = store();
+    let mut broken = document("b.txt", "täxt");
+    broken.chunks[0].span = 0..2;
+    let refused = store.put_documents([document("a.txt", "one"), broken]);
+    assert!(matches!(refused, Err(Error::Span { start: 0, end: 2, .. })));
+    assert!(store.documents().unwrap().is_empty());
+    assert_eq!(store.generation().unwrap(), 0);
+}
+
+#[test]
+fn records_are_kept_and_the_newest_comes_first() {
+    let (folder, mut store) = store();
+    store.log_test_opening("facts", "compare").unwrap();
+    store.log_test_opening("facts", "decide").unwrap();
+    store.put_decision("facts", "{\"n\":1}").unwrap();
+    store.put_decision("facts", "{\"n\":2}").unwrap();
+    store.put_comparison("facts", "{}").unwrap();
+    store.put_job("j1", "tune", "running", "{}").unwrap();
+    store.put_job("j1", "tune", "done", "{}").unwrap();
+    store.put_setting("weight", "0.5").unwrap();
+    assert!(store.put_setting("store/generation", "9").is_err());
+    drop(store);
+    let store = Store::open(folder.path()).unwrap();
+    let openings: Vec<String> = store.test_openings("facts").unwrap().into_iter().map(|o| o.reason).collect();
+    assert_eq!(openings, ["compare", "decide"]);
+    assert_eq!(store.latest_decision("facts").unwrap().unwrap().json, "{\"n\":2}");
+    assert!(store.latest_decision("other").unwrap().is_none());
+    assert_eq!(store.latest_comparison("facts").unwrap().unwrap().id, 1);
+    assert_eq!(store.job("j1").unwrap().unwrap().state, "done");
+    assert_eq!(store.jobs().unwrap().len(), 1);
+    assert_eq!(store.setting("weight").unwrap().as_deref(), Some("0.5"));
+}
+
+#[test]
+fn vectors_of_another_embedder_are_refused() {
+    let (_folder, mut store) = store();
+    let vectors = with_vectors(document("a.txt", "abc"));
+    assert!(matches!(store.put_document(vectors.clone()), Err(Error::NoEmbedder)));
+    store.use_embedder(&embedder()).unwrap();
+    store.put_document(vectors).unwrap();
+    store.use_embedder(&embedder()).unwrap();
+    match store.use_embedder(&Embedder { identity: "large@2".to_string(), dimension: 3 }) {
+        Err(error @ Error::Embedder { .. }) => {
+            assert!(error.to_string().contains("tiny@1") && error.to_string().contains("large@2"));
+        }
+        other => panic!("{other:?}"),
+    }
+    let same_name = Embedder { identity: "tiny@1".to_string(), dimension: 4 };
+    assert!(matches!(store.use_embedder(&same_name), Err(Error::Dimension { expected: 3, given: 4, .. })));
+
+    let mut wrong = document("b.txt", "b");
+    wrong.chunks[0].vector = Some(vec![1.0; 4]);
+    assert!(matches!(store.put_document(wrong.clone()), Err(Error::Dimension { expected: 3, given: 4, .. })));
+    wrong.chunks[0].vector = Some(vec![1.0, f32::NAN, 0.0]);
+    assert!(matches!(store.put_document(wrong), Err(Error::NotFinite { what }) if what == "b.txt"));
+    assert!(matches!(store.search("", &[1.0; 5], &MEANING), Err(Error::Dimension { given: 5, .. })));
+    assert!(matches!(store.search("", &[f32::INFINITY; 3], &MEANING), Err(Error::NotFinite { .. })));
+    assert!(matches!(store.search("a", &[], &SearchOptions::default()), Err(Error::Options(_))));
+    assert!(matches!(store.search("a", &[], &SearchOptions { k: 0, ..WORDS }), Err(Error::Options(_))));
+    let weight = SearchOptions { lexical_weight: f32::NAN, ..WORDS };
+    assert!(matches!(store.search("a", &[], &weight), Err(Error::Options(_))));
+}
+
+#[test]
+fn changing_the_embedder_replaces_all_vectors_or_none() {
+    let (_folder, mut store) = store();
+    store.use_embedder(&embedder()).unwrap();
+    store.put_document(with_vectors(document("a.txt", "aaa\nbbb"))).unwrap();
+    assert_eq!(store.search("", &letters("aaa"), &MEANING).unwrap()[0].text, "aaa");
+    let other = Embedder { identity: "other@1".to_string(), dimension: 2 };
+
+    let refused = store.reembed(&other, |_| Err::<Vec<Vec<f32>>, _>(Error::NoEmbedder));
+    assert!(refused.is_err());
+    assert_eq!(store.embedder().unwrap().unwrap(), embedder());
+    assert_eq!(store.search("", &letters("bbb"), &MEANING).unwrap()[0].text, "bbb");
+
+    let swapped = |texts: &[&str]| -> Result<Vec<Vec<f32>>, Error> {
+        Ok(texts.iter().map(|t| if t.contains('a') { vec![0.0, 1.0] } else { vec![1.0, 0.0] }).collect())
+    };
+    store.reembed(&other, swapped).unwrap();
+    assert_eq!(store.search("", &[1.0, 0.0], &MEANING).unwrap()[0].text, "bbb");
+}
+
+#[test]
+fn an_edit_finds_the_vectors_it_can_keep() {
+    let (_folder, mut store) = store();
+    store.use_embedder(&embedder()).unwrap();
+    store.put_document(with_vectors(document("a.txt", "aab\ncc"))).unwrap();
+    let known = store.vectors_by_text("a.txt").unwrap();
+    assert_eq!(known.len(), 2);
+    assert!(known["cc"][2] > 0.99);
+    assert!(store.vectors_by_text("none.txt").unwrap().is_empty());
+}
+
+/// Runs one of the tests marked `child` below in a process of its own, on `folder`.
+fn child(test: &str, folder: &Path) -> std::process::Output {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .env("STORE_TEST_FOLDER", folder)
+        .output()
+        .unwrap()
+}
+
+fn child_folder() -> std::path::PathBuf {
+    std::env::var_os("STORE_TEST_FOLDER").expect("run by another test").into()
+}
+
+#[test]
+#[ignore = "child: run by a_second_process_is_told_who_holds_the_project"]
+fn child_opens() {
+    match Store::open(&child_folder()) {
+        Err(Error::Locked { pid }) => println!("locked by {pid}"),
+        other => println!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_second_process_is_told_who_holds_the_project() {
+    let (folder, store) = store();
+    let said = String::from_utf8(child("child_opens", folder.path()).stdout).unwrap();
+    assert!(said.contains(&format!("locked by {}", std::process::id())), "{said}");
+    drop(store);
+    let said = String::from_utf8(child("child_opens", folder.path()).stdout).unwrap();
+    assert!(said.contains("Ok(Store"), "{said}");
+}
+
+#[test]
+#[ignore = "child: run by a_crash_before_the_index_is_written_leaves_right_answers"]
+fn child_crashes() {
+    let mut store = Store::open(&child_folder()).unwrap();
+    store.delete_document("old.txt").unwrap();
+    store.put_document(document("new.txt", "a giraffe")).unwrap();
+    // The database has it all, the index nothing of it.
+    std::process::abort();
+}
+
+#[test]
+fn a_crash_before_the_index_is_written_leaves_right_answers() {
+    let (folder, mut store) = store();
+    store.put_documents([document("old.txt", "a zebra"), document("kept.txt", "an ape")]).unwrap();
+    store.commit_index().unwrap();
+    drop(store);
+    assert!(!child("child_crashes", folder.path()).status.success());
+    let store = Store::open(folder.path()).unwrap();
+    assert!(found(&store, "zebra").is_empty());
+    assert_eq!(found(&store, "giraffe"), ["a giraffe"]);
+    assert_eq!(found(&store, "ape"), ["an ape"]);
+}
+
+#[test]
+fn a_missing_damaged_or_foreign_index_is_rebuilt() {
+    let (folder, mut store) = store();
+    store.put_documents([document("a.txt", "a zebra"), document("b.txt", "an ape")]).unwrap();
+    assert_eq!(found(&store, "zebra"), ["a zebra"]);
+    drop(store);
+    let lexical = folder.path().join("lexical");
+    let current = || std::fs::read_dir(&lexical).unwrap().next().unwrap().unwrap().path();
+
+    std::fs::remove_dir_all(&lexical).unwrap();
+    assert_eq!(found(&Store::open(folder.path()).unwrap(), "zebra"), ["a zebra"]);
+
+    for damage in ["cut", "flip"] {
+        for file in std::fs::read_dir(current()).unwrap() {
+            let file = file.unwrap().path();
+            let mut bytes = std::fs::read(&file).unwrap();
+            match damage {
+                "cut" => bytes.truncate(bytes.len() / 2),
+                _ => bytes.iter_mut().step_by(7).for_each(|byte| *byte ^= 0x55),
+            }
+            std::fs::write(&file, bytes).unwrap();
+        }
+        assert_eq!(found(&Store::open(folder.path()).unwrap(), "zebra"), ["a zebra"], "{damage}");
+    }
+
+    // An index copied from another project, even one of the same generation.
+    let (other_folder, mut other) = self::store();
+    other.put_documents([document("x.txt", "a zebra in another project")]).unwrap();
+    other.commit_index().unwrap();
+    drop(other);
+    let other_index =
+        std::fs::read_dir(other_folder.path().join("lexical")).unwrap().next().unwrap().unwrap().path();
+    let target = current();
+    std::fs::remove_dir_all(&target).unwrap();
+    std::fs::create_dir(&target).unwrap();
+    for file in std::fs::read_dir(other_index).unwrap() {
+        let file = file.unwrap().path();
+        std::fs::copy(&file, target.join(file.file_name().unwrap())).unwrap();
+    }
+    assert_eq!(found(&Store::open(folder.path()).unwrap(), "zebra"), ["a zebra"]);
+    assert_eq!(std::fs::read_dir(&lexical).unwrap().count(), 1, "old indexes are removed");
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "not a folder").unwrap();
+    assert!(matches!(Store::open(&file), Err(Error::Io { .. })));
+
+    let damaged = folder.path().join("damaged");
+    std::fs::create_dir(&damaged).unwrap();
+    std::fs::write(
+        damaged.join("store.sqlite"),
+        "no database at all, but long enough to have a header".repeat(20),
+    )
+    .unwrap();
+    assert!(matches!(Store::open(&damaged), Err(Error::Damaged { .. })));
+
+    let newer = folder.path().join("newer");
+    drop(Store::open(&newer).unwrap());
+    let database = rusqlite::Connection::open(newer.join("store.sqlite")).unwrap();
+    database.pragma_update(None, "user_version", 999).unwrap();
+    drop(database);
+    assert!(matches!(Store::open(&newer), Err(Error::TooNew { found: 999, .. })));
+}
+
+/// A store of format 1, made by `write_the_fixture` when that format was new. It is opened by every later version.
+#[test]
+fn a_store_of_format_1_is_still_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1.sqlite");
+    std::fs::copy(fixture, folder.path().join("store.sqlite")).unwrap();
+    let mut store = Store::open(folder.path()).unwrap();
+    assert_eq!(store.embedder().unwrap().unwrap(), embedder());
+    let row = store.document("guide.md").unwrap().unwrap();
+    assert_eq!((row.version, row.chunks, row.title.as_deref()), (2, 2, Some("Guide")));
+    assert_eq!(store.document_text(row.id, Some(1)).unwrap().as_deref(), Some("# Guide\nfirst edition"));
+    let options = SearchOptions { k: 1, candidates: 10, lexical_weight: 0.5 };
+    let hits = store.search("opening hours", &letters("abacus"), &options).unwrap();
+    assert_eq!(hits[0].text, "The abacus museum opens at nine.");
+    assert_eq!(hits[0].heading_path, ["Guide", "Hours"]);
+    assert_eq!(store.trial("t1").unwrap().as_deref(), Some("{\"score\":1.0}"));
+    assert_eq!(store.latest_decision("facts").unwrap().unwrap().json, "{\"outcome\":\"rag\"}");
+    assert_eq!(store.test_openings("facts").unwrap()[0].reason, "compare");
+    assert_eq!(store.adapter("house").unwrap().unwrap().json, "{\"rank\":16}");
+    assert_eq!(store.job("j1").unwrap().unwrap().kind, "tune");
+    assert_eq!(store.setting("weight").unwrap().as_deref(), Some("0.5"));
+    store.put_document(document("more.txt", "and it can be written")).unwrap();
+    assert_eq!(found(&store, "written"), ["and it can be written"]);
+}
+
+#[test]
+#[ignore = "writes the fixture of the current format; run once when a format is new"]
+fn write_the_fixture() {
+    let (folder, mut store) = store();
+    store.use_embedder(&embedder()).unwrap();
+    store.put_document(document("guide.md", "# Guide\nfirst edition")).unwrap();
+    let mut guide = with_vectors(document("guide.md", "# Guide\nThe abacus museum opens at nine."));
+    guide.title = Some("Guide".to_string());
+    guide.chunks[1].heading_path = vec!["Guide".to_string(), "Hours".to_string()];
+    store.put_document(guide).unwrap();
+    store.put_trial("t1", "facts", "rag", "q1", "{\"score\":1.0}").unwrap();
+    store.put_decision("facts", "{\"outcome\":\"rag\"}").unwrap();
+    store.put_comparison("facts", "{}").unwrap();
+    store.log_test_opening("facts", "compare").unwrap();
+    store.put_adapter("house", "{\"rank\":16}", &["guide.md".to_string()]).unwrap();
+    store.put_job("j1", "tune", "done", "{}").unwrap();
+    store.put_setting("weight", "0.5").unwrap();
+    drop(store);
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    std::fs::create_dir_all(&fixtures).unwrap();
+    // Copied by SQLite itself, so that the file is compact and needs no log beside it.
+    let database = rusqlite::Connection::open(folder.path().join("store.sqlite")).unwrap();
+    let target = fixtures.join("v1.sqlite");
+    let _ = std::fs::remove_file(&target);
+    database.execute("VACUUM INTO ?1", [target.to_str().unwrap()]).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// However the documents came and went, with the index following each step or not, scores equal those of a store
+    /// that never knew anything else.
+    #[test]
+    fn the_index_depends_on_the_documents_alone(
+        steps in prop::collection::vec((0usize..4, 0usize..6, any::<bool>()), 1..12)
+    ) {
+        const TEXTS: [&str; 6] = ["apes eat bananas", "an ape\na cat\nbananas and cats", "zebra", "the the", "cat cat cat", "a bee\nbee"];
+        let (_folder, mut lived) = store();
+        lived.use_embedder(&embedder()).unwrap();
+        let mut last = [None; 4];
+        for (path, text, commit) in steps {
+            let name = format!("{path}.txt");
+            if text == 5 && last[path].is_some() {
+                lived.delete_document(&name).unwrap();
+                last[path] = None;
+            } else {
+                lived.put_document(with_vectors(document(&name, TEXTS[text]))).unwrap();
+                last[path] = Some(text);
+            }
+            if commit {
+                lived.commit_index().unwrap();
+            }
+        }
+        let (_folder, mut fresh) = store();
+        fresh.use_embedder(&embedder()).unwrap();
+        let documents = last.iter().enumerate().filter_map(|(path, text)| Some(with_vectors(document(&format!("{path}.txt"), TEXTS[(*text)?]))));
+        fresh.put_documents(documents).unwrap();
+        let options = SearchOptions { k: 50, candidates: 50, lexical_weight: 0.4 };
+        for query in ["ape", "cats and bananas", "bee zebra", "the"] {
+            let seen = |store: &Store| -> Vec<(String, usize, u32)> {
+                let hits = store.search(query, &letters(query), &options).unwrap();
+                let mut seen: Vec<_> = hits.into_iter().map(|h| (h.path, h.span.start, h.score.to_bits())).collect();
+                seen.sort();
+                seen
+            };
+            prop_assert_eq!(seen(&lived), seen(&fresh));
+        }
+    }
+}
