@@ -15,6 +15,12 @@ fn main() -> ExitCode {
         Verb::Model(arguments) => cli::model::run(&arguments),
         Verb::Ingest(arguments) => cli::ingest::run(project, &arguments),
         Verb::Search(arguments) => cli::search::run(project, &arguments),
+        Verb::Ask(arguments) => cli::ask::run(project, &arguments),
+        Verb::Tune(arguments) => cli::tune::run(project, &arguments),
+        Verb::Compare(arguments) => cli::compare::run(project, &arguments),
+        Verb::Decide(arguments) => cli::decide::run(project, &arguments),
+        Verb::Eval(arguments) => cli::eval::run(&arguments),
+        Verb::Serve(arguments) => cli::serve::run(project, &arguments),
     };
     done.unwrap_or_else(|error| cli::output::fail(&error))
 }

@@ -1,10 +1,16 @@
 //! Arguments -> one call into `app` -> print.
 
+pub(crate) mod ask;
+pub(crate) mod compare;
+pub(crate) mod decide;
+pub(crate) mod eval;
 pub(crate) mod ingest;
 pub(crate) mod init;
 pub(crate) mod model;
 pub(crate) mod output;
 pub(crate) mod search;
+pub(crate) mod serve;
+pub(crate) mod tune;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +41,18 @@ pub(crate) enum Verb {
     Ingest(ingest::Arguments),
     /// Find passages, without asking a model
     Search(search::Arguments),
+    /// Ask a question and get an answer with citations
+    Ask(ask::Arguments),
+    /// Train an adapter on a question set
+    Tune(tune::Arguments),
+    /// Run the arms of question sets against each other
+    Compare(compare::Arguments),
+    /// Say which arm to use, with the evidence, and write the report
+    Decide(decide::Arguments),
+    /// Measure parts on public collections
+    Eval(eval::Arguments),
+    /// Answer over HTTP as the arms that won
+    Serve(serve::Arguments),
 }
 
 /// The project of `--project`, or the nearest one upward.

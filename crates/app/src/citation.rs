@@ -3,6 +3,7 @@
 //! An answer is taken sentence by sentence. A passage sentence supports it when it holds its words (at least half of the content
 //! words, and every number), or says nearly the same by the cosine of their vectors. What nothing supports is marked, not decorated.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
@@ -109,12 +110,16 @@ fn sources<'a>(hits: &'a [Hit], store: &Store) -> Result<Vec<Source<'a>>> {
     let mut sources = Vec::new();
     for hit in hits {
         let key = (hit.document, hit.version);
-        if !texts.contains_key(&key) {
-            let text = store.document_text(hit.document, Some(hit.version))?.unwrap_or_default();
-            texts.insert(key, text);
-        }
-        let Some(passage) = texts.get(&key).and_then(|text| text.get(hit.span.clone())) else { continue };
-        sources.extend(sentences(passage).into_iter().map(|span| {
+        let text = match texts.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(fresh) => {
+                fresh.insert(store.document_text(hit.document, Some(hit.version))?.unwrap_or_default())
+            }
+        };
+        let Some(passage) = text.get(hit.span.clone()) else { continue };
+        // A heading names its topic but states nothing.
+        let stating = sentences(passage).into_iter().filter(|span| !passage[span.clone()].starts_with('#'));
+        sources.extend(stating.map(|span| {
             let quote = passage[span.clone()].to_owned();
             let span = hit.span.start + span.start..hit.span.start + span.end;
             Source { hit, span, words: words(&quote), quote }

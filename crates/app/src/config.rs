@@ -77,6 +77,8 @@ pub struct Training {
     pub patience: usize,
     /// Training examples used at most, in the order of the file; `None` for all.
     pub max_examples: Option<usize>,
+    /// Tokens run through the model over all epochs, at most: bounds the time of a run; `None` for no bound.
+    pub max_tokens: Option<usize>,
     /// Share of `raft` prompts from which the gold passage is left out.
     pub gold_missing: f64,
 }
@@ -268,6 +270,7 @@ struct RawTraining {
     max_length: Option<Spanned<i64>>,
     patience: Option<Spanned<i64>>,
     max_examples: Option<Spanned<i64>>,
+    max_tokens: Option<Spanned<i64>>,
     gold_missing: Option<Spanned<f64>>,
 }
 
@@ -404,6 +407,9 @@ impl Raw {
             max_examples: given
                 .max_examples
                 .map(|number| check.integer("max_examples", Some(number), usize::MAX, COUNT)),
+            max_tokens: given
+                .max_tokens
+                .map(|number| check.integer("max_tokens", Some(number), usize::MAX, COUNT)),
             gold_missing: check.real("gold_missing", given.gold_missing, usual.gold_missing, 1.0),
         };
         let mut sets: Vec<SetConfig> = Vec::new();
@@ -493,6 +499,7 @@ impl Default for Config {
                 max_length: 1536,
                 patience: 3,
                 max_examples: None,
+                max_tokens: None,
                 gold_missing: 0.2,
             },
             sets: Vec::new(),

@@ -170,6 +170,34 @@ pub enum Error {
         /// Its weights.
         path: PathBuf,
     },
+    /// Training was stopped; its checkpoint is kept.
+    #[error(
+        "interrupted: a checkpoint is kept, `tunesmith tune {set} --recipe {recipe} --resume` goes on from it"
+    )]
+    TrainingInterrupted {
+        /// The set.
+        set: String,
+        /// The recipe.
+        recipe: &'static str,
+    },
+    /// There is nothing to decide from.
+    #[error("set {set:?} has not been compared yet: run `tunesmith compare {set}`")]
+    NotCompared {
+        /// The set.
+        set: String,
+    },
+    /// The measure was changed after the test split was opened.
+    #[error(
+        "set {set:?} was compared by {compared}, tunesmith.toml now says {configured}: run `tunesmith compare {set}` again (answers are reused)"
+    )]
+    MeasureChanged {
+        /// The set.
+        set: String,
+        /// The measure of the comparison.
+        compared: String,
+        /// The measure of the configuration.
+        configured: String,
+    },
     /// The user asked to stop.
     #[error("interrupted: what was finished is kept, run the same command again to go on")]
     Interrupted,

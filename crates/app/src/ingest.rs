@@ -158,7 +158,41 @@ pub fn ingest(
     let Ingestion { knowledge, mut report, .. } = work;
     knowledge.store.commit_index()?;
     report.seconds = start.elapsed().as_secs_f64();
+    if report.stored() > 0 {
+        record_cost(knowledge, &report)?;
+    }
     Ok(report)
+}
+
+/// What it cost to index the documents that are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct IndexCost {
+    /// Seconds for all of them.
+    pub seconds: f64,
+    /// Seconds for one, in the mean.
+    pub seconds_per_document: f64,
+}
+
+/// The cost of the index, from the time that ingestions took for each of their chunks.
+pub fn index_cost(knowledge: &Knowledge) -> Result<IndexCost> {
+    let spent =
+        knowledge.store.setting(SPENT)?.and_then(|json| serde_json::from_str::<(f64, usize)>(&json).ok());
+    let (seconds, chunks) = spent.unwrap_or_default();
+    let rows = knowledge.store.documents()?;
+    let stored: usize = rows.iter().map(|row| row.chunks).sum();
+    let seconds = seconds / chunks.max(1) as f64 * stored as f64;
+    Ok(IndexCost { seconds, seconds_per_document: seconds / rows.len().max(1) as f64 })
+}
+
+/// The setting that holds (seconds, chunks) of all ingestions.
+const SPENT: &str = "ingestion";
+
+fn record_cost(knowledge: &mut Knowledge, report: &IngestReport) -> Result<()> {
+    let spent =
+        knowledge.store.setting(SPENT)?.and_then(|json| serde_json::from_str::<(f64, usize)>(&json).ok());
+    let (seconds, chunks) = spent.unwrap_or_default();
+    let spent = serde_json::json!([seconds + report.seconds, chunks + report.chunks()]);
+    Ok(knowledge.store.put_setting(SPENT, &spent.to_string())?)
 }
 
 /// All files below `roots`, sorted, each once. Hidden files and the project's own files are not documents.

@@ -105,6 +105,11 @@ impl Knowledge {
         Ok(tuned.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_LEXICAL_WEIGHT))
     }
 
+    /// The share of BM25 of the configuration, which no tuning overrides.
+    pub fn configured_lexical_weight(&self) -> Option<f32> {
+        self.settings.lexical_weight
+    }
+
     /// Keeps the share of BM25 tuned for a set.
     pub fn put_lexical_weight(&mut self, set: &str, weight: f32) -> Result<()> {
         Ok(self.store.put_setting(&weight_key(set), &weight.to_string())?)

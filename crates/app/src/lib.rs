@@ -7,9 +7,15 @@
 //!
 //! Long operations report through callbacks and look at a stop flag; drawing and signals are the binary's.
 
+pub mod adapters;
+pub mod ask;
+pub mod beir;
 pub mod citation;
+pub mod compare;
 pub mod config;
+pub mod decide;
 pub mod error;
+pub mod grounding;
 pub mod ingest;
 pub mod knowledge;
 pub mod models;
@@ -17,13 +23,17 @@ pub mod project;
 pub mod prompt;
 pub mod questions;
 pub mod report;
+pub mod service;
 pub mod shots;
+pub mod time;
+pub mod tune;
 
 pub use config::Config;
 pub use error::{Error, Problem};
 pub use knowledge::Knowledge;
 pub use project::Project;
 pub use questions::{Question, QuestionSet, Split};
+pub use service::Service;
 
 /// The result of everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,224 @@
+//! Question -> hits -> passages -> prompt -> answer + citations + timings.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use eval::Arm;
+use lm::{FinishReason, GenerateOptions, Message};
+use serde::Serialize;
+use store::Hit;
+
+use crate::citation::{Support, support};
+use crate::config::SetConfig;
+use crate::error::{Error, Result};
+use crate::knowledge::Retrieved;
+use crate::prompt::{DEFAULT_INSTRUCTION, Passage, Prompt, Shot};
+use crate::service::Service;
+
+/// What is said when nothing relevant is found.
+pub const ABSTENTION: &str = "The documents do not answer this question.";
+
+/// Tokens of an answer where nothing else is asked for.
+const DEFAULT_MAX_TOKENS: usize = 160;
+
+/// A question and how to answer it.
+#[derive(Clone, Debug, Default)]
+pub struct AskRequest<'a> {
+    /// The question.
+    pub question: &'a str,
+    /// The question set whose instruction, limits and winning arm hold; `None` answers from the documents.
+    pub set: Option<&'a SetConfig>,
+    /// The arm; `None` takes the winner of the set, and retrieval without one.
+    pub arm: Option<Arm>,
+    /// Turns of the conversation before the question, the oldest first.
+    pub history: &'a [Message],
+    /// Overrides the set's instruction.
+    pub instruction: Option<&'a str>,
+    /// Overrides the configured number of passages.
+    pub passages: Option<usize>,
+    /// Overrides the set's longest answer.
+    pub max_tokens: Option<usize>,
+    /// How tokens are drawn; its `max_tokens` is not looked at.
+    pub sampling: GenerateOptions,
+}
+
+/// An answer, what it rests on, and what it took.
+#[derive(Clone, Debug, Serialize)]
+pub struct Answer {
+    /// The question.
+    pub question: String,
+    /// The answer; [`ABSTENTION`] when nothing relevant was found.
+    pub text: String,
+    /// The arm that answered.
+    pub arm: Arm,
+    /// Nothing relevant was found, so the model was not asked.
+    pub abstained: bool,
+    /// Whether every sentence is supported by the passages; `None` for arms that read none.
+    pub supported: Option<bool>,
+    /// Sentences and citations.
+    #[serde(flatten)]
+    pub support: Support,
+    /// What was retrieved.
+    pub hits: Vec<Hit>,
+    /// Whether the answer was cut at its longest length.
+    pub truncated: bool,
+    /// Token counts.
+    pub tokens: Tokens,
+    /// Seconds by stage.
+    pub seconds: Stages,
+}
+
+/// Token counts of an answer.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Tokens {
+    /// Tokens of the prompt.
+    pub prompt: usize,
+    /// Tokens of these that were read before and not computed again.
+    pub cached: usize,
+    /// Tokens of the answer.
+    pub completion: usize,
+}
+
+/// Seconds by stage.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Stages {
+    /// Turning the question into a vector.
+    pub embed: f64,
+    /// Searching and fusing.
+    pub search: f64,
+    /// Choosing examples and rendering the prompt.
+    pub render: f64,
+    /// Reading the prompt.
+    pub prefill: f64,
+    /// Writing the answer.
+    pub decode: f64,
+    /// Finding citations.
+    pub cite: f64,
+    /// From question to first token.
+    pub first_token: f64,
+    /// Everything.
+    pub total: f64,
+}
+
+/// Answers one question.
+pub(crate) fn answer(
+    service: &Service,
+    request: &AskRequest,
+    on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> Result<Answer> {
+    let start = Instant::now();
+    let config = &service.project.config;
+    let arm = match (request.arm, request.set) {
+        (Some(arm), _) => arm,
+        (None, Some(set)) => service.winner(&set.name)?.unwrap_or(Arm::Rag),
+        (None, None) => Arm::Rag,
+    };
+    if arm.is_diagnostic() {
+        return Err(Error::DiagnosticArm(arm));
+    }
+    let needs_set = arm.uses_examples() || arm.needs_adapter();
+    let (retrieved, shots) = {
+        let knowledge = service.knowledge();
+        let retrieved = if arm.uses_retrieval() {
+            if knowledge.store.documents()?.is_empty() {
+                return Err(Error::NoDocuments);
+            }
+            let passages = request
+                .passages
+                .or(request.set.and_then(|set| set.passages))
+                .unwrap_or(config.retrieval.passages);
+            knowledge.search(request.question, passages, knowledge.lexical_weight(request.set)?)?
+        } else {
+            Retrieved::default()
+        };
+        (retrieved, Vec::new())
+    };
+    let mut seconds =
+        Stages { embed: retrieved.embed_seconds, search: retrieved.search_seconds, ..Stages::default() };
+    // Without a set the documents are all there is to answer from. A set's questions are answered as they were compared.
+    let threshold = config.retrieval.abstain_below;
+    if arm.uses_retrieval() && request.set.is_none() && !retrieved.is_relevant(threshold) {
+        // Whoever reads the stream has the whole answer now; whether they want more does not matter.
+        let _ = on_text(ABSTENTION);
+        seconds.total = start.elapsed().as_secs_f64();
+        return Ok(abstention(request, arm, retrieved, seconds));
+    }
+    let set = match request.set {
+        None if needs_set => return Err(Error::ArmNeedsSet(arm)),
+        set => set,
+    };
+    let shots = match set {
+        Some(set) if arm.uses_examples() => nearest(service, set, request.question)?,
+        _ => shots,
+    };
+    let max_tokens = request.max_tokens.or(set.map(|set| set.max_tokens)).unwrap_or(DEFAULT_MAX_TOKENS);
+    let prompt = Prompt {
+        instruction: request
+            .instruction
+            .or(set.and_then(|set| set.instruction.as_deref()))
+            .unwrap_or(if arm.uses_passages() && set.is_none() { DEFAULT_INSTRUCTION } else { "" }),
+        question: request.question,
+        passages: retrieved.hits.iter().map(Passage::from).collect(),
+        shots,
+        history: request.history,
+    };
+    let model = &service.model;
+    let limit = model.decoder.config().max_positions.saturating_sub(max_tokens);
+    let messages = prompt.fit(arm, &model.template, &model.tokenizer, limit)?;
+    let adapter = match set {
+        Some(set) => service.adapter(&set.name, arm)?,
+        None => None,
+    };
+    let options = GenerateOptions { max_tokens, ..request.sampling.clone() };
+    seconds.render = start.elapsed().as_secs_f64() - seconds.embed - seconds.search;
+    let generation = model.generate(&messages, adapter.as_deref(), &options, on_text)?;
+    seconds.prefill = generation.prefill_seconds;
+    seconds.decode = generation.decode_seconds;
+    seconds.first_token = seconds.embed + seconds.search + seconds.render + seconds.prefill;
+    let citing = Instant::now();
+    let support = if arm.uses_passages() {
+        let knowledge = service.knowledge();
+        support(&generation.text, &retrieved.hits, &knowledge.store, &knowledge.encoder)?
+    } else {
+        Support::default()
+    };
+    seconds.cite = citing.elapsed().as_secs_f64();
+    seconds.total = start.elapsed().as_secs_f64();
+    Ok(Answer {
+        question: request.question.to_owned(),
+        text: generation.text,
+        arm,
+        abstained: false,
+        supported: arm.uses_passages().then(|| support.is_whole()),
+        support,
+        hits: retrieved.hits,
+        truncated: generation.finish_reason == FinishReason::Length,
+        tokens: Tokens {
+            prompt: generation.prompt_tokens,
+            cached: generation.cached_tokens,
+            completion: generation.completion_tokens,
+        },
+        seconds,
+    })
+}
+
+fn nearest(service: &Service, set: &SetConfig, question: &str) -> Result<Vec<Shot>> {
+    let shots = service.shots(set)?;
+    let vector = service.knowledge().encoder.embed(&[question])?.pop().unwrap_or_default();
+    Ok(shots.nearest(&vector, set.shots))
+}
+
+fn abstention(request: &AskRequest, arm: Arm, retrieved: Retrieved, seconds: Stages) -> Answer {
+    Answer {
+        question: request.question.to_owned(),
+        text: ABSTENTION.to_owned(),
+        arm,
+        abstained: true,
+        supported: None,
+        support: Support::default(),
+        hits: retrieved.hits,
+        truncated: false,
+        tokens: Tokens::default(),
+        seconds,
+    }
+}

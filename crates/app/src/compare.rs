@@ -1,0 +1,257 @@
+//! Arms x questions -> trials -> measures: what a decision is made from.
+//!
+//! Dev first: the share of BM25 is tuned, the cheap arms run, and the ceiling gate is read. The fine-tuned arms are trained when it
+//! opens or the user asks. Only then is the test split opened, which the store logs, and every arm runs on it. Trials are kept
+//! under a hash of all they depend on, so a repeated comparison costs nothing and a changed input runs again.
+
+mod plan;
+mod record;
+mod trials;
+mod tuning;
+
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use eval::{Arm, Costs, Gate, GateOptions, Trial, gate};
+use lm::Model;
+
+pub use plan::{ArmChoice, Estimate};
+pub(crate) use record::documents_hash;
+pub use record::{Comparison, TrainingRecord};
+pub use trials::{Progress, Speed};
+
+use crate::adapters::{Manifest, Recipe};
+use crate::config::SetConfig;
+use crate::error::{Error, Result};
+use crate::grounding::{Grounded, GroundingOptions, ground, recall, reciprocal_rank};
+use crate::knowledge::Knowledge;
+use crate::project::Project;
+use crate::questions::{Question, QuestionSet, Split};
+use crate::shots::Shots;
+use crate::tune::{TuneEvent, TuneRequest, tune};
+use trials::{Runner, Weights};
+
+/// Hits looked at for each question: enough for the prompt, the distractors and the rank of the evidence.
+const HITS: usize = 12;
+
+/// What to compare.
+#[derive(Clone, Debug)]
+pub struct CompareOptions {
+    /// Which arms.
+    pub arms: ArmChoice,
+    /// Adapters trained for each recipe, with seeds 1, 2, …
+    pub seeds: u64,
+    /// Questions of each split at most; a sample that only grows with the number.
+    pub limit: Option<usize>,
+    /// Why the test split is opened, for the log.
+    pub reason: String,
+}
+
+/// What happens during [`compare`].
+#[derive(Debug)]
+pub enum CompareEvent<'a> {
+    /// What will be done and how long it should take, before anything long starts.
+    Planned(&'a Estimate),
+    /// The share of BM25 that finds most dev evidence.
+    Tuned {
+        /// The share.
+        lexical_weight: f32,
+        /// Share of dev questions whose evidence is in the prompt with it.
+        recall: f64,
+    },
+    /// A split is about to be run.
+    Running {
+        /// Which.
+        split: Split,
+        /// Trials to run.
+        trials: usize,
+        /// Trials that are there already.
+        reused: usize,
+    },
+    /// A trial is done.
+    Trial(Progress),
+    /// The ceiling gate was read.
+    Gate(&'a Gate),
+    /// An adapter is being trained.
+    Training {
+        /// The recipe.
+        recipe: Recipe,
+        /// The seed.
+        seed: u64,
+        /// What happened.
+        event: TuneEvent<'a>,
+    },
+    /// The test split was opened and logged.
+    Opened,
+}
+
+/// Compares the arms of one set and stores the comparison.
+///
+/// # Errors
+/// Problems in the question files or with the evidence, a missing document or model, [`Error::Interrupted`]: finished trials are
+/// kept, and running again goes on from them.
+pub fn compare(
+    project: &Project,
+    knowledge: &mut Knowledge,
+    model: &Model,
+    set: &SetConfig,
+    options: &CompareOptions,
+    stop: &AtomicBool,
+    on_event: &mut dyn FnMut(CompareEvent),
+) -> Result<Comparison> {
+    let start = Instant::now();
+    let questions = QuestionSet::load(project, set)?;
+    let evidence = questions.has_evidence();
+    if evidence && knowledge.store.documents()?.is_empty() {
+        return Err(Error::NoDocuments);
+    }
+    let dev = plan::sample(&questions.dev, options.limit);
+    let test = plan::sample(&questions.test, options.limit);
+    let passages = set.passages.unwrap_or(project.config.retrieval.passages);
+    let weight = tuning::lexical_weight(knowledge, set, &dev, passages, stop, on_event)?;
+    let grounding = GroundingOptions { hits: HITS.max(2 * passages), lexical_weight: weight };
+    let shots = Shots::new(&knowledge.encoder, &questions.train)?;
+
+    // Dev: the cheap arms, then the gate.
+    let dev_arms = plan::dev_arms(&options.arms, evidence);
+    let dev_grounded = ground(knowledge, &dev, &grounding, stop)?;
+    let mut runner = Runner::new(model, knowledge, set, passages, &shots, stop);
+    let dev_jobs = runner.jobs(&dev, &dev_grounded, &dev_arms, &[])?;
+    let test_arms = plan::test_arms(&options.arms, evidence, true);
+    let estimate = plan::estimate(&mut runner, set, &dev_jobs, &dev_arms, &test_arms, test.len())?;
+    on_event(CompareEvent::Planned(&estimate));
+    let mut dev_trials = runner.run(Split::Dev, &dev_jobs, &dev, &dev_grounded, on_event)?;
+    let gate = read_gate(set, &dev_trials)?;
+    if let Some(gate) = &gate {
+        on_event(CompareEvent::Gate(gate));
+    }
+
+    // Training, when it is due.
+    let open = gate.as_ref().is_some_and(|gate| gate.open);
+    let arms = plan::test_arms(&options.arms, evidence, open);
+    let manifests = train(project, knowledge, model, &questions, &arms, options.seeds, stop, on_event)?;
+    let weights = manifests
+        .iter()
+        .map(|manifest| Weights::load(project, model, manifest))
+        .collect::<Result<Vec<_>>>()?;
+
+    // Test: opened once, for all arms.
+    knowledge.store.log_test_opening(&set.name, &options.reason)?;
+    on_event(CompareEvent::Opened);
+    let grounded = ground(knowledge, &test, &grounding, stop)?;
+    let mut runner = Runner::new(model, knowledge, set, passages, &shots, stop);
+    let jobs = runner.jobs(&test, &grounded, &arms, &weights)?;
+    let trials = runner.run(Split::Test, &jobs, &test, &grounded, on_event)?;
+    dev_trials.retain(|trial| trial.arm == Arm::Rag || trial.arm == Arm::Oracle);
+
+    let comparison = Comparison {
+        set: set.name.clone(),
+        measure: set.measure,
+        arms,
+        seeds: options.seeds,
+        gate,
+        retrieval: retrieval_figures(&grounded, passages, weight),
+        costs: costs(knowledge, &trials, &manifests)?,
+        training: manifests.iter().map(TrainingRecord::from).collect(),
+        left_out: questions.leaked.len(),
+        sizes: [questions.train.len(), dev.len(), test.len()],
+        documents: record::documents_hash(&knowledge.store)?,
+        questions: record::example_questions(&test),
+        trials,
+        seconds: start.elapsed().as_secs_f64(),
+    };
+    comparison.store(&mut knowledge.store)?;
+    Ok(comparison)
+}
+
+/// The ceiling gate from dev trials.
+fn read_gate(set: &SetConfig, dev: &[Trial]) -> Result<Option<Gate>> {
+    let options = GateOptions { margin: set.margin, target: set.target, ..GateOptions::default() };
+    Ok(gate(dev, &options)?)
+}
+
+/// Trains (or finds) the adapters that the arms need.
+#[expect(clippy::too_many_arguments, reason = "the parts of one comparison, borrowed apart")]
+fn train(
+    project: &Project,
+    knowledge: &mut Knowledge,
+    model: &Model,
+    questions: &QuestionSet,
+    arms: &[Arm],
+    seeds: u64,
+    stop: &AtomicBool,
+    on_event: &mut dyn FnMut(CompareEvent),
+) -> Result<Vec<Manifest>> {
+    let mut manifests = Vec::new();
+    for recipe in [Recipe::Plain, Recipe::Raft] {
+        if !arms.iter().any(|arm| Recipe::of(*arm) == Some(recipe)) {
+            continue;
+        }
+        for seed in 1..=seeds {
+            let request =
+                TuneRequest { set: questions, recipe, seed, resume: true, again: false, dry_run: false };
+            let manifest = tune(project, knowledge, model, &request, stop, &mut |event| {
+                on_event(CompareEvent::Training { recipe, seed, event });
+            })?;
+            manifests.extend(manifest);
+        }
+    }
+    Ok(manifests)
+}
+
+/// Measures of retrieval alone on the test questions.
+fn retrieval_figures(grounded: &[Grounded], passages: usize, weight: f32) -> Vec<(String, f64)> {
+    let mut figures = Vec::new();
+    figures.extend(recall(grounded, passages).map(|share| (format!("recall@{passages}"), share)));
+    figures.extend(recall(grounded, HITS).map(|share| (format!("recall@{HITS}"), share)));
+    figures.extend(reciprocal_rank(grounded).map(|mean| (format!("MRR@{HITS}"), mean)));
+    // Through text, so that 0.6 stays 0.6.
+    let weight = weight.to_string().parse().unwrap_or(f64::from(weight));
+    figures.push(("share of words (BM25)".to_owned(), weight));
+    figures
+}
+
+/// What each arm costs, as measured.
+fn costs(knowledge: &Knowledge, trials: &[Trial], manifests: &[Manifest]) -> Result<Vec<Costs>> {
+    let index = crate::ingest::index_cost(knowledge)?;
+    let mut arms: Vec<Arm> = trials.iter().map(|trial| trial.arm).collect();
+    arms.sort_unstable();
+    arms.dedup();
+    Ok(arms
+        .into_iter()
+        .map(|arm| {
+            let of_arm = || manifests.iter().filter(move |manifest| Recipe::of(arm) == Some(manifest.recipe));
+            let training = mean(of_arm().map(|manifest| manifest.seconds));
+            let latency =
+                mean(trials.iter().filter(|trial| trial.arm == arm).map(|trial| trial.latency_seconds));
+            // After an edit, an arm with passages waits for the document to be indexed anew, one without for new training.
+            let freshness = match (arm.uses_retrieval(), arm.needs_adapter()) {
+                (true, _) => Some(index.seconds_per_document + latency),
+                (false, true) => Some(training + latency),
+                (false, false) => None,
+            };
+            Costs {
+                training_seconds: training,
+                index_seconds: if arm.uses_retrieval() { index.seconds } else { 0.0 },
+                freshness_seconds: freshness,
+                ..Costs::new(arm)
+            }
+        })
+        .collect())
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
+    if count == 0 { 0.0 } else { sum / f64::from(count) }
+}
+
+/// The evidence of a question in the prompt of an arm; `None` where the question names none or the arm reads none.
+fn evidence_in_prompt(arm: Arm, grounded: &Grounded, question: &Question, passages: usize) -> Option<bool> {
+    if question.evidence.is_empty() || !arm.uses_passages() {
+        None
+    } else if arm.uses_gold() {
+        Some(true)
+    } else {
+        grounded.evidence_retrieved(passages)
+    }
+}

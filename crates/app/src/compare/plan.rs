@@ -1,0 +1,195 @@
+//! Which arms run on which questions, and how long that should take.
+
+use std::str::FromStr;
+
+use eval::Arm;
+use serde::Serialize;
+
+use super::trials::{Job, Runner};
+use crate::config::SetConfig;
+use crate::error::Result;
+use crate::models::hash_bytes;
+use crate::questions::Question;
+
+/// Which arms to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ArmChoice {
+    /// The cheap arms, and the fine-tuned ones when the ceiling gate opens.
+    #[default]
+    Auto,
+    /// Every arm, gate or no gate.
+    All,
+    /// These.
+    List(Vec<Arm>),
+}
+
+impl FromStr for ArmChoice {
+    type Err = eval::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "all" => Ok(Self::All),
+            list => {
+                let mut arms: Vec<Arm> =
+                    list.split(',').map(|name| name.trim().parse()).collect::<Result<_, _>>()?;
+                arms.sort_unstable();
+                arms.dedup();
+                Ok(Self::List(arms))
+            }
+        }
+    }
+}
+
+/// The arms that need no training, in order of display.
+const CHEAP: [Arm; 4] = [Arm::Base, Arm::FewShot, Arm::Rag, Arm::Oracle];
+/// The arms on fine-tuned weights.
+const FINE_TUNED: [Arm; 4] = [Arm::Tuned, Arm::TunedRag, Arm::Raft, Arm::RaftOracle];
+
+/// The arms run on dev: the gate reads `rag` and `oracle`, and the rest says on dev what test will say again.
+pub(super) fn dev_arms(choice: &ArmChoice, evidence: bool) -> Vec<Arm> {
+    match choice {
+        // What the user named is what runs, but the gate always needs its two arms.
+        ArmChoice::List(_) => possible([Arm::Rag, Arm::Oracle], evidence),
+        ArmChoice::Auto | ArmChoice::All => possible(CHEAP, evidence),
+    }
+}
+
+/// The arms run on test.
+pub(super) fn test_arms(choice: &ArmChoice, evidence: bool, gate_open: bool) -> Vec<Arm> {
+    match choice {
+        ArmChoice::List(arms) => possible(arms.iter().copied(), evidence),
+        ArmChoice::Auto if !gate_open => possible(CHEAP, evidence),
+        ArmChoice::Auto | ArmChoice::All => possible(CHEAP.into_iter().chain(FINE_TUNED), evidence),
+    }
+}
+
+/// Without evidence nobody knows the gold passages: no arm can read them or be trained on them.
+fn possible(arms: impl IntoIterator<Item = Arm>, evidence: bool) -> Vec<Arm> {
+    arms.into_iter().filter(|arm| evidence || !(arm.uses_gold() || arm.needs_raft_adapter())).collect()
+}
+
+/// At most `limit` questions: those whose ids hash lowest, in the order of the set. A larger limit keeps the smaller sample.
+pub(super) fn sample(questions: &[Question], limit: Option<usize>) -> Vec<Question> {
+    let Some(limit) = limit.filter(|limit| *limit < questions.len()) else { return questions.to_vec() };
+    let mut order: Vec<(String, usize)> = questions
+        .iter()
+        .enumerate()
+        .map(|(index, question)| (hash_bytes(question.id.as_bytes()), index))
+        .collect();
+    order.sort();
+    let mut chosen: Vec<usize> = order.into_iter().take(limit).map(|(_, index)| index).collect();
+    chosen.sort_unstable();
+    chosen.into_iter().map(|index| questions[index].clone()).collect()
+}
+
+/// What a comparison will take.
+#[derive(Clone, Debug, Serialize)]
+pub struct Estimate {
+    /// The set.
+    pub set: String,
+    /// Arms on dev.
+    pub dev_arms: Vec<Arm>,
+    /// Arms on test, if the gate opens.
+    pub test_arms: Vec<Arm>,
+    /// Trials on dev.
+    pub dev_trials: usize,
+    /// Trials on dev that are there already.
+    pub dev_reused: usize,
+    /// Trials on test without fine-tuned arms.
+    pub test_trials: usize,
+    /// Further trials on test if the fine-tuned arms run (once for each seed).
+    pub fine_tuned_trials: usize,
+    /// Seconds for the dev trials.
+    pub dev_seconds: f64,
+    /// Seconds for the test trials without fine-tuned arms, if none is there already.
+    pub test_seconds: f64,
+    /// Seconds for the trials of the fine-tuned arms; training comes on top and is estimated before it starts.
+    pub fine_tuned_seconds: f64,
+}
+
+/// Estimates a comparison from the dev prompts and from the speed of a first trial. The test split stays closed: its prompts are
+/// taken to be as long as those of dev.
+pub(super) fn estimate(
+    runner: &mut Runner,
+    set: &SetConfig,
+    dev: &[Job],
+    dev_arms: &[Arm],
+    test_arms: &[Arm],
+    test: usize,
+) -> Result<Estimate> {
+    let speed = runner.calibrate(dev)?;
+    // Answers seldom use all the tokens they may.
+    let answer = set.max_tokens as f64 * 0.6;
+    let seconds = |tokens: f64| speed.seconds(tokens, answer);
+    let pending: Vec<&Job> = dev.iter().filter(|job| !runner.is_stored(job)).collect();
+    let of_arm = |arm: Arm| {
+        // An arm reads as much as the arm on base weights with the same prompt.
+        let alike = match arm {
+            Arm::Tuned => Arm::Base,
+            Arm::TunedRag | Arm::Raft => Arm::Rag,
+            Arm::RaftOracle => Arm::Oracle,
+            other => other,
+        };
+        let jobs = || dev.iter().filter(move |job| job.arm == alike);
+        super::mean(jobs().map(|job| seconds(job.prompt_tokens as f64)))
+    };
+    let sum = |tuned: bool| -> f64 {
+        test_arms
+            .iter()
+            .filter(|arm| arm.needs_adapter() == tuned)
+            .map(|arm| of_arm(*arm) * test as f64)
+            .sum()
+    };
+    let count = |tuned: bool| test * test_arms.iter().filter(|arm| arm.needs_adapter() == tuned).count();
+    Ok(Estimate {
+        set: set.name.clone(),
+        dev_arms: dev_arms.to_vec(),
+        test_arms: test_arms.to_vec(),
+        dev_trials: dev.len(),
+        dev_reused: dev.len() - pending.len(),
+        test_trials: count(false),
+        fine_tuned_trials: count(true),
+        dev_seconds: pending.iter().map(|job| seconds(job.prompt_tokens as f64)).sum(),
+        test_seconds: sum(false),
+        fine_tuned_seconds: sum(true),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_without_evidence_have_no_gold_arms() {
+        use Arm::*;
+        assert_eq!(test_arms(&ArmChoice::All, false, false), [Base, FewShot, Rag, Tuned, TunedRag]);
+        assert_eq!(test_arms(&ArmChoice::Auto, true, false), [Base, FewShot, Rag, Oracle]);
+        assert_eq!(test_arms(&ArmChoice::Auto, true, true).len(), 8);
+        let list: ArmChoice = "raft, base".parse().unwrap();
+        assert_eq!(test_arms(&list, true, false), [Base, Raft]);
+        assert_eq!(dev_arms(&list, true), [Rag, Oracle]);
+        assert!("base,both".parse::<ArmChoice>().is_err());
+    }
+
+    #[test]
+    fn a_larger_sample_holds_the_smaller_one() {
+        let questions: Vec<Question> = (0..50)
+            .map(|index| Question {
+                id: format!("q{index}"),
+                instruction: String::new(),
+                text: String::new(),
+                answers: Vec::new(),
+                evidence: Vec::new(),
+                completion: String::new(),
+                group: None,
+                split: crate::Split::Test,
+                place: Default::default(),
+            })
+            .collect();
+        let small = sample(&questions, Some(10));
+        let large = sample(&questions, Some(30));
+        assert_eq!((small.len(), large.len(), sample(&questions, None).len()), (10, 30, 50));
+        assert!(small.iter().all(|question| large.contains(question)));
+    }
+}

@@ -1,0 +1,146 @@
+//! A comparison as it is stored: everything a decision and its report need, without the models.
+
+use eval::{Arm, Costs, Gate, Measure, Trial};
+use serde::{Deserialize, Serialize};
+use store::Store;
+
+use crate::adapters::{Manifest, Recipe};
+use crate::error::{Error, Result};
+use crate::models::hash_bytes;
+use crate::questions::Question;
+
+/// Questions whose text is kept for the report.
+const EXAMPLES: usize = 200;
+
+/// The arms of one set, measured on the same test questions.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The set.
+    pub set: String,
+    /// The primary measure, fixed before the test split was opened.
+    pub measure: Measure,
+    /// The arms that ran.
+    pub arms: Vec<Arm>,
+    /// Adapters for each recipe.
+    pub seeds: u64,
+    /// The ceiling gate, read on dev.
+    pub gate: Option<Gate>,
+    /// Measures of retrieval alone.
+    pub retrieval: Vec<(String, f64)>,
+    /// Costs by arm.
+    pub costs: Vec<Costs>,
+    /// The training runs behind the fine-tuned arms.
+    pub training: Vec<TrainingRecord>,
+    /// Test questions left out because they stand in train.
+    pub left_out: usize,
+    /// Train examples, dev and test questions.
+    pub sizes: [usize; 3],
+    /// Hash of the documents that were compared on.
+    pub documents: String,
+    /// Questions and gold answers by id, for the report.
+    pub questions: Vec<ExampleRecord>,
+    /// Every trial on test.
+    pub trials: Vec<Trial>,
+    /// Seconds the comparison took, reused trials costing none.
+    pub seconds: f64,
+}
+
+/// A test question as the report shows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExampleRecord {
+    /// Its id.
+    pub id: String,
+    /// Its text.
+    pub text: String,
+    /// Its gold answers.
+    pub answers: Vec<String>,
+}
+
+/// The course of a training run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TrainingRecord {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// The seed.
+    pub seed: u64,
+    /// Examples.
+    pub examples: usize,
+    /// Tokens run through the model.
+    pub tokens: usize,
+    /// Step whose weights were kept.
+    pub best_step: usize,
+    /// Their dev loss.
+    pub dev_loss: Option<f64>,
+    /// Seconds it took.
+    pub seconds: f64,
+    /// (step, loss) on train.
+    pub train_losses: Vec<(usize, f64)>,
+    /// (step, loss) on dev.
+    pub dev_losses: Vec<(usize, f64)>,
+}
+
+impl From<&Manifest> for TrainingRecord {
+    fn from(manifest: &Manifest) -> Self {
+        let history = &manifest.history;
+        Self {
+            recipe: manifest.recipe,
+            seed: manifest.seed,
+            examples: manifest.examples,
+            tokens: manifest.tokens,
+            best_step: manifest.best_step,
+            dev_loss: manifest.dev_loss,
+            seconds: manifest.seconds,
+            train_losses: history
+                .steps
+                .iter()
+                .enumerate()
+                .map(|(step, record)| (step + 1, record.loss))
+                .collect(),
+            dev_losses: history.evaluations.iter().map(|found| (found.step, found.dev_loss)).collect(),
+        }
+    }
+}
+
+impl Comparison {
+    /// Stores the comparison.
+    pub(super) fn store(&self, store: &mut Store) -> Result<()> {
+        let json = serde_json::to_string(self)
+            .map_err(|source| Error::Record { what: format!("comparison of set {:?}", self.set), source })?;
+        store.put_comparison(&self.set, &json)?;
+        Ok(())
+    }
+
+    /// The latest comparison of a set.
+    ///
+    /// # Errors
+    /// [`Error::NotCompared`] when there is none.
+    pub fn latest(store: &Store, set: &str) -> Result<Self> {
+        let record =
+            store.latest_comparison(set)?.ok_or_else(|| Error::NotCompared { set: set.to_owned() })?;
+        serde_json::from_str(&record.json)
+            .map_err(|source| Error::Record { what: format!("comparison of set {set:?}"), source })
+    }
+}
+
+/// A hash of all documents: names and contents.
+pub(crate) fn documents_hash(store: &Store) -> Result<String> {
+    let mut listed = String::new();
+    for row in store.documents()? {
+        listed.push_str(&row.path);
+        listed.push('\0');
+        listed.push_str(&row.sha256);
+        listed.push('\n');
+    }
+    Ok(hash_bytes(listed.as_bytes()))
+}
+
+pub(super) fn example_questions(test: &[Question]) -> Vec<ExampleRecord> {
+    test.iter()
+        .take(EXAMPLES)
+        .map(|question| ExampleRecord {
+            id: question.id.clone(),
+            text: question.text.clone(),
+            answers: question.answers.clone(),
+        })
+        .collect()
+}

@@ -1,0 +1,306 @@
+//! Running trials: one arm, one question, kept under a hash of everything the answer depends on.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use eval::{Arm, Trial, grade, lenient};
+use lm::{FinishReason, GenerateOptions, Lora, Message, Model};
+use serde::{Deserialize, Serialize};
+
+use super::{CompareEvent, evidence_in_prompt};
+use crate::adapters::{self, Manifest, Recipe};
+use crate::config::SetConfig;
+use crate::error::{Error, Result};
+use crate::grounding::Grounded;
+use crate::knowledge::Knowledge;
+use crate::models::hash_bytes;
+use crate::project::Project;
+use crate::prompt::{Passage, Prompt};
+use crate::questions::{Question, Split};
+use crate::shots::Shots;
+
+/// An adapter in memory.
+pub(super) struct Weights {
+    recipe: Recipe,
+    seed: u64,
+    /// SHA-256 of its file.
+    hash: String,
+    lora: Arc<Lora>,
+}
+
+impl Weights {
+    pub(super) fn load(project: &Project, model: &Model, manifest: &Manifest) -> Result<Self> {
+        let folder = project.adapter_folder(&manifest.set, manifest.recipe.as_str(), manifest.seed);
+        let lora = Arc::new(adapters::load(&folder, model)?);
+        Ok(Self { recipe: manifest.recipe, seed: manifest.seed, hash: manifest.weights.clone(), lora })
+    }
+}
+
+/// A trial to be run, or already there.
+pub(super) struct Job {
+    pub(super) arm: Arm,
+    pub(super) prompt_tokens: usize,
+    /// Index of the question.
+    question: usize,
+    qid: String,
+    seed: u64,
+    key: String,
+    messages: Vec<Message>,
+    lora: Option<Arc<Lora>>,
+}
+
+/// What is kept of a trial: the answer and what it took. Its score is computed anew each time, being free.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Stored {
+    answer: String,
+    prompt_tokens: usize,
+    completion_tokens: usize,
+    first_token_seconds: f64,
+    seconds: f64,
+}
+
+/// How far the trials are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// The arm of the trial that was done last.
+    pub arm: Arm,
+    /// Trials done of those to run.
+    pub done: usize,
+    /// Trials to run.
+    pub total: usize,
+    /// Seconds left, from the tokens read so far.
+    pub seconds_left: f64,
+}
+
+/// Measured speed of the engine on this machine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Speed {
+    /// Seconds for a token of a prompt.
+    pub prefill: f64,
+    /// Seconds for a token of an answer.
+    pub decode: f64,
+}
+
+impl Speed {
+    /// Seconds for a prompt and its answer, lengths in tokens.
+    pub fn seconds(&self, prompt: f64, answer: f64) -> f64 {
+        self.prefill * prompt + self.decode * answer
+    }
+}
+
+/// Runs the trials of a set.
+pub(super) struct Runner<'a> {
+    model: &'a Model,
+    knowledge: &'a mut Knowledge,
+    set: &'a SetConfig,
+    passages: usize,
+    shots: &'a Shots,
+    options: GenerateOptions,
+    stop: &'a AtomicBool,
+}
+
+impl<'a> Runner<'a> {
+    pub(super) fn new(
+        model: &'a Model,
+        knowledge: &'a mut Knowledge,
+        set: &'a SetConfig,
+        passages: usize,
+        shots: &'a Shots,
+        stop: &'a AtomicBool,
+    ) -> Self {
+        // One decoding setting for every arm: greedy.
+        let options = GenerateOptions { max_tokens: set.max_tokens, ..GenerateOptions::default() };
+        Self { model, knowledge, set, passages, shots, options, stop }
+    }
+
+    /// The trials of `arms` on `questions`; arms on fine-tuned weights once for each of their adapters.
+    pub(super) fn jobs(
+        &self,
+        questions: &[Question],
+        grounded: &[Grounded],
+        arms: &[Arm],
+        weights: &[Weights],
+    ) -> Result<Vec<Job>> {
+        let mut jobs = Vec::new();
+        for arm in arms {
+            let adapters: Vec<Option<&Weights>> = match Recipe::of(*arm) {
+                None => vec![None],
+                Some(recipe) => weights.iter().filter(|weights| weights.recipe == recipe).map(Some).collect(),
+            };
+            for (index, (question, grounded)) in questions.iter().zip(grounded).enumerate() {
+                // A question without evidence has nothing to put before an arm that reads gold passages.
+                if arm.uses_gold() && grounded.gold.is_empty() {
+                    continue;
+                }
+                let messages = self.messages(*arm, question, grounded)?;
+                let prompt_tokens = self.model.prompt_ids(&messages)?.len();
+                for adapter in &adapters {
+                    jobs.push(Job {
+                        arm: *arm,
+                        question: index,
+                        qid: question.id.clone(),
+                        seed: adapter.map_or(0, |weights| weights.seed),
+                        key: self.key(&messages, adapter.map(|weights| weights.hash.as_str())),
+                        messages: messages.clone(),
+                        prompt_tokens,
+                        lora: adapter.map(|weights| Arc::clone(&weights.lora)),
+                    });
+                }
+            }
+        }
+        Ok(jobs)
+    }
+
+    fn messages(&self, arm: Arm, question: &Question, grounded: &Grounded) -> Result<Vec<Message>> {
+        let passages = match (arm.uses_gold(), arm.uses_retrieval()) {
+            (true, true) => {
+                let mut passages = grounded.gold_passages();
+                passages.extend(grounded.distractors().map(Passage::from));
+                passages.truncate(self.passages.max(grounded.gold.len()));
+                passages
+            }
+            (true, false) => grounded.gold_passages(),
+            (false, true) => grounded.passages(self.passages),
+            (false, false) => Vec::new(),
+        };
+        let shots = if arm.uses_examples() {
+            self.shots.nearest(&grounded.vector, self.set.shots)
+        } else {
+            Vec::new()
+        };
+        let prompt = Prompt {
+            instruction: &question.instruction,
+            question: &question.text,
+            passages,
+            shots,
+            history: &[],
+        };
+        let limit = self.model.decoder.config().max_positions.saturating_sub(self.options.max_tokens);
+        prompt.fit(arm, &self.model.template, &self.model.tokenizer, limit)
+    }
+
+    /// The hash of everything an answer depends on.
+    fn key(&self, messages: &[Message], adapter: Option<&str>) -> String {
+        let GenerateOptions { max_tokens, temperature, top_p, top_k, seed, stop } = &self.options;
+        let all = serde_json::json!({
+            "model": self.model.identity,
+            "precision": format!("{:?}", self.model.decoder.precision()),
+            "adapter": adapter,
+            "messages": messages,
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "top_k": top_k,
+            "seed": seed,
+            "stop": stop,
+        });
+        hash_bytes(all.to_string().as_bytes())
+    }
+
+    /// Whether the answer of a job is there already.
+    pub(super) fn is_stored(&self, job: &Job) -> bool {
+        self.knowledge.store.trial(&job.key).ok().flatten().is_some()
+    }
+
+    /// Measures the speed on one trial: the longest that has to be run (its answer is kept), or, when none has, the longest of
+    /// all by what was measured when it ran.
+    pub(super) fn calibrate(&mut self, jobs: &[Job]) -> Result<Speed> {
+        let pending = jobs.iter().filter(|job| !self.is_stored(job)).max_by_key(|job| job.prompt_tokens);
+        let Some(job) = pending.or_else(|| jobs.iter().max_by_key(|job| job.prompt_tokens)) else {
+            return Ok(Speed { prefill: 0.0, decode: 0.0 });
+        };
+        let stored = self.answer(job, Split::Dev)?;
+        let decoded = stored.completion_tokens.saturating_sub(1).max(1);
+        Ok(Speed {
+            prefill: stored.first_token_seconds / stored.prompt_tokens.max(1) as f64,
+            decode: (stored.seconds - stored.first_token_seconds) / decoded as f64,
+        })
+    }
+
+    /// The stored answer of a job, or a new one, which is stored.
+    fn answer(&mut self, job: &Job, split: Split) -> Result<Stored> {
+        let corrupt = |source| Error::Record { what: format!("trial {}", job.key), source };
+        if let Some(json) = self.knowledge.store.trial(&job.key)? {
+            return serde_json::from_str(&json).map_err(corrupt);
+        }
+        let stop = self.stop;
+        let generation =
+            self.model.generate(&job.messages, job.lora.as_deref(), &self.options, &mut |_| {
+                if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+        if generation.finish_reason == FinishReason::Cancelled {
+            return Err(Error::Interrupted);
+        }
+        let stored = Stored {
+            answer: generation.text,
+            prompt_tokens: generation.prompt_tokens,
+            completion_tokens: generation.completion_tokens,
+            first_token_seconds: generation.prefill_seconds,
+            seconds: generation.prefill_seconds + generation.decode_seconds,
+        };
+        let json = serde_json::to_string(&stored).map_err(corrupt)?;
+        let arm = format!("{}/{}", split.as_str(), job.arm);
+        self.knowledge.store.put_trial(&job.key, &self.set.name, &arm, &job.qid, &json)?;
+        Ok(stored)
+    }
+
+    /// Runs what is not there yet and grades everything.
+    pub(super) fn run(
+        &mut self,
+        split: Split,
+        jobs: &[Job],
+        questions: &[Question],
+        grounded: &[Grounded],
+        on_event: &mut dyn FnMut(CompareEvent),
+    ) -> Result<Vec<Trial>> {
+        let pending: Vec<bool> = jobs.iter().map(|job| !self.is_stored(job)).collect();
+        let total = pending.iter().filter(|pending| **pending).count();
+        on_event(CompareEvent::Running { split, trials: total, reused: jobs.len() - total });
+        let work =
+            |pending: &bool, job: &Job| if *pending { job.prompt_tokens + self.set.max_tokens } else { 0 };
+        let mut left: usize = pending.iter().zip(jobs).map(|(pending, job)| work(pending, job)).sum();
+        let (start, mut read, mut done) = (Instant::now(), 0, 0);
+        let weights: Vec<usize> = pending.iter().zip(jobs).map(|(pending, job)| work(pending, job)).collect();
+        let mut trials = Vec::with_capacity(jobs.len());
+        for ((job, pending), weight) in jobs.iter().zip(pending).zip(weights) {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            let stored = self.answer(job, split)?;
+            if pending {
+                (read, left, done) = (read + weight, left - weight, done + 1);
+                let seconds_left = start.elapsed().as_secs_f64() / read.max(1) as f64 * left as f64;
+                on_event(CompareEvent::Trial(Progress { arm: job.arm, done, total, seconds_left }));
+            }
+            trials.push(self.graded(job, stored, &questions[job.question], &grounded[job.question]));
+        }
+        Ok(trials)
+    }
+
+    fn graded(&self, job: &Job, stored: Stored, question: &Question, grounded: &Grounded) -> Trial {
+        let arm = job.arm;
+        let before = match (arm.uses_retrieval(), arm.uses_examples()) {
+            (true, _) => grounded.retrieved.seconds(),
+            (false, true) => grounded.retrieved.embed_seconds,
+            (false, false) => 0.0,
+        };
+        let score = grade(self.set.measure, &stored.answer, &question.answers);
+        Trial {
+            qid: question.id.clone(),
+            cluster: question.cluster().to_owned(),
+            seed: job.seed,
+            score: score.is_finite().then_some(score),
+            lenient: lenient(&stored.answer, &question.answers),
+            evidence_retrieved: evidence_in_prompt(arm, grounded, question, self.passages),
+            prompt_tokens: stored.prompt_tokens,
+            completion_tokens: stored.completion_tokens,
+            latency_seconds: before + stored.seconds,
+            first_token_seconds: before + stored.first_token_seconds,
+            abstained: stored.answer.trim().is_empty(),
+            answer: stored.answer,
+            ..Trial::new(arm)
+        }
+    }
+}

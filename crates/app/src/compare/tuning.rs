@@ -1,0 +1,64 @@
+//! The share of BM25, tuned on dev questions that say where their answer stands.
+
+use std::sync::atomic::AtomicBool;
+
+use super::{CompareEvent, HITS};
+use crate::config::SetConfig;
+use crate::error::Result;
+use crate::grounding::{Grounded, GroundingOptions, ground, recall, reciprocal_rank};
+use crate::knowledge::{DEFAULT_LEXICAL_WEIGHT, Knowledge};
+use crate::questions::Question;
+
+/// Steps of the search from vectors only to words only.
+const STEPS: usize = 10;
+
+/// The share of BM25 for a set: as configured; else the one with which most dev evidence is found (then: stands highest, then: is
+/// nearest to the default), which is kept for `ask`; else, without evidence, the default.
+pub(super) fn lexical_weight(
+    knowledge: &mut Knowledge,
+    set: &SetConfig,
+    dev: &[Question],
+    passages: usize,
+    stop: &AtomicBool,
+    on_event: &mut dyn FnMut(CompareEvent),
+) -> Result<f32> {
+    if let Some(weight) = knowledge.configured_lexical_weight() {
+        return Ok(weight);
+    }
+    let evident: Vec<Question> =
+        dev.iter().filter(|question| !question.evidence.is_empty()).cloned().collect();
+    if evident.is_empty() {
+        return Ok(DEFAULT_LEXICAL_WEIGHT);
+    }
+    let options = GroundingOptions { hits: HITS, lexical_weight: DEFAULT_LEXICAL_WEIGHT };
+    let mut grounded = ground(knowledge, &evident, &options, stop)?;
+    let mut best: Option<(f64, f64, f32)> = None;
+    for weight in candidates() {
+        for (question, found) in evident.iter().zip(&mut grounded) {
+            found.retrieved = knowledge.search_vector(&question.text, &found.vector, HITS, weight)?;
+        }
+        let (found, rank) = score(&grounded, passages);
+        // Candidates come nearest to the default first, so that only a real gain moves away from it.
+        if best.is_none_or(|(best_found, best_rank, _)| (found, rank) > (best_found, best_rank)) {
+            best = Some((found, rank, weight));
+        }
+    }
+    let (recall, _, weight) = best.unwrap_or((0.0, 0.0, DEFAULT_LEXICAL_WEIGHT));
+    knowledge.put_lexical_weight(&set.name, weight)?;
+    on_event(CompareEvent::Tuned { lexical_weight: weight, recall });
+    Ok(weight)
+}
+
+/// Shares from 0 to 1, nearest to the default first.
+fn candidates() -> Vec<f32> {
+    let mut weights: Vec<f32> = (0..=STEPS).map(|step| step as f32 / STEPS as f32).collect();
+    weights.sort_by(|a, b| {
+        let distance = |weight: &f32| (weight - DEFAULT_LEXICAL_WEIGHT).abs();
+        distance(a).total_cmp(&distance(b))
+    });
+    weights
+}
+
+fn score(grounded: &[Grounded], passages: usize) -> (f64, f64) {
+    (recall(grounded, passages).unwrap_or(0.0), reciprocal_rank(grounded).unwrap_or(0.0))
+}

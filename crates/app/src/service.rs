@@ -1,0 +1,150 @@
+//! An opened project that can answer: knowledge, model and adapters, opened once and shared between threads.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use eval::{Arm, Decision};
+use lm::{Lora, Message, Model, Precision};
+
+use crate::adapters;
+use crate::ask::{Answer, AskRequest, answer};
+use crate::config::SetConfig;
+use crate::error::{Error, Result};
+use crate::knowledge::Knowledge;
+use crate::models::{self, Cache};
+use crate::project::Project;
+use crate::questions::QuestionSet;
+use crate::shots::Shots;
+
+/// Everything needed to answer questions about a project. All methods take `&self`; searches take turns on the store, generation
+/// does not.
+pub struct Service {
+    /// The project.
+    pub project: Project,
+    /// The generator.
+    pub model: Model,
+    knowledge: Mutex<Knowledge>,
+    adapters: Mutex<HashMap<PathBuf, Arc<Lora>>>,
+    shots: Mutex<HashMap<String, Arc<Shots>>>,
+}
+
+/// A set and the arm that answers its questions: the one decided on, else retrieval.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// The set.
+    pub set: SetConfig,
+    /// The arm.
+    pub arm: Arm,
+    /// Whether a decision recommended it.
+    pub decided: bool,
+}
+
+/// Opens the generator a project's configuration names.
+pub fn open_model(project: &Project, cache: &Cache) -> Result<Model> {
+    let located = models::locate(cache, &project.config.generator, &project.root)?;
+    Ok(Model::open(&located.path, Precision::Auto)?)
+}
+
+impl Service {
+    /// Opens a project's store, encoder and generator.
+    ///
+    /// # Errors
+    /// A model is absent or broken, the store is in use by another process.
+    pub fn open(project: Project, cache: &Cache) -> Result<Self> {
+        let knowledge = Knowledge::open(&project, cache)?;
+        let model = open_model(&project, cache)?;
+        Ok(Self::new(project, knowledge, model))
+    }
+
+    /// A service from opened parts.
+    pub fn new(project: Project, knowledge: Knowledge, model: Model) -> Self {
+        Self {
+            project,
+            model,
+            knowledge: Mutex::new(knowledge),
+            adapters: Mutex::default(),
+            shots: Mutex::default(),
+        }
+    }
+
+    /// The knowledge base, for as long as the guard lives.
+    pub fn knowledge(&self) -> MutexGuard<'_, Knowledge> {
+        // A panic elsewhere leaves the store as consistent as a crash would.
+        self.knowledge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a question, handing out the text as it comes.
+    ///
+    /// # Errors
+    /// No documents where the arm needs them, no adapter where it needs one, and whatever store and engine refuse.
+    pub fn ask(
+        &self,
+        request: &AskRequest,
+        on_text: &mut dyn FnMut(&str) -> std::ops::ControlFlow<()>,
+    ) -> Result<Answer> {
+        answer(self, request, on_text)
+    }
+
+    /// The sets that can be served, in order of the configuration.
+    pub fn served(&self) -> Result<Vec<Served>> {
+        let knowledge = self.knowledge();
+        self.project
+            .config
+            .sets
+            .iter()
+            .map(|set| {
+                let winner = winner(&knowledge, &set.name)?;
+                Ok(Served { set: set.clone(), arm: winner.unwrap_or(Arm::Rag), decided: winner.is_some() })
+            })
+            .collect()
+    }
+
+    /// The arm the latest decision on a set recommends.
+    pub fn winner(&self, set: &str) -> Result<Option<Arm>> {
+        winner(&self.knowledge(), set)
+    }
+
+    /// The adapter an arm of a set answers with: the one of the lowest seed; `None` for arms on base weights.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] when it has yet to be trained, or was trained for another model.
+    pub fn adapter(&self, set: &str, arm: Arm) -> Result<Option<Arc<Lora>>> {
+        let Some(recipe) = adapters::Recipe::of(arm) else { return Ok(None) };
+        let missing = || Error::NoAdapter { set: set.to_owned(), recipe: recipe.as_str() };
+        let manifest = adapters::list(&self.project, set, recipe)?.into_iter().next().ok_or_else(missing)?;
+        let folder = self.project.adapter_folder(set, recipe.as_str(), manifest.seed);
+        let mut loaded = self.adapters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lora) = loaded.get(&folder) {
+            return Ok(Some(Arc::clone(lora)));
+        }
+        let lora = Arc::new(adapters::load(&folder, &self.model)?);
+        loaded.insert(folder, Arc::clone(&lora));
+        Ok(Some(lora))
+    }
+
+    /// The training examples of a set, embedded on first use.
+    pub fn shots(&self, set: &SetConfig) -> Result<Arc<Shots>> {
+        let mut known = self.shots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shots) = known.get(&set.name) {
+            return Ok(Arc::clone(shots));
+        }
+        let questions = QuestionSet::load(&self.project, set)?;
+        let shots = Arc::new(Shots::new(&self.knowledge().encoder, &questions.train)?);
+        known.insert(set.name.clone(), Arc::clone(&shots));
+        Ok(shots)
+    }
+
+    /// The tokens of a conversation as the model reads it.
+    pub fn prompt_tokens(&self, messages: &[Message]) -> Result<usize> {
+        Ok(self.model.template.prompt_ids(&self.model.tokenizer, messages)?.len())
+    }
+}
+
+/// The arm the latest decision on a set recommends.
+fn winner(knowledge: &Knowledge, set: &str) -> Result<Option<Arm>> {
+    let Some(record) = knowledge.store.latest_decision(set)? else { return Ok(None) };
+    let decision: Decision = serde_json::from_str(&record.json)
+        .map_err(|source| Error::Record { what: format!("decision of set {set:?}"), source })?;
+    Ok(decision.recommended)
+}

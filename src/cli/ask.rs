@@ -1,0 +1,132 @@
+//! `tunesmith ask`
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+
+use app::Service;
+use app::ask::{Answer, AskRequest};
+use app::models::Cache;
+use eval::Arm;
+
+use super::output;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The question
+    question: String,
+    /// Answer as the winner of this question set
+    #[arg(long)]
+    set: Option<String>,
+    /// Answer as this arm [default: the winner of the set, else rag]
+    #[arg(long)]
+    arm: Option<Arm>,
+    /// Passages in the prompt
+    #[arg(short, long)]
+    k: Option<usize>,
+    /// Tokens of the longest answer
+    #[arg(long)]
+    max_tokens: Option<usize>,
+    /// Say what was retrieved, and the time and tokens of every stage
+    #[arg(long)]
+    explain: bool,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let project = super::open_project(project)?;
+    let set = arguments.set.as_deref().map(|name| project.config.set(name).cloned()).transpose()?;
+    let stop = super::stop_flag()?;
+    let service = Service::open(project, &Cache::from_env()?)?;
+    let request = AskRequest {
+        question: &arguments.question,
+        set: set.as_ref(),
+        arm: arguments.arm,
+        passages: arguments.k,
+        max_tokens: arguments.max_tokens,
+        ..AskRequest::default()
+    };
+    let mut out = std::io::stdout().lock();
+    let answer = service.ask(&request, &mut |text| {
+        let written = arguments.json || write!(out, "{text}").and_then(|()| out.flush()).is_ok();
+        if !written || stop.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    drop(out);
+    if arguments.json {
+        output::json(&answer)?;
+    } else {
+        println!();
+        print_support(&answer);
+        if arguments.explain {
+            explain(&answer);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_support(answer: &Answer) {
+    if answer.truncated {
+        println!("(cut at its longest length)");
+    }
+    let unsupported: Vec<&str> = answer
+        .support
+        .claims
+        .iter()
+        .filter(|claim| !claim.is_supported())
+        .map(|claim| &answer.text[claim.span.clone()])
+        .collect();
+    if answer.supported == Some(false) {
+        println!();
+        for sentence in unsupported {
+            println!("not supported by the documents: {sentence}");
+        }
+    }
+    if !answer.support.citations.is_empty() {
+        println!();
+    }
+    for (number, citation) in answer.support.citations.iter().enumerate() {
+        let place = citation.heading_path.join(" > ");
+        println!(
+            "[{}] {} {}..{}  {place}",
+            number + 1,
+            citation.document,
+            citation.span.start,
+            citation.span.end
+        );
+        println!("    \"{}\"", citation.quote.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+}
+
+fn explain(answer: &Answer) {
+    let seconds = &answer.seconds;
+    println!();
+    println!("arm         {}", answer.arm);
+    for (rank, hit) in answer.hits.iter().enumerate() {
+        let cosine = hit.explain.cosine.map_or_else(|| "none".to_owned(), |cosine| format!("{cosine:.3}"));
+        println!("passage {}   {} {}..{}, cosine {cosine}", rank + 1, hit.path, hit.span.start, hit.span.end);
+    }
+    let stages = [
+        ("embed", seconds.embed, String::new()),
+        ("search", seconds.search, String::new()),
+        ("render", seconds.render, String::new()),
+        (
+            "prefill",
+            seconds.prefill,
+            format!("{} tokens, {} of them cached", answer.tokens.prompt, answer.tokens.cached),
+        ),
+        ("decode", seconds.decode, format!("{} tokens", answer.tokens.completion)),
+        ("cite", seconds.cite, String::new()),
+        ("total", seconds.total, format!("first token after {:.3} s", seconds.first_token)),
+    ];
+    for (stage, seconds, note) in stages {
+        println!("{stage:11} {seconds:7.3} s  {note}");
+    }
+}

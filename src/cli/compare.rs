@@ -1,0 +1,198 @@
+//! `tunesmith compare`
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use app::compare::{ArmChoice, CompareEvent, CompareOptions, Comparison, Estimate, compare};
+use app::decide::decide;
+use app::models::Cache;
+use app::{Knowledge, service};
+use eval::Decision;
+use eval::figures::percent_interval;
+
+use super::output::{self, Progress, duration, plural};
+use super::tune::TrainingView;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Question sets, or `all` [default: all]
+    sets: Vec<String>,
+    /// `auto` (fine-tuned arms when the ceiling gate opens), `all`, or arms with commas
+    #[arg(long, default_value = "auto")]
+    arms: ArmChoice,
+    /// Adapters trained for each recipe
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
+    seeds: u64,
+    /// Questions of dev and of test, at most
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Why the test split is opened, for the log
+    #[arg(long, default_value = "compare")]
+    reason: String,
+    /// One JSON document with the comparisons
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let project = super::open_project(project)?;
+    let sets: Vec<_> = project.config.sets_named(&arguments.sets)?.into_iter().cloned().collect();
+    let stop = super::stop_flag()?;
+    let cache = Cache::from_env()?;
+    let mut knowledge = Knowledge::open(&project, &cache)?;
+    let model = service::open_model(&project, &cache)?;
+    let options = CompareOptions {
+        arms: arguments.arms.clone(),
+        seeds: arguments.seeds,
+        limit: arguments.limit.map(|limit| limit as usize),
+        reason: arguments.reason.clone(),
+    };
+    let mut comparisons: Vec<Comparison> = Vec::new();
+    for set in &sets {
+        let mut view = View::new(&set.name);
+        let comparison =
+            compare(&project, &mut knowledge, &model, set, &options, &stop, &mut |event| view.show(&event))?;
+        view.finish();
+        if !arguments.json {
+            let decided = decide(&mut knowledge.store, set)?;
+            print_arms(&decided.decision);
+            println!(
+                "compared in {}; `tunesmith decide {}` says why",
+                duration(comparison.seconds),
+                set.name
+            );
+            println!();
+        }
+        comparisons.push(comparison);
+    }
+    if arguments.json {
+        output::json(&comparisons)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The arms of a decision as a table.
+pub(crate) fn print_arms(decision: &Decision) {
+    println!(
+        "{}: {} on {} ({})",
+        decision.set,
+        decision.measure.title(),
+        plural(decision.questions, "question"),
+        plural(decision.clusters, "cluster")
+    );
+    println!(
+        "  {:18} {:>24} {:>7} {:>7} {:>7} {:>8} {:>8}",
+        "arm", "score (95 % interval)", "lenient", "prompt", "answer", "p50", "p95"
+    );
+    for arm in &decision.arms {
+        let note = if arm.arm.is_diagnostic() { "  diagnostic" } else { "" };
+        println!(
+            "  {:18} {:>24} {:>6.1}% {:>7.0} {:>7.1} {:>6.2} s {:>6.2} s{note}",
+            arm.arm.as_str(),
+            percent_interval(arm.score),
+            100.0 * arm.lenient,
+            arm.prompt_tokens,
+            arm.completion_tokens,
+            arm.latency_p50,
+            arm.latency_p95
+        );
+    }
+}
+
+/// Shows a comparison on standard error.
+struct View {
+    set: String,
+    progress: Option<Progress>,
+    training: TrainingView,
+}
+
+impl View {
+    fn new(set: &str) -> Self {
+        Self { set: set.to_owned(), progress: None, training: TrainingView::default() }
+    }
+
+    fn show(&mut self, event: &CompareEvent) {
+        let set = &self.set;
+        match event {
+            CompareEvent::Planned(estimate) => {
+                for line in plan(estimate) {
+                    eprintln!("{set}: {line}");
+                }
+            }
+            CompareEvent::Tuned { lexical_weight, recall } => {
+                let found = 100.0 * recall;
+                eprintln!("{set}: words weigh {lexical_weight}: {found:.0} % of dev evidence is retrieved");
+            }
+            CompareEvent::Running { split, trials, reused } => {
+                self.finish();
+                let set = &self.set;
+                let kept = if *reused > 0 { format!(", {reused} are there already") } else { String::new() };
+                eprintln!("{set}: {}: {} to run{kept}", split.as_str(), plural(*trials, "trial"));
+                self.progress = Some(Progress::new(&format!("{set}: {}", split.as_str()), *trials as u64));
+            }
+            CompareEvent::Trial(done) => {
+                if let Some(progress) = &mut self.progress {
+                    let remark = format!("{}, {} left", done.arm, duration(done.seconds_left));
+                    progress.set(done.done as u64, &remark);
+                }
+            }
+            CompareEvent::Gate(gate) => {
+                self.finish();
+                let verdict = if gate.open { "open: fine-tuning is due" } else { "shut" };
+                eprintln!(
+                    "{}: ceiling gate on {}: {verdict}",
+                    self.set,
+                    plural(gate.questions, "dev question")
+                );
+                for condition in &gate.conditions {
+                    let holds = if condition.holds { "yes" } else { "no " };
+                    eprintln!("{}:   {holds} {} ({})", self.set, condition.statement, condition.measurement);
+                }
+            }
+            CompareEvent::Training { recipe, seed, event } => {
+                self.training.show(&format!("{set}: {} seed {seed}", recipe.as_str()), event);
+            }
+            CompareEvent::Opened => {
+                self.training.finish();
+                eprintln!("{}: the test split is opened, and that is logged", self.set);
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.training.finish();
+        if let Some(progress) = self.progress.take() {
+            progress.finish();
+        }
+    }
+}
+
+/// What a comparison will do and how long it should take.
+fn plan(estimate: &Estimate) -> Vec<String> {
+    let names = |arms: &[eval::Arm]| arms.iter().map(|arm| arm.as_str()).collect::<Vec<_>>().join(", ");
+    let cheap: Vec<_> = estimate.test_arms.iter().copied().filter(|arm| !arm.needs_adapter()).collect();
+    let tuned: Vec<_> = estimate.test_arms.iter().copied().filter(|arm| arm.needs_adapter()).collect();
+    let mut lines = vec![
+        format!(
+            "dev: {} ({}), about {}",
+            names(&estimate.dev_arms),
+            plural(estimate.dev_trials - estimate.dev_reused, "trial"),
+            duration(estimate.dev_seconds)
+        ),
+        format!(
+            "test: {} ({}), at most about {}",
+            names(&cheap),
+            plural(estimate.test_trials, "trial"),
+            duration(estimate.test_seconds)
+        ),
+    ];
+    if !tuned.is_empty() {
+        lines.push(format!(
+            "if fine-tuning is due: training, estimated then, and {} ({}), at most about {}",
+            names(&tuned),
+            plural(estimate.fine_tuned_trials, "trial"),
+            duration(estimate.fine_tuned_seconds)
+        ));
+    }
+    lines
+}

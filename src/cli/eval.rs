@@ -1,0 +1,65 @@
+//! `tunesmith eval retrieval`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use app::beir::{BeirOptions, measure};
+use app::models::{self, Cache};
+use clap::Subcommand;
+use lm::Encoder;
+
+use super::output::{self, Progress};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Rank a judged collection by words, by vectors and by both
+    Retrieval {
+        /// A folder in BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv
+        #[arg(long, value_name = "FOLDER")]
+        beir: PathBuf,
+        /// The split whose judgements hold
+        #[arg(long, default_value = "test")]
+        split: String,
+        /// Where to keep the index, so that a second run embeds nothing [default: a temporary folder]
+        #[arg(long, value_name = "DIR")]
+        store: Option<PathBuf>,
+        /// The embedder: a name or a path
+        #[arg(long, default_value = "all-minilm-l6-v2")]
+        embedder: String,
+        /// Shares of words to fuse with
+        #[arg(long, value_delimiter = ',', default_values_t = [0.3, 0.4, 0.5, 0.6, 0.7])]
+        lexical_weights: Vec<f32>,
+    },
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let What::Retrieval { beir, split, store, embedder, lexical_weights } = &arguments.what;
+    let stop = super::stop_flag()?;
+    let here = std::env::current_dir().context("the current folder")?;
+    let located = models::locate(&Cache::from_env()?, embedder, &here)?;
+    let encoder = Encoder::open(&located.path)?;
+    // Dropped, and with it removed, when the measuring is done.
+    let temporary = match store {
+        Some(_) => None,
+        None => Some(tempfile::tempdir().context("cannot make a temporary folder")?),
+    };
+    let folder =
+        store.as_deref().or(temporary.as_ref().map(|folder| folder.path())).unwrap_or(Path::new("."));
+    let options = BeirOptions { folder: beir, split, store: folder, lexical_weights };
+    let mut progress: Option<Progress> = None;
+    let report = measure(&options, &encoder, &stop, &mut |done, total| {
+        progress.get_or_insert_with(|| Progress::new("embedding", total as u64)).set(done as u64, "");
+    })?;
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    output::json(&report)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,131 @@
+//! `tunesmith serve`
+
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use app::ask::AskRequest;
+use app::models::Cache;
+use app::service::Served;
+use app::{Error, Service};
+use lm::{GenerateOptions, Message, Role};
+use server::{Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServeOptions, ServedModel, TurnRole};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Address to listen on; loopback only
+    #[arg(long, default_value_t = ServeOptions::default().address)]
+    address: SocketAddr,
+    /// Requests that may wait while one is answered
+    #[arg(long, default_value_t = ServeOptions::default().queue)]
+    queue: usize,
+}
+
+pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let project = super::open_project(project)?;
+    let service = Service::open(project, &Cache::from_env()?)?;
+    let chat = Arc::new(ProjectChat::new(service)?);
+    for model in chat.models() {
+        println!("serving {} ({})", model.id, model.description);
+    }
+    let options = ServeOptions { address: arguments.address, queue: arguments.queue };
+    server::serve(chat, &options, |address| println!("listening on http://{address}/v1"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A project behind the server's door: each question set is a model, answered by the arm that won, and the project itself is one
+/// that answers from the documents.
+struct ProjectChat {
+    service: Service,
+    served: Vec<Served>,
+}
+
+impl ProjectChat {
+    fn new(service: Service) -> Result<Self, Error> {
+        let served = service.served()?;
+        Ok(Self { service, served })
+    }
+
+    fn name(&self) -> &str {
+        &self.service.project.config.name
+    }
+}
+
+impl Chat for ProjectChat {
+    fn models(&self) -> Vec<ServedModel> {
+        let sets = self.served.iter().map(|served| ServedModel {
+            id: served.set.name.clone(),
+            description: format!(
+                "{}: {} ({})",
+                served.set.name,
+                served.arm,
+                if served.decided { "decided" } else { "not decided yet" }
+            ),
+        });
+        let documents =
+            ServedModel { id: self.name().to_owned(), description: "answers from the documents".to_owned() };
+        sets.chain([documents]).collect()
+    }
+
+    fn answer(
+        &self,
+        request: &ChatRequest,
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<ChatReply, ChatError> {
+        let served = self.served.iter().find(|served| served.set.name == request.model);
+        if served.is_none() && request.model != self.name() {
+            return Err(ChatError::Request(format!("no model called {:?}", request.model)));
+        }
+        let Some((question, before)) = request.turns.split_last() else {
+            return Err(ChatError::Request("a conversation needs a message".to_owned()));
+        };
+        let system = before.iter().rev().find(|turn| turn.role == TurnRole::System);
+        let history: Vec<Message> = before
+            .iter()
+            .filter_map(|turn| match turn.role {
+                TurnRole::System => None,
+                TurnRole::User => Some(Message::new(Role::User, &turn.content)),
+                TurnRole::Assistant => Some(Message::new(Role::Assistant, &turn.content)),
+            })
+            .collect();
+        let ask = AskRequest {
+            question: &question.content,
+            set: served.map(|served| &served.set),
+            arm: served.map(|served| served.arm),
+            history: &history,
+            instruction: system.map(|turn| turn.content.as_str()),
+            passages: None,
+            max_tokens: request.max_tokens,
+            sampling: GenerateOptions {
+                temperature: request.temperature,
+                top_p: request.top_p,
+                seed: request.seed,
+                stop: request.stop.clone(),
+                ..GenerateOptions::default()
+            },
+        };
+        let answer = self.service.ask(&ask, on_text).map_err(refusal)?;
+        let finish_reason = if answer.truncated { FinishReason::Length } else { FinishReason::Stop };
+        let details = serde_json::to_value(&answer).map_err(|error| ChatError::Internal {
+            message: "the answer's details".to_owned(),
+            source: Some(Box::new(error)),
+        })?;
+        Ok(ChatReply {
+            text: answer.text,
+            finish_reason,
+            prompt_tokens: answer.tokens.prompt,
+            completion_tokens: answer.tokens.completion,
+            details,
+        })
+    }
+}
+
+/// Whose fault an error is: a prompt that does not fit is the client's.
+fn refusal(error: Error) -> ChatError {
+    match error {
+        Error::Model(too_long @ lm::Error::TooLong { .. }) => ChatError::Request(too_long.to_string()),
+        error => ChatError::Internal { message: error.to_string(), source: Some(Box::new(error)) },
+    }
+}

@@ -1,0 +1,8 @@
+//! The real binary, driven in a temporary directory.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bad_input;
+mod models;
+mod project;
+mod whole;

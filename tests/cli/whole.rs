@@ -1,0 +1,201 @@
+//! The flows, end to end, with the real models.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::project::{Project, models_are_here};
+
+const FERRIES: (&str, &str) = (
+    "ferries.md",
+    "# Ferries\n\n## Marrow line\n\nThe Marrow ferry leaves the north quay at seven in the morning. It carries 212 passengers.\n",
+);
+const LIGHTS: (&str, &str) = (
+    "lights.md",
+    "# Lighthouses\n\nThe lamp on Sallow Rock was lit by Edda Vane in 1871. It burns whale oil.\n",
+);
+
+fn paths(hits: &Value) -> Vec<&str> {
+    hits["hits"].as_array().unwrap().iter().map(|hit| hit["path"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn edited_and_deleted_documents_no_longer_answer() {
+    if !models_are_here() {
+        return;
+    }
+    let project = Project::with_documents(&[FERRIES, LIGHTS]);
+    assert!(project.ok(&["ingest"]).starts_with("2 documents stored"));
+    assert!(project.ok(&["ingest"]).contains("0 documents stored (0 chunks), 2 unchanged"));
+    let found = project.json(&["search", "who lit the lamp on Sallow Rock", "--json"]);
+    assert_eq!(paths(&found)[0], "documents/lights.md");
+    assert!(found["hits"][0]["explain"]["cosine"].as_f64().unwrap() > 0.4);
+
+    project.write("documents/lights.md", LIGHTS.1.replace("Edda Vane", "Brom Teal"));
+    assert!(project.ok(&["ingest"]).contains("1 document stored (1 chunk), 1 unchanged"));
+    let found = project.ok(&["search", "who lit the lamp on Sallow Rock"]);
+    assert!(found.contains("Brom Teal") && !found.contains("Edda Vane"), "{found}");
+
+    fs::remove_file(project.path("documents/lights.md")).unwrap();
+    assert!(project.ok(&["ingest"]).contains("1 deleted"));
+    let found = project.json(&["search", "who lit the lamp on Sallow Rock", "--json"]);
+    assert_eq!(paths(&found), ["documents/ferries.md"]);
+    let answer = project.json(&["ask", "Who lit the lamp on Sallow Rock?", "--json"]);
+    assert!(!answer["text"].as_str().unwrap().contains("Brom Teal"), "{answer}");
+}
+
+#[test]
+fn answers_cite_exact_quotes_or_abstain() {
+    if !models_are_here() {
+        return;
+    }
+    let project = Project::with_documents(&[FERRIES, LIGHTS]);
+    project.ok(&["ingest"]);
+    let answer = project.json(&["ask", "When does the Marrow ferry leave?", "--json"]);
+    assert_eq!(answer["abstained"], false);
+    for stage in ["embed", "search", "prefill", "decode", "total"] {
+        assert!(answer["seconds"][stage].as_f64().unwrap() > 0.0, "{stage} in {answer}");
+    }
+    assert!(answer["tokens"]["prompt"].as_u64().unwrap() > 20);
+    for citation in answer["citations"].as_array().unwrap() {
+        let text = fs::read_to_string(project.path(citation["document"].as_str().unwrap())).unwrap();
+        let offset = |end: &str| citation["span"][end].as_u64().unwrap() as usize;
+        assert_eq!(&text[offset("start")..offset("end")], citation["quote"].as_str().unwrap());
+    }
+    let claims = answer["claims"].as_array().unwrap();
+    let supported = claims.iter().all(|claim| !claim["citations"].as_array().unwrap().is_empty());
+    assert_eq!(answer["supported"], supported, "an unsupported sentence is marked");
+
+    let abstained = project.json(&["ask", "zxqv plorth wug?", "--json"]);
+    assert_eq!(abstained["abstained"], true, "{abstained}");
+    assert!(project.ok(&["ask", "When does the Marrow ferry leave?", "--explain"]).contains("prefill"));
+}
+
+/// A project with a set of eight test questions on two documents.
+fn project_with_set() -> Project {
+    let project = Project::with_documents(&[FERRIES, LIGHTS]);
+    let facts = [
+        (
+            "ferries.md",
+            "The Marrow ferry leaves the north quay at seven",
+            "seven",
+            "When does the Marrow ferry leave",
+        ),
+        ("ferries.md", "It carries 212 passengers", "212", "How many passengers does the Marrow ferry carry"),
+        ("lights.md", "was lit by Edda Vane in 1871", "Edda Vane", "Who lit the lamp on Sallow Rock"),
+        ("lights.md", "It burns whale oil", "whale oil", "What does the lamp on Sallow Rock burn"),
+    ];
+    let asked = [
+        ("train", ", please"),
+        ("dev", " these days"),
+        ("test", ""),
+        ("test", " according to the harbour master's log book"),
+    ];
+    let mut rows = String::new();
+    for (split, ending) in asked {
+        for (index, (document, quote, answer, question)) in facts.iter().enumerate() {
+            rows.push_str(&format!(
+                "{{\"id\":\"{split}{index}{}\",\"question\":\"{question}{ending}?\",\"answers\":[\"{answer}\"],\"split\":\"{split}\",\
+                 \"evidence\":[{{\"document\":\"documents/{document}\",\"quote\":\"{quote}\"}}]}}\n",
+                ending.len()
+            ));
+        }
+    }
+    project.add_set("facts", "contains", &rows);
+    project.ok(&["ingest"]);
+    project
+}
+
+#[test]
+fn comparisons_reuse_trials_and_lead_to_a_decision() {
+    if !models_are_here() {
+        return;
+    }
+    let project = project_with_set();
+    let first = project.run(&["compare", "facts", "--arms", "base,rag,oracle"]);
+    assert_eq!(first.code, 0, "{}\n{}", first.out, first.err);
+    assert!(first.err.contains("ceiling gate"), "{}", first.err);
+    assert!(first.out.contains("rag") && first.out.contains("score (95 % interval)"), "{}", first.out);
+
+    let again = project.run(&["compare", "facts", "--arms", "base,rag,oracle"]);
+    assert_eq!(again.code, 0, "{}", again.err);
+    assert!(again.err.contains("test: 0 trials to run, "), "{}", again.err);
+    assert_eq!(again.out.lines().take(5).collect::<Vec<_>>(), first.out.lines().take(5).collect::<Vec<_>>());
+
+    let decision = project.json(&["decide", "facts", "--json"]);
+    assert_eq!(decision["set"], "facts");
+    assert_eq!(decision["outcome"], "undetermined", "eight questions decide nothing");
+    assert_eq!(decision["exploratory"], true);
+    for field in ["arms", "contrasts", "tree", "flips", "attribution", "gate", "rule", "openings", "sentence"]
+    {
+        assert!(!decision[field].is_null(), "{field} in the decision");
+    }
+    assert_eq!(decision["arms"].as_array().unwrap().len(), 3);
+    assert_eq!(decision["openings"].as_array().unwrap().len(), 2, "every opening of test is logged");
+
+    let said = project.ok(&["decide"]);
+    assert!(said.contains("\ndecision facts: undetermined\n"), "{said}");
+    let report = said.lines().find_map(|line| line.strip_prefix("report ")).unwrap();
+    assert!(fs::read_to_string(report).unwrap().starts_with("<!DOCTYPE html>"));
+}
+
+#[test]
+fn a_changed_document_runs_again_what_read_it() {
+    if !models_are_here() {
+        return;
+    }
+    let project = project_with_set();
+    project.ok(&["compare", "facts", "--arms", "base,oracle", "--limit", "4"]);
+    project.write(
+        "documents/lights.md",
+        LIGHTS.1.replace("It burns", "They say it burns").replace("# Light", "# All light"),
+    );
+    let said = project.run(&["ingest"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let rows = fs::read_to_string(project.path("questions/facts.jsonl")).unwrap();
+    project.write("questions/facts.jsonl", rows.replace("It burns whale oil", "it burns whale oil"));
+    let note = project.run(&["decide", "facts"]);
+    assert!(note.err.contains("documents have changed since set \"facts\" was compared"), "{}", note.err);
+    let again = project.run(&["compare", "facts", "--arms", "base,oracle", "--limit", "4"]);
+    let line = again.err.lines().find(|line| line.contains("test: ") && line.contains("to run")).unwrap();
+    assert!(
+        line.contains("are there already") && !line.contains(" 0 trials"),
+        "base is reused, oracle is not: {line}"
+    );
+}
+
+#[test]
+fn adapters_are_trained_shown_reused_and_flagged() {
+    if !models_are_here() {
+        return;
+    }
+    let project = project_with_set();
+    let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
+    project.write("tunesmith.toml", config + "\n[training]\nepochs = 1\nrank = 2\n");
+    let shown = project.ok(&["tune", "facts", "--recipe", "raft", "--show"]);
+    assert!(shown.contains("Question: When does the Marrow ferry leave, please?"), "{shown}");
+    let first = project.run(&["tune", "facts", "--json"]);
+    assert_eq!(first.code, 0, "{}", first.err);
+    assert!(first.err.contains("about ") && first.err.contains("4 examples to learn from"), "{}", first.err);
+    let manifest: Value = serde_json::from_str(&first.out).unwrap();
+    assert_eq!((&manifest["recipe"], &manifest["examples"]), (&Value::from("plain"), &Value::from(4)));
+    let folder = project.path(".tunesmith/adapters/facts/plain/seed-1");
+    assert!(
+        folder.join("adapter_config.json").is_file() && folder.join("adapter_model.safetensors").is_file()
+    );
+    let again = project.run(&["tune", "facts"]);
+    assert!(again.err.contains("is up to date: nothing to train"), "{}", again.err);
+    let answer = project.json(&[
+        "ask",
+        "When does the Marrow ferry leave?",
+        "--set",
+        "facts",
+        "--arm",
+        "tuned",
+        "--json",
+    ]);
+    assert_eq!(answer["arm"], "tuned");
+    assert!(
+        project.fails(&["ask", "When?", "--set", "facts", "--arm", "raft"]).contains("has no raft adapter")
+    );
+}
