@@ -315,7 +315,10 @@ fn a_missing_damaged_or_foreign_index_is_rebuilt() {
     let lexical = folder.path().join("lexical");
     let current = || std::fs::read_dir(&lexical).unwrap().next().unwrap().unwrap().path();
 
+    // Gone, and beside it what a rebuild that was interrupted left behind.
     std::fs::remove_dir_all(&lexical).unwrap();
+    std::fs::create_dir_all(lexical.join("2")).unwrap();
+    std::fs::write(lexical.join("2/meta.json"), "half").unwrap();
     assert_eq!(found(&Store::open(folder.path()).unwrap(), "zebra"), ["a zebra"]);
 
     for damage in ["cut", "flip"] {

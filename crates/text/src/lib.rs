@@ -16,6 +16,7 @@ mod html;
 mod html_writer;
 mod markdown;
 mod pdf;
+mod pdf_layout;
 mod plain;
 mod records;
 mod split;

@@ -12,13 +12,10 @@ use std::sync::{Once, mpsc};
 use std::time::{Duration, Instant};
 
 use flate2::read::ZlibDecoder;
-use pdf_extract::{
-    Dictionary, Document as Pdf, MediaBox, Object, ObjectId, OutputDev, OutputError, PlainTextOutput,
-    Transform, output_doc_page,
-};
+use pdf_extract::{Dictionary, Document as Pdf, Object, ObjectId, output_doc_page};
 
 use crate::blocks::cover;
-use crate::plain::paragraphs;
+use crate::pdf_layout::{Collector, Page, flow};
 use crate::{Document, Error, Format, MAX_TEXT, Receipt};
 
 /// All streams of a file together may inflate to this many bytes.
@@ -32,43 +29,37 @@ const MAX_FORM_DEPTH: usize = 12;
 /// Name of the thread whose panics are expected and therefore not printed.
 const THREAD: &str = "tunesmith-pdf";
 
-/// What was read of a file: the text of each page, `None` where a page could not be read.
+/// What was read of a file: its pages, `None` where one could not be read.
 struct Pages {
     title: Option<String>,
-    texts: Vec<Option<String>>,
+    pages: Vec<Option<Page>>,
 }
 
 /// Reads the text layer. Pages that cannot be read count as empty; a file of nothing else is an error.
 pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
     check_inflated_size(bytes, MAX_INFLATED)?;
-    let pages = on_a_thread(bytes.to_vec())??;
-    let mut text = String::new();
-    let mut starts = Vec::new();
-    let mut receipt = Receipt { pages: pages.texts.len(), ..Receipt::default() };
-    let mut blocks = Vec::new();
-    for page in &pages.texts {
-        let page = page.as_deref().map(tidy).unwrap_or_default();
-        if !text.is_empty() && !page.is_empty() {
-            text.push_str("\n\n");
-        }
-        let start = text.len();
-        starts.push(start);
-        receipt.empty_pages += usize::from(page.is_empty());
-        text.push_str(&page);
-        if text.len() > MAX_TEXT {
-            return Err(Error::TooLarge { bytes: text.len() as u64, limit: MAX_TEXT as u64 });
-        }
-        blocks.extend(paragraphs(&text, start));
+    let Pages { title, pages } = on_a_thread(bytes.to_vec())??;
+    let broken = !pages.is_empty() && pages.iter().all(Option::is_none);
+    let count = pages.len();
+    let flow = flow(pages.into_iter().map(Option::unwrap_or_default).collect());
+    if flow.text.is_empty() {
+        return Err(if broken {
+            parser("none of its pages can be read")
+        } else {
+            Error::NoText { pages: count }
+        });
     }
-    if text.is_empty() {
-        // All pages failed to be read, as opposed to holding nothing: that is a broken file.
-        return match pages.texts.iter().all(Option::is_none) && !pages.texts.is_empty() {
-            true => Err(parser("none of its pages can be read")),
-            false => Err(Error::NoText { pages: receipt.pages }),
-        };
+    if flow.text.len() > MAX_TEXT {
+        return Err(Error::TooLarge { bytes: flow.text.len() as u64, limit: MAX_TEXT as u64 });
     }
-    let blocks = cover(&text, blocks);
-    Ok(Document { format: Format::Pdf, title: pages.title, text, blocks, pages: starts, receipt })
+    Ok(Document {
+        format: Format::Pdf,
+        title: title.or(flow.first_heading),
+        blocks: cover(&flow.text, flow.blocks),
+        text: flow.text,
+        pages: flow.starts,
+        receipt: Receipt { pages: count, empty_pages: flow.empty_pages, ..Receipt::default() },
+    })
 }
 
 fn parser(message: impl ToString) -> Error {
@@ -155,31 +146,22 @@ fn read_pages(bytes: &[u8], deadline: Instant) -> Result<Pages, Error> {
     drop_pictures(&mut pdf);
     let title = title(&pdf);
     let numbers: Vec<(u32, ObjectId)> = pdf.get_pages().into_iter().collect();
-    let mut texts = Vec::with_capacity(numbers.len());
-    let mut written = 0;
+    let mut pages = Vec::with_capacity(numbers.len());
     for (number, id) in numbers {
-        if Instant::now() > deadline || written > MAX_TEXT {
-            break;
+        if Instant::now() > deadline {
+            return Err(parser(format!("given up after {} seconds", TIME_LIMIT.as_secs())));
         }
-        let page = if is_tame(&pdf, id) { page_text(&pdf, number) } else { None };
-        written += page.as_ref().map_or(0, String::len);
-        texts.push(page);
+        pages.push(if is_tame(&pdf, id) { read_page(&pdf, number) } else { None });
     }
-    Ok(Pages { title, texts })
+    Ok(Pages { title, pages })
 }
 
-fn page_text(pdf: &Pdf, number: u32) -> Option<String> {
-    let mut text = String::new();
-    let read = catch_unwind(AssertUnwindSafe(|| {
-        let mut output = OnThePage { output: PlainTextOutput::new(&mut text), page: None };
-        output_doc_page(pdf, &mut output, number)
-    }));
+fn read_page(pdf: &Pdf, number: u32) -> Option<Page> {
+    let mut collector = Collector::default();
+    let read = catch_unwind(AssertUnwindSafe(|| output_doc_page(pdf, &mut collector, number)));
     // A page that fails half-way still said something, in order.
-    match read {
-        Ok(Ok(())) => Some(text),
-        _ if !text.trim().is_empty() => Some(text),
-        _ => None,
-    }
+    let said_something = !collector.page.lines.is_empty();
+    (matches!(read, Ok(Ok(()))) || said_something).then_some(collector.page)
 }
 
 /// Empties pictures: the library would run their pixels as drawing commands.
@@ -190,59 +172,6 @@ fn drop_pictures(pdf: &mut Pdf) {
         {
             stream.set_plain_content(Vec::new());
         }
-    }
-}
-
-/// Passes on the characters that stand on the page. What is written beside it no reader ever sees: the labels of
-/// programs, or words that are meant for machines alone.
-struct OnThePage<'a> {
-    output: PlainTextOutput<&'a mut String>,
-    page: Option<[f64; 4]>,
-}
-
-impl OutputDev for OnThePage<'_> {
-    fn begin_page(
-        &mut self,
-        number: u32,
-        media: &MediaBox,
-        art: Option<(f64, f64, f64, f64)>,
-    ) -> Result<(), OutputError> {
-        self.page = Some([media.llx, media.urx, media.lly, media.ury]);
-        self.output.begin_page(number, media, art)
-    }
-
-    fn output_character(
-        &mut self,
-        place: &Transform,
-        width: f64,
-        spacing: f64,
-        size: f64,
-        c: &str,
-    ) -> Result<(), OutputError> {
-        if let Some([left, right, bottom, top]) = self.page
-            && left < right
-            && bottom < top
-            && !((left..=right).contains(&place.m31) && (bottom..=top).contains(&place.m32))
-        {
-            return Ok(());
-        }
-        self.output.output_character(place, width, spacing, size, c)
-    }
-
-    fn end_page(&mut self) -> Result<(), OutputError> {
-        self.output.end_page()
-    }
-
-    fn begin_word(&mut self) -> Result<(), OutputError> {
-        self.output.begin_word()
-    }
-
-    fn end_word(&mut self) -> Result<(), OutputError> {
-        self.output.end_word()
-    }
-
-    fn end_line(&mut self) -> Result<(), OutputError> {
-        self.output.end_line()
     }
 }
 
@@ -302,75 +231,11 @@ fn title(pdf: &Pdf) -> Option<String> {
     (!title.is_empty() && !is_file_name && title != "untitled").then_some(title)
 }
 
-/// Joins words that were hyphenated at line ends, spells ligatures out, and folds blank space within lines and
-/// between paragraphs.
-fn tidy(page: &str) -> String {
-    let mut text = String::with_capacity(page.len());
-    let mut blank = 0;
-    for line in page.lines() {
-        let line = line
-            .split(|c: char| c.is_whitespace() || c.is_control())
-            .filter(|w| !w.is_empty())
-            .collect::<Vec<_>>()
-            .join(" ");
-        if line.is_empty() {
-            blank += 1;
-            continue;
-        }
-        if !text.is_empty() {
-            match (blank, hyphenated(&text, &line)) {
-                (0, true) => {
-                    text.pop();
-                }
-                (0, false) => text.push('\n'),
-                _ => text.push_str("\n\n"),
-            }
-        }
-        blank = 0;
-        for c in line.chars() {
-            match ligature(c) {
-                Some(letters) => text.push_str(letters),
-                None => text.push(c),
-            }
-        }
-    }
-    text
-}
-
-/// Whether `text` ends in the first half of a word that `next` continues: a letter and a hyphen, then a small
-/// letter.
-fn hyphenated(text: &str, next: &str) -> bool {
-    let mut end = text.chars().rev();
-    matches!(end.next(), Some('-' | '\u{ad}'))
-        && end.next().is_some_and(char::is_alphabetic)
-        && next.starts_with(|c: char| c.is_lowercase() || ligature(c).is_some())
-}
-
-fn ligature(c: char) -> Option<&'static str> {
-    Some(match c {
-        'ﬀ' => "ff",
-        'ﬁ' => "fi",
-        'ﬂ' => "fl",
-        'ﬃ' => "ffi",
-        'ﬄ' => "ffl",
-        'ﬅ' | 'ﬆ' => "st",
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
 
     use super::*;
-
-    #[test]
-    fn lines_are_joined_where_a_word_was_cut() {
-        assert_eq!(
-            tidy("An ex-\nample of ﬁne\n  print.\n\n\nNext para-\n\ngraph X-\nRay"),
-            "An example of fine\nprint.\n\nNext para-\n\ngraph X-\nRay"
-        );
-    }
 
     #[test]
     fn a_bomb_is_refused_unread() {
