@@ -1,6 +1,6 @@
 //! Speed of the engine on a model of SmolLM2-135M's shape with random weights: no files needed.
 //!
-//! `cargo bench -p tunesmith-lm --bench engine [-- prefill|decode|batch|train]`. Figures are the best of several
+//! `cargo bench -p tunesmith-lm --bench engine [-- bf16|f32] [prefill|decode|batch|train]`. Figures are the best of several
 //! runs, for a busy machine only ever adds time.
 
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -43,13 +43,12 @@ fn ids(count: usize) -> Vec<u32> {
 }
 
 fn main() {
-    let only: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let wanted = |name: &str| only.is_empty() || only.iter().any(|o| o == name || o == "f32" || o == "bf16");
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let (precisions, works): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|c| c == "bf16" || c == "f32");
+    let wanted = |work: &str| works.is_empty() || works.iter().any(|w| w == work);
     for precision in [Precision::Bf16, Precision::F32] {
         let name = format!("{precision:?}").to_lowercase();
-        if only.iter().any(|o| (o == "f32" || o == "bf16") && *o != name)
-            || only.iter().any(|o| o != "f32" && o != "bf16") && name == "f32"
-        {
+        if !precisions.is_empty() && !precisions.contains(&name) {
             continue;
         }
         let decoder = Decoder::random(smollm2(), 1, precision).unwrap();

@@ -287,39 +287,31 @@ mod avx512 {
     ) {
         let n = product.panels.n;
         let mut panel = panels.start;
-        while panel < panels.end {
-            let together = if panel + PANELS <= panels.end { PANELS } else { 1 };
-            let whole = (panel + together) * WIDTH <= n;
-            let mut spare = [0f32; 8 * WIDTH];
-            // SAFETY: the tile's rows and panels lie within the result. Where its last columns do not, it goes to
-            // `spare`, which holds 8 rows of one panel, and only existing columns are copied; the last panel is
-            // taken alone then, for `whole` fails only there and the branch below sees to it.
-            unsafe {
-                let at = |column: usize| product.c.0.add(rows.start * n + column);
-                if whole && together == PANELS {
-                    tile::<ROWS, PANELS>(
-                        product,
-                        rows.start,
-                        panel,
-                        at(panel * WIDTH),
-                        n,
-                        product.accumulate,
-                    );
+        // SAFETY: the tiles' rows and panels lie within the result as the caller promises. Only the last panel
+        // can be wider than the columns that are left; its tile goes to `spare`, which holds eight rows of one
+        // panel, and only the existing columns are copied.
+        unsafe {
+            let at = |column: usize| product.c.0.add(rows.start * n + column);
+            while panel < panels.end {
+                let first = panel * WIDTH;
+                if panel + PANELS <= panels.end && first + PANELS * WIDTH <= n {
+                    tile::<ROWS, PANELS>(product, rows.start, panel, at(first), n, product.accumulate);
                     panel += PANELS;
-                } else if (panel + 1) * WIDTH <= n {
-                    tile::<ROWS, 1>(product, rows.start, panel, at(panel * WIDTH), n, product.accumulate);
-                    panel += 1;
+                    continue;
+                }
+                if first + WIDTH <= n {
+                    tile::<ROWS, 1>(product, rows.start, panel, at(first), n, product.accumulate);
                 } else {
+                    let mut spare = [0f32; 8 * WIDTH];
                     tile::<ROWS, 1>(product, rows.start, panel, spare.as_mut_ptr(), WIDTH, false);
-                    for row in 0..ROWS {
-                        for column in 0..n - panel * WIDTH {
-                            let slot = at(panel * WIDTH + column).add(row * n);
-                            let sum = spare[row * WIDTH + column];
+                    for (row, sums) in spare.chunks_exact(WIDTH).enumerate().take(ROWS) {
+                        for (column, &sum) in sums.iter().enumerate().take(n - first) {
+                            let slot = at(first + column).add(row * n);
                             *slot = if product.accumulate { *slot + sum } else { sum };
                         }
                     }
-                    panel += 1;
                 }
+                panel += 1;
             }
         }
     }

@@ -12,8 +12,8 @@ mod vector;
 pub(crate) use frozen::Frozen;
 pub(crate) use gemm::{MatMut, MatRef, Threads, gemm};
 pub(crate) use vector::{
-    add, dot, exp_shifted, gelu, layer_norm_row, max, rms_norm_backward_row, rms_norm_row, rotate, scale,
-    softmax_backward_row, swiglu, swiglu_backward,
+    add, dot, dots, exp_shifted, gelu, layer_norm_row, max, rms_norm_backward_row, rms_norm_row, rotate,
+    scale, softmax_backward_row, swiglu, swiglu_backward, weighted_sum,
 };
 
 /// How the frozen weight matrices are held and multiplied. Everything else is f32.

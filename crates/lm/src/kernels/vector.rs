@@ -81,6 +81,26 @@ fn sum(n: usize, term: impl Fn(usize) -> f32) -> f32 {
     partial.iter().sum()
 }
 
+/// Inner product in sixteen interleaved partial sums: one order, whatever the vector width.
+#[inline(always)]
+fn inner<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
+    let mut partial = [0f32; 16];
+    let (a_blocks, a_rest) = a.as_chunks::<16>();
+    let (b_blocks, b_rest) = b.as_chunks::<16>();
+    for (a, b) in a_blocks.iter().zip(b_blocks) {
+        for lane in 0..16 {
+            partial[lane] = multiply_add::<FMA>(a[lane], b[lane], partial[lane]);
+        }
+    }
+    for (p, (a, b)) in partial.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+        *p = multiply_add::<FMA>(*a, *b, *p);
+    }
+    // Halving by halves is what vector registers do without leaving their lanes.
+    let eight: [f32; 8] = std::array::from_fn(|i| partial[i] + partial[i + 8]);
+    let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
+}
+
 vectorised! {
     /// `y += x`.
     fn add(y: &mut [f32], x: &[f32]) {
@@ -102,9 +122,32 @@ vectorised! {
 vectorised! {
     /// Inner product of two rows of equal length.
     fn dot(a: &[f32], b: &[f32]) -> f32 {
-        let n = a.len().min(b.len());
-        let (a, b) = (&a[..n], &b[..n]);
-        sum(n, |i| a[i] * b[i])
+        inner::<FMA>(a, b)
+    }
+}
+
+vectorised! {
+    /// `y[j] = factor * (row j of the matrix · x)`, or `+=` when `accumulate`; rows start `stride` apart. For one
+    /// row of activations this beats a general product, which would first rearrange the matrix.
+    fn dots(matrix: &[f32], stride: usize, x: &[f32], factor: f32, accumulate: bool, y: &mut [f32]) {
+        for (j, y) in y.iter_mut().enumerate() {
+            let row = &matrix[j * stride..][..x.len()];
+            let product = factor * inner::<FMA>(row, x);
+            *y = if accumulate { *y + product } else { product };
+        }
+    }
+}
+
+vectorised! {
+    /// `y = sum over j of weights[j] * row j of the matrix`; rows start `stride` apart.
+    fn weighted_sum(matrix: &[f32], stride: usize, weights: &[f32], y: &mut [f32]) {
+        y.fill(0.0);
+        for (j, &weight) in weights.iter().enumerate() {
+            let row = &matrix[j * stride..][..y.len()];
+            for (y, &x) in y.iter_mut().zip(row) {
+                *y = multiply_add::<FMA>(weight, x, *y);
+            }
+        }
     }
 }
 
@@ -158,7 +201,7 @@ vectorised! {
     fn rms_norm_row(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) -> f32 {
         let n = x.len();
         let (weight, y) = (&weight[..n], &mut y[..n]);
-        let inverse = 1.0 / (sum(n, |i| x[i] * x[i]) / n as f32 + eps).sqrt();
+        let inverse = 1.0 / (inner::<FMA>(x, x) / n as f32 + eps).sqrt();
         for i in 0..n {
             y[i] = x[i] * inverse * weight[i];
         }
@@ -171,7 +214,7 @@ vectorised! {
     fn rms_norm_backward_row(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32]) {
         let n = x.len();
         let (weight, dy, dx) = (&weight[..n], &dy[..n], &mut dx[..n]);
-        let inverse = 1.0 / (sum(n, |i| x[i] * x[i]) / n as f32 + eps).sqrt();
+        let inverse = 1.0 / (inner::<FMA>(x, x) / n as f32 + eps).sqrt();
         let along = sum(n, |i| weight[i] * dy[i] * x[i]) * inverse * inverse * inverse / n as f32;
         for i in 0..n {
             dx[i] += inverse * weight[i] * dy[i] - along * x[i];
@@ -316,6 +359,14 @@ mod tests {
             let (a, b) = (noise(1, n), noise(2, n));
             let exact: f64 = a.iter().zip(&b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
             assert!((f64::from(dot(&a, &b)) - exact).abs() < 1e-4);
+            // Three rows of `a` and a gap after each.
+            let matrix = [&a[..], &[9.0; 5], &b, &[9.0; 5], &a].concat();
+            let mut y = [1.0; 3];
+            dots(&matrix, n + 5, &b, 0.5, true, &mut y);
+            assert_close(&y, &[1.0 + 0.5 * dot(&a, &b), 1.0 + 0.5 * dot(&b, &b), y[0]], 1e-6);
+            let mut y = vec![7.0; n];
+            weighted_sum(&matrix, n + 5, &[1.0, 2.0, 3.0], &mut y);
+            assert_close(&y, &a.iter().zip(&b).map(|(a, b)| 4.0 * a + 2.0 * b).collect::<Vec<_>>(), 1e-5);
             assert_eq!(max(&a), a.iter().copied().fold(f32::NEG_INFINITY, f32::max));
             let mut e = a.clone();
             let total = exp_shifted(&mut e, 0.25);

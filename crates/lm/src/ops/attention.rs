@@ -164,16 +164,20 @@ impl Piece<'_> {
         buffers.scores.resize(stacked * visible, 0.0);
         buffers.out.resize(stacked * width, 0.0);
 
-        let q = MatRef::new(&buffers.queries, stacked, width);
-        let k = MatRef::strided(&keys[key_head * width..], visible, width, stride);
-        gemm(
-            MatMut::new(&mut buffers.scores, stacked, visible),
-            false,
-            heads.factor(),
-            q,
-            k.t(),
-            Threads::One,
-        );
+        let keys = &keys[key_head * width..];
+        let values = &values[key_head * width..];
+        let single = rows.len() == 1;
+        if single {
+            let lines = buffers.scores.chunks_exact_mut(visible);
+            for (q, scores) in buffers.queries.chunks_exact(width).zip(lines) {
+                kernels::dots(keys, stride, q, heads.factor(), false, scores);
+            }
+        } else {
+            let scores = MatMut::new(&mut buffers.scores, stacked, visible);
+            let q = MatRef::new(&buffers.queries, stacked, width);
+            let k = MatRef::strided(keys, visible, width, stride);
+            gemm(scores, false, heads.factor(), q, k.t(), Threads::One);
+        }
         // Rows are left unnormalised; the result is divided instead, which is narrower.
         let totals: Vec<f32> = buffers
             .scores
@@ -191,9 +195,16 @@ impl Piece<'_> {
                 total
             })
             .collect();
-        let p = MatRef::new(&buffers.scores, stacked, visible);
-        let v = MatRef::strided(&values[key_head * width..], visible, width, stride);
-        gemm(MatMut::new(&mut buffers.out, stacked, width), false, 1.0, p, v, Threads::One);
+        if single {
+            let lines = buffers.scores.chunks_exact(visible);
+            for (p, out) in lines.zip(buffers.out.chunks_exact_mut(width)) {
+                kernels::weighted_sum(values, stride, p, out);
+            }
+        } else {
+            let p = MatRef::new(&buffers.scores, stacked, visible);
+            let v = MatRef::strided(values, visible, width, stride);
+            gemm(MatMut::new(&mut buffers.out, stacked, width), false, 1.0, p, v, Threads::One);
+        }
         for ((i, row), total) in buffers.out.chunks_exact_mut(width).enumerate().zip(totals) {
             kernels::scale(row, 1.0 / total);
             let at = ((first + i / group) * piece_heads + column + i % group) * width;

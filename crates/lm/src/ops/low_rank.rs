@@ -1,8 +1,11 @@
 //! The product with a low-rank adapter beside a frozen one, and its gradients.
 
 use crate::Lora;
-use crate::kernels::{MatMut, MatRef, Threads, gemm};
+use crate::kernels::{MatMut, MatRef, Threads, dots, gemm};
 use crate::lora::Group;
+
+/// Up to this many rows, row by row is faster than a general product.
+const FEW_ROWS: usize = 8;
 
 /// Adds an adapter's part to a group's output: `y += (x Aᵀ) Bᵀ * scaling` for each adapted member.
 ///
@@ -20,6 +23,18 @@ pub(crate) fn low_rank(
     let Some(stack) = lora.stack(layer, group) else { return };
     let (inputs, width) = (x.len() / rows, y.len() / rows);
     low.resize(rows * stack.rank, 0.0);
+    if rows <= FEW_ROWS {
+        let lines = x.chunks_exact(inputs).zip(y.chunks_exact_mut(width));
+        for ((x, y), low) in lines.zip(low.chunks_exact_mut(stack.rank)) {
+            dots(&lora.params[stack.a.clone()], inputs, x, 1.0, false, low);
+            let rank = lora.config().rank;
+            for (&(module, column), low) in stack.members.iter().zip(low.chunks_exact(rank)) {
+                let y = &mut y[column..column + module.outputs];
+                dots(&lora.params[module.b.clone()], rank, low, lora.scaling(), true, y);
+            }
+        }
+        return;
+    }
     let a = MatRef::new(&lora.params[stack.a], stack.rank, inputs);
     gemm(MatMut::new(low, rows, stack.rank), false, 1.0, MatRef::new(x, rows, inputs), a.t(), Threads::All);
     let rank = lora.config().rank;
@@ -89,23 +104,24 @@ mod tests {
                 (Group::GateUp, 24, 80),
                 (Group::Down, 40, 24),
             ] {
-                let rows = 5;
-                let (x, dy) = (noise(3, rows * inputs), noise(4, rows * width));
-                let (mut low, mut y) = (Vec::new(), vec![0.0; rows * width]);
-                low_rank(&lora, 1, group, rows, &x, &mut y, &mut low);
-                let (mut dx, mut grads) = (vec![0.0; x.len()], vec![0.0; lora.params.len()]);
-                let d_low = &mut Vec::new();
-                low_rank_backward(&lora, 1, group, rows, &x, &low, &dy, Some(&mut dx), &mut grads, d_low);
-                assert_gradient(&x, &dy, &dx, 1e-2, |x, y| {
-                    y.fill(0.0);
-                    low_rank(&lora, 1, group, rows, x, y, &mut low);
-                });
-                let mut other = lora.clone();
-                assert_gradient(&lora.params, &dy, &grads, 1e-2, |params, y| {
-                    y.fill(0.0);
-                    other.params.copy_from_slice(params);
-                    low_rank(&other, 1, group, rows, &x, y, &mut low);
-                });
+                for rows in [5, 11] {
+                    let (x, dy) = (noise(3, rows * inputs), noise(4, rows * width));
+                    let (mut low, mut y) = (Vec::new(), vec![0.0; rows * width]);
+                    low_rank(&lora, 1, group, rows, &x, &mut y, &mut low);
+                    let (mut dx, mut grads) = (vec![0.0; x.len()], vec![0.0; lora.params.len()]);
+                    let d_low = &mut Vec::new();
+                    low_rank_backward(&lora, 1, group, rows, &x, &low, &dy, Some(&mut dx), &mut grads, d_low);
+                    assert_gradient(&x, &dy, &dx, 1e-2, |x, y| {
+                        y.fill(0.0);
+                        low_rank(&lora, 1, group, rows, x, y, &mut low);
+                    });
+                    let mut other = lora.clone();
+                    assert_gradient(&lora.params, &dy, &grads, 1e-2, |params, y| {
+                        y.fill(0.0);
+                        other.params.copy_from_slice(params);
+                        low_rank(&other, 1, group, rows, &x, y, &mut low);
+                    });
+                }
             }
         }
     }
