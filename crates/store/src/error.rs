@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
+use tantivy::TantivyError;
+use tantivy::directory::error::OpenWriteError;
 
 /// Why the store could not do what was asked. Whatever was stored before is still there.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +97,7 @@ pub enum Error {
     Sqlite(#[from] rusqlite::Error),
     /// The text index refused; it is derived, so it can be rebuilt.
     #[error("text index: {0}")]
-    Index(#[from] tantivy::TantivyError),
+    Index(#[from] TantivyError),
     /// A stored record is not the JSON it should be.
     #[error("record {key}: {source}")]
     Record {
@@ -138,12 +140,30 @@ impl Error {
     pub(crate) fn settle(self, folder: &Path) -> Self {
         match self {
             Error::Sqlite(error) => Error::sqlite(folder, error),
-            Error::Index(tantivy::TantivyError::IoError(error))
-                if error.kind() == std::io::ErrorKind::StorageFull =>
-            {
-                Error::DiskFull { path: folder.to_path_buf() }
-            }
+            Error::Index(error) if is_disk_full(&error) => Error::DiskFull { path: folder.to_path_buf() },
             other => other,
         }
+    }
+}
+
+/// Whether the text index could not be written for want of space.
+fn is_disk_full(error: &TantivyError) -> bool {
+    let io = match error {
+        TantivyError::IoError(io) => io,
+        TantivyError::OpenWriteError(OpenWriteError::IoError { io_error, .. }) => io_error,
+        _ => return false,
+    };
+    io.kind() == std::io::ErrorKind::StorageFull
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_under_the_index_is_named_as_such() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let error = Error::Index(full.into()).settle(Path::new("state"));
+        assert!(matches!(error, Error::DiskFull { .. }), "{error}");
     }
 }

@@ -235,7 +235,88 @@ fn title(pdf: &Pdf) -> Option<String> {
 mod tests {
     use std::io::Write as _;
 
+    use pdf_extract::Stream;
+
     use super::*;
+
+    fn dictionary<const N: usize>(entries: [(&str, Object); N]) -> Dictionary {
+        let mut dictionary = Dictionary::new();
+        entries.into_iter().for_each(|(key, value)| dictionary.set(key, value));
+        dictionary
+    }
+
+    fn name(name: &str) -> Object {
+        Object::Name(name.as_bytes().to_vec())
+    }
+
+    /// A file of one page that draws `content` and may use the form `/X`; `change` may then spoil it.
+    fn one_page(content: &str, change: impl FnOnce(&mut Pdf, ObjectId, ObjectId)) -> Vec<u8> {
+        let mut pdf = Pdf::with_version("1.5");
+        let (pages, page, form) = (pdf.new_object_id(), pdf.new_object_id(), pdf.new_object_id());
+        let font = [("Type", name("Font")), ("Subtype", name("Type1")), ("BaseFont", name("Helvetica"))];
+        let font = pdf.add_object(dictionary(font));
+        let drawing = Stream::new(Dictionary::new(), content.as_bytes().to_vec());
+        let drawing = pdf.add_object(drawing);
+        let resources = dictionary([
+            ("Font", dictionary([("F", font.into())]).into()),
+            ("XObject", dictionary([("X", form.into())]).into()),
+        ]);
+        let form_dictionary = dictionary([("Type", name("XObject")), ("Subtype", name("Form"))]);
+        pdf.objects.insert(form, Stream::new(form_dictionary, b"0 0 1 1 re f".to_vec()).into());
+        pdf.objects.insert(
+            page,
+            dictionary([
+                ("Type", name("Page")),
+                ("Parent", pages.into()),
+                ("Contents", drawing.into()),
+                ("Resources", resources.into()),
+                ("MediaBox", vec![0.into(), 0.into(), 595.into(), 842.into()].into()),
+            ])
+            .into(),
+        );
+        let kids = vec![page.into()];
+        let tree = dictionary([("Type", name("Pages")), ("Kids", Object::Array(kids)), ("Count", 1.into())]);
+        pdf.objects.insert(pages, tree.into());
+        let catalog = pdf.add_object(dictionary([("Type", name("Catalog")), ("Pages", pages.into())]));
+        pdf.trailer.set("Root", catalog);
+        change(&mut pdf, pages, form);
+        let mut bytes = Vec::new();
+        pdf.save_to(&mut bytes).unwrap();
+        bytes
+    }
+
+    const DRAWING: &str =
+        "BT /F 12 Tf 100 700 Td (Seen by all.) Tj ET BT /F 12 Tf -900 700 Td (Seen by none.) Tj ET /X Do";
+
+    #[test]
+    fn only_what_stands_on_the_page_is_read() {
+        let document = read(&one_page(DRAWING, |_, _, _| {})).unwrap();
+        assert_eq!((document.text.as_str(), document.pages.as_slice()), ("Seen by all.", [0].as_slice()));
+    }
+
+    #[test]
+    fn circles_are_refused_and_not_followed() {
+        // A form that draws itself, by its own resources and by its page's.
+        let own = one_page(DRAWING, |pdf, _, form| {
+            let resources = dictionary([("XObject", dictionary([("X", form.into())]).into())]);
+            let stream = pdf.get_object_mut(form).and_then(Object::as_stream_mut).unwrap();
+            stream.dict.set("Resources", resources);
+            stream.set_plain_content(b"/X Do".to_vec());
+        });
+        let inherited = one_page(DRAWING, |pdf, _, form| {
+            pdf.get_object_mut(form)
+                .and_then(Object::as_stream_mut)
+                .unwrap()
+                .set_plain_content(b"/X Do".to_vec());
+        });
+        let parents = one_page(DRAWING, |pdf, pages, _| {
+            pdf.get_object_mut(pages).and_then(Object::as_dict_mut).unwrap().set("Parent", pages);
+        });
+        for bytes in [own, inherited, parents] {
+            let refused = read(&bytes);
+            assert!(matches!(refused, Err(Error::Parser { .. })), "{refused:?}");
+        }
+    }
 
     #[test]
     fn a_bomb_is_refused_unread() {
