@@ -8,6 +8,7 @@
 - adapter: `peft` loads the adapter we trained; largest difference of logits, and how far it moved them from the base.
 """
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("THREADS", "2")))
 base_folder, folder = sys.argv[1], Path(sys.argv[2])
 ours = json.loads((folder / "ours.json").read_text())
 

@@ -59,7 +59,8 @@ pub struct TrainOptions<'a> {
     pub lora: LoraConfig,
     /// Where to keep a checkpoint; `None` = nothing is kept, an interrupted run is lost.
     pub checkpoint: Option<Checkpointing>,
-    /// Set from outside to interrupt: a checkpoint is written and [`train`] returns with `interrupted`.
+    /// Set from outside to interrupt: a checkpoint is written and [`TrainingRun::train`] returns with
+    /// `interrupted`.
     pub stop: &'a AtomicBool,
 }
 
@@ -237,7 +238,7 @@ pub struct Trained {
     pub stopped_early: bool,
 }
 
-/// A training run over borrowed data; what [`train`] and [`estimate`] are made of, for callers with a bare decoder.
+/// A training run over borrowed data: first [`TrainingRun::estimate`], then [`TrainingRun::train`].
 #[derive(Clone, Copy)]
 pub struct TrainingRun<'a> {
     /// The frozen model.

@@ -75,7 +75,7 @@ impl Estimate {
     /// Takes as long as one optimiser step and one dev pack, twice: the first time warms buffers up.
     ///
     /// # Errors
-    /// As [`train`](super::train) in its first step.
+    /// As [`TrainingRun::train`] in its first step.
     pub fn calibrate(&mut self, run: &TrainingRun<'_>) -> Result<()> {
         let plan = Plan::new(run.train, run.options)?;
         let lora = Lora::new(run.decoder.config(), run.options.lora.clone(), run.options.seed)?;
@@ -120,15 +120,15 @@ impl TrainingRun<'_> {
     /// The examples of every step, as places in `train`.
     ///
     /// # Errors
-    /// As [`train`](super::train) before its first step.
+    /// As [`TrainingRun::train`] before its first step.
     pub fn batches(&self) -> Result<Vec<Vec<usize>>> {
         Ok(Plan::new(self.train, self.options)?.into_steps())
     }
 
-    /// [`estimate`](super::estimate).
+    /// What [`TrainingRun::train`] will take. Instant; [`Estimate::calibrate`] adds seconds.
     ///
     /// # Errors
-    /// As [`estimate`](super::estimate).
+    /// As [`TrainingRun::train`] before its first step, lack of memory excepted.
     pub fn estimate(&self) -> Result<Estimate> {
         let plan = Plan::new(self.train, self.options)?;
         let dev_packs = plan::dev_packs(self.dev, self.options)?;

@@ -17,10 +17,12 @@ use crate::schedule::Schedule;
 use crate::{Error, Result};
 
 impl TrainingRun<'_> {
-    /// [`train`](super::train).
+    /// Trains an adapter on `train`, watched on `dev`.
     ///
     /// # Errors
-    /// As [`train`](super::train).
+    /// Options out of range; no examples; an example without a trained token, over `max_length`, or with ids the
+    /// model lacks; too little memory ([`Error::Memory`], before anything is allocated); a loss that is no number any
+    /// more ([`Error::Diverged`]); a checkpoint that cannot be written or read, or belongs to another run.
     pub fn train(&self, on_event: &mut dyn FnMut(TrainEvent)) -> Result<Trained> {
         self.estimate()?.check_memory(estimate::available_memory())?;
         let mut session = Session::start(self)?;
