@@ -231,7 +231,7 @@ impl Decision {
     /// The contrast `a - b`, turned round if it is kept as `b - a`.
     pub fn contrast(&self, a: Arm, b: Arm) -> Option<Contrast> {
         self.contrasts.iter().find_map(|contrast| match (contrast.a, contrast.b) {
-            (x, y) if (x, y) == (a, b) => Some(contrast.clone()),
+            (x, y) if (x, y) == (a, b) => Some(*contrast),
             (x, y) if (x, y) == (b, a) => Some(contrast.reversed()),
             _ => None,
         })
@@ -284,7 +284,7 @@ pub struct ArmSummary {
 }
 
 /// A paired difference `a - b`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Contrast {
     /// Minuend.
     pub a: Arm,
@@ -317,7 +317,7 @@ impl Contrast {
             difference: self.difference.negated(),
             a_better: self.b_better,
             b_better: self.a_better,
-            ..self.clone()
+            ..*self
         }
     }
 }

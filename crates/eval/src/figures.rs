@@ -45,7 +45,7 @@ pub fn count(number: u64) -> String {
     out
 }
 
-/// A duration: "12 ms", "3.4 s", "5 min 20 s", "2 h 5 min", "12 days".
+/// A duration: "12 ms", "3.4 s", "5 min 20 s", "10 min", "2 h 5 min", "12 days".
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match seconds {
@@ -53,10 +53,15 @@ pub fn duration(seconds: f64) -> String {
         s if s < 0.0995 => format!("{:.0} ms", 1000.0 * s),
         s if s < 9.95 => format!("{s:.1} s"),
         s if s < 99.5 => format!("{s:.0} s"),
-        s if s < 3570.0 => format!("{} min {} s", whole / 60, whole % 60),
-        s if s < 172_800.0 => format!("{} h {} min", (whole + 30) / 3600, (whole + 30) % 3600 / 60),
+        s if s < 3570.0 => two(whole / 60, "min", whole % 60, "s"),
+        s if s < 172_800.0 => two((whole + 30) / 3600, "h", (whole + 30) % 3600 / 60, "min"),
         s => format!("{:.0} days", s / 86_400.0),
     }
+}
+
+/// Two units, the smaller left out when it is zero.
+fn two(large: u64, unit: &str, small: u64, smaller: &str) -> String {
+    if small == 0 { format!("{large} {unit}") } else { format!("{large} {unit} {small} {smaller}") }
 }
 
 /// A p-value: "0.031", "< 0.001".
@@ -80,8 +85,8 @@ mod tests {
             (count(7), count(1234), count(1_234_567)),
             ("7".into(), "1\u{202f}234".into(), "1\u{202f}234\u{202f}567".into())
         );
-        let seconds = [0.0123, 3.44, 42.0, 320.0, 7_500.0, 1_036_800.0, f64::INFINITY];
-        let read = ["12 ms", "3.4 s", "42 s", "5 min 20 s", "2 h 5 min", "12 days", "unknown"];
+        let seconds = [0.0123, 3.44, 42.0, 320.0, 600.0, 7_500.0, 1_036_800.0, f64::INFINITY];
+        let read = ["12 ms", "3.4 s", "42 s", "5 min 20 s", "10 min", "2 h 5 min", "12 days", "unknown"];
         for (seconds, read) in seconds.into_iter().zip(read) {
             assert_eq!(duration(seconds), read);
         }

@@ -1,6 +1,18 @@
 //! The HTML report: one self-contained file per comparison, for people who were not there.
 
+mod examples;
+mod figure;
+mod set;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use examples::pick_examples;
+
+use eval::figures::duration;
 use eval::{Arm, Decision};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// What the whole page is about.
 #[derive(Debug, Clone, Default)]
@@ -39,7 +51,7 @@ pub struct DocumentReceipt {
 pub struct SetReport {
     /// The decision.
     pub decision: Decision,
-    /// Questions with the answers of several arms, side by side; the page shows the first dozen.
+    /// Questions with the answers of several arms, side by side (see [`pick_examples`]); the page shows the first dozen.
     pub examples: Vec<ExampleQuestion>,
     /// Training runs behind the fine-tuned arms.
     pub training: Vec<TrainingRun>,
@@ -93,6 +105,95 @@ pub struct TrainingRun {
 }
 
 /// Writes the page: no script, no external resource, light and dark, fit to print.
-pub fn html(_sets: &[SetReport], _context: &ReportContext) -> String {
-    unimplemented!()
+pub fn html(sets: &[SetReport], context: &ReportContext) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (context.project) ": RAG, fine-tuning, or both?" }
+                style { (PreEscaped(include_str!("style.css"))) }
+            }
+            body {
+                header { (opening(sets, context)) }
+                main { @for set in sets { (set::section(set)) } }
+                footer { (closing(context)) }
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// Title and the list of decisions.
+fn opening(sets: &[SetReport], context: &ReportContext) -> Markup {
+    html! {
+        h1 { (context.project) }
+        p class="lede" { "RAG, fine-tuning, both, or neither: what the measurements say" }
+        ul class="decisions" {
+            @for set in sets {
+                @let decision = &set.decision;
+                li { a href={ "#" (anchor(&decision.set)) } {
+                    span class="set" { (decision.set) }
+                    span class={ "outcome " (set::outcome_class(decision)) } { (decision.outcome) }
+                    span class="says soft small" { (typeset(&set::brief(decision))) }
+                } }
+            }
+        }
+        p class="note" {
+            "Every arm answered the same held-out questions with the same base model, decoding and retriever. Lines \
+             are intervals at the level of each set's rule; hollow dots are diagnostic arms that are shown the gold \
+             passages and can't be served."
+        }
+    }
+}
+
+/// Documents, stages and versions.
+fn closing(context: &ReportContext) -> Markup {
+    html! {
+        h2 { "How this was made" }
+        @if !context.generated.is_empty() { p class="soft" { "Written " (context.generated) "." } }
+        (tables::facts(&context.versions))
+        @if !context.stages.is_empty() {
+            h3 { "Time taken" }
+            @let stages: Vec<_> = context.stages.iter().map(|(name, s)| (name.clone(), duration(*s))).collect();
+            (tables::facts(&stages))
+        }
+        @if !context.documents.is_empty() {
+            @let failed = context.documents.iter().filter(|document| document.problem.is_some()).count();
+            details open[failed > 0] {
+                summary {
+                    (context.documents.len()) " documents"
+                    @if failed > 0 { ", " (failed) " of them not ingested" }
+                }
+                (tables::documents(context))
+            }
+        }
+    }
+}
+
+/// A fragment name for a set: letters and digits, everything else a dash.
+fn anchor(set: &str) -> String {
+    let clean: String = set.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+    format!("set-{clean}")
+}
+
+/// Figures come with ASCII hyphens and plain spaces, which suit a terminal; a page can afford the true minus sign, and
+/// must not break a line before "%".
+fn typeset(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut before = ' ';
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let next = chars.peek().copied().unwrap_or(' ');
+        let sign = matches!(before, ' ' | '[') && (next == ' ' || next.is_ascii_digit());
+        out.push(match c {
+            '-' if sign => '\u{2212}',
+            ' ' if next == '%' => '\u{a0}',
+            c => c,
+        });
+        before = c;
+    }
+    out
 }

@@ -105,7 +105,7 @@ impl Case<'_> {
     /// `a - b`.
     pub(super) fn contrast(&self, a: Arm, b: Arm) -> Option<Contrast> {
         self.contrasts.iter().find_map(|contrast| match (contrast.a, contrast.b) {
-            pair if pair == (a, b) => Some(contrast.clone()),
+            pair if pair == (a, b) => Some(*contrast),
             pair if pair == (b, a) => Some(contrast.reversed()),
             _ => None,
         })
@@ -186,6 +186,8 @@ impl Case<'_> {
     pub(super) fn more_questions(&self) -> Option<usize> {
         let Rule { margin, alpha, power, .. } = self.rule;
         let eligible = self.eligible();
+        // Holm has to carry only the contrasts it has not rejected yet.
+        let open = self.contrasts.iter().filter(|c| c.p_holm >= alpha).count().max(1) as f64;
         let settle = |index: usize| -> Option<usize> {
             let arm = eligible[index].arm;
             let mut most = self.rule.min_questions;
@@ -193,7 +195,7 @@ impl Case<'_> {
                 let contrast = self.contrast(arm, other.arm)?;
                 let d = contrast.difference.estimate;
                 let need = if other_index < index {
-                    required_questions(d.max(0.0), contrast.discordance, power, alpha)?
+                    required_questions(d.max(0.0), contrast.discordance, power, alpha / open)?
                 } else {
                     questions_for_non_inferiority(d, margin, contrast.discordance, power, alpha)?
                 };

@@ -17,7 +17,7 @@
 use super::case::{Case, Choice, HALF, MIN_CLUSTERS, names};
 use crate::attribute::Class;
 use crate::decision::{Answer, ArmSummary, Lead, Node};
-use crate::figures::{percent, percent_interval, points_interval, size};
+use crate::figures::{p_value, percent, percent_interval, points_interval, size};
 use crate::{Arm, Outcome};
 
 /// What the rule says.
@@ -326,7 +326,8 @@ impl Case<'_> {
         let cheaper: Vec<Arm> = self.cheaper_than(arm).iter().map(|summary| summary.arm).collect();
         let shown = |other: &Arm| {
             let contrast = self.contrast(*other, arm)?;
-            Some(format!("{other} - {arm}: {}", points_interval(contrast.difference)))
+            let p = p_value(contrast.p_holm);
+            Some(format!("{other} - {arm}: {}, p {p}", points_interval(contrast.difference)))
         };
         let list = if answer { &cheaper[..] } else { open };
         let parts: Vec<String> = list.iter().filter_map(shown).collect();

@@ -1,6 +1,6 @@
 //! Each arm summed up, the hard gates it fails, and what the reader should be warned of.
 
-use super::case::{Case, MIN_CLUSTERS};
+use super::case::{Case, MIN_CLUSTERS, names};
 use super::rule::Verdict;
 use crate::cost::cost_per_correct;
 use crate::decision::{ArmSummary, Limits};
@@ -119,9 +119,15 @@ pub(super) fn warnings(case: &Case<'_>, verdict: &Verdict, input: &DecisionInput
             arm.missing, arm.trials, arm.arm
         ));
     }
-    for arm in case.arms.iter().filter(|arm| arm.arm.needs_adapter() && arm.seeds < SEEDS_ASKED_FOR) {
-        let seeds = if arm.seeds == 1 { "1 training seed" } else { "2 training seeds" };
-        warnings.push(format!("{}: {seeds}, so its interval knows little of the luck of training.", arm.arm));
+    let few: Vec<Arm> = (case.arms.iter())
+        .filter(|arm| arm.arm.needs_adapter() && arm.seeds < SEEDS_ASKED_FOR)
+        .map(|arm| arm.arm)
+        .collect();
+    if !few.is_empty() {
+        warnings.push(format!(
+            "Fewer than {SEEDS_ASKED_FOR} training seeds for {}: the intervals know little of the luck of training.",
+            names(&few)
+        ));
     }
     if input.left_out > 0 {
         warnings.push(format!(

@@ -1,0 +1,61 @@
+use eval::figures::{points, points_interval, size};
+use eval::{Arm, Interval};
+use maud::{Markup, html};
+
+use super::{Scale, WIDTH, arm_class, n, svg, ticks};
+
+const ROW: f64 = 30.0;
+const TOP: f64 = 26.0;
+const LEFT: f64 = 208.0;
+const RIGHT: f64 = 610.0;
+
+/// One difference.
+pub(in super::super) struct Row {
+    /// What is subtracted from what.
+    pub(in super::super) label: String,
+    /// Whose colour it wears.
+    pub(in super::super) arm: Arm,
+    /// The difference, in shares.
+    pub(in super::super) difference: Interval,
+    /// What to say at the end of the row, beside the figure.
+    pub(in super::super) note: String,
+}
+
+/// Differences against zero; with a margin, a line where "not worse by more than the margin" ends.
+pub(in super::super) fn whiskers(title: &str, rows: &[Row], margin: Option<f64>) -> Markup {
+    let bottom = TOP + ROW * rows.len() as f64;
+    let furthest = |side: f64| {
+        let bounds = rows.iter().flat_map(|row| [row.difference.lower, row.difference.upper]);
+        bounds.map(|bound| bound * side).fold(margin.unwrap_or(0.0).max(0.05), f64::max)
+    };
+    let x = Scale { from: (-furthest(-1.0) * 1.06, furthest(1.0) * 1.06), to: (LEFT, RIGHT) };
+    let body = html! {
+        @if let Some(margin) = margin {
+            rect class="band" x=(n(x.at(-margin))) y=(n(TOP - 6.0)) width=(n(x.at(0.0) - x.at(-margin))) height=(n(bottom - TOP + 6.0)) {}
+            text class="soft end" x=(n(x.at(0.0) - 4.0)) y=(n(TOP - 12.0)) { "margin −" (size(margin)) }
+        }
+        @for tick in ticks(100.0 * x.from.0, 100.0 * x.from.1, 6.0) {
+            line class="grid" x1=(n(x.at(tick / 100.0))) x2=(n(x.at(tick / 100.0))) y1=(n(TOP)) y2=(n(bottom)) {}
+            text class="faint mid" x=(n(x.at(tick / 100.0))) y=(n(bottom + 18.0)) {
+                (points(tick / 100.0).replace(".0", "").replace('-', "−"))
+            }
+        }
+        line class="zero" x1=(n(x.at(0.0))) x2=(n(x.at(0.0))) y1=(n(TOP - 6.0)) y2=(n(bottom)) {}
+        @for (index, row) in rows.iter().enumerate() {
+            @let y = TOP + ROW * (index as f64 + 0.5);
+            @let Interval { estimate, lower, upper } = row.difference;
+            g class=(arm_class(row.arm)) {
+                text class="in strong end" x=(n(LEFT - 16.0)) y=(n(y + 4.5)) { (row.label) }
+                line class="whisker" x1=(n(x.at(lower))) x2=(n(x.at(upper))) y1=(n(y)) y2=(n(y)) {}
+                circle class="dot" cx=(n(x.at(estimate))) cy=(n(y)) r="6" {}
+                text class="strong end" x=(n(RIGHT + 62.0)) y=(n(y + 4.5)) { (points(estimate).replace('-', "−")) }
+                text class="soft" x=(n(RIGHT + 76.0)) y=(n(y + 4.5)) { (row.note) }
+            }
+        }
+    };
+    let described: Vec<String> = rows
+        .iter()
+        .map(|row| format!("{}: {}, {}", row.label, points_interval(row.difference), row.note))
+        .collect();
+    svg(WIDTH, bottom + 26.0, title, &described.join("; "), &body)
+}

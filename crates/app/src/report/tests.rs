@@ -1,0 +1,204 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+
+use eval::stats::Random;
+use eval::{Arm, Costs, CurvePoint, DecisionInput, GateOptions, Measure, Outcome, Rule, Trial, decide, gate};
+
+use super::*;
+
+/// Trials with a known chance of a right answer per arm.
+fn trials(chances: &[(Arm, f64)], questions: usize) -> Vec<Trial> {
+    let mut random = Random::new(7);
+    let mut trials = Vec::new();
+    for index in 0..questions {
+        for (arm, chance) in chances {
+            let right = random.unit() < *chance;
+            trials.push(Trial {
+                qid: format!("q{index:03}"),
+                cluster: format!("d{:03}", index / 3),
+                score: Some(f64::from(u8::from(right))),
+                evidence_retrieved: arm.uses_retrieval().then_some(index % 7 != 0),
+                latency_seconds: if arm.uses_passages() { 0.4 } else { 0.1 },
+                answer: if right { "Harbour House".into() } else { "the <b>lake</b> & \"shore\"".into() },
+                ..Trial::new(*arm)
+            });
+        }
+    }
+    trials
+}
+
+fn set(name: &str, chances: &[(Arm, f64)], questions: usize) -> SetReport {
+    let trials = trials(chances, questions);
+    let train = |arm: Arm| Costs {
+        training_seconds: 300.0 * f64::from(u8::from(arm.needs_adapter())),
+        ..Costs::new(arm)
+    };
+    let curve = [(50, 0.3), (100, 0.5), (200, 0.65)];
+    let input = DecisionInput {
+        set: name.into(),
+        measure: Measure::Contains,
+        costs: Arm::ALL.map(train).to_vec(),
+        rule: Rule { margin: 0.1, target: Some(0.6), resamples: 200, ..Rule::default() },
+        gate: gate(&trials, &GateOptions { resamples: 200, ..GateOptions::default() }).unwrap(),
+        curve: curve.map(|(examples, score)| CurvePoint { examples, score, standard_error: 0.03 }).to_vec(),
+        retrieval: vec![("recall@3".into(), 0.9)],
+        openings: vec![eval::decision::Opening { when: "today".into(), why: "compare".into() }],
+        left_out: 2,
+        trials: trials.clone(),
+    };
+    let text = |qid: &str| Some((format!("Where is <i>{qid}</i>?"), vec!["Harbour House".to_owned()]));
+    SetReport {
+        decision: decide(&input).unwrap(),
+        examples: pick_examples(&trials, text),
+        training: vec![TrainingRun {
+            arm: Arm::Tuned,
+            seed: 1,
+            train_loss: vec![(1, 3.0), (2, f64::NAN), (3, 1.0)],
+            dev_loss: vec![(2, 2.0), (3, 1.5)],
+            best_step: Some(3),
+            seconds: 12.0,
+            facts: vec![("rank".into(), "16".into())],
+        }],
+        facts: vec![("instruction".into(), "Answer <briefly>.".into())],
+    }
+}
+
+const ALL: [(Arm, f64); 9] = [
+    (Arm::Base, 0.1),
+    (Arm::FewShot, 0.2),
+    (Arm::Rag, 0.8),
+    (Arm::Oracle, 0.85),
+    (Arm::OracleDistractors, 0.8),
+    (Arm::Tuned, 0.15),
+    (Arm::TunedRag, 0.5),
+    (Arm::Raft, 0.8),
+    (Arm::RaftOracle, 0.85),
+];
+
+/// Every element that is opened is closed, in order.
+#[track_caller]
+fn check_well_formed(page: &str) {
+    const VOID: [&str; 5] = ["meta", "br", "link", "img", "hr"];
+    let body = &page[page.find("<html").unwrap()..];
+    let style = body.find("<style>").unwrap()..body.find("</style>").unwrap();
+    let body = format!("{}{}", &body[..style.start], &body[style.end + "</style>".len()..]);
+    let mut open = Vec::new();
+    for piece in body.split('<').skip(1) {
+        let tag = piece.split('>').next().unwrap();
+        let name: String =
+            tag.chars().skip_while(|c| *c == '/').take_while(|c| c.is_alphanumeric()).collect();
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name.clone()), "at </{name}>");
+        } else if !VOID.contains(&name.as_str()) {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[test]
+fn the_page_stands_alone_and_is_well_formed() {
+    let sets = [set("facts", &ALL, 150), set("desk", &ALL[..3], 60), set("small", &ALL[..4], 12)];
+    let context = ReportContext {
+        project: "tarrow & mere".into(),
+        generated: "today".into(),
+        versions: vec![("generator".into(), "SmolLM2".into())],
+        documents: vec![DocumentReceipt {
+            path: "a.pdf".into(),
+            problem: Some("no text".into()),
+            ..DocumentReceipt::default()
+        }],
+        stages: vec![("train".into(), 75.0)],
+    };
+    let page = html(&sets, &context);
+    check_well_formed(&page);
+    for outside in ["<script", "http://", "https://", "src=", "url(", "@import", "<link"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    for odd in ["NaN", "inf ", "infinity", "\"inf\""] {
+        assert!(!page.contains(odd), "{odd}");
+    }
+    for set in &sets {
+        assert!(page.contains(&format!("id=\"{}\"", anchor(&set.decision.set))));
+        for node in &set.decision.tree {
+            assert!(
+                page.contains(&typeset(&node.measurement).replace('&', "&amp;").replace('<', "&lt;")),
+                "{}",
+                node.id
+            );
+        }
+    }
+    assert!(page.contains("tarrow &amp; mere") && page.contains("no text") && page.contains("75 s"));
+}
+
+#[test]
+fn text_from_outside_is_escaped() {
+    let page = html(&[set("<img onerror=x>", &ALL, 60)], &ReportContext::default());
+    for raw in ["<img", "<b>lake", "<i>q0", "<briefly>"] {
+        assert!(!page.contains(raw), "{raw}");
+    }
+    assert!(page.contains("&lt;b&gt;lake&lt;/b&gt; &amp;"));
+}
+
+#[test]
+fn every_plot_has_a_text_alternative() {
+    let page = html(&[set("facts", &ALL, 150)], &ReportContext::default());
+    let plots: Vec<&str> = page.split("<svg").skip(1).collect();
+    assert!(plots.len() >= 7, "{} plots", plots.len());
+    for plot in plots {
+        let head = &plot[..plot.find("<g").unwrap_or(plot.len()).min(2000)];
+        assert!(
+            head.contains("role=\"img\"") && head.contains("aria-label=\"") && head.contains("<title>"),
+            "{head}"
+        );
+    }
+}
+
+#[test]
+fn the_path_taken_ends_in_the_outcome() {
+    for (chances, questions) in [(&ALL[..], 150), (&ALL[..2], 60), (&ALL[..4], 10)] {
+        let set = set("facts", chances, questions);
+        let outcome = set.decision.outcome;
+        let page = html(&[set], &ReportContext::default());
+        let taken: Vec<&str> = page.split("class=\"leaf taken\">").skip(1).collect();
+        assert_eq!(taken.len(), 1, "{outcome}");
+        assert!(taken[0].starts_with(outcome.as_str()), "{outcome}");
+    }
+}
+
+#[test]
+fn bare_decisions_make_a_page_too() {
+    let mut bare = set("facts", &[(Arm::Base, 0.5)], 3);
+    bare.examples.clear();
+    bare.training.clear();
+    assert_eq!(bare.decision.outcome, Outcome::Undetermined);
+    check_well_formed(&html(&[bare], &ReportContext::default()));
+    check_well_formed(&html(&[], &ReportContext::default()));
+}
+
+#[test]
+fn examples_show_each_arm_right_and_wrong() {
+    let trials = trials(&ALL, 150);
+    let picked = pick_examples(&trials, |qid| Some((qid.to_owned(), Vec::new())));
+    assert!(picked.len() <= 12);
+    let shown: BTreeSet<(Arm, bool)> = picked
+        .iter()
+        .flat_map(|example| &example.answers)
+        .filter_map(|answer| Some((answer.arm, answer.score? >= 0.5)))
+        .collect();
+    assert_eq!(shown.len(), 2 * ALL.len());
+    let ids: BTreeSet<&str> = picked.iter().map(|example| example.qid.as_str()).collect();
+    assert_eq!(ids.len(), picked.len());
+    // Questions whose text is unknown are passed over.
+    assert!(pick_examples(&trials, |_| None).is_empty());
+}
+
+#[test]
+fn figures_are_typeset() {
+    assert_eq!(
+        typeset("rag - raft: -2.0 points [-1.5, +5.8], 80 %"),
+        "rag − raft: −2.0 points [−1.5, +5.8], 80\u{a0}%"
+    );
+    assert_eq!(typeset("few-shot and hard-to-break"), "few-shot and hard-to-break");
+}
