@@ -176,6 +176,10 @@ struct Product<'a> {
 impl Product<'_> {
     /// Computes the result for a range of rows and of panels. Distinct calls must get disjoint pieces.
     fn piece(&self, native: bool, rows: std::ops::Range<usize>, panels: std::ops::Range<usize>) {
+        assert!(
+            rows.end <= self.rows && panels.end <= self.panels.n.div_ceil(WIDTH),
+            "piece outside the result"
+        );
         #[cfg(target_arch = "x86_64")]
         if native {
             // SAFETY: `native` says that the processor has the features; the piece lies within the result.

@@ -139,9 +139,8 @@ vectorised! {
 }
 
 vectorised! {
-    /// `y = sum over j of weights[j] * row j of the matrix`; rows start `stride` apart.
+    /// `y += sum over j of weights[j] * row j of the matrix`; rows start `stride` apart.
     fn weighted_sum(matrix: &[f32], stride: usize, weights: &[f32], y: &mut [f32]) {
-        y.fill(0.0);
         for (j, &weight) in weights.iter().enumerate() {
             let row = &matrix[j * stride..][..y.len()];
             for (y, &x) in y.iter_mut().zip(row) {
@@ -364,8 +363,8 @@ mod tests {
             let mut y = [1.0; 3];
             dots(&matrix, n + 5, &b, 0.5, true, &mut y);
             assert_close(&y, &[1.0 + 0.5 * dot(&a, &b), 1.0 + 0.5 * dot(&b, &b), y[0]], 1e-6);
-            let mut y = vec![7.0; n];
-            weighted_sum(&matrix, n + 5, &[1.0, 2.0, 3.0], &mut y);
+            let mut y = b.clone();
+            weighted_sum(&matrix, n + 5, &[1.0, 1.0, 3.0], &mut y);
             assert_close(&y, &a.iter().zip(&b).map(|(a, b)| 4.0 * a + 2.0 * b).collect::<Vec<_>>(), 1e-5);
             assert_eq!(max(&a), a.iter().copied().fold(f32::NEG_INFINITY, f32::max));
             let mut e = a.clone();

@@ -13,6 +13,10 @@ const ROWS: usize = 32;
 /// Scores held at a time by one thread: half a mebibyte, within the second-level cache.
 const SCORES: usize = 1 << 17;
 
+/// Keys that stay in the first-level cache while the query heads of a group take their turns, where there is
+/// a single row.
+const KEYS: usize = 32;
+
 /// How the width of queries, keys and values divides into heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Heads {
@@ -168,9 +172,12 @@ impl Piece<'_> {
         let values = &values[key_head * width..];
         let single = rows.len() == 1;
         if single {
-            let lines = buffers.scores.chunks_exact_mut(visible);
-            for (q, scores) in buffers.queries.chunks_exact(width).zip(lines) {
-                kernels::dots(keys, stride, q, heads.factor(), false, scores);
+            for start in (0..visible).step_by(KEYS) {
+                let lines = buffers.scores.chunks_exact_mut(visible);
+                for (q, scores) in buffers.queries.chunks_exact(width).zip(lines) {
+                    let scores = &mut scores[start..visible.min(start + KEYS)];
+                    kernels::dots(&keys[start * stride..], stride, q, heads.factor(), false, scores);
+                }
             }
         } else {
             let scores = MatMut::new(&mut buffers.scores, stacked, visible);
@@ -196,9 +203,13 @@ impl Piece<'_> {
             })
             .collect();
         if single {
-            let lines = buffers.scores.chunks_exact(visible);
-            for (p, out) in lines.zip(buffers.out.chunks_exact_mut(width)) {
-                kernels::weighted_sum(values, stride, p, out);
+            buffers.out.fill(0.0);
+            for start in (0..visible).step_by(KEYS) {
+                let lines = buffers.scores.chunks_exact(visible);
+                for (p, out) in lines.zip(buffers.out.chunks_exact_mut(width)) {
+                    let p = &p[start..visible.min(start + KEYS)];
+                    kernels::weighted_sum(&values[start * stride..], stride, p, out);
+                }
             }
         } else {
             let p = MatRef::new(&buffers.scores, stacked, visible);
