@@ -117,6 +117,7 @@ impl Page {
         if self.left_out == 0 && !left_out {
             match name {
                 "br" => self.writer.line_break(),
+                "a" => self.writer.set_link(true),
                 "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
                     self.writer.start_heading(name.as_bytes()[1] - b'0')
                 }
@@ -177,6 +178,7 @@ impl Page {
             }
             match &*element.name {
                 "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.writer.end_heading(),
+                "a" => self.writer.set_link(false),
                 "ul" | "ol" | "menu" | "dl" => self.writer.end_list(),
                 "table" => self.writer.end_table(),
                 "td" | "th" => self.writer.end_cell(),
@@ -313,6 +315,17 @@ mod tests {
         let page = "<table><tr><td>side<td><h1>Head</h1><p>text</p><table><tr><td>a<td>b</table></table>";
         let document = read(page).unwrap();
         assert_eq!(document.text, "side\n\n# Head\n\ntext\n\n| a | b |");
+    }
+
+    #[test]
+    fn a_menu_above_the_text_is_left_out() {
+        let links = "<li><a href=x>Somewhere</a>".repeat(15);
+        let prose =
+            "The page itself begins with a sentence that no menu would ever contain, as it is too long.";
+        let document = read(&format!("<h1>T</h1><ul>{links}</ul><p>{prose}<ul>{links}</ul>")).unwrap();
+        assert!(document.text.starts_with(&format!("# T\n\n{prose}\n\n- Somewhere\n- Somewhere")));
+        let few = read(&format!("<ul>{}</ul>", "<li><a href=x>One</a> and more".repeat(15))).unwrap();
+        assert!(few.text.starts_with("- One and more"));
     }
 
     #[test]

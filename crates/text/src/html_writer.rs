@@ -20,9 +20,30 @@ pub(crate) struct Writer {
     lists: Vec<Option<usize>>,
     /// Where the list block being written starts.
     list_start: Option<usize>,
+    /// What stands in the list block being written.
+    list: ListContent,
+    /// Text goes into a link now.
+    in_link: bool,
+    /// A paragraph long enough to be running text has been written.
+    prose_seen: bool,
     /// The next line is the first of its item.
     item_begins: bool,
     tables: Vec<Layer>,
+}
+
+#[derive(Default)]
+struct ListContent {
+    items: usize,
+    /// Letters outside and inside of links.
+    plain: usize,
+    linked: usize,
+}
+
+impl ListContent {
+    /// A menu that no `nav` element gives away: many items, and nothing but links.
+    fn is_menu(&self) -> bool {
+        self.items >= 12 && self.plain * 20 <= self.linked
+    }
 }
 
 /// An open `table` element.
@@ -60,7 +81,15 @@ impl Writer {
         self.title.push_str(text);
     }
 
+    pub(crate) fn set_link(&mut self, in_link: bool) {
+        self.in_link = in_link;
+    }
+
     pub(crate) fn text(&mut self, text: &str) {
+        if !self.lists.is_empty() {
+            let letters = text.chars().filter(|c| c.is_alphanumeric()).count();
+            *(if self.in_link { &mut self.list.linked } else { &mut self.list.plain }) += letters;
+        }
         if self.preformatted {
             return self.inline.push_str(text);
         }
@@ -227,6 +256,7 @@ impl Writer {
 
     fn block(&mut self, kind: BlockKind, content: &str) {
         self.end_list_block();
+        self.prose_seen |= kind == BlockKind::Paragraph && content.len() >= 80;
         let start = self.separate();
         self.text.push_str(content);
         let heading_path = self.outline.path();
@@ -254,6 +284,7 @@ impl Writer {
             Some(_) => self.text.push('\n'),
             None => self.list_start = Some(self.separate()),
         }
+        self.list.items += usize::from(begins);
         // Deeper than this, indentation says nothing and would grow the text.
         let indent = "  ".repeat(self.lists.len().saturating_sub(1).min(8));
         let mark = match self.lists.last_mut() {
@@ -270,7 +301,12 @@ impl Writer {
     }
 
     fn end_list_block(&mut self) {
+        let content = std::mem::take(&mut self.list);
         if let Some(start) = self.list_start.take() {
+            // Further down, a list of links may be what the page is about.
+            if content.is_menu() && !self.prose_seen {
+                return self.text.truncate(self.text[..start].trim_end().len());
+            }
             let heading_path = self.outline.path();
             self.blocks.push(Block { span: start..self.text.len(), kind: BlockKind::List, heading_path });
         }
