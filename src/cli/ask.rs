@@ -76,6 +76,9 @@ fn print_support(answer: &Answer) {
     if answer.truncated {
         println!("(cut at its longest length)");
     }
+    for note in &answer.notes {
+        println!("note: {note}");
+    }
     let unsupported: Vec<&str> = answer
         .support
         .claims

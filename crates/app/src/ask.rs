@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use eval::Arm;
-use lm::{FinishReason, GenerateOptions, Message};
+use lm::{FinishReason, GenerateOptions, Generation, Message};
 use serde::Serialize;
 use store::Hit;
 
@@ -13,7 +13,8 @@ use crate::config::SetConfig;
 use crate::error::{Error, Result};
 use crate::knowledge::Retrieved;
 use crate::prompt::{DEFAULT_INSTRUCTION, Passage, Prompt, Shot};
-use crate::service::Service;
+use crate::repetition::Unrepeated;
+use crate::service::{ServedAdapter, Service};
 
 /// What is said when nothing relevant is found.
 pub const ABSTENTION: &str = "The documents do not answer this question.";
@@ -62,6 +63,8 @@ pub struct Answer {
     pub hits: Vec<Hit>,
     /// Whether the answer was cut at its longest length.
     pub truncated: bool,
+    /// What the reader should know: the adapter was trained with documents that have changed since.
+    pub notes: Vec<String>,
     /// Token counts.
     pub tokens: Tokens,
     /// Seconds by stage.
@@ -117,22 +120,7 @@ pub(crate) fn answer(
         return Err(Error::DiagnosticArm(arm));
     }
     let needs_set = arm.uses_examples() || arm.needs_adapter();
-    let (retrieved, shots) = {
-        let knowledge = service.knowledge();
-        let retrieved = if arm.uses_retrieval() {
-            if knowledge.store.documents()?.is_empty() {
-                return Err(Error::NoDocuments);
-            }
-            let passages = request
-                .passages
-                .or(request.set.and_then(|set| set.passages))
-                .unwrap_or(config.retrieval.passages);
-            knowledge.search(request.question, passages, knowledge.lexical_weight(request.set)?)?
-        } else {
-            Retrieved::default()
-        };
-        (retrieved, Vec::new())
-    };
+    let retrieved = if arm.uses_retrieval() { retrieve(service, request)? } else { Retrieved::default() };
     let mut seconds =
         Stages { embed: retrieved.embed_seconds, search: retrieved.search_seconds, ..Stages::default() };
     // Without a set the documents are all there is to answer from. A set's questions are answered as they were compared.
@@ -149,7 +137,7 @@ pub(crate) fn answer(
     };
     let shots = match set {
         Some(set) if arm.uses_examples() => nearest(service, set, request.question)?,
-        _ => shots,
+        _ => Vec::new(),
     };
     let max_tokens = request.max_tokens.or(set.map(|set| set.max_tokens)).unwrap_or(DEFAULT_MAX_TOKENS);
     let prompt = Prompt {
@@ -171,7 +159,16 @@ pub(crate) fn answer(
     };
     let options = GenerateOptions { max_tokens, ..request.sampling.clone() };
     seconds.render = start.elapsed().as_secs_f64() - seconds.embed - seconds.search;
-    let generation = model.generate(&messages, adapter.as_deref(), &options, on_text)?;
+    let lora = adapter.as_ref().map(|adapter| &*adapter.lora);
+    // The questions of a set are answered exactly as they were compared; any other answer may end before it runs in circles.
+    let generation = match set {
+        Some(_) => model.generate(&messages, lora, &options, on_text)?,
+        None => {
+            let mut guard = Unrepeated::new(on_text);
+            let generation = model.generate(&messages, lora, &options, &mut |piece| guard.push(piece))?;
+            Generation { text: guard.finish(), ..generation }
+        }
+    };
     seconds.prefill = generation.prefill_seconds;
     seconds.decode = generation.decode_seconds;
     seconds.first_token = seconds.embed + seconds.search + seconds.render + seconds.prefill;
@@ -193,6 +190,7 @@ pub(crate) fn answer(
         support,
         hits: retrieved.hits,
         truncated: generation.finish_reason == FinishReason::Length,
+        notes: adapter.filter(|adapter| adapter.stale).map(stale_note).into_iter().collect(),
         tokens: Tokens {
             prompt: generation.prompt_tokens,
             cached: generation.cached_tokens,
@@ -200,6 +198,20 @@ pub(crate) fn answer(
         },
         seconds,
     })
+}
+
+fn retrieve(service: &Service, request: &AskRequest) -> Result<Retrieved> {
+    let knowledge = service.knowledge();
+    if knowledge.store.documents()?.is_empty() {
+        return Err(Error::NoDocuments);
+    }
+    let of_set = request.set.and_then(|set| set.passages);
+    let passages = request.passages.or(of_set).unwrap_or(service.project.config.retrieval.passages);
+    knowledge.search(request.question, passages, knowledge.lexical_weight(request.set)?)
+}
+
+fn stale_note(adapter: ServedAdapter) -> String {
+    format!("adapter {} was trained with documents that have changed since: train it again", adapter.name)
 }
 
 fn nearest(service: &Service, set: &SetConfig, question: &str) -> Result<Vec<Shot>> {
@@ -218,6 +230,7 @@ fn abstention(request: &AskRequest, arm: Arm, retrieved: Retrieved, seconds: Sta
         support: Support::default(),
         hits: retrieved.hits,
         truncated: false,
+        notes: Vec::new(),
         tokens: Tokens::default(),
         seconds,
     }

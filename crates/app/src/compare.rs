@@ -1,6 +1,6 @@
 //! Arms x questions -> trials -> measures: what a decision is made from.
 //!
-//! Dev first: the share of BM25 is tuned, the cheap arms run, and the ceiling gate is read. The fine-tuned arms are trained when it
+//! Dev first: the share of BM25 is tuned, `rag` and `oracle` run, and the ceiling gate is read. The fine-tuned arms are trained when it
 //! opens or the user asks. Only then is the test split opened, which the store logs, and every arm runs on it. Trials are kept
 //! under a hash of all they depend on, so a repeated comparison costs nothing and a changed input runs again.
 
@@ -112,15 +112,16 @@ pub fn compare(
     let grounding = GroundingOptions { hits: HITS.max(2 * passages), lexical_weight: weight };
     let shots = Shots::new(&knowledge.encoder, &questions.train)?;
 
-    // Dev: the cheap arms, then the gate.
-    let dev_arms = plan::dev_arms(&options.arms, evidence);
+    // Dev: the arms of the gate, then the gate.
+    let dev_arms = plan::dev_arms(evidence);
     let dev_grounded = ground(knowledge, &dev, &grounding, stop)?;
     let mut runner = Runner::new(model, knowledge, set, passages, &shots, stop);
     let dev_jobs = runner.jobs(&dev, &dev_grounded, &dev_arms, &[])?;
+    let sized = runner.jobs(&dev, &dev_grounded, &plan::sized_arms(evidence), &[])?;
     let test_arms = plan::test_arms(&options.arms, evidence, true);
-    let estimate = plan::estimate(&mut runner, set, &dev_jobs, &dev_arms, &test_arms, test.len())?;
+    let estimate = plan::estimate(&mut runner, set, &dev_jobs, &sized, &dev_arms, &test_arms, test.len())?;
     on_event(CompareEvent::Planned(&estimate));
-    let mut dev_trials = runner.run(Split::Dev, &dev_jobs, &dev, &dev_grounded, on_event)?;
+    let dev_trials = runner.run(Split::Dev, &dev_jobs, &dev, &dev_grounded, on_event)?;
     let gate = read_gate(set, &dev_trials)?;
     if let Some(gate) = &gate {
         on_event(CompareEvent::Gate(gate));
@@ -142,7 +143,6 @@ pub fn compare(
     let mut runner = Runner::new(model, knowledge, set, passages, &shots, stop);
     let jobs = runner.jobs(&test, &grounded, &arms, &weights)?;
     let trials = runner.run(Split::Test, &jobs, &test, &grounded, on_event)?;
-    dev_trials.retain(|trial| trial.arm == Arm::Rag || trial.arm == Arm::Oracle);
 
     let comparison = Comparison {
         set: set.name.clone(),

@@ -22,6 +22,7 @@ pub mod models;
 pub mod project;
 pub mod prompt;
 pub mod questions;
+mod repetition;
 pub mod report;
 pub mod service;
 pub mod shots;

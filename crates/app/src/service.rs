@@ -1,6 +1,7 @@
 //! An opened project that can answer: knowledge, model and adapters, opened once and shared between threads.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -38,6 +39,17 @@ pub struct Served {
     pub arm: Arm,
     /// Whether a decision recommended it.
     pub decided: bool,
+}
+
+/// An adapter in memory.
+#[derive(Clone, Debug)]
+pub struct ServedAdapter {
+    /// `SET/RECIPE/SEED`
+    pub name: String,
+    /// Its weights.
+    pub lora: Arc<Lora>,
+    /// Whether a document it was trained with has been edited or deleted since.
+    pub stale: bool,
 }
 
 /// Opens the generator a project's configuration names.
@@ -105,22 +117,27 @@ impl Service {
         winner(&self.knowledge(), set)
     }
 
-    /// The adapter an arm of a set answers with: the one of the lowest seed; `None` for arms on base weights.
+    /// The adapter an arm of a set answers with: the one of the lowest seed, and whether documents it was trained with have changed
+    /// since; `None` for arms on base weights.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] when it has yet to be trained, or was trained for another model.
-    pub fn adapter(&self, set: &str, arm: Arm) -> Result<Option<Arc<Lora>>> {
+    pub fn adapter(&self, set: &str, arm: Arm) -> Result<Option<ServedAdapter>> {
         let Some(recipe) = adapters::Recipe::of(arm) else { return Ok(None) };
         let missing = || Error::NoAdapter { set: set.to_owned(), recipe: recipe.as_str() };
         let manifest = adapters::list(&self.project, set, recipe)?.into_iter().next().ok_or_else(missing)?;
         let folder = self.project.adapter_folder(set, recipe.as_str(), manifest.seed);
+        let name = manifest.name();
+        let stale = self.knowledge().store.adapter(&name)?.is_some_and(|adapter| adapter.stale);
         let mut loaded = self.adapters.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lora) = loaded.get(&folder) {
-            return Ok(Some(Arc::clone(lora)));
-        }
-        let lora = Arc::new(adapters::load(&folder, &self.model)?);
-        loaded.insert(folder, Arc::clone(&lora));
-        Ok(Some(lora))
+        let lora = match loaded.entry(folder) {
+            Entry::Occupied(known) => Arc::clone(known.get()),
+            Entry::Vacant(fresh) => {
+                let lora = Arc::new(adapters::load(fresh.key(), &self.model)?);
+                Arc::clone(fresh.insert(lora))
+            }
+        };
+        Ok(Some(ServedAdapter { name, lora, stale }))
     }
 
     /// The training examples of a set, embedded on first use.

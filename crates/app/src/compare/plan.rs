@@ -46,13 +46,14 @@ const CHEAP: [Arm; 4] = [Arm::Base, Arm::FewShot, Arm::Rag, Arm::Oracle];
 /// The arms on fine-tuned weights.
 const FINE_TUNED: [Arm; 4] = [Arm::Tuned, Arm::TunedRag, Arm::Raft, Arm::RaftOracle];
 
-/// The arms run on dev: the gate reads `rag` and `oracle`, and the rest says on dev what test will say again.
-pub(super) fn dev_arms(choice: &ArmChoice, evidence: bool) -> Vec<Arm> {
-    match choice {
-        // What the user named is what runs, but the gate always needs its two arms.
-        ArmChoice::List(_) => possible([Arm::Rag, Arm::Oracle], evidence),
-        ArmChoice::Auto | ArmChoice::All => possible(CHEAP, evidence),
-    }
+/// The arms run on dev: the two that the gate reads.
+pub(super) fn dev_arms(evidence: bool) -> Vec<Arm> {
+    possible([Arm::Rag, Arm::Oracle], evidence)
+}
+
+/// The arms whose prompts tell how long the others take.
+pub(super) fn sized_arms(evidence: bool) -> Vec<Arm> {
+    possible(CHEAP, evidence)
 }
 
 /// The arms run on test.
@@ -108,12 +109,13 @@ pub struct Estimate {
     pub fine_tuned_seconds: f64,
 }
 
-/// Estimates a comparison from the dev prompts and from the speed of a first trial. The test split stays closed: its prompts are
-/// taken to be as long as those of dev.
+/// Estimates a comparison from the dev prompts (`sized`, of all arms on base weights) and from the speed of a first trial. The test
+/// split stays closed: its prompts are taken to be as long as those of dev.
 pub(super) fn estimate(
     runner: &mut Runner,
     set: &SetConfig,
     dev: &[Job],
+    sized: &[Job],
     dev_arms: &[Arm],
     test_arms: &[Arm],
     test: usize,
@@ -131,7 +133,7 @@ pub(super) fn estimate(
             Arm::RaftOracle => Arm::Oracle,
             other => other,
         };
-        let jobs = || dev.iter().filter(move |job| job.arm == alike);
+        let jobs = || sized.iter().filter(move |job| job.arm == alike);
         super::mean(jobs().map(|job| seconds(job.prompt_tokens as f64)))
     };
     let sum = |tuned: bool| -> f64 {
@@ -168,7 +170,7 @@ mod tests {
         assert_eq!(test_arms(&ArmChoice::Auto, true, true).len(), 8);
         let list: ArmChoice = "raft, base".parse().unwrap();
         assert_eq!(test_arms(&list, true, false), [Base, Raft]);
-        assert_eq!(dev_arms(&list, true), [Rag, Oracle]);
+        assert_eq!((dev_arms(true), dev_arms(false)), (vec![Rag, Oracle], vec![Rag]));
         assert!("base,both".parse::<ArmChoice>().is_err());
     }
 
