@@ -48,6 +48,8 @@ pub(super) struct Job {
     seed: u64,
     key: String,
     messages: Vec<Message>,
+    /// Seconds it took to find what stands in the prompt.
+    retrieval_seconds: f64,
     lora: Option<Arc<Lora>>,
 }
 
@@ -57,8 +59,12 @@ struct Stored {
     answer: String,
     prompt_tokens: usize,
     completion_tokens: usize,
-    first_token_seconds: f64,
-    seconds: f64,
+    /// Finding passages or examples, before the prompt stood.
+    retrieval_seconds: f64,
+    /// Reading the prompt.
+    prefill_seconds: f64,
+    /// Writing the answer.
+    decode_seconds: f64,
 }
 
 /// How far the trials are.
@@ -135,6 +141,11 @@ impl<'a> Runner<'a> {
                     continue;
                 }
                 let messages = self.messages(*arm, question, grounded)?;
+                let retrieval_seconds = match (arm.uses_retrieval(), arm.uses_examples()) {
+                    (true, _) => grounded.retrieved.seconds(),
+                    (false, true) => grounded.retrieved.embed_seconds,
+                    (false, false) => 0.0,
+                };
                 let prompt_tokens = self.model.prompt_ids(&messages)?.len();
                 for adapter in &adapters {
                     jobs.push(Job {
@@ -144,6 +155,7 @@ impl<'a> Runner<'a> {
                         seed: adapter.map_or(0, |weights| weights.seed),
                         key: self.key(&messages, adapter.map(|weights| weights.hash.as_str())),
                         messages: messages.clone(),
+                        retrieval_seconds,
                         prompt_tokens,
                         lora: adapter.map(|weights| Arc::clone(&weights.lora)),
                     });
@@ -214,8 +226,8 @@ impl<'a> Runner<'a> {
         let stored = self.answer(job, Split::Dev)?;
         let decoded = stored.completion_tokens.saturating_sub(1).max(1);
         Ok(Speed {
-            prefill: stored.first_token_seconds / stored.prompt_tokens.max(1) as f64,
-            decode: (stored.seconds - stored.first_token_seconds) / decoded as f64,
+            prefill: stored.prefill_seconds / stored.prompt_tokens.max(1) as f64,
+            decode: stored.decode_seconds / decoded as f64,
         })
     }
 
@@ -237,8 +249,9 @@ impl<'a> Runner<'a> {
             answer: generation.text,
             prompt_tokens: generation.prompt_tokens,
             completion_tokens: generation.completion_tokens,
-            first_token_seconds: generation.prefill_seconds,
-            seconds: generation.prefill_seconds + generation.decode_seconds,
+            retrieval_seconds: job.retrieval_seconds,
+            prefill_seconds: generation.prefill_seconds,
+            decode_seconds: generation.decode_seconds,
         };
         let json = serde_json::to_string(&stored).map_err(corrupt)?;
         let arm = format!("{}/{}", split.as_str(), job.arm);
@@ -281,11 +294,7 @@ impl<'a> Runner<'a> {
 
     fn graded(&self, job: &Job, stored: Stored, question: &Question, grounded: &Grounded) -> Trial {
         let arm = job.arm;
-        let before = match (arm.uses_retrieval(), arm.uses_examples()) {
-            (true, _) => grounded.retrieved.seconds(),
-            (false, true) => grounded.retrieved.embed_seconds,
-            (false, false) => 0.0,
-        };
+        let first_token_seconds = stored.retrieval_seconds + stored.prefill_seconds;
         let score = grade(self.set.measure, &stored.answer, &question.answers);
         Trial {
             qid: question.id.clone(),
@@ -296,8 +305,8 @@ impl<'a> Runner<'a> {
             evidence_retrieved: evidence_in_prompt(arm, grounded, question, self.passages),
             prompt_tokens: stored.prompt_tokens,
             completion_tokens: stored.completion_tokens,
-            latency_seconds: before + stored.seconds,
-            first_token_seconds: before + stored.first_token_seconds,
+            latency_seconds: first_token_seconds + stored.decode_seconds,
+            first_token_seconds,
             abstained: stored.answer.trim().is_empty(),
             answer: stored.answer,
             ..Trial::new(arm)
