@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eval::{Arm, Trial};
+use eval::Arm;
 use maud::{Markup, html};
 
 use super::figure::arm_class;
@@ -13,57 +13,40 @@ const PER_ARM: usize = 2;
 const MOST: usize = 12;
 
 /// Chooses questions that show every arm both right and wrong, those on which the arms disagree most first, so that a
-/// page of a dozen tells them apart. `texts` gives question and gold answers; a question without texts is passed over.
-/// Of several seeds the first is shown.
-pub fn pick_examples(
-    trials: &[Trial],
-    texts: impl Fn(&str) -> Option<(String, Vec<String>)>,
-) -> Vec<ExampleQuestion> {
-    let mut by_question: BTreeMap<&str, BTreeMap<Arm, &Trial>> = BTreeMap::new();
-    for trial in trials {
-        let slot = by_question.entry(&trial.qid).or_default().entry(trial.arm).or_insert(trial);
-        if trial.seed < slot.seed {
-            *slot = trial;
-        }
-    }
+/// dozen of them tell the arms apart. Of equals the first is taken, so the choice never changes between runs.
+fn pick(examples: &[ExampleQuestion]) -> Vec<&ExampleQuestion> {
+    let verdicts = |example: &ExampleQuestion| -> Vec<(Arm, bool)> {
+        example.answers.iter().filter_map(|answer| Some((answer.arm, verdict(answer)?))).collect()
+    };
+    let mut left: Vec<(&ExampleQuestion, Vec<(Arm, bool)>)> =
+        examples.iter().map(|example| (example, verdicts(example))).collect();
     let mut needs: BTreeMap<(Arm, bool), usize> = BTreeMap::new();
-    for trial in trials {
-        needs.extend(trial.right().map(|right| ((trial.arm, right), PER_ARM)));
+    for key in left.iter().flat_map(|(_, verdicts)| verdicts) {
+        needs.insert(*key, PER_ARM);
     }
 
     let mut chosen = Vec::new();
     while chosen.len() < MOST {
-        let worth = |answers: &BTreeMap<Arm, &Trial>| {
-            let verdicts: Vec<(Arm, bool)> =
-                answers.values().filter_map(|trial| Some((trial.arm, trial.right()?))).collect();
-            let fills = verdicts.iter().filter(|key| needs.get(key).is_some_and(|left| *left > 0)).count();
+        let worth = |verdicts: &[(Arm, bool)]| {
+            let fills = verdicts.iter().filter(|key| needs.get(key).is_some_and(|need| *need > 0)).count();
             let right = verdicts.iter().filter(|(_, right)| *right).count();
             (fills, right.min(verdicts.len() - right))
         };
-        // The first of equals in question order, so that the choice never changes between runs.
-        let mut best: Option<(&str, (usize, usize))> = None;
-        for (qid, answers) in &by_question {
-            let worth = worth(answers);
+        let mut best: Option<(usize, (usize, usize))> = None;
+        for (index, (_, verdicts)) in left.iter().enumerate() {
+            let worth = worth(verdicts);
             if worth.0 > 0 && best.is_none_or(|(_, most)| worth > most) {
-                best = Some((qid, worth));
+                best = Some((index, worth));
             }
         }
-        let Some((qid, answers)) = best.and_then(|(qid, _)| Some((qid, by_question.remove(qid)?))) else {
-            break;
-        };
-        let Some((question, gold)) = texts(qid) else { continue };
-        for trial in answers.values() {
-            if let Some(left) = trial.right().and_then(|right| needs.get_mut(&(trial.arm, right))) {
-                *left = left.saturating_sub(1);
+        let Some((index, _)) = best else { break };
+        let (example, verdicts) = left.remove(index);
+        for key in &verdicts {
+            if let Some(need) = needs.get_mut(key) {
+                *need = need.saturating_sub(1);
             }
         }
-        let answers = answers.values().map(|trial| ExampleAnswer {
-            arm: trial.arm,
-            answer: trial.answer.clone(),
-            score: trial.score,
-            evidence_retrieved: trial.evidence_retrieved,
-        });
-        chosen.push(ExampleQuestion { qid: qid.to_owned(), question, gold, answers: answers.collect() });
+        chosen.push(example);
     }
     chosen
 }
@@ -71,7 +54,7 @@ pub fn pick_examples(
 /// Half a dozen questions in sight, the rest folded away.
 pub(super) fn examples(examples: &[ExampleQuestion]) -> Markup {
     const IN_SIGHT: usize = 6;
-    let shown = &examples[..examples.len().min(MOST)];
+    let shown = pick(examples);
     let (first, rest) = shown.split_at(shown.len().min(IN_SIGHT));
     html! {
         div class="examples" { @for example in first { (card(example)) } }
@@ -149,4 +132,38 @@ fn shorten(text: &str) -> String {
     let cut: String = text.chars().take(LONGEST).collect();
     let end = cut.rfind(char::is_whitespace).unwrap_or(cut.len());
     format!("{} …", cut[..end].trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_arm_is_shown_right_and_wrong_where_it_was_both() {
+        let answer = |arm: Arm, right: bool| ExampleAnswer {
+            arm,
+            answer: String::new(),
+            score: Some(f64::from(u8::from(right))),
+            evidence_retrieved: None,
+        };
+        // base is right once in fifty, rag wrong once in fifty, raft always right.
+        let examples: Vec<ExampleQuestion> = (0..50)
+            .map(|index| ExampleQuestion {
+                qid: index.to_string(),
+                answers: vec![
+                    answer(Arm::Base, index == 31),
+                    answer(Arm::Rag, index != 44),
+                    answer(Arm::Raft, true),
+                ],
+                ..ExampleQuestion::default()
+            })
+            .collect();
+        let picked = pick(&examples);
+        let ids: BTreeSet<&str> = picked.iter().map(|example| example.qid.as_str()).collect();
+        assert!(ids.len() == picked.len() && picked.len() <= 6);
+        assert!(ids.contains("31") && ids.contains("44"), "{ids:?}");
+        assert!(pick(&[]).is_empty());
+    }
 }

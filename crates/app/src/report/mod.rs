@@ -8,8 +8,6 @@ mod tables;
 mod tests;
 mod tree;
 
-pub use examples::pick_examples;
-
 use eval::figures::duration;
 use eval::{Arm, Decision};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -51,7 +49,7 @@ pub struct DocumentReceipt {
 pub struct SetReport {
     /// The decision.
     pub decision: Decision,
-    /// Questions with the answers of several arms, side by side (see [`pick_examples`]); the page shows the first dozen.
+    /// The test questions with the answers of the arms; the page shows a dozen, chosen to tell the arms apart.
     pub examples: Vec<ExampleQuestion>,
     /// Training runs behind the fine-tuned arms.
     pub training: Vec<TrainingRun>,

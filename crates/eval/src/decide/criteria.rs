@@ -3,7 +3,7 @@
 use super::case::Case;
 use crate::attribute::Class;
 use crate::decision::Criterion;
-use crate::figures::{duration, percent, percent_interval, points_interval, size};
+use crate::figures::{duration, percent, percent_interval, points_interval};
 use crate::{Arm, Interval};
 
 pub(super) fn criteria(case: &Case<'_>, retrieval: &[(String, f64)]) -> Vec<Criterion> {
@@ -133,7 +133,7 @@ fn guarantee(case: &Case<'_>) -> Criterion {
     let Some(best) = case.best() else { return criterion("Guaranteed performance", Vec::new(), "") };
     let mut parts = vec![format!("{}: {}", best.arm, percent_interval(best.score))];
     parts.extend(case.rule.target.map(|target| format!("target {}", percent(target))));
-    parts.extend(best.seed_deviation.map(|sd| format!("seeds vary by {} points", size(sd))));
+    parts.extend(best.seed_deviation.map(|sd| format!("standard deviation over seeds {}", percent(sd))));
     let reading = match case.rule.target {
         Some(target) if best.score.lower >= target => "the best arm is shown to meet the target",
         Some(target) if best.score.upper < target => "no arm meets the target",
