@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use app::adapters::Recipe;
 use app::models::Cache;
-use app::tune::{TuneEvent, TuneRequest, lessons, tune};
+use app::tune::{Resume, TuneEvent, TuneRequest, lessons, tune};
 use app::{Knowledge, QuestionSet, service};
 use lm::TrainEvent;
 
@@ -63,7 +63,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         set: &set,
         recipe,
         seed: arguments.seed,
-        resume: arguments.resume,
+        resume: if arguments.resume { Resume::Yes } else { Resume::No },
         again: arguments.again,
         dry_run: arguments.dry_run,
     };

@@ -199,3 +199,38 @@ fn adapters_are_trained_shown_reused_and_flagged() {
         project.fails(&["ask", "When?", "--set", "facts", "--arm", "raft"]).contains("has no raft adapter")
     );
 }
+
+#[test]
+fn an_interrupted_training_is_resumed() {
+    if !models_are_here() {
+        return;
+    }
+    let project = project_with_set();
+    let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
+    project.write(
+        "tunesmith.toml",
+        config + "\n[training]\nepochs = 400\nrank = 2\npatience = 1000\nbatch_tokens = 64\n",
+    );
+    let mut running =
+        project.command(&["tune", "facts"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let said = std::io::BufReader::new(running.stderr.take().unwrap());
+    // Interrupted as soon as it trains: the first evaluation is printed.
+    let mut lines = std::io::BufRead::lines(said);
+    let evaluated = lines.by_ref().map_while(Result::ok).any(|line| line.contains("dev loss"));
+    assert!(evaluated, "it trains");
+    let interrupt =
+        std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    assert!(interrupt.success());
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    assert_eq!(running.wait().unwrap().code(), Some(1), "{rest:?}");
+    assert!(
+        rest.iter().any(|line| line.contains("tunesmith tune facts --recipe plain --resume")),
+        "{rest:?}"
+    );
+
+    // Another run's checkpoint is refused by name, not silently continued.
+    let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
+    project.write("tunesmith.toml", config.replace("epochs = 400", "epochs = 1"));
+    assert!(project.fails(&["tune", "facts", "--resume"]).contains("another run"));
+    project.ok(&["tune", "facts"]);
+}

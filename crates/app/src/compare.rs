@@ -28,7 +28,7 @@ use crate::knowledge::Knowledge;
 use crate::project::Project;
 use crate::questions::{Question, QuestionSet, Split};
 use crate::shots::Shots;
-use crate::tune::{TuneEvent, TuneRequest, tune};
+use crate::tune::{Resume, TuneEvent, TuneRequest, tune};
 use trials::{Runner, Weights};
 
 /// Hits looked at for each question: enough for the prompt, the distractors and the rank of the evidence.
@@ -188,8 +188,14 @@ fn train(
             continue;
         }
         for seed in 1..=seeds {
-            let request =
-                TuneRequest { set: questions, recipe, seed, resume: true, again: false, dry_run: false };
+            let request = TuneRequest {
+                set: questions,
+                recipe,
+                seed,
+                resume: Resume::IfSame,
+                again: false,
+                dry_run: false,
+            };
             let manifest = tune(project, knowledge, model, &request, stop, &mut |event| {
                 on_event(CompareEvent::Training { recipe, seed, event });
             })?;

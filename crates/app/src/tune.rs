@@ -35,12 +35,23 @@ pub struct TuneRequest<'a> {
     pub recipe: Recipe,
     /// Seed of weights and order.
     pub seed: u64,
-    /// Go on from the checkpoint of an interrupted run.
-    pub resume: bool,
+    /// What to do with the checkpoint of an interrupted run.
+    pub resume: Resume,
     /// Train even when the same adapter is there.
     pub again: bool,
     /// Only estimate.
     pub dry_run: bool,
+}
+
+/// What to do with the checkpoint of an interrupted run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Start anew.
+    No,
+    /// Go on from it; one of another run (other examples, other options) is refused.
+    Yes,
+    /// Go on from it if it is of the same run, else start anew.
+    IfSame,
 }
 
 /// Rendered examples of a recipe.
@@ -252,7 +263,11 @@ pub fn tune(
     let options = TrainOptions {
         seed,
         stop,
-        checkpoint: Some(Checkpointing { folder: checkpoint.clone(), every: None, resume }),
+        checkpoint: Some(Checkpointing {
+            folder: checkpoint.clone(),
+            every: None,
+            resume: resume != Resume::No,
+        }),
         ..options(&project.config.training)
     };
     let described = describe(&project.config.training, seed);
@@ -280,7 +295,15 @@ pub fn tune(
     if dry_run {
         return Ok(None);
     }
-    let trained = run.train(&mut |event| on_event(TuneEvent::Training(&event)))?;
+    let mut on_training = |event| on_event(TuneEvent::Training(&event));
+    let trained = match run.train(&mut on_training) {
+        // Raised before the first step.
+        Err(lm::Error::Checkpoint { .. }) if resume == Resume::IfSame => {
+            fs::remove_dir_all(&checkpoint).context("remove", &checkpoint)?;
+            run.train(&mut on_training)?
+        }
+        trained => trained?,
+    };
     if trained.interrupted {
         return Err(Error::TrainingInterrupted { set: name.to_owned(), recipe: recipe.as_str() });
     }
