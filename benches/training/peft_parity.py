@@ -116,7 +116,10 @@ def adapter():
     return {"largest_logit_difference": max(differences), "adapter_moves_logits_by": moved}
 
 
-report = {"gradients": gradients(), "curve": curve(), "adapter": adapter()}
+report = {}
+for part in (gradients, adapter, curve):
+    report[part.__name__] = part()
+    print(part.__name__, {key: value for key, value in report[part.__name__].items() if key not in ("ours", "peft")}, file=sys.stderr)
 report["seconds_ours"], report["memory_ours"] = ours["seconds"], ours["memory"]
 limits = {
     "gradients": report["gradients"]["largest_relative_difference"] <= 1e-3,

@@ -93,6 +93,7 @@ fn run(model: &Path, train: &Path, dev: &Path, settings: &[String]) -> Result<se
     let (train, dev) = (read(train, train_rows)?, read(dev, dev_rows)?);
     let run = TrainingRun { decoder: &decoder, identity: "", train: &train, dev: &dev, options: &options };
     let estimate = run.estimate()?;
+    let loaded = resident_mib("VmRSS:");
     let trained = run.train(&mut |event| {
         if let TrainEvent::Step { step, steps, loss, tokens_per_second, seconds_left, .. } = event {
             eprint!("\r{step}/{steps}  loss {loss:.3}  {tokens_per_second:.0} tokens/s  {seconds_left:.0} s left  ");
@@ -112,8 +113,8 @@ fn run(model: &Path, train: &Path, dev: &Path, settings: &[String]) -> Result<se
         "tokens": trained.tokens,
         "trained_tokens": trained.trained_tokens,
         "seconds": trained.seconds.round(),
-        "estimate_mib": estimate.memory.total() >> 20,
-        "peak_mib": peak_resident_mib(),
+        "estimated_mib_beyond_the_model": estimate.memory.additional() >> 20,
+        "measured_mib_beyond_the_model": resident_mib("VmHWM:").zip(loaded).map(|(peak, loaded)| peak - loaded),
     }))
 }
 
@@ -134,9 +135,9 @@ fn answers_exactly(decoder: &Decoder, lora: &Lora, example: &Rendered, end: &[u3
     Ok(true)
 }
 
-/// Highest resident size so far; `None` elsewhere than on Linux.
-fn peak_resident_mib() -> Option<u64> {
+/// Resident size now (`VmRSS:`) or at its highest (`VmHWM:`); `None` elsewhere than on Linux.
+fn resident_mib(line: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib >> 10)
+    let text = status.lines().find_map(|text| text.strip_prefix(line))?;
+    text.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib >> 10)
 }
