@@ -124,7 +124,9 @@ pub(super) fn estimate(
     // Answers seldom use all the tokens they may.
     let answer = set.max_tokens as f64 * 0.6;
     let seconds = |tokens: f64| speed.seconds(tokens, answer);
-    let pending: Vec<&Job> = dev.iter().filter(|job| !runner.is_stored(job)).collect();
+    let pending = runner.pending(dev)?;
+    let pending: Vec<&Job> =
+        dev.iter().zip(pending).filter(|(_, pending)| *pending).map(|(job, _)| job).collect();
     let of_arm = |arm: Arm| {
         // An arm reads as much as the arm on base weights with the same prompt.
         let alike = match arm {

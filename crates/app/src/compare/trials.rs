@@ -211,16 +211,22 @@ impl<'a> Runner<'a> {
         hash_bytes(all.to_string().as_bytes())
     }
 
-    /// Whether the answer of a job is there already.
-    pub(super) fn is_stored(&self, job: &Job) -> bool {
-        self.knowledge.store.trial(&job.key).ok().flatten().is_some()
+    /// Which of the jobs have yet to be run.
+    pub(super) fn pending(&self, jobs: &[Job]) -> Result<Vec<bool>> {
+        jobs.iter().map(|job| Ok(self.stored(job)?.is_none())).collect()
+    }
+
+    /// The stored answer of a job. One in another version's form counts as none: it only has to be run again.
+    fn stored(&self, job: &Job) -> Result<Option<Stored>> {
+        Ok(self.knowledge.store.trial(&job.key)?.and_then(|json| serde_json::from_str(&json).ok()))
     }
 
     /// Measures the speed on one trial: the longest that has to be run (its answer is kept), or, when none has, the longest of
     /// all by what was measured when it ran.
     pub(super) fn calibrate(&mut self, jobs: &[Job]) -> Result<Speed> {
-        let pending = jobs.iter().filter(|job| !self.is_stored(job)).max_by_key(|job| job.prompt_tokens);
-        let Some(job) = pending.or_else(|| jobs.iter().max_by_key(|job| job.prompt_tokens)) else {
+        let pending = self.pending(jobs)?;
+        let longest = jobs.iter().zip(&pending).max_by_key(|(job, pending)| (**pending, job.prompt_tokens));
+        let Some((job, _)) = longest else {
             return Ok(Speed { prefill: 0.0, decode: 0.0 });
         };
         let stored = self.answer(job, Split::Dev)?;
@@ -233,9 +239,8 @@ impl<'a> Runner<'a> {
 
     /// The stored answer of a job, or a new one, which is stored.
     fn answer(&mut self, job: &Job, split: Split) -> Result<Stored> {
-        let corrupt = |source| Error::Record { what: format!("trial {}", job.key), source };
-        if let Some(json) = self.knowledge.store.trial(&job.key)? {
-            return serde_json::from_str(&json).map_err(corrupt);
+        if let Some(stored) = self.stored(job)? {
+            return Ok(stored);
         }
         let stop = self.stop;
         let generation =
@@ -253,7 +258,8 @@ impl<'a> Runner<'a> {
             prefill_seconds: generation.prefill_seconds,
             decode_seconds: generation.decode_seconds,
         };
-        let json = serde_json::to_string(&stored).map_err(corrupt)?;
+        let json = serde_json::to_string(&stored)
+            .map_err(|source| Error::Record { what: format!("trial {}", job.key), source })?;
         let arm = format!("{}/{}", split.as_str(), job.arm);
         self.knowledge.store.put_trial(&job.key, &self.set.name, &arm, &job.qid, &json)?;
         Ok(stored)
@@ -268,7 +274,7 @@ impl<'a> Runner<'a> {
         grounded: &[Grounded],
         on_event: &mut dyn FnMut(CompareEvent),
     ) -> Result<Vec<Trial>> {
-        let pending: Vec<bool> = jobs.iter().map(|job| !self.is_stored(job)).collect();
+        let pending = self.pending(jobs)?;
         let total = pending.iter().filter(|pending| **pending).count();
         on_event(CompareEvent::Running { split, trials: total, reused: jobs.len() - total });
         let work =
