@@ -8,7 +8,7 @@ TUNESMITH := target/release/tunesmith
 DEBUG_TUNESMITH := target/debug/tunesmith
 DATA   ?= ../shared/data
 
-.PHONY: help demo test check models bench-public bench-retrieval bench-parity bench-training clean-demo
+.PHONY: help demo test check models bench-public bench-retrieval bench-parity bench-training
 
 help:
 	@echo 'make demo   set up and run the whole product once on $(EXAMPLE)'
@@ -50,3 +50,6 @@ $(VENV)/ready: requirements-test.txt
 
 bench-public: $(TUNESMITH)
 	benches/public/run $(TUNESMITH) $(DATA) target/bench/public
+
+bench-retrieval: $(TUNESMITH)
+	benches/retrieval/run $(TUNESMITH) $(DATA) target/bench/retrieval
