@@ -103,13 +103,12 @@ pub(crate) fn generate(
     let start = Instant::now();
     let cached_tokens = reusable(cache, prompt);
     cache.truncate(cached_tokens);
-    let mut logits = Vec::new();
-    for piece in prompt[cached_tokens..].chunks(PIECE) {
-        logits = decoder.forward(piece, cache, adapter)?;
+    let mut pieces = prompt[cached_tokens..].chunks(PIECE);
+    let last = pieces.next_back().ok_or(Error::NoTokens)?;
+    for piece in pieces {
+        decoder.extend(piece, cache, adapter)?;
     }
-    if logits.is_empty() {
-        return Err(Error::NoTokens);
-    }
+    let mut logits = decoder.forward(last, cache, adapter)?;
     let prefill_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();

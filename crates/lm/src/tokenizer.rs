@@ -143,6 +143,12 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(|e| Error::Tokenizer(e.to_string()))?;
         let mut seen = HashSet::new();
         end.retain(|id| inner.id_to_token(*id).is_some() && seen.insert(*id));
+        // What ends a turn is structure even in files that do not mark it so.
+        let known = inner.get_added_tokens_decoder();
+        let unmarked = end.iter().filter(|id| known.get(id).is_none_or(|token| !token.special));
+        let ends: Vec<AddedToken> =
+            unmarked.filter_map(|id| Some(AddedToken::from(inner.id_to_token(*id)?, true))).collect();
+        inner.add_special_tokens(ends).map_err(|e| Error::Tokenizer(e.to_string()))?;
         let added = inner.get_added_tokens_decoder();
         let special = added.into_iter().filter(|(_, token)| token.special && !token.content.is_empty());
         let mut specials: Vec<(String, u32)> = special.map(|(id, token)| (token.content, id)).collect();

@@ -23,6 +23,7 @@ pub(super) struct Buffers {
 /// Which positions' logits are wanted.
 #[derive(Clone, Copy, PartialEq)]
 enum Wanted {
+    None,
     Last,
     All,
 }
@@ -44,6 +45,14 @@ impl Decoder {
     /// adapter or cache of another model.
     pub fn forward(&self, ids: &[u32], cache: &mut KvCache, adapter: Option<&Lora>) -> Result<Vec<f32>> {
         self.read(&mut [BatchInput { ids, cache }], adapter, Wanted::Last)
+    }
+
+    /// Like [`forward`](Self::forward), without the cost of the logits: for all pieces of a prompt but the last.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn extend(&self, ids: &[u32], cache: &mut KvCache, adapter: Option<&Lora>) -> Result<()> {
+        self.read(&mut [BatchInput { ids, cache }], adapter, Wanted::None).map(drop)
     }
 
     /// Like [`forward`](Self::forward), with the logits after every token: `[ids.len(), vocabulary]`.
@@ -134,7 +143,7 @@ impl Decoder {
                         match wanted {
                             Wanted::All => last.extend_from_slice(rows),
                             Wanted::Last if ends => last.extend_from_slice(&rows[rows.len() - hidden..]),
-                            Wanted::Last => {}
+                            Wanted::Last | Wanted::None => {}
                         }
                         start += segment.rows;
                     }

@@ -82,6 +82,25 @@ fn a_stream_gives_the_same_text_as_decoding_at_once_and_never_half_a_character()
 }
 
 #[test]
+fn the_end_of_a_turn_is_special_even_where_the_file_does_not_say_so() {
+    let tokens = ["a", "e", "<e>", "<", ">"].map(String::from);
+    let bytes = ByteLevelBpe {
+        tokens: &tokens,
+        merges: &[],
+        digits: Digits::Together,
+        special: vec![],
+        added: vec![2],
+        begin: None,
+        end: vec![2],
+    };
+    let tokenizer = Tokenizer::from_byte_level(bytes).unwrap();
+    assert_eq!(tokenizer.encode("a<e>").unwrap(), [0, 2]);
+    assert_eq!(tokenizer.encode_plain("a<e>").unwrap(), [0, 3, 1, 4]);
+    assert_eq!(tokenizer.encode_marked(&tokenizer.mark("a<e>")).unwrap(), [0, 3, 1, 4]);
+    assert_eq!(tokenizer.decode(&[0, 2]), "a");
+}
+
+#[test]
 fn merges_that_make_no_token_are_refused() {
     let tokens = ["a", "b", "ab"].map(String::from);
     let build = |merges: &[&str]| {
