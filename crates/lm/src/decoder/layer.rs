@@ -64,6 +64,17 @@ pub(super) struct Scratch {
     d_heads: Vec<f32>,
 }
 
+/// What all layers of a backward pass share.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step<'a> {
+    /// Lengths of the packed sequences.
+    pub(super) lengths: &'a [usize],
+    /// Rotation of each row, as in the forward pass.
+    pub(super) rotation: &'a Rotation,
+    /// The adapter that is trained.
+    pub(super) lora: &'a Lora,
+}
+
 impl Layer {
     /// From `activations.input` to rotated queries and keys, and values, in `activations.qkv`.
     pub(super) fn before_attention(
@@ -139,17 +150,15 @@ impl Layer {
 
     /// Turns the gradient `dx` of the residual stream after the layer into that before it, and adds the
     /// adapter's gradients to `grads`. Below the first layer nothing is trained, so there `dx` is left undone.
-    #[allow(clippy::too_many_arguments)] // one call site; the pass through one layer
     pub(super) fn backward(
         &self,
-        lengths: &[usize],
-        rotation: &Rotation,
-        lora: &Lora,
+        step: Step<'_>,
         activations: &Activations,
         dx: &mut [f32],
         grads: &mut [f32],
         scratch: &mut Scratch,
     ) {
+        let Step { lengths, rotation, lora } = step;
         let rows = lengths.iter().sum();
         let Activations { input, qkv, attended, lse, middle, gate_up, low } = activations;
         let Scratch {

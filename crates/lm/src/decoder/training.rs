@@ -1,7 +1,7 @@
 //! Loss of packed sequences and the adapter's gradient.
 
 use super::forward::Buffers;
-use super::layer::Activations;
+use super::layer::{Activations, Step};
 use super::{Decoder, Loss};
 use crate::ops::{Rotation, Sequence, attention, cross_entropy, rms_norm, rms_norm_backward};
 use crate::{Error, Lora, Pack, Result};
@@ -107,8 +107,9 @@ impl Decoder {
         dx.resize(pack.len() * self.config.hidden, 0.0);
         let x = &layers[depth].input;
         let sum = self.targets(pack, x, scale, Some(dx), head, &mut rest.scratch.converted);
+        let step = Step { lengths: &pack.lengths, rotation: &rest.rotation, lora };
         for (layer, activations) in self.layers.iter().zip(layers).rev() {
-            layer.backward(&pack.lengths, &rest.rotation, lora, activations, dx, grads, &mut rest.scratch);
+            layer.backward(step, activations, dx, grads, &mut rest.scratch);
         }
         sum
     }
