@@ -5,4 +5,5 @@
 mod bad_input;
 mod models;
 mod project;
+mod serve;
 mod whole;

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-/// A conversation answered by a model. Implemented by the project's [`app::Service`] and by scripted doubles in tests.
+/// A conversation answered by a model. Implemented by the project's `app::Service` and by scripted doubles in tests.
 pub trait Chat: Send + Sync + 'static {
     /// The models a client may name, best first; never empty once serving.
     fn models(&self) -> Vec<ServedModel>;

@@ -1,0 +1,64 @@
+//! The server as clients see it: a real process, the official `openai` Python client, real models.
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use crate::project::{Project, models_are_here};
+
+/// A server process, ended when the value goes away.
+struct Server {
+    process: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(project: &Project) -> Self {
+        let mut process =
+            project.command(&["serve", "--address", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let url = lines.find_map(|line| line.unwrap().strip_prefix("listening on ").map(str::to_owned));
+        Self { process, url: url.expect("the server says where it listens") }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn the_openai_client_holds_a_conversation() {
+    if !models_are_here() {
+        return;
+    }
+    let Some(python) = env::var_os("TUNESMITH_PYTHON") else {
+        assert!(
+            env::var_os("TUNESMITH_REQUIRE_MODELS").is_none_or(|value| value != "1"),
+            "TUNESMITH_PYTHON must name a Python with the openai package"
+        );
+        eprintln!("skipped: TUNESMITH_PYTHON names no Python with the openai package");
+        return;
+    };
+    let project = Project::with_documents(&[(
+        "ferries.md",
+        "# Ferries\n\nThe Marrow ferry leaves the north quay at seven in the morning. It carries 212 passengers.\n",
+    )]);
+    project.ok(&["ingest"]);
+    let server = Server::start(&project);
+    let client = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/openai_client.py");
+    let talk = Command::new(python).args([client, &server.url]).output().unwrap();
+    assert!(talk.status.success(), "{}", String::from_utf8_lossy(&talk.stderr));
+}
+
+#[test]
+fn other_machines_are_refused() {
+    if !models_are_here() {
+        return;
+    }
+    let project = Project::new();
+    let said = project.fails(&["serve", "--address", "0.0.0.0:0"]);
+    assert!(said.contains("not a loopback address"), "{said}");
+}
