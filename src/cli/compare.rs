@@ -123,6 +123,11 @@ impl View {
                 let found = 100.0 * recall;
                 eprintln!("{set}: words weigh {lexical_weight}: {found:.0} % of dev evidence is retrieved");
             }
+            CompareEvent::Swept { passages, sweep } => {
+                let tried: Vec<String> =
+                    sweep.iter().map(|(tried, score)| format!("{tried}: {:.1} %", 100.0 * score)).collect();
+                eprintln!("{set}: {passages} in a prompt answer best on dev ({})", tried.join(", "));
+            }
             CompareEvent::Running { split, trials, reused } => {
                 self.finish();
                 let set = &self.set;

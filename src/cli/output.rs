@@ -119,7 +119,9 @@ pub(crate) fn bytes(count: u64) -> String {
 
 /// `12 s`, `3 min 20 s`, `1 h 5 min`
 pub(crate) fn duration(seconds: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
+    // Adding zero turns the -0.0 of an empty sum into 0.0.
+    let seconds = seconds.max(0.0) + 0.0;
+    let whole = seconds.round() as u64;
     match whole {
         0..=9 => format!("{seconds:.1} s"),
         10..=99 => format!("{whole} s"),

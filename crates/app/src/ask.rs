@@ -205,8 +205,10 @@ fn retrieve(service: &Service, request: &AskRequest) -> Result<Retrieved> {
     if knowledge.store.documents()?.is_empty() {
         return Err(Error::NoDocuments);
     }
-    let of_set = request.set.and_then(|set| set.passages);
-    let passages = request.passages.or(of_set).unwrap_or(service.project.config.retrieval.passages);
+    let passages = match request.passages {
+        Some(passages) => passages,
+        None => knowledge.passages(request.set)?,
+    };
     knowledge.search(request.question, passages, knowledge.lexical_weight(request.set)?)
 }
 

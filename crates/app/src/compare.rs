@@ -1,6 +1,6 @@
 //! Arms x questions -> trials -> measures: what a decision is made from.
 //!
-//! Dev first: the share of BM25 is tuned, `rag` and `oracle` run, and the ceiling gate is read. The fine-tuned arms are trained when it
+//! Dev first: retrieval is tuned, `rag` and `oracle` run, and the ceiling gate is read. The fine-tuned arms are trained when it
 //! opens or the user asks. Only then is the test split opened, which the store logs, and every arm runs on it. Trials are kept
 //! under a hash of all they depend on, so a repeated comparison costs nothing and a changed input runs again.
 
@@ -24,7 +24,7 @@ use crate::adapters::{Manifest, Recipe};
 use crate::config::SetConfig;
 use crate::error::{Error, Result};
 use crate::grounding::{Grounded, GroundingOptions, ground, recall, reciprocal_rank};
-use crate::knowledge::Knowledge;
+use crate::knowledge::{DEFAULT_PASSAGES, Knowledge};
 use crate::project::Project;
 use crate::questions::{Question, QuestionSet, Split};
 use crate::shots::Shots;
@@ -58,6 +58,13 @@ pub enum CompareEvent<'a> {
         lexical_weight: f32,
         /// Share of dev questions whose evidence is in the prompt with it.
         recall: f64,
+    },
+    /// The number of passages that answers best on dev.
+    Swept {
+        /// The number.
+        passages: usize,
+        /// What was tried, in this order: passages in a prompt, mean score of `rag`.
+        sweep: &'a [(usize, f64)],
     },
     /// A split is about to be run.
     Running {
@@ -107,22 +114,44 @@ pub fn compare(
     }
     let dev = plan::sample(&questions.dev, options.limit);
     let test = plan::sample(&questions.test, options.limit);
-    let passages = set.passages.unwrap_or(project.config.retrieval.passages);
-    let weight = tuning::lexical_weight(knowledge, set, &dev, passages, stop, on_event)?;
-    let grounding = GroundingOptions { hits: HITS.max(2 * passages), lexical_weight: weight };
+    let candidates = tuning::passage_candidates(knowledge, set, evidence);
+    let most = candidates.iter().copied().max().unwrap_or(DEFAULT_PASSAGES);
+    let weight = tuning::lexical_weight(knowledge, set, &dev, candidates[0], stop, on_event)?;
+    let grounding = GroundingOptions { hits: HITS.max(2 * most), lexical_weight: weight };
     let shots = Shots::new(&knowledge.encoder, &questions.train)?;
 
-    // Dev: the arms of the gate, then the gate.
+    // Dev: `rag` with each number of passages and `oracle`, then the gate.
     let dev_arms = plan::dev_arms(evidence);
     let dev_grounded = ground(knowledge, &dev, &grounding, stop)?;
-    let mut runner = Runner::new(model, knowledge, set, passages, &shots, stop);
-    let dev_jobs = runner.jobs(&dev, &dev_grounded, &dev_arms, &[])?;
+    let mut runner = Runner::new(model, knowledge, set, candidates[0], &shots, stop);
     let sized = runner.jobs(&dev, &dev_grounded, &plan::sized_arms(evidence), &[])?;
+    let mut dev_jobs = Vec::new();
+    for passages in &candidates {
+        runner.passages = *passages;
+        dev_jobs.extend(runner.jobs(&dev, &dev_grounded, &[Arm::Rag], &[])?);
+    }
+    let (rag_jobs, gold) = (dev_jobs.len(), plan::gold_arms(evidence));
+    dev_jobs.extend(runner.jobs(&dev, &dev_grounded, &gold, &[])?);
     let test_arms = plan::test_arms(&options.arms, evidence, true);
     let estimate = plan::estimate(&mut runner, set, &dev_jobs, &sized, &dev_arms, &test_arms, test.len())?;
     on_event(CompareEvent::Planned(&estimate));
-    let dev_trials = runner.run(Split::Dev, &dev_jobs, &dev, &dev_grounded, on_event)?;
-    let gate = read_gate(set, &dev_trials)?;
+    let (rag_jobs, gold_jobs) = dev_jobs.split_at(rag_jobs);
+    let (mut sweep, mut swept) = (Vec::new(), Vec::new());
+    for (passages, jobs) in candidates.iter().zip(rag_jobs.chunks(dev.len().max(1))) {
+        runner.passages = *passages;
+        let trials = runner.run(Split::Dev, jobs, &dev, &dev_grounded, on_event)?;
+        sweep.push((*passages, mean(trials.iter().filter_map(|trial| trial.score))));
+        swept.push(trials);
+    }
+    let passages = tuning::best_passages(&sweep).unwrap_or(candidates[0]);
+    let chosen = sweep.iter().position(|(tried, _)| *tried == passages);
+    let mut dev_trials = chosen.map(|index| swept.swap_remove(index)).unwrap_or_default();
+    dev_trials.extend(runner.run(Split::Dev, gold_jobs, &dev, &dev_grounded, on_event)?);
+    if sweep.len() > 1 {
+        knowledge.put_passages(&set.name, passages)?;
+        on_event(CompareEvent::Swept { passages, sweep: &sweep });
+    }
+    let gate = read_gate(set, &dev_trials, &sweep)?;
     if let Some(gate) = &gate {
         on_event(CompareEvent::Gate(gate));
     }
@@ -164,9 +193,10 @@ pub fn compare(
     Ok(comparison)
 }
 
-/// The ceiling gate from dev trials.
-fn read_gate(set: &SetConfig, dev: &[Trial]) -> Result<Option<Gate>> {
-    let options = GateOptions { margin: set.margin, target: set.target, ..GateOptions::default() };
+/// The ceiling gate from dev trials and from the scores of the retrieval settings tried, in the order they were tried.
+fn read_gate(set: &SetConfig, dev: &[Trial], sweep: &[(usize, f64)]) -> Result<Option<Gate>> {
+    let sweep = sweep.iter().map(|(_, score)| *score).collect();
+    let options = GateOptions { margin: set.margin, target: set.target, sweep, ..GateOptions::default() };
     Ok(gate(dev, &options)?)
 }
 
@@ -213,6 +243,7 @@ fn retrieval_figures(grounded: &[Grounded], passages: usize, weight: f32) -> Vec
     figures.extend(reciprocal_rank(grounded).map(|mean| (format!("MRR@{HITS}"), mean)));
     // Through text, so that 0.6 stays 0.6.
     let weight = weight.to_string().parse().unwrap_or(f64::from(weight));
+    figures.push(("passages in a prompt".to_owned(), passages as f64));
     figures.push(("share of words (BM25)".to_owned(), weight));
     figures
 }

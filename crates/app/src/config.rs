@@ -48,8 +48,8 @@ pub struct Chunks {
 /// `[retrieval]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retrieval {
-    /// Passages in a prompt.
-    pub passages: usize,
+    /// Passages in a prompt; `None` lets `compare` tune their number on dev questions.
+    pub passages: Option<usize>,
     /// Candidates taken from each of text index and vectors before they are fused.
     pub candidates: usize,
     /// Weight of BM25 against vectors, 0 to 1; `None` lets `compare` tune it on dev questions.
@@ -186,7 +186,7 @@ embedder = "all-minilm-l6-v2"
 # min_tokens = 40
 
 [retrieval]
-# passages = 3
+# passages = 3                    # in a prompt; left out, `compare` tunes the number on dev questions
 # lexical_weight = 0.5             # 0 = vectors only, 1 = words only; left out, `compare` tunes it on dev questions
 # abstain_below = 0.25             # cosine of the best passage below which `ask` gives no answer
 
@@ -377,7 +377,7 @@ impl Raw {
         };
         let found = self.retrieval;
         let retrieval = Retrieval {
-            passages: check.integer("passages", found.passages, defaults.retrieval.passages, 1..101),
+            passages: found.passages.map(|number| check.integer("passages", Some(number), 3, 1..101)),
             candidates: check.integer(
                 "candidates",
                 found.candidates,
@@ -489,7 +489,12 @@ impl Default for Config {
             generator: "smollm2-135m-instruct".to_owned(),
             embedder: "all-minilm-l6-v2".to_owned(),
             chunks: Chunks { max_tokens: 160, min_tokens: 40 },
-            retrieval: Retrieval { passages: 3, candidates: 100, lexical_weight: None, abstain_below: 0.25 },
+            retrieval: Retrieval {
+                passages: None,
+                candidates: 100,
+                lexical_weight: None,
+                abstain_below: 0.25,
+            },
             training: Training {
                 epochs: 3,
                 learning_rate: 5e-4,

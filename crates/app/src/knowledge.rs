@@ -14,6 +14,9 @@ use crate::project::Project;
 /// Share of BM25 in the fused score where nothing was set or tuned: the middle of the flat optimum on public sets.
 pub const DEFAULT_LEXICAL_WEIGHT: f32 = 0.5;
 
+/// Passages in a prompt where nothing was set or tuned.
+pub const DEFAULT_PASSAGES: usize = 3;
+
 /// An opened store and its encoder.
 pub struct Knowledge {
     /// Documents, chunks, vectors and records.
@@ -93,6 +96,29 @@ impl Knowledge {
         Ok(Retrieved { hits, embed_seconds: 0.0, search_seconds: start.elapsed().as_secs_f64() })
     }
 
+    /// The passages in a prompt that hold for a set: as configured, for it or for all, else as tuned by the last comparison, else
+    /// the default.
+    pub fn passages(&self, set: Option<&SetConfig>) -> Result<usize> {
+        if let Some(passages) = self.configured_passages(set) {
+            return Ok(passages);
+        }
+        let tuned = match set {
+            Some(set) => self.store.setting(&passages_key(&set.name))?,
+            None => None,
+        };
+        Ok(tuned.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_PASSAGES))
+    }
+
+    /// The passages of the configuration, which no tuning overrides.
+    pub fn configured_passages(&self, set: Option<&SetConfig>) -> Option<usize> {
+        set.and_then(|set| set.passages).or(self.settings.passages)
+    }
+
+    /// Keeps the passages tuned for a set.
+    pub fn put_passages(&mut self, set: &str, passages: usize) -> Result<()> {
+        Ok(self.store.put_setting(&passages_key(set), &passages.to_string())?)
+    }
+
     /// The share of BM25 that holds for a set: as configured, else as tuned by the last comparison, else the default.
     pub fn lexical_weight(&self, set: Option<&SetConfig>) -> Result<f32> {
         if let Some(weight) = self.settings.lexical_weight {
@@ -114,6 +140,10 @@ impl Knowledge {
     pub fn put_lexical_weight(&mut self, set: &str, weight: f32) -> Result<()> {
         Ok(self.store.put_setting(&weight_key(set), &weight.to_string())?)
     }
+}
+
+fn passages_key(set: &str) -> String {
+    format!("passages/{set}")
 }
 
 fn weight_key(set: &str) -> String {

@@ -141,7 +141,7 @@ fn raft_passages(
     if knowledge.store.documents()?.is_empty() {
         return Err(Error::NoDocuments);
     }
-    let k = set.passages.unwrap_or(project.config.retrieval.passages);
+    let k = knowledge.passages(Some(set))?;
     let options =
         GroundingOptions { hits: HITS.max(2 * k), lexical_weight: knowledge.lexical_weight(Some(set))? };
     let grounded = ground(knowledge, questions, &options, stop)?;

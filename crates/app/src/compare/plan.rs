@@ -51,6 +51,11 @@ pub(super) fn dev_arms(evidence: bool) -> Vec<Arm> {
     possible([Arm::Rag, Arm::Oracle], evidence)
 }
 
+/// The arms of dev that read gold passages, which no setting of retrieval changes.
+pub(super) fn gold_arms(evidence: bool) -> Vec<Arm> {
+    possible([Arm::Oracle], evidence)
+}
+
 /// The arms whose prompts tell how long the others take.
 pub(super) fn sized_arms(evidence: bool) -> Vec<Arm> {
     possible(CHEAP, evidence)

@@ -101,7 +101,8 @@ pub(super) struct Runner<'a> {
     model: &'a Model,
     knowledge: &'a mut Knowledge,
     set: &'a SetConfig,
-    passages: usize,
+    /// Retrieved passages in a prompt.
+    pub(super) passages: usize,
     shots: &'a Shots,
     options: GenerateOptions,
     stop: &'a AtomicBool,

@@ -1,4 +1,4 @@
-//! The share of BM25, tuned on dev questions that say where their answer stands.
+//! Retrieval, tuned on dev questions: the share of BM25 by the evidence it finds, the number of passages by the answers.
 
 use std::sync::atomic::AtomicBool;
 
@@ -6,7 +6,7 @@ use super::{CompareEvent, HITS};
 use crate::config::SetConfig;
 use crate::error::Result;
 use crate::grounding::{Grounded, GroundingOptions, ground, recall, reciprocal_rank};
-use crate::knowledge::{DEFAULT_LEXICAL_WEIGHT, Knowledge};
+use crate::knowledge::{DEFAULT_LEXICAL_WEIGHT, DEFAULT_PASSAGES, Knowledge};
 use crate::questions::Question;
 
 /// Steps of the search from vectors only to words only.
@@ -49,6 +49,22 @@ pub(super) fn lexical_weight(
     Ok(weight)
 }
 
+/// The numbers of passages to try for a set, the default first: only the configured one where there is one, only the default where
+/// no question names its evidence.
+pub(super) fn passage_candidates(knowledge: &Knowledge, set: &SetConfig, evidence: bool) -> Vec<usize> {
+    match knowledge.configured_passages(Some(set)) {
+        Some(passages) => vec![passages],
+        None if evidence => vec![DEFAULT_PASSAGES, 2, 1, 5],
+        None => vec![DEFAULT_PASSAGES],
+    }
+}
+
+/// The best of (passages, mean score of `rag` on dev): the highest score, then the fewest passages, which cost least.
+pub(super) fn best_passages(sweep: &[(usize, f64)]) -> Option<usize> {
+    let best = sweep.iter().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+    best.map(|(passages, _)| *passages)
+}
+
 /// Shares from 0 to 1, nearest to the default first.
 fn candidates() -> Vec<f32> {
     let mut weights: Vec<f32> = (0..=STEPS).map(|step| step as f32 / STEPS as f32).collect();
@@ -61,4 +77,16 @@ fn candidates() -> Vec<f32> {
 
 fn score(grounded: &[Grounded], passages: usize) -> (f64, f64) {
     (recall(grounded, passages).unwrap_or(0.0), reciprocal_rank(grounded).unwrap_or(0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::best_passages;
+
+    #[test]
+    fn the_highest_score_wins_and_ties_go_to_fewer_passages() {
+        assert_eq!(best_passages(&[(3, 0.4), (2, 0.5), (1, 0.45), (5, 0.3)]), Some(2));
+        assert_eq!(best_passages(&[(3, 0.4), (2, 0.4), (1, 0.4), (5, 0.4)]), Some(1));
+        assert_eq!(best_passages(&[]), None);
+    }
 }
