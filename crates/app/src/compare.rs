@@ -195,7 +195,8 @@ pub fn compare(
 
 /// The ceiling gate from dev trials and from the scores of the retrieval settings tried, in the order they were tried.
 fn read_gate(set: &SetConfig, dev: &[Trial], sweep: &[(usize, f64)]) -> Result<Option<Gate>> {
-    let sweep = sweep.iter().map(|(_, score)| *score).collect();
+    // A single setting is no sweep.
+    let sweep = if sweep.len() > 1 { sweep.iter().map(|(_, score)| *score).collect() } else { Vec::new() };
     let options = GateOptions { margin: set.margin, target: set.target, sweep, ..GateOptions::default() };
     Ok(gate(dev, &options)?)
 }

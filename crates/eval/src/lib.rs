@@ -5,11 +5,11 @@
 //!
 //! The path through the crate is the path of the evidence:
 //!
-//! 1. [`grade`] scores one answer with one [`Measure`]; a [`Trial`] is one [`Arm`] answering one question.
+//! 1. [`grade()`] scores one answer with one [`Measure`]; a [`Trial`] is one [`Arm`] answering one question.
 //! 2. [`stats`] turns paired trials into intervals and p-values.
-//! 3. [`attribute`] says what holds RAG back; [`gate`] says whether it has hit its ceiling.
+//! 3. [`attribute()`] says what holds RAG back; [`gate()`] says whether it has hit its ceiling.
 //! 4. [`cost`] and [`curve`] price the arms and extrapolate more training data.
-//! 5. [`decide`] applies the rule and explains each step.
+//! 5. [`decide()`] applies the rule and explains each step.
 //!
 //! [`ranking`] measures retrieval on its own, in TREC conventions.
 

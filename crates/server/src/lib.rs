@@ -1,6 +1,6 @@
 //! The HTTP face of tunesmith: an OpenAI-compatible endpoint for the arm that won.
 //!
-//! Requests are checked here and answered by one generation thread behind a bounded queue ([`worker`]); handlers never
+//! Requests are checked here and answered by one generation thread behind a bounded queue ([`Worker`]); handlers never
 //! block the runtime. The server binds to loopback only and answers only requests addressed to loopback, because it has
 //! no keys yet.
 

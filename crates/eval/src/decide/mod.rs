@@ -21,7 +21,7 @@ const USUAL_DISCORDANCE: f64 = 0.3;
 
 /// Decides between RAG, fine-tuning, both, or neither.
 ///
-/// The rule itself is [`Case::apply`]; this gathers what it reads. Deterministic: the same input
+/// The rule itself is `Case::apply`; this gathers what it reads. Deterministic: the same input
 /// gives the same decision, bootstrap included.
 pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
     check(&input.rule)?;
