@@ -53,3 +53,14 @@ bench-public: $(TUNESMITH)
 
 bench-retrieval: $(TUNESMITH)
 	benches/retrieval/run $(TUNESMITH) $(DATA) target/bench/retrieval
+
+# The next two compare with transformers, sentence-transformers and PEFT, which PYTHON must have (see benches/*/README.md).
+MODEL ?= $(shell $(TUNESMITH) model show smollm2-135m-instruct --json | $(PYTHON) -c 'import json, sys; m = json.load(sys.stdin); print(m["folder"] + "/" + m["model"]["entry_point"])')
+
+bench-parity: $(TUNESMITH)
+	$(CARGO) build --release --locked -p tunesmith-lm --example parity
+	for part in convert logits 'tokens $(DATA)/squad/docs/*.md' embeddings; do \
+	    $(PYTHON) benches/parity/parity.py $$part || exit 1; done
+
+bench-training: $(TUNESMITH)
+	PYTHON=$(PYTHON) benches/training/run '$(MODEL)' $(DATA)/squad/pairs.train.jsonl target/bench/training

@@ -191,7 +191,7 @@ embedder = "all-minilm-l6-v2"
 # abstain_below = 0.25             # cosine of the best passage below which `ask` gives no answer
 
 [training]
-# epochs = 3
+# epochs = 6
 # learning_rate = 5e-4
 # rank = 16
 
@@ -496,7 +496,7 @@ impl Default for Config {
                 abstain_below: 0.25,
             },
             training: Training {
-                epochs: 3,
+                epochs: 6,
                 learning_rate: 5e-4,
                 rank: 16,
                 alpha: 32.0,
