@@ -61,13 +61,11 @@ pub(crate) fn pack(examples: &[usize], lengths: &[usize], pack_tokens: usize) ->
     packs.into_iter().map(|(_, pack)| pack).collect()
 }
 
-/// Joins rendered examples into one pack.
+/// Joins rendered examples into one pack, what they begin with in common once.
 pub(crate) fn join<'a>(examples: impl IntoIterator<Item = &'a Rendered>) -> Pack {
-    let mut pack = Pack::default();
-    for example in examples {
-        pack.push(&example.ids, &example.mask);
-    }
-    pack
+    let sequences: Vec<(&[u32], &[u8])> =
+        examples.into_iter().map(|example| (&example.ids[..], &example.mask[..])).collect();
+    Pack::of(&sequences)
 }
 
 /// Tokens of an example that carry loss: masked ones, less a masked first token, which nothing predicts.

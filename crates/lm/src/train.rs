@@ -228,7 +228,7 @@ pub struct Trained {
     pub history: History,
     /// Wall-clock seconds of training, those before a resume included.
     pub seconds: f64,
-    /// Tokens run forward and backward.
+    /// Tokens of the examples seen, over all steps.
     pub tokens: usize,
     /// Tokens of these that carried loss.
     pub trained_tokens: usize,

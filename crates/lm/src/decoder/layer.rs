@@ -4,8 +4,8 @@ use crate::Lora;
 use crate::kernels::Frozen;
 use crate::lora::Group;
 use crate::ops::{
-    Heads, Kept, Rotation, add_bias, attention_backward, low_rank, low_rank_backward, rms_norm,
-    rms_norm_backward, swiglu, swiglu_backward,
+    HeadGradients, Heads, Kept, Layout, Rotation, add_bias, attention_backward, low_rank, low_rank_backward,
+    rms_norm, rms_norm_backward, swiglu, swiglu_backward,
 };
 
 /// Frozen weights of one layer. Projections that read the same input are one matrix.
@@ -55,20 +55,22 @@ pub(super) struct Scratch {
     gated: Vec<f32>,
     /// Inputs converted for the frozen products.
     pub(super) converted: Vec<u32>,
+    /// Keys and values of sequences behind a common beginning.
+    pub(super) joined: Vec<f32>,
     d_gated: Vec<f32>,
     d_gate_up: Vec<f32>,
     d_attended: Vec<f32>,
     d_qkv: Vec<f32>,
     d_normed: Vec<f32>,
     d_low: Vec<f32>,
-    d_heads: Vec<f32>,
+    d_heads: HeadGradients,
 }
 
 /// What all layers of a backward pass share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step<'a> {
-    /// Lengths of the packed sequences.
-    pub(super) lengths: &'a [usize],
+    /// How the rows divide into sequences.
+    pub(super) layout: Layout<'a>,
     /// Rotation of each row, as in the forward pass.
     pub(super) rotation: &'a Rotation,
     /// The adapter that is trained.
@@ -158,8 +160,8 @@ impl Layer {
         grads: &mut [f32],
         scratch: &mut Scratch,
     ) {
-        let Step { lengths, rotation, lora } = step;
-        let rows = lengths.iter().sum();
+        let Step { layout, rotation, lora } = step;
+        let rows = layout.rows();
         let Activations { input, qkv, attended, lse, middle, gate_up, low } = activations;
         let Scratch {
             normed,
@@ -172,6 +174,7 @@ impl Layer {
             d_normed,
             d_low,
             d_heads,
+            ..
         } = scratch;
         let width = self.down.inputs();
 
@@ -233,7 +236,7 @@ impl Layer {
         );
         d_qkv.resize(qkv.len(), 0.0);
         let kept = Kept { qkv, out: attended, lse };
-        attention_backward(self.heads, lengths, kept, rotation, d_attended, d_qkv, d_heads);
+        attention_backward(self.heads, layout, kept, rotation, d_attended, d_qkv, d_heads);
 
         rms_norm(input, &self.attention_norm, self.eps, normed);
         let low_qkv = &low[Group::Qkv as usize];

@@ -148,14 +148,17 @@ pub(super) fn loss(
     adapter: Option<&Adapter<'_>>,
     pack: &Pack,
 ) -> f64 {
-    let mut start = 0;
+    let beginning = &pack.ids[..pack.shared];
+    let mut start = pack.shared;
     let mut sum = 0.0;
     for &length in &pack.lengths {
-        let rows = logits(config, weights, adapter, &pack.ids[start..start + length]);
+        let own = &pack.ids[start..start + length];
+        let rows = logits(config, weights, adapter, &[beginning, own].concat());
         for i in 1..length {
             if pack.mask[start + i] != 0 {
-                let total: f64 = rows[i - 1].iter().map(|x| x.exp()).sum();
-                sum += total.ln() - rows[i - 1][pack.ids[start + i] as usize];
+                let row = &rows[pack.shared + i - 1];
+                let total: f64 = row.iter().map(|x| x.exp()).sum();
+                sum += total.ln() - row[own[i] as usize];
             }
         }
         start += length;

@@ -3,7 +3,7 @@
 use super::forward::Buffers;
 use super::layer::{Activations, Step};
 use super::{Decoder, Loss};
-use crate::ops::{Rotation, Sequence, attention, cross_entropy, rms_norm, rms_norm_backward};
+use crate::ops::{Rotation, attention, cross_entropy, rms_norm, rms_norm_backward, sequences};
 use crate::{Error, Lora, Pack, Result};
 
 /// Targets whose logits exist at a time: the vocabulary's logits of all targets would not fit.
@@ -107,16 +107,16 @@ impl Decoder {
         dx.resize(pack.len() * self.config.hidden, 0.0);
         let x = &layers[depth].input;
         let sum = self.targets(pack, x, scale, Some(dx), head, &mut rest.scratch.converted);
-        let step = Step { lengths: &pack.lengths, rotation: &rest.rotation, lora };
+        let step = Step { layout: pack.layout(), rotation: &rest.rotation, lora };
         for (layer, activations) in self.layers.iter().zip(layers).rev() {
             layer.backward(step, activations, dx, grads, &mut rest.scratch);
         }
         sum
     }
 
-    /// Prepares positions, which restart at each sequence, and the embeddings.
+    /// Prepares positions, which restart behind the common beginning at each sequence, and the embeddings.
     fn start(&self, pack: &Pack, rotation: &mut Rotation, x: &mut Vec<f32>) {
-        rotation.prepare(pack.lengths.iter().flat_map(|&length| 0..length), &self.frequencies);
+        rotation.prepare(pack.layout().positions(), &self.frequencies);
         self.embed(pack.ids.iter(), pack.len(), x);
     }
 
@@ -138,19 +138,8 @@ impl Decoder {
         activations.attended.resize(rows * query, 0.0);
         activations.lse.resize(if keep { rows * self.config.heads } else { 0 }, 0.0);
         let Activations { qkv, attended, lse, .. } = &mut *activations;
-        let qkv = &qkv[..];
-        let mut start = 0;
-        let sequences: Vec<_> = pack
-            .lengths
-            .iter()
-            .map(|&rows| {
-                let keys = &qkv[start * stride + query..];
-                let values = &keys[kv..];
-                start += rows;
-                Sequence { rows, past: 0, keys, values, stride }
-            })
-            .collect();
-        attention(layer.heads, &sequences, qkv, stride, attended, lse);
+        let parts = sequences(layer.heads, pack.layout(), qkv, &mut scratch.joined);
+        attention(layer.heads, &parts, qkv, stride, attended, lse);
         layer.after_attention(rows, adapter, activations, scratch, out);
     }
 

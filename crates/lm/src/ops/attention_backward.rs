@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 
-use super::{Heads, Rotation};
+use super::{Heads, Layout, Rotation, Sequence, sequences};
 use crate::kernels::{self, MatMut, MatRef, Threads, gemm};
 
 /// Query rows taken at a time.
@@ -26,55 +26,70 @@ pub(crate) struct Kept<'a> {
     pub(crate) lse: &'a [f32],
 }
 
-/// Gradient of attention over sequences of the given lengths, none of which has a past, and of the rotation
-/// before it: `d_qkv` receives the gradient of the unrotated queries, keys and values for the gradient `d_out`.
-/// `partial` is a buffer.
+/// Buffers of the backward pass, kept between layers.
+#[derive(Debug, Default)]
+pub(crate) struct HeadGradients {
+    /// `[query heads, rows seen, 3 * width]`.
+    partial: Vec<f32>,
+    joined: Vec<f32>,
+}
+
+/// Gradient of attention over packed sequences, and of the rotation before it: `d_qkv` receives the gradient of
+/// the unrotated queries, keys and values for the gradient `d_out`.
 pub(crate) fn attention_backward(
     heads: Heads,
-    lengths: &[usize],
+    layout: Layout<'_>,
     kept: Kept<'_>,
     rotation: &Rotation,
     d_out: &[f32],
     d_qkv: &mut [f32],
-    partial: &mut Vec<f32>,
+    buffers: &mut HeadGradients,
 ) {
     let width = heads.width;
-    let rows: usize = lengths.iter().sum();
+    let HeadGradients { partial, joined } = buffers;
+    let parts = sequences(heads, layout, kept.qkv, joined);
     // Each query head has its own part of the key gradients: no thread waits for another, and the sum over
     // the heads below is always taken in the same order.
-    partial.resize(heads.queries * rows * 3 * width, 0.0);
+    let seen = layout.seen();
+    partial.resize(heads.queries * seen * 3 * width, 0.0);
     let mut rest = &mut partial[..];
-    let mut pieces = Vec::with_capacity(heads.queries * lengths.len());
+    let mut pieces = Vec::with_capacity(heads.queries * parts.len());
     for head in 0..heads.queries {
         let mut start = 0;
-        for &length in lengths {
-            let piece = rest.split_off_mut(..length * 3 * width).unwrap_or_default();
-            pieces.push((head, start, length, piece));
-            start += length;
+        for &sequence in &parts {
+            let rows = sequence.past + sequence.rows;
+            let gradients = rest.split_off_mut(..rows * 3 * width).unwrap_or_default();
+            pieces.push(Piece { head, sequence, start, gradients });
+            start += sequence.rows;
         }
     }
-    pieces.into_par_iter().with_max_len(1).for_each(|(head, start, length, piece)| {
+    pieces.into_par_iter().with_max_len(1).for_each(|mut piece| {
         let (mut scores, mut d_scores) = BUFFERS.take();
-        head_backward(heads, head, start, length, kept, d_out, piece, &mut scores, &mut d_scores);
+        piece.compute(heads, kept, d_out, &mut scores, &mut d_scores);
         BUFFERS.set((scores, d_scores));
     });
 
     let stride = (heads.queries + 2 * heads.keys) * width;
     let partial = &partial[..];
+    let places = Places::new(&parts);
     d_qkv.par_chunks_mut(stride).enumerate().with_min_len(16).for_each(|(row, d)| {
-        let part =
-            |head: usize, which: usize| &partial[(head * rows + row) * 3 * width + which * width..][..width];
+        let part = |head: usize, place: usize, which: usize| {
+            &partial[(head * seen + place) * 3 * width + which * width..][..width]
+        };
         let (d_queries, d_rest) = d.split_at_mut(heads.queries * width);
         let (d_keys, d_values) = d_rest.split_at_mut(heads.keys * width);
+        let own = places.own(row);
         for (head, d_query) in d_queries.chunks_exact_mut(width).enumerate() {
-            d_query.copy_from_slice(part(head, 0));
+            d_query.copy_from_slice(part(head, own, 0));
         }
         for (which, out) in [(1, &mut *d_keys), (2, d_values)] {
             for (key_head, out) in out.chunks_exact_mut(width).enumerate() {
-                let first = key_head * heads.group();
-                out.copy_from_slice(part(first, which));
-                for head in first + 1..first + heads.group() {
-                    kernels::add(out, part(head, which));
+                out.fill(0.0);
+                for head in key_head * heads.group()..(key_head + 1) * heads.group() {
+                    kernels::add(out, part(head, own, which));
+                    for place in places.others(row) {
+                        kernels::add(out, part(head, place, which));
+                    }
                 }
             }
         }
@@ -83,57 +98,100 @@ pub(crate) fn attention_backward(
     });
 }
 
-/// One query head of one sequence; `piece` is `[length, 3 * width]`: gradients of query, key and value.
-#[allow(clippy::too_many_arguments)] // one call site; the operands of one operator
-fn head_backward(
-    heads: Heads,
+/// Where the gradients of a row stand among those of one query head.
+struct Places {
+    /// First row of each part, the first of its gradients, and the rows of its past.
+    parts: Vec<(usize, usize, usize)>,
+}
+
+impl Places {
+    fn new(parts: &[Sequence<'_>]) -> Self {
+        let (mut row, mut place) = (0, 0);
+        let parts = parts
+            .iter()
+            .map(|part| {
+                let at = (row, place, part.past);
+                row += part.rows;
+                place += part.past + part.rows;
+                at
+            })
+            .collect();
+        Self { parts }
+    }
+
+    /// In the part that the row belongs to.
+    fn own(&self, row: usize) -> usize {
+        let part = self.parts.partition_point(|(start, ..)| *start <= row) - 1;
+        let (start, place, past) = self.parts[part];
+        place + past + row - start
+    }
+
+    /// In the parts that have the row in their past.
+    fn others(&self, row: usize) -> impl Iterator<Item = usize> {
+        self.parts.iter().filter(move |(_, _, past)| row < *past).map(move |(_, place, _)| place + row)
+    }
+}
+
+/// One query head of one sequence.
+struct Piece<'a> {
     head: usize,
+    sequence: Sequence<'a>,
+    /// The sequence's first row in the pack.
     start: usize,
-    length: usize,
-    kept: Kept<'_>,
-    d_out: &[f32],
-    piece: &mut [f32],
-    scores: &mut Vec<f32>,
-    d_scores: &mut Vec<f32>,
-) {
-    let width = heads.width;
-    let key_head = head / heads.group();
-    let (stride, out_stride) = ((heads.queries + 2 * heads.keys) * width, heads.queries * width);
-    let queries = &kept.qkv[start * stride + head * width..];
-    let keys = &kept.qkv[start * stride + (heads.queries + key_head) * width..];
-    let values = &kept.qkv[start * stride + (heads.queries + heads.keys + key_head) * width..];
-    let out = &kept.out[start * out_stride + head * width..];
-    let d_out = &d_out[start * out_stride + head * width..];
-    piece.fill(0.0);
-    for first in (0..length).step_by(ROWS) {
-        let block = ROWS.min(length - first);
-        let visible = first + block;
-        scores.resize(block * visible, 0.0);
-        d_scores.resize(block * visible, 0.0);
-        let q = MatRef::strided(&queries[first * stride..], block, width, stride);
-        let k = MatRef::strided(keys, visible, width, stride);
-        let v = MatRef::strided(values, visible, width, stride);
-        let dy = MatRef::strided(&d_out[first * out_stride..], block, width, out_stride);
-        let view = MatMut::new(scores, block, visible);
-        gemm(view, false, heads.factor(), q, k.t(), Threads::One);
-        gemm(MatMut::new(d_scores, block, visible), false, 1.0, dy, v.t(), Threads::One);
-        let lines = scores.chunks_exact_mut(visible).zip(d_scores.chunks_exact_mut(visible));
-        for (i, (s, d)) in lines.enumerate() {
-            let row = first + i;
-            let at = row * out_stride..row * out_stride + width;
-            let mean = kernels::dot(&out[at.clone()], &d_out[at]);
-            let lse = kept.lse[(start + row) * heads.queries + head];
-            let (seen, hidden) = s.split_at_mut(row + 1);
-            let (d_seen, d_hidden) = d.split_at_mut(row + 1);
-            kernels::softmax_backward_row(seen, d_seen, lse, mean, heads.factor());
-            hidden.fill(0.0);
-            d_hidden.fill(0.0);
+    /// `[past + rows, 3 * width]`: gradients of query, key and value; those of the past's queries are not meant.
+    gradients: &'a mut [f32],
+}
+
+impl Piece<'_> {
+    fn compute(
+        &mut self,
+        heads: Heads,
+        kept: Kept<'_>,
+        d_out: &[f32],
+        scores: &mut Vec<f32>,
+        d_scores: &mut Vec<f32>,
+    ) {
+        let width = heads.width;
+        let Piece { head, start, sequence, .. } = *self;
+        let key_head = head / heads.group();
+        let (stride, out_stride) = ((heads.queries + 2 * heads.keys) * width, heads.queries * width);
+        let queries = &kept.qkv[start * stride + head * width..];
+        let keys = &sequence.keys[key_head * width..];
+        let values = &sequence.values[key_head * width..];
+        let out = &kept.out[start * out_stride + head * width..];
+        let d_out = &d_out[start * out_stride + head * width..];
+        self.gradients.fill(0.0);
+        for first in (0..sequence.rows).step_by(ROWS) {
+            let block = ROWS.min(sequence.rows - first);
+            let visible = sequence.past + first + block;
+            scores.resize(block * visible, 0.0);
+            d_scores.resize(block * visible, 0.0);
+            let q = MatRef::strided(&queries[first * stride..], block, width, stride);
+            let k = MatRef::strided(keys, visible, width, sequence.stride);
+            let v = MatRef::strided(values, visible, width, sequence.stride);
+            let dy = MatRef::strided(&d_out[first * out_stride..], block, width, out_stride);
+            let view = MatMut::new(scores, block, visible);
+            gemm(view, false, heads.factor(), q, k.t(), Threads::One);
+            gemm(MatMut::new(d_scores, block, visible), false, 1.0, dy, v.t(), Threads::One);
+            let lines = scores.chunks_exact_mut(visible).zip(d_scores.chunks_exact_mut(visible));
+            for (i, (s, d)) in lines.enumerate() {
+                let row = first + i;
+                let at = row * out_stride..row * out_stride + width;
+                let mean = kernels::dot(&out[at.clone()], &d_out[at]);
+                let lse = kept.lse[(start + row) * heads.queries + head];
+                let (seen, hidden) = s.split_at_mut(sequence.past + row + 1);
+                let (d_seen, d_hidden) = d.split_at_mut(sequence.past + row + 1);
+                kernels::softmax_backward_row(seen, d_seen, lse, mean, heads.factor());
+                hidden.fill(0.0);
+                d_hidden.fill(0.0);
+            }
+            let p = MatRef::new(scores, block, visible);
+            let ds = MatRef::new(d_scores, block, visible);
+            let own = (sequence.past + first) * 3;
+            gemm(into(self.gradients, own, block, width), false, 1.0, ds, k, Threads::One);
+            gemm(into(self.gradients, 1, visible, width), true, 1.0, ds.t(), q, Threads::One);
+            gemm(into(self.gradients, 2, visible, width), true, 1.0, p.t(), dy, Threads::One);
         }
-        let p = MatRef::new(scores, block, visible);
-        let ds = MatRef::new(d_scores, block, visible);
-        gemm(into(piece, first * 3, block, width), false, 1.0, ds, k, Threads::One);
-        gemm(into(piece, 1, visible, width), true, 1.0, ds.t(), q, Threads::One);
-        gemm(into(piece, 2, visible, width), true, 1.0, p.t(), dy, Threads::One);
     }
 }
 
@@ -145,37 +203,34 @@ fn into(piece: &mut [f32], at: usize, rows: usize, width: usize) -> MatMut<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::attention;
     use crate::ops::testing::{assert_gradient, noise};
-    use crate::ops::{Sequence, attention};
 
     #[test]
     fn the_gradient_through_rotation_and_attention_matches_differences() {
         let heads = Heads { queries: 4, keys: 2, width: 6 };
-        let lengths = [67, 1, 9];
-        let rows = 77;
-        let stride = 8 * 6;
-        let mut rotation = Rotation::default();
-        rotation.prepare(lengths.iter().flat_map(|&n| 0..n), &[0.7, 0.2, 0.05]);
-        let run = |qkv: &mut [f32], out: &mut [f32], lse: &mut [f32]| {
-            rotation.forward(qkv, 6, stride);
-            let mut start = 0;
-            let sequences: Vec<_> = lengths
-                .iter()
-                .map(|&rows| {
-                    let keys = &qkv[start * stride + 24..];
-                    let values = &qkv[start * stride + 36..];
-                    start += rows;
-                    Sequence { rows, past: 0, keys, values, stride }
-                })
-                .collect();
-            attention(heads, &sequences, qkv, stride, out, lse);
-        };
-        let (x, d_out) = (noise(1, rows * stride), noise(2, rows * 24));
-        let (mut qkv, mut out, mut lse) = (x.clone(), vec![0.0; rows * 24], vec![0.0; rows * 4]);
-        run(&mut qkv, &mut out, &mut lse);
-        let mut dx = vec![0.0; x.len()];
-        let kept = Kept { qkv: &qkv, out: &out, lse: &lse };
-        attention_backward(heads, &lengths, kept, &rotation, &d_out, &mut dx, &mut vec![5.0; 3]);
-        assert_gradient(&x, &d_out, &dx, 2e-3, |x, y| run(&mut x.to_vec(), y, &mut []));
+        for layout in [
+            Layout { shared: 0, lengths: &[67, 1, 9] },
+            Layout { shared: 5, lengths: &[67, 1, 9] },
+            Layout { shared: 66, lengths: &[3, 8] },
+        ] {
+            let rows = layout.rows();
+            let stride = 8 * 6;
+            let mut rotation = Rotation::default();
+            rotation.prepare(layout.positions(), &[0.7, 0.2, 0.05]);
+            let run = |qkv: &mut [f32], out: &mut [f32], lse: &mut [f32]| {
+                rotation.forward(qkv, 6, stride);
+                let mut joined = Vec::new();
+                attention(heads, &sequences(heads, layout, qkv, &mut joined), qkv, stride, out, lse);
+            };
+            let (x, d_out) = (noise(1, rows * stride), noise(2, rows * 24));
+            let (mut qkv, mut out, mut lse) = (x.clone(), vec![0.0; rows * 24], vec![0.0; rows * 4]);
+            run(&mut qkv, &mut out, &mut lse);
+            let mut dx = vec![0.0; x.len()];
+            let kept = Kept { qkv: &qkv, out: &out, lse: &lse };
+            let mut buffers = HeadGradients { partial: vec![5.0; 3], joined: vec![5.0; 3] };
+            attention_backward(heads, layout, kept, &rotation, &d_out, &mut dx, &mut buffers);
+            assert_gradient(&x, &d_out, &dx, 2e-3, |x, y| run(&mut x.to_vec(), y, &mut []));
+        }
     }
 }

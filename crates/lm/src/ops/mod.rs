@@ -4,14 +4,16 @@ mod attention;
 mod attention_backward;
 mod cross_entropy;
 mod low_rank;
+mod packed;
 mod rotary;
 mod rows;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub(crate) use attention::{Heads, Sequence, attention};
-pub(crate) use attention_backward::{Kept, attention_backward};
+pub(crate) use attention_backward::{HeadGradients, Kept, attention_backward};
 pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use low_rank::{low_rank, low_rank_backward};
+pub(crate) use packed::{Layout, sequences};
 pub(crate) use rotary::Rotation;
 pub(crate) use rows::{add_bias, rms_norm, rms_norm_backward, swiglu, swiglu_backward};

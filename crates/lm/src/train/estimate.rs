@@ -19,7 +19,7 @@ pub struct Estimate {
     pub steps: usize,
     /// Epochs begun.
     pub epochs: usize,
-    /// Tokens run forward and backward, over all epochs.
+    /// Tokens of all examples over all epochs. What examples of a pack begin with in common is run once.
     pub tokens: usize,
     /// Tokens of these that carry loss.
     pub trained_tokens: usize,
@@ -43,7 +43,8 @@ pub struct Estimate {
 /// - `adapter`: weights, gradient, two moments, best weights: five numbers an adapter parameter, and one to spare for
 ///   the copy that is returned;
 /// - `activations`: kept for the backward pass, `n * (layers * (2h + 2q + 2kv + heads + 2i + r) + h)`; worked in by
-///   one layer, `n * (5h + 6q + 2kv + 5i + r + head_dim)`; logits of at most 128 targets, with their bf16 copy; scores
+///   one layer, `n * (5h + 3q + 2kv + 5i + r + head_dim)` and, for every row that attention looks at, counting those of
+///   a common beginning once a sequence, `3q + 4kv`; logits of at most 128 targets, with their bf16 copy; scores
 ///   of 64 rows of the longest sequence, twice for each thread; and a third of all that for what the allocator cannot
 ///   reuse while buffers grow.
 ///
@@ -164,13 +165,14 @@ fn join(examples: &[Rendered], packs: &[Vec<usize>]) -> Vec<Pack> {
     packs.iter().map(|pack| packing::join(pack.iter().map(|&index| &examples[index]))).collect()
 }
 
-/// Wall-clock seconds of `work` on every pack, per token.
+/// Wall-clock seconds of `work` on every pack, per token of its sequences (a common beginning counts for each, as in
+/// [`Estimate::tokens`]).
 fn seconds_per_token(packs: &[Pack], work: &mut dyn FnMut(&Pack) -> Result<()>) -> Result<f64> {
     let started = Instant::now();
     for pack in packs {
         work(pack)?;
     }
-    let tokens: usize = packs.iter().map(Pack::len).sum();
+    let tokens: usize = packs.iter().map(Pack::sequence_tokens).sum();
     Ok(started.elapsed().as_secs_f64() / tokens.max(1) as f64)
 }
 
@@ -190,11 +192,13 @@ fn activation_bytes(config: &DecoderConfig, lora: &LoraConfig, pack: &Pack) -> u
     let (query, kv) = (config.query_width(), config.kv_width());
     let low = lora.rank * lora.targets.len();
     let kept = layers * (2 * hidden + 2 * query + 2 * kv + heads + 2 * intermediate + low) + hidden;
-    let worked_in = 5 * hidden + 6 * query + 2 * kv + 5 * intermediate + low + head_dim;
+    let worked_in = 5 * hidden + 3 * query + 2 * kv + 5 * intermediate + low + head_dim;
     let logits = pack.targets().min(128) * (vocabulary + vocabulary / 2 + 4 * hidden);
-    let longest = pack.lengths.iter().max().copied().unwrap_or(0);
+    let layout = pack.layout();
+    let seen = layout.seen() * (3 * query + if pack.shared > 0 { 4 * kv } else { 0 });
+    let longest = pack.shared + pack.lengths.iter().max().copied().unwrap_or(0);
     let scores = rayon::current_num_threads() * 2 * 64 * longest;
-    let numbers = pack.len() * (kept + worked_in) + logits + scores;
+    let numbers = pack.len() * (kept + worked_in) + seen + logits + scores;
     4 * (numbers + numbers / 3) as u64
 }
 
