@@ -28,7 +28,14 @@ def project(folder, toml):
             if part.name != ".tunesmith":  # keep what was already measured; changed inputs are measured again
                 shutil.rmtree(part) if part.is_dir() else part.unlink()
     (folder / "questions").mkdir(parents=True, exist_ok=True)
-    (folder / "tunesmith.toml").write_text(toml, encoding="utf-8")
+    (folder / "tunesmith.toml").write_text(toml + TRAINING, encoding="utf-8")
+
+
+# Bounds each adapter to some ten minutes on two cores.
+TRAINING = """
+[training]
+max_tokens = 300000
+"""
 
 
 def squad(data, out, size):

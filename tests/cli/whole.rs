@@ -209,7 +209,7 @@ fn an_interrupted_training_is_resumed() {
     let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
     project.write(
         "tunesmith.toml",
-        config + "\n[training]\nepochs = 400\nrank = 2\npatience = 1000\nbatch_tokens = 64\n",
+        config + "\n[training]\nepochs = 40\nrank = 2\npatience = 1000\nbatch_tokens = 64\n",
     );
     let mut running =
         project.command(&["tune", "facts"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
@@ -230,7 +230,14 @@ fn an_interrupted_training_is_resumed() {
 
     // Another run's checkpoint is refused by name, not silently continued.
     let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
-    project.write("tunesmith.toml", config.replace("epochs = 400", "epochs = 1"));
+    project.write("tunesmith.toml", config.replace("epochs = 40", "epochs = 1"));
     assert!(project.fails(&["tune", "facts", "--resume"]).contains("another run"));
-    project.ok(&["tune", "facts"]);
+
+    // Its own is continued to the very weights of a run that nobody interrupted.
+    project.write("tunesmith.toml", config);
+    let weights = project.path(".tunesmith/adapters/facts/plain/seed-1/adapter_model.safetensors");
+    project.ok(&["tune", "facts", "--resume"]);
+    let resumed = fs::read(&weights).unwrap();
+    project.ok(&["tune", "facts", "--again"]);
+    assert_eq!(fs::read(&weights).unwrap(), resumed);
 }

@@ -15,6 +15,7 @@ use std::time::Instant;
 use eval::{Arm, Costs, Gate, GateOptions, Trial, gate};
 use lm::Model;
 
+use plan::Material;
 pub use plan::{ArmChoice, Estimate};
 pub(crate) use record::documents_hash;
 pub use record::{Comparison, TrainingRecord};
@@ -109,7 +110,8 @@ pub fn compare(
     let start = Instant::now();
     let questions = QuestionSet::load(project, set)?;
     let evidence = questions.has_evidence();
-    if evidence && knowledge.store.documents()?.is_empty() {
+    let material = Material { documents: !knowledge.store.documents()?.is_empty(), evidence };
+    if evidence && !material.documents {
         return Err(Error::NoDocuments);
     }
     let dev = plan::sample(&questions.dev, options.limit);
@@ -121,18 +123,19 @@ pub fn compare(
     let shots = Shots::new(&knowledge.encoder, &questions.train)?;
 
     // Dev: `rag` with each number of passages and `oracle`, then the gate.
-    let dev_arms = plan::dev_arms(evidence);
+    let dev_arms = plan::dev_arms(material);
     let dev_grounded = ground(knowledge, &dev, &grounding, stop)?;
     let mut runner = Runner::new(model, knowledge, set, candidates[0], &shots, stop);
-    let sized = runner.jobs(&dev, &dev_grounded, &plan::sized_arms(evidence), &[])?;
+    let sized = runner.jobs(&dev, &dev_grounded, &plan::sized_arms(material), &[])?;
     let mut dev_jobs = Vec::new();
+    let rag: Vec<Arm> = dev_arms.iter().copied().filter(|arm| *arm == Arm::Rag).collect();
     for passages in &candidates {
         runner.passages = *passages;
-        dev_jobs.extend(runner.jobs(&dev, &dev_grounded, &[Arm::Rag], &[])?);
+        dev_jobs.extend(runner.jobs(&dev, &dev_grounded, &rag, &[])?);
     }
-    let (rag_jobs, gold) = (dev_jobs.len(), plan::gold_arms(evidence));
+    let (rag_jobs, gold) = (dev_jobs.len(), plan::gold_arms(material));
     dev_jobs.extend(runner.jobs(&dev, &dev_grounded, &gold, &[])?);
-    let test_arms = plan::test_arms(&options.arms, evidence, true);
+    let test_arms = plan::test_arms(&options.arms, material, true);
     let estimate = plan::estimate(&mut runner, set, &dev_jobs, &sized, &dev_arms, &test_arms, test.len())?;
     on_event(CompareEvent::Planned(&estimate));
     let (rag_jobs, gold_jobs) = dev_jobs.split_at(rag_jobs);
@@ -157,8 +160,9 @@ pub fn compare(
     }
 
     // Training, when it is due.
-    let open = gate.as_ref().is_some_and(|gate| gate.open);
-    let arms = plan::test_arms(&options.arms, evidence, open);
+    // Without documents there is no ceiling to reach: learning from the pairs is all there is.
+    let open = gate.as_ref().map_or(!material.documents, |gate| gate.open);
+    let arms = plan::test_arms(&options.arms, material, open);
     let manifests = train(project, knowledge, model, &questions, &arms, options.seeds, stop, on_event)?;
     let weights = manifests
         .iter()

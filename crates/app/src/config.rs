@@ -192,7 +192,7 @@ embedder = "all-minilm-l6-v2"
 
 [training]
 # epochs = 6
-# learning_rate = 5e-4
+# learning_rate = 1e-3
 # rank = 16
 
 # [[set]]
@@ -497,7 +497,7 @@ impl Default for Config {
             },
             training: Training {
                 epochs: 6,
-                learning_rate: 5e-4,
+                learning_rate: 1e-3,
                 rank: 16,
                 alpha: 32.0,
                 batch_tokens: 1024,

@@ -17,8 +17,10 @@ use crate::questions::Question;
 pub struct GoldChunk {
     /// Its number.
     pub chunk: ChunkId,
-    /// The document's name.
-    pub document: String,
+    /// Its document.
+    pub document: DocumentId,
+    /// The document's project-relative path.
+    pub path: String,
     /// The chunk in a prompt.
     pub passage: Passage,
     /// Which of the question's evidence entries it holds.
@@ -110,6 +112,7 @@ pub fn ground(
 
 /// A document with its chunks.
 struct Located {
+    id: DocumentId,
     title: Option<String>,
     text: String,
     chunks: Vec<(ChunkId, NewChunk)>,
@@ -133,7 +136,7 @@ fn locate(knowledge: &Knowledge, questions: &[Question]) -> Result<Vec<Vec<GoldC
             if !documents.contains_key(name) {
                 let text = knowledge.store.document_text(*id, None)?.unwrap_or_default();
                 let chunks = knowledge.store.chunks(*id)?;
-                documents.insert(name, Located { title: title.clone(), text, chunks });
+                documents.insert(name, Located { id: *id, title: title.clone(), text, chunks });
             }
             let Some(document) = documents.get(name) else { continue };
             let Some(span) = find_quote(&document.text, &evidence.quote) else {
@@ -169,7 +172,8 @@ fn holding(
             }
             GoldChunk {
                 chunk: *id,
-                document: name.to_owned(),
+                document: document.id,
+                path: name.to_owned(),
                 sufficient: eval::lenient(&text, &question.answers),
                 passage: Passage::new(document.title.as_deref(), &chunk.heading_path, &text),
                 evidence: entry,
@@ -276,7 +280,8 @@ mod tests {
             .iter()
             .map(|(chunk, evidence, sufficient)| GoldChunk {
                 chunk: ChunkId(*chunk),
-                document: String::new(),
+                document: DocumentId(1),
+                path: String::new(),
                 passage: Passage::new(None, &[], ""),
                 evidence: *evidence,
                 sufficient: *sufficient,

@@ -147,7 +147,7 @@ fn raft_passages(
     let grounded = ground(knowledge, questions, &options, stop)?;
     let mut all = Vec::with_capacity(questions.len());
     for (question, grounded) in questions.iter().zip(&grounded) {
-        documents.extend(grounded.gold.iter().map(|gold| gold.document.clone()));
+        documents.extend(grounded.gold.iter().map(|gold| gold.path.clone()));
         documents.extend(grounded.retrieved.hits.iter().take(k).map(|hit| hit.path.clone()));
         all.push(raft_prompt(&set.name, question, grounded, k, project.config.training.gold_missing));
     }

@@ -83,7 +83,7 @@ impl Default for TrainOptions<'_> {
         TrainOptions {
             epochs: 3,
             max_steps: None,
-            learning_rate: 5e-4,
+            learning_rate: 1e-3,
             b_rate_scale: 1.0,
             warmup: 0.05,
             decay: Decay::Cosine,

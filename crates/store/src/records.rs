@@ -63,14 +63,9 @@ impl Store {
         self.read_one("SELECT json FROM trials WHERE key = ?1", [key], |row| row.get(0))
     }
 
-    /// Stores (or replaces) a trial.
-    pub fn put_trial(&mut self, key: &str, set: &str, arm: &str, qid: &str, json: &str) -> Result<()> {
-        self.put_trial_with(key, set, arm, qid, json, &[])
-    }
-
-    /// As [`Store::put_trial`], naming the documents whose text stood in the prompt: when one of them is edited or
-    /// deleted, the trial goes too.
-    pub fn put_trial_with(
+    /// Stores (or replaces) a trial. When one of `documents`, whose text stood in the prompt, is edited or deleted, the
+    /// trial goes too.
+    pub fn put_trial(
         &mut self,
         key: &str,
         set: &str,

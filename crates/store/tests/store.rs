@@ -141,8 +141,8 @@ fn an_edit_replaces_and_a_deletion_removes_everywhere() {
 fn what_depends_on_a_document_goes_with_it() {
     let (_folder, mut store) = store();
     let id = store.put_document(document("a.txt", "one")).unwrap();
-    store.put_trial_with("k1", "facts", "rag", "q1", "{}", &[id]).unwrap();
-    store.put_trial("k2", "facts", "base", "q1", "{}").unwrap();
+    store.put_trial("k1", "facts", "rag", "q1", "{}", &[id]).unwrap();
+    store.put_trial("k2", "facts", "base", "q1", "{}", &[]).unwrap();
     store.put_adapter("house", "{}", &["a.txt".to_string()]).unwrap();
     store.put_adapter("other", "{}", &[]).unwrap();
     assert_eq!(store.count_trials("facts").unwrap(), 2);
@@ -411,7 +411,7 @@ fn write_the_fixture() {
     guide.title = Some("Guide".to_string());
     guide.chunks[1].heading_path = vec!["Guide".to_string(), "Hours".to_string()];
     store.put_document(guide).unwrap();
-    store.put_trial("t1", "facts", "rag", "q1", "{\"score\":1.0}").unwrap();
+    store.put_trial("t1", "facts", "rag", "q1", "{\"score\":1.0}", &[]).unwrap();
     store.put_decision("facts", "{\"outcome\":\"rag\"}").unwrap();
     store.put_comparison("facts", "{}").unwrap();
     store.log_test_opening("facts", "compare").unwrap();

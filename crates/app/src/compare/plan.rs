@@ -41,38 +41,54 @@ impl FromStr for ArmChoice {
     }
 }
 
+/// What a set has for its arms to work with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Material {
+    /// Documents to retrieve passages from.
+    pub(super) documents: bool,
+    /// Questions that name their evidence in them: without it nobody knows the gold passages, which some arms read and
+    /// others are trained on.
+    pub(super) evidence: bool,
+}
+
+impl Material {
+    fn allows(self, arm: Arm) -> bool {
+        (self.documents || !arm.uses_passages())
+            && (self.evidence || !(arm.uses_gold() || arm.needs_raft_adapter()))
+    }
+
+    fn possible(self, arms: impl IntoIterator<Item = Arm>) -> Vec<Arm> {
+        arms.into_iter().filter(|arm| self.allows(*arm)).collect()
+    }
+}
+
 /// The arms that need no training, in order of display.
 const CHEAP: [Arm; 4] = [Arm::Base, Arm::FewShot, Arm::Rag, Arm::Oracle];
 /// The arms on fine-tuned weights.
 const FINE_TUNED: [Arm; 4] = [Arm::Tuned, Arm::TunedRag, Arm::Raft, Arm::RaftOracle];
 
 /// The arms run on dev: the two that the gate reads.
-pub(super) fn dev_arms(evidence: bool) -> Vec<Arm> {
-    possible([Arm::Rag, Arm::Oracle], evidence)
+pub(super) fn dev_arms(material: Material) -> Vec<Arm> {
+    material.possible([Arm::Rag, Arm::Oracle])
 }
 
 /// The arms of dev that read gold passages, which no setting of retrieval changes.
-pub(super) fn gold_arms(evidence: bool) -> Vec<Arm> {
-    possible([Arm::Oracle], evidence)
+pub(super) fn gold_arms(material: Material) -> Vec<Arm> {
+    material.possible([Arm::Oracle])
 }
 
 /// The arms whose prompts tell how long the others take.
-pub(super) fn sized_arms(evidence: bool) -> Vec<Arm> {
-    possible(CHEAP, evidence)
+pub(super) fn sized_arms(material: Material) -> Vec<Arm> {
+    material.possible(CHEAP)
 }
 
 /// The arms run on test.
-pub(super) fn test_arms(choice: &ArmChoice, evidence: bool, gate_open: bool) -> Vec<Arm> {
+pub(super) fn test_arms(choice: &ArmChoice, material: Material, gate_open: bool) -> Vec<Arm> {
     match choice {
-        ArmChoice::List(arms) => possible(arms.iter().copied(), evidence),
-        ArmChoice::Auto if !gate_open => possible(CHEAP, evidence),
-        ArmChoice::Auto | ArmChoice::All => possible(CHEAP.into_iter().chain(FINE_TUNED), evidence),
+        ArmChoice::List(arms) => material.possible(arms.iter().copied()),
+        ArmChoice::Auto if !gate_open => material.possible(CHEAP),
+        ArmChoice::Auto | ArmChoice::All => material.possible(CHEAP.into_iter().chain(FINE_TUNED)),
     }
-}
-
-/// Without evidence nobody knows the gold passages: no arm can read them or be trained on them.
-fn possible(arms: impl IntoIterator<Item = Arm>, evidence: bool) -> Vec<Arm> {
-    arms.into_iter().filter(|arm| evidence || !(arm.uses_gold() || arm.needs_raft_adapter())).collect()
 }
 
 /// At most `limit` questions: those whose ids hash lowest, in the order of the set. A larger limit keeps the smaller sample.
@@ -125,7 +141,8 @@ pub(super) fn estimate(
     test_arms: &[Arm],
     test: usize,
 ) -> Result<Estimate> {
-    let speed = runner.calibrate(dev)?;
+    // Without documents nothing is run on dev.
+    let speed = runner.calibrate(if dev.is_empty() { sized } else { dev })?;
     // Answers seldom use all the tokens they may.
     let answer = set.max_tokens as f64 * 0.6;
     let seconds = |tokens: f64| speed.seconds(tokens, answer);
@@ -170,14 +187,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sets_without_evidence_have_no_gold_arms() {
+    fn a_set_runs_the_arms_it_has_material_for() {
         use Arm::*;
-        assert_eq!(test_arms(&ArmChoice::All, false, false), [Base, FewShot, Rag, Tuned, TunedRag]);
-        assert_eq!(test_arms(&ArmChoice::Auto, true, false), [Base, FewShot, Rag, Oracle]);
-        assert_eq!(test_arms(&ArmChoice::Auto, true, true).len(), 8);
+        let all = Material { documents: true, evidence: true };
+        let no_evidence = Material { evidence: false, ..all };
+        let nothing = Material { documents: false, evidence: false };
+        assert_eq!(test_arms(&ArmChoice::All, no_evidence, false), [Base, FewShot, Rag, Tuned, TunedRag]);
+        assert_eq!(test_arms(&ArmChoice::All, nothing, true), [Base, FewShot, Tuned]);
+        assert_eq!(test_arms(&ArmChoice::Auto, all, false), [Base, FewShot, Rag, Oracle]);
+        assert_eq!(test_arms(&ArmChoice::Auto, all, true).len(), 8);
         let list: ArmChoice = "raft, base".parse().unwrap();
-        assert_eq!(test_arms(&list, true, false), [Base, Raft]);
-        assert_eq!((dev_arms(true), dev_arms(false)), (vec![Rag, Oracle], vec![Rag]));
+        assert_eq!(test_arms(&list, all, false), [Base, Raft]);
+        assert_eq!(
+            (dev_arms(all), dev_arms(no_evidence), dev_arms(nothing)),
+            (vec![Rag, Oracle], vec![Rag], vec![])
+        );
         assert!("base,both".parse::<ArmChoice>().is_err());
     }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use eval::{Arm, Trial, grade, lenient};
 use lm::{FinishReason, GenerateOptions, Lora, Message, Model};
 use serde::{Deserialize, Serialize};
+use store::{DocumentId, Hit};
 
 use super::{CompareEvent, evidence_in_prompt};
 use crate::adapters::{self, Manifest, Recipe};
@@ -48,6 +49,8 @@ pub(super) struct Job {
     seed: u64,
     key: String,
     messages: Vec<Message>,
+    /// Documents whose text stands in the messages.
+    documents: Vec<DocumentId>,
     /// Seconds it took to find what stands in the prompt.
     retrieval_seconds: f64,
     lora: Option<Arc<Lora>>,
@@ -141,7 +144,7 @@ impl<'a> Runner<'a> {
                 if arm.uses_gold() && grounded.gold.is_empty() {
                     continue;
                 }
-                let messages = self.messages(*arm, question, grounded)?;
+                let (messages, documents) = self.messages(*arm, question, grounded)?;
                 let retrieval_seconds = match (arm.uses_retrieval(), arm.uses_examples()) {
                     (true, _) => grounded.retrieved.seconds(),
                     (false, true) => grounded.retrieved.embed_seconds,
@@ -156,6 +159,7 @@ impl<'a> Runner<'a> {
                         seed: adapter.map_or(0, |weights| weights.seed),
                         key: self.key(&messages, adapter.map(|weights| weights.hash.as_str())),
                         messages: messages.clone(),
+                        documents: documents.clone(),
                         retrieval_seconds,
                         prompt_tokens,
                         lora: adapter.map(|weights| Arc::clone(&weights.lora)),
@@ -166,18 +170,25 @@ impl<'a> Runner<'a> {
         Ok(jobs)
     }
 
-    fn messages(&self, arm: Arm, question: &Question, grounded: &Grounded) -> Result<Vec<Message>> {
-        let passages = match (arm.uses_gold(), arm.uses_retrieval()) {
+    /// The messages of a trial, and the documents that passages in them come from.
+    fn messages(
+        &self,
+        arm: Arm,
+        question: &Question,
+        grounded: &Grounded,
+    ) -> Result<(Vec<Message>, Vec<DocumentId>)> {
+        let gold = || grounded.gold.iter().map(|gold| (gold.document, gold.passage.clone()));
+        let passage = |hit: &Hit| (hit.document, Passage::from(hit));
+        let passages: Vec<(DocumentId, Passage)> = match (arm.uses_gold(), arm.uses_retrieval()) {
             (true, true) => {
-                let mut passages = grounded.gold_passages();
-                passages.extend(grounded.distractors().map(Passage::from));
-                passages.truncate(self.passages.max(grounded.gold.len()));
-                passages
+                let count = self.passages.max(grounded.gold.len());
+                gold().chain(grounded.distractors().map(passage)).take(count).collect()
             }
-            (true, false) => grounded.gold_passages(),
-            (false, true) => grounded.passages(self.passages),
+            (true, false) => gold().collect(),
+            (false, true) => grounded.retrieved.hits.iter().take(self.passages).map(passage).collect(),
             (false, false) => Vec::new(),
         };
+        let (documents, passages) = passages.into_iter().unzip();
         let shots = if arm.uses_examples() {
             self.shots.nearest(&grounded.vector, self.set.shots)
         } else {
@@ -191,7 +202,8 @@ impl<'a> Runner<'a> {
             history: &[],
         };
         let limit = self.model.decoder.config().max_positions.saturating_sub(self.options.max_tokens);
-        prompt.fit(arm, &self.model.template, &self.model.tokenizer, limit)
+        let messages = prompt.fit(arm, &self.model.template, &self.model.tokenizer, limit)?;
+        Ok((messages, documents))
     }
 
     /// The hash of everything an answer depends on.
@@ -262,7 +274,9 @@ impl<'a> Runner<'a> {
         let json = serde_json::to_string(&stored)
             .map_err(|source| Error::Record { what: format!("trial {}", job.key), source })?;
         let arm = format!("{}/{}", split.as_str(), job.arm);
-        self.knowledge.store.put_trial(&job.key, &self.set.name, &arm, &job.qid, &json)?;
+        // Gone with the documents it quotes: an edit or a deletion leaves no trace of the old text.
+        let (set, documents) = (&self.set.name, &job.documents);
+        self.knowledge.store.put_trial(&job.key, set, &arm, &job.qid, &json, documents)?;
         Ok(stored)
     }
 
@@ -275,6 +289,9 @@ impl<'a> Runner<'a> {
         grounded: &[Grounded],
         on_event: &mut dyn FnMut(CompareEvent),
     ) -> Result<Vec<Trial>> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
         let pending = self.pending(jobs)?;
         let total = pending.iter().filter(|pending| **pending).count();
         on_event(CompareEvent::Running { split, trials: total, reused: jobs.len() - total });
