@@ -54,8 +54,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
             lessons.dev.len()
         );
         if let Some(first) = lessons.train.first() {
-            println!("{}", lm::show(first, &model.tokenizer));
-            println!("{} tokens, {} of them trained", first.ids.len(), first.trained());
+            print!("{}", lm::show(first, &model.tokenizer));
         }
         return Ok(ExitCode::SUCCESS);
     }

@@ -209,7 +209,7 @@ fn an_interrupted_training_is_resumed() {
     let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
     project.write(
         "tunesmith.toml",
-        config + "\n[training]\nepochs = 40\nrank = 2\npatience = 1000\nbatch_tokens = 64\n",
+        config + "\n[training]\nepochs = 16\nrank = 2\npatience = 1000\nbatch_tokens = 64\n",
     );
     let mut running =
         project.command(&["tune", "facts"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
@@ -230,7 +230,7 @@ fn an_interrupted_training_is_resumed() {
 
     // Another run's checkpoint is refused by name, not silently continued.
     let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
-    project.write("tunesmith.toml", config.replace("epochs = 40", "epochs = 1"));
+    project.write("tunesmith.toml", config.replace("epochs = 16", "epochs = 1"));
     assert!(project.fails(&["tune", "facts", "--resume"]).contains("another run"));
 
     // Its own is continued to the very weights of a run that nobody interrupted.

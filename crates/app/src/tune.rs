@@ -129,7 +129,7 @@ pub fn lessons(
 }
 
 /// The passages in the prompt of every question: as retrieval brings them, with the gold ones put among them where it missed
-/// them, and taken out in a share of the prompts (RAFT, Zhang et al. 2024: the model must also learn what to do without).
+/// them, and taken out in the configured share of the prompts (RAFT, Zhang et al. 2024).
 fn raft_passages(
     project: &Project,
     knowledge: &Knowledge,
