@@ -8,7 +8,7 @@ TUNESMITH := target/release/tunesmith
 DEBUG_TUNESMITH := target/debug/tunesmith
 DATA   ?= ../shared/data
 
-.PHONY: help demo test check models bench-public bench-retrieval bench-parity bench-training
+.PHONY: help demo test check models bench-public bench-retrieval bench-parity bench-training bench-engine
 
 help:
 	@echo 'make demo   set up and run the whole product once on $(EXAMPLE)'
@@ -18,6 +18,7 @@ help:
 	@echo 'make bench-retrieval   nDCG@10 on scifact and cranfield (DATA=folder)'
 	@echo 'make bench-parity      tokens, logits and vectors against transformers and sentence-transformers'
 	@echo 'make bench-training    gradients and loss curve against PyTorch + PEFT'
+	@echo 'make bench-engine      speed and memory beside PEFT, transformers and llama.cpp (ROW=train for one kind)'
 
 $(TUNESMITH): FORCE
 	$(CARGO) build --release --locked
@@ -64,3 +65,7 @@ bench-parity: $(TUNESMITH)
 
 bench-training: $(TUNESMITH)
 	PYTHON=$(PYTHON) benches/training/run '$(MODEL)' $(DATA)/squad/pairs.train.jsonl target/bench/training
+
+bench-engine: $(TUNESMITH)
+	$(TUNESMITH) model pull smollm2-135m-instruct
+	$(PYTHON) benches/engine/run.py --model '$(MODEL)' --data $(DATA) --out target/bench/engine --row '$(ROW)'

@@ -77,6 +77,13 @@ impl Decoder {
         self.precision
     }
 
+    /// Bytes of the weights as they are held for answering.
+    pub fn weight_bytes(&self) -> usize {
+        let layers =
+            self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.output, &layer.gate_up, &layer.down]);
+        layers.chain([&self.embedding]).chain(&self.head).map(Frozen::bytes).sum()
+    }
+
     /// An empty cache for this model.
     pub fn new_cache(&self) -> KvCache {
         KvCache::new(&self.config)

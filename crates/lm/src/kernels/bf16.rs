@@ -70,6 +70,11 @@ impl Panels {
         Self { k, n, pairs }
     }
 
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&self.pairs[..])
+    }
+
     /// The same matrix with rows and columns exchanged.
     pub(super) fn transposed(&self) -> Self {
         Self::pack(self.n, self.k, |row, column| self.at(column, row))
@@ -160,7 +165,7 @@ fn portable_convert_row(row: &[f32], pairs: &mut [u32]) {
 
 /// Start of the result, written in disjoint pieces by several threads.
 #[derive(Clone, Copy)]
-struct Destination(*mut f32);
+pub(super) struct Destination(pub(super) *mut f32);
 // SAFETY: the pieces of a product cover disjoint ranges of rows and panels, so no element is written twice; the
 // buffer outlives the product because `multiply` borrows it exclusively until all pieces are done.
 unsafe impl Send for Destination {}

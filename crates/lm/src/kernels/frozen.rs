@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use super::bf16::Panels;
+use super::nibbles::{self, Nibbles};
 use super::{MatMut, MatRef, Precision, Threads, gemm};
 
 /// Weights `W` `[outputs, inputs]` that never change.
@@ -17,8 +18,14 @@ pub(crate) struct Frozen {
 enum Weights {
     /// Row-major, used in both directions.
     F32(Vec<f32>),
-    /// Packed for `x Wᵀ`; packed for `dy W` when that is first needed, for generation alone never needs it.
-    Bf16 { forward: Panels, backward: OnceLock<Panels> },
+    Bf16 {
+        /// Packed for `x Wᵀ`.
+        forward: Panels,
+        /// Packed for `dy W` when that is first needed, for generation alone never needs it.
+        backward: OnceLock<Panels>,
+        /// Packed for `x Wᵀ` with few rows, where the weights have few bits.
+        few: Option<Nibbles>,
+    },
 }
 
 impl Frozen {
@@ -29,6 +36,7 @@ impl Frozen {
             Precision::Bf16 => Weights::Bf16 {
                 forward: Panels::pack(inputs, outputs, |input, output| weights[output * inputs + input]),
                 backward: OnceLock::new(),
+                few: Nibbles::pack(&weights, outputs, inputs),
             },
             Precision::F32 | Precision::Auto => Weights::F32(weights),
         };
@@ -41,6 +49,14 @@ impl Frozen {
 
     pub(crate) fn outputs(&self) -> usize {
         self.outputs
+    }
+
+    /// Bytes held for the forward product.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.weights {
+            Weights::F32(w) => size_of_val(&w[..]),
+            Weights::Bf16 { forward, few, .. } => forward.bytes() + few.as_ref().map_or(0, Nibbles::bytes),
+        }
     }
 
     /// `y = x Wᵀ`, or `y += x Wᵀ` when `accumulate`; `x` is `[rows, inputs]`, `y` is `[rows, outputs]`.
@@ -57,6 +73,9 @@ impl Frozen {
                 let w = MatRef::new(w, self.outputs, self.inputs).t();
                 let x = MatRef::new(x, rows, self.inputs);
                 gemm(MatMut::new(y, rows, self.outputs), accumulate, 1.0, x, w, Threads::All);
+            }
+            Weights::Bf16 { few: Some(few), .. } if rows <= nibbles::ROWS => {
+                few.multiply(rows, x, y, accumulate)
             }
             Weights::Bf16 { forward, .. } => forward.multiply(rows, x, y, accumulate, scratch),
         }
@@ -77,7 +96,7 @@ impl Frozen {
                 let dy = MatRef::new(dy, rows, self.outputs);
                 gemm(MatMut::new(dx, rows, self.inputs), accumulate, 1.0, dy, w, Threads::All);
             }
-            Weights::Bf16 { forward, backward } => {
+            Weights::Bf16 { forward, backward, .. } => {
                 let backward = backward.get_or_init(|| forward.transposed());
                 backward.multiply(rows, dy, dx, accumulate, scratch);
             }

@@ -7,6 +7,7 @@
 mod bf16;
 mod frozen;
 mod gemm;
+mod nibbles;
 mod vector;
 
 pub(crate) use frozen::Frozen;

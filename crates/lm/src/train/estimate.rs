@@ -38,7 +38,8 @@ pub struct Estimate {
 /// With `h` hidden width, `q` and `kv` widths of all query and all key heads, `i` feed-forward width, `r` the adapter's
 /// rank times its target projections, `n` tokens of the largest pack, all numbers f32 unless said otherwise:
 ///
-/// - `weights`: one number a parameter, two bytes in bf16;
+/// - `weights`: as the decoder holds them: a number a parameter, two bytes in bf16, and there once more in few bits where
+///   the file had them so;
 /// - `transposed`: in bf16, the weights once more, packed for the backward pass;
 /// - `adapter`: weights, gradient, two moments, best weights: five numbers an adapter parameter, and one to spare for
 ///   the copy that is returned;
@@ -146,8 +147,9 @@ impl TrainingRun<'_> {
             pack.validate(config)?;
             activations = activations.max(activation_bytes(config, &self.options.lora, &pack));
         }
-        let weights = weight_bytes(config, self.decoder.precision());
-        let transposed = if self.decoder.precision() == Precision::Bf16 { weights } else { 0 };
+        let weights = self.decoder.weight_bytes() as u64;
+        let bf16 = self.decoder.precision() == Precision::Bf16;
+        let transposed = if bf16 { 2 * frozen_parameters(config) } else { 0 };
         Ok(Estimate {
             steps: plan.steps(),
             epochs: plan.epoch(plan.steps().saturating_sub(1)),
@@ -176,14 +178,13 @@ fn seconds_per_token(packs: &[Pack], work: &mut dyn FnMut(&Pack) -> Result<()>) 
     Ok(started.elapsed().as_secs_f64() / tokens.max(1) as f64)
 }
 
-/// Bytes of the frozen weights.
-fn weight_bytes(config: &DecoderConfig, precision: Precision) -> u64 {
+/// Numbers in the frozen weights.
+fn frozen_parameters(config: &DecoderConfig) -> u64 {
     let DecoderConfig { hidden, layers, intermediate, vocabulary, .. } = *config;
     let (query, kv) = (config.query_width(), config.kv_width());
     let layer = 2 * hidden * query + 2 * hidden * kv + 3 * hidden * intermediate + 2 * hidden;
     let tables = if config.tied_embeddings { 1 } else { 2 };
-    let parameters = layers * layer + tables * vocabulary * hidden + hidden;
-    (if precision == Precision::Bf16 { 2 } else { 4 }) * parameters as u64
+    (layers * layer + tables * vocabulary * hidden + hidden) as u64
 }
 
 /// Bytes that the forward and backward pass of `pack` keeps and works in; see [`MemoryEstimate`].
@@ -273,7 +274,6 @@ mod tests {
             vocabulary: 49152,
             ..DecoderConfig::tiny()
         };
-        assert_eq!(weight_bytes(&smollm2, Precision::F32), 4 * 134_515_008);
-        assert_eq!(weight_bytes(&smollm2, Precision::Bf16), 2 * 134_515_008);
+        assert_eq!(frozen_parameters(&smollm2), 134_515_008);
     }
 }

@@ -1,0 +1,140 @@
+//! Speed of the engine on one kind of work: our side of `benches/engine`.
+//!
+//!     speed MODEL render PAIRS COUNT     the first COUNT pairs as ids and masks, a JSON line each, for the peers
+//!     speed MODEL train PAIRS COUNT      LoRA training over the same pairs
+//!     speed MODEL prefill TOKENS         reading a prompt, as an answer does
+//!     speed MODEL decode DEPTH           one stream behind DEPTH tokens
+//!     speed MODEL batch STREAMS          streams side by side behind 512 tokens
+//!
+//! All but `render` print one JSON line with what was done a second and the peak of resident memory. `PRECISION=f32` or
+//! `bf16` overrides the machine's choice.
+
+use std::error::Error;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+use lm::{
+    BatchInput, Decoder, GenerateOptions, Model, Precision, Rendered, Source, TrainEvent, TrainOptions,
+    TrainingRun, read_examples, render_examples,
+};
+use serde_json::{Value, json};
+use tunesmith_lm as lm;
+
+/// Tokens decoded in one measurement.
+const DECODED: usize = 64;
+
+/// Longest pair in tokens; the peers cut none either.
+const MAX_LENGTH: usize = 2048;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut figures = match words[..] {
+        [model, "render", pairs, count] => {
+            for Rendered { ids, mask } in rendered(&Source::open(Path::new(model))?, pairs, count.parse()?)? {
+                println!("{}", json!({ "ids": ids, "mask": mask }));
+            }
+            return Ok(());
+        }
+        [model, "train", pairs, count] => train(model, pairs, count.parse()?)?,
+        [model, "prefill", tokens] => prefill(model, tokens.parse()?)?,
+        [model, "decode", depth] => decode(model, 1, depth.parse()?)?,
+        [model, "batch", streams] => decode(model, streams.parse()?, 512)?,
+        _ => {
+            let usage =
+                "render PAIRS COUNT | train PAIRS COUNT | prefill TOKENS | decode DEPTH | batch STREAMS";
+            return Err(format!("usage: speed MODEL {usage}").into());
+        }
+    };
+    figures["peak_mib"] = json!(peak_mib());
+    println!("{figures}");
+    Ok(())
+}
+
+fn precision() -> Precision {
+    match std::env::var("PRECISION").as_deref() {
+        Ok("f32") => Precision::F32,
+        Ok("bf16") => Precision::Bf16,
+        _ => Precision::Auto,
+    }
+}
+
+fn rendered(source: &Source, pairs: &str, count: usize) -> Result<Vec<Rendered>, Box<dyn Error>> {
+    let path = Path::new(pairs);
+    let mut examples = read_examples(path)?;
+    examples.truncate(count);
+    Ok(render_examples(path, &examples, &source.tokenizer, &source.template, MAX_LENGTH)?)
+}
+
+/// Tokens a second over one pass, the first step left out as the warm-up.
+fn train(model: &str, pairs: &str, count: usize) -> Result<Value, Box<dyn Error>> {
+    let source = Source::open(Path::new(model))?;
+    let decoder = Decoder::load(&source, precision())?;
+    let train = rendered(&source, pairs, count)?;
+    let options = TrainOptions { epochs: 1, max_length: MAX_LENGTH, ..TrainOptions::default() };
+    let run = TrainingRun { decoder: &decoder, identity: "", train: &train, dev: &[], options: &options };
+    let steps = run.batches()?;
+    let mut first = None;
+    run.train(&mut |event| {
+        if let TrainEvent::Step { step: 1, .. } = event {
+            first = Some(Instant::now());
+        }
+    })?;
+    let seconds = first.ok_or("no step was made")?.elapsed().as_secs_f64();
+    let counted = || steps.iter().skip(1).flatten().map(|&index| &train[index]);
+    let tokens: usize = counted().map(|example| example.ids.len()).sum();
+    let trained: usize = counted().map(Rendered::trained).sum();
+    Ok(json!({
+        "tokens_per_second": tokens as f64 / seconds,
+        "trained_tokens_per_second": trained as f64 / seconds,
+        "tokens": tokens,
+        "trained_tokens": trained,
+    }))
+}
+
+/// Ids of no particular meaning, all different from their neighbours.
+fn ids(count: usize) -> Vec<u32> {
+    (0..count as u32).map(|i| i * 7919 % 40_000 + 100).collect()
+}
+
+fn prefill(model: &str, tokens: usize) -> Result<Value, Box<dyn Error>> {
+    let model = Model::open(Path::new(model), precision())?;
+    let options = GenerateOptions { max_tokens: 1, ..GenerateOptions::default() };
+    let read = |prompt: &[u32]| -> Result<f64, Box<dyn Error>> {
+        let answer = model.complete(prompt, None, &options, &mut |_| ControlFlow::Continue(()))?;
+        assert_eq!(answer.cached_tokens, 0, "nothing may be reused");
+        Ok(tokens as f64 / answer.prefill_seconds)
+    };
+    let mut prompt = ids(tokens);
+    read(&prompt)?;
+    prompt.reverse();
+    Ok(json!({ "tokens_per_second": read(&prompt)? }))
+}
+
+fn decode(model: &str, streams: usize, depth: usize) -> Result<Value, Box<dyn Error>> {
+    let decoder = Decoder::load(&Source::open(Path::new(model))?, precision())?;
+    let mut start = decoder.new_cache();
+    decoder.forward(&ids(depth.max(1)), &mut start, None)?;
+    let mut caches = vec![start; streams];
+    let mut seconds = 0.0;
+    // The first turn warms up.
+    for _ in 0..2 {
+        let started = Instant::now();
+        for id in ids(DECODED) {
+            let inputs = caches.iter_mut().map(|cache| BatchInput { ids: std::slice::from_ref(&id), cache });
+            decoder.forward_batch(&mut inputs.collect::<Vec<_>>(), None)?;
+        }
+        seconds = started.elapsed().as_secs_f64();
+        caches.iter_mut().for_each(|cache| cache.truncate(depth.max(1)));
+    }
+    Ok(json!({ "tokens_per_second": (streams * DECODED) as f64 / seconds }))
+}
+
+/// Peak of resident memory; `None` elsewhere than on Linux.
+fn peak_mib() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib >> 10)
+}

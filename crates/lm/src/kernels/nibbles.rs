@@ -1,0 +1,355 @@
+//! Products of a few rows with weights that come in four or eight bits: less memory to read for each token.
+//!
+//! A model file often holds its weights as small whole numbers, 32 at a time, with a scale and an offset. Such weights
+//! are kept here in that form beside their bf16 panels, and only where nothing is lost by it: [`Nibbles::pack`] takes
+//! a matrix whose every group of 32 lies on an even grid, and no other. A single row is bound by the memory it reads,
+//! so a token is decoded about twice as fast; from [`ROWS`] rows on, the panels are faster.
+//!
+//! A number `q` below 16 becomes bf16 by writing it into the mantissa of 128, which gives `128 + q` exactly; what is
+//! too much goes into the offset. An eight-bit number is two such numbers, the upper one with a scale 16 times as large.
+
+use half::bf16;
+use rayon::prelude::*;
+
+/// Most rows that are multiplied here.
+pub(super) const ROWS: usize = 4;
+
+/// Weights that share a scale and an offset.
+const GROUP: usize = 32;
+
+/// The kernel reads every half byte as this much more than it is.
+const EXCESS: f32 = 128.0;
+
+/// A frozen right-hand matrix of `inputs` rows and `outputs` columns whose weights lie on grids.
+#[derive(Debug)]
+pub(super) struct Nibbles {
+    inputs: usize,
+    outputs: usize,
+    bits: Bits,
+    /// `[output][block]`, 32 bytes each. The low halves belong to one group of inputs, the high halves to the next
+    /// (four bits) or to the same (eight bits).
+    codes: Vec<[u8; GROUP]>,
+    /// `[output][block]`: scale of the low and of the high halves.
+    scales: Vec<[f32; 2]>,
+    /// `[output][group of inputs]`: what each input is multiplied by besides.
+    offsets: Vec<f32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bits {
+    Four,
+    Eight,
+}
+
+impl Bits {
+    /// Inputs that a block of codes covers.
+    fn inputs(self) -> usize {
+        match self {
+            Bits::Four => 2 * GROUP,
+            Bits::Eight => GROUP,
+        }
+    }
+}
+
+/// One group of weights as `offset + scale * code`.
+struct Grid {
+    scale: f32,
+    offset: f32,
+    codes: [u8; GROUP],
+}
+
+impl Grid {
+    /// The group on the grid of `steps` even steps from `lowest`, if every weight lies on it up to the rounding of f32.
+    fn fit(group: &[f32; GROUP], lowest: f32, scale: f32) -> Option<Self> {
+        let largest = group.iter().fold(0f32, |largest, weight| largest.max(weight.abs()));
+        let mut codes = [0; GROUP];
+        for (code, weight) in codes.iter_mut().zip(group) {
+            let steps = if scale > 0.0 { (weight - lowest) / scale } else { 0.0 };
+            // To the nearest; a cast saturates, so a weight off the grid is seen below.
+            *code = (steps + 0.5) as u8;
+            let found = lowest + scale * f32::from(*code);
+            let near = (found - weight).abs() <= 4.0 * f32::EPSILON * largest;
+            if !near {
+                return None;
+            }
+        }
+        Some(Self { scale, offset: lowest, codes })
+    }
+
+    /// Four bits: 15 steps or fewer from the lowest to the highest weight.
+    fn four(group: &[f32; GROUP]) -> Option<Self> {
+        let lowest = group.iter().copied().fold(f32::INFINITY, f32::min);
+        let highest = group.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        (1..=15).rev().find_map(|steps| Self::fit(group, lowest, (highest - lowest) / steps as f32))
+    }
+
+    /// Eight bits: 127 steps from zero to the largest weight, on both sides.
+    fn eight(group: &[f32; GROUP]) -> Option<Self> {
+        let largest = group.iter().fold(0f32, |largest, weight| largest.max(weight.abs()));
+        let scale = largest / 127.0;
+        Self::fit(group, -128.0 * scale, scale)
+    }
+}
+
+impl Nibbles {
+    /// The matrix whose element `(output, input)` is `weights[output * inputs + input]`; `None` if some of it would be
+    /// lost, or if this processor multiplies bf16 no faster than f32.
+    pub(super) fn pack(weights: &[f32], outputs: usize, inputs: usize) -> Option<Self> {
+        if !super::bf16::native() || outputs == 0 {
+            return None;
+        }
+        [Bits::Four, Bits::Eight].into_iter().find_map(|bits| Self::pack_as(weights, outputs, inputs, bits))
+    }
+
+    fn pack_as(weights: &[f32], outputs: usize, inputs: usize, bits: Bits) -> Option<Self> {
+        if inputs == 0 || !inputs.is_multiple_of(bits.inputs()) {
+            return None;
+        }
+        let (blocks, groups) = (inputs / bits.inputs(), inputs / GROUP);
+        let mut codes = vec![[0; GROUP]; outputs * blocks];
+        let mut scales = vec![[0.0; 2]; outputs * blocks];
+        let mut offsets = vec![0.0; outputs * groups];
+        let blocks_of = codes.par_chunks_mut(blocks).zip(scales.par_chunks_mut(blocks));
+        let lines = blocks_of.zip(offsets.par_chunks_mut(groups)).zip(weights.par_chunks(inputs));
+        lines.try_for_each(|(((codes, scales), offsets), weights)| {
+            let (groups, _) = weights.as_chunks::<GROUP>();
+            match bits {
+                Bits::Four => {
+                    let blocks = codes.iter_mut().zip(scales).zip(offsets.as_chunks_mut::<2>().0);
+                    for (((code, scale), offset), [low, high]) in blocks.zip(groups.as_chunks::<2>().0) {
+                        let (low, high) = (Grid::four(low)?, Grid::four(high)?);
+                        let both = low.codes.iter().zip(&high.codes);
+                        code.iter_mut().zip(both).for_each(|(code, (low, high))| *code = low | high << 4);
+                        *scale = [low.scale, high.scale];
+                        *offset = [low, high].map(|grid| grid.offset - EXCESS * grid.scale);
+                    }
+                }
+                Bits::Eight => {
+                    for (((code, scale), offset), group) in
+                        codes.iter_mut().zip(scales).zip(offsets).zip(groups)
+                    {
+                        let grid = Grid::eight(group)?;
+                        *code = grid.codes;
+                        *scale = [grid.scale, 16.0 * grid.scale];
+                        *offset = grid.offset - 17.0 * EXCESS * grid.scale;
+                    }
+                }
+            }
+            Some(())
+        })?;
+        Some(Self { inputs, outputs, bits, codes, scales, offsets })
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&self.codes[..]) + size_of_val(&self.scales[..]) + size_of_val(&self.offsets[..])
+    }
+
+    /// `y = x Wᵀ`, or `y += x Wᵀ` when `accumulate`, for at most [`ROWS`] rows; `x` is `[rows, inputs]`, `y` is
+    /// `[rows, outputs]`. `x` is rounded to bf16, the weights are not.
+    pub(super) fn multiply(&self, rows: usize, x: &[f32], y: &mut [f32], accumulate: bool) {
+        assert!(rows <= ROWS && x.len() == rows * self.inputs && y.len() == rows * self.outputs);
+        let rounded: Vec<bf16> = x.iter().map(|&x| bf16::from_f32(x)).collect();
+        let sums: Vec<f32> =
+            (rounded.chunks_exact(GROUP)).map(|group| group.iter().map(|x| x.to_f32()).sum()).collect();
+        let inputs = Inputs { rounded: &rounded, sums: &sums };
+        #[cfg(target_arch = "x86_64")]
+        {
+            assert!(super::bf16::native(), "packed for another processor");
+            avx512::multiply(self, rows, inputs, y, accumulate);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            let _ = (inputs, accumulate);
+            unreachable!("packed for another processor");
+        }
+    }
+}
+
+/// Rows to be multiplied.
+#[derive(Clone, Copy)]
+struct Inputs<'a> {
+    /// `[rows, inputs]`
+    rounded: &'a [bf16],
+    /// `[rows, groups]`: sums of each group.
+    sums: &'a [f32],
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+    use std::ops::Range;
+
+    use rayon::prelude::*;
+
+    use super::super::bf16::Destination;
+    use super::{Bits, GROUP, Inputs, Nibbles};
+
+    /// Outputs a thread takes at a time, at least.
+    const OUTPUTS: usize = 32;
+
+    /// The bf16 number 128, in both halves of each lane.
+    const BASE: i16 = 0x4300;
+
+    /// `y` is `[rows, w.outputs]`.
+    pub(super) fn multiply(w: &Nibbles, rows: usize, inputs: Inputs<'_>, y: &mut [f32], accumulate: bool) {
+        let chunk = w.outputs.div_ceil(4 * rayon::current_num_threads()).max(OUTPUTS);
+        let result = Destination(y.as_mut_ptr());
+        (0..w.outputs.div_ceil(chunk)).into_par_iter().with_max_len(1).for_each(|piece| {
+            let range = piece * chunk..((piece + 1) * chunk).min(w.outputs);
+            // SAFETY: the caller has asserted the processor's features and the lengths of inputs, weights and `y`; the
+            // ranges of outputs are disjoint.
+            unsafe {
+                match rows {
+                    1 => outputs::<1>(w, inputs, range, result, accumulate),
+                    2 => outputs::<2>(w, inputs, range, result, accumulate),
+                    3 => outputs::<3>(w, inputs, range, result, accumulate),
+                    _ => outputs::<4>(w, inputs, range, result, accumulate),
+                }
+            }
+        });
+    }
+
+    /// # Safety
+    /// The processor must have AVX-512 F, BW and BF16; `inputs` must hold `COUNT` rows of `w.inputs` numbers and of
+    /// their groups' sums; the outputs of `range` must exist; `result` must be writable for `COUNT` rows of
+    /// `w.outputs`, and nobody else may touch the columns of `range` meanwhile.
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    unsafe fn outputs<const COUNT: usize>(
+        w: &Nibbles,
+        inputs: Inputs<'_>,
+        range: Range<usize>,
+        result: Destination,
+        accumulate: bool,
+    ) {
+        let (blocks, groups) = (w.inputs / w.bits.inputs(), w.inputs / GROUP);
+        // From a block's low halves to its high ones, and from a block to the next.
+        let (high, step) = match w.bits {
+            Bits::Four => (GROUP, 2 * GROUP),
+            Bits::Eight => (0, GROUP),
+        };
+        let (base, mask) = (_mm512_set1_epi16(BASE), _mm512_set1_epi16(0xF));
+        for output in range {
+            let codes = &w.codes[output * blocks..][..blocks];
+            let scales = &w.scales[output * blocks..][..blocks];
+            let offsets = &w.offsets[output * groups..][..groups];
+            let mut sums = [[_mm512_setzero_ps(); 2]; COUNT];
+            for (block, (codes, scales)) in codes.iter().zip(scales).enumerate() {
+                // SAFETY: a block is 32 bytes; each row of `inputs` holds `blocks * step` numbers, and
+                // `high + GROUP <= step`.
+                unsafe {
+                    let words = _mm512_cvtepu8_epi16(_mm256_loadu_si256(codes.as_ptr().cast()));
+                    // (words & mask) | base
+                    let low = bf16x32(_mm512_ternarylogic_epi64(words, mask, base, 0xEA));
+                    let top = bf16x32(_mm512_or_si512(_mm512_srli_epi16(words, 4), base));
+                    let (low_scale, top_scale) = (_mm512_set1_ps(scales[0]), _mm512_set1_ps(scales[1]));
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        let x = inputs.rounded.as_ptr().add(row * w.inputs + block * step);
+                        let zero = _mm512_setzero_ps();
+                        let product = _mm512_dpbf16_ps(zero, low, bf16x32(_mm512_loadu_si512(x.cast())));
+                        sums[0] = _mm512_fmadd_ps(product, low_scale, sums[0]);
+                        let product =
+                            _mm512_dpbf16_ps(zero, top, bf16x32(_mm512_loadu_si512(x.add(high).cast())));
+                        sums[1] = _mm512_fmadd_ps(product, top_scale, sums[1]);
+                    }
+                }
+            }
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let of_row = &inputs.sums[row * groups..][..groups];
+                for start in (0..groups).step_by(16) {
+                    let count = (groups - start).min(16);
+                    let some = ((1u32 << count) - 1) as __mmask16;
+                    // SAFETY: the mask leaves `count` numbers from `start`, which both slices hold.
+                    unsafe {
+                        let offset = _mm512_maskz_loadu_ps(some, offsets.as_ptr().add(start));
+                        let sum = _mm512_maskz_loadu_ps(some, of_row.as_ptr().add(start));
+                        sums[0] = _mm512_fmadd_ps(offset, sum, sums[0]);
+                    }
+                }
+                let sum = _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]));
+                // SAFETY: row and output exist, and this call alone writes there.
+                unsafe {
+                    let slot = result.0.add(row * w.outputs + output);
+                    *slot = if accumulate { *slot + sum } else { sum };
+                }
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn bf16x32(bits: __m512i) -> __m512bh {
+        // SAFETY: both are 64 bytes without invalid values.
+        unsafe { std::mem::transmute(bits) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{assert_close, noise};
+
+    /// Weights on grids as a file of `bits` would give them: scales and offsets are 16-bit floats there.
+    fn weights(count: usize, bits: Bits) -> Vec<f32> {
+        let f16 = |x: f32| half::f16::from_f32(x).to_f32();
+        let draws = noise(1, count + count / GROUP * 2);
+        let (codes, grids) = draws.split_at(count);
+        let groups = codes.chunks(GROUP).zip(grids.chunks(2));
+        groups
+            .flat_map(|(codes, grid)| {
+                let (scale, offset) = (f16(0.01 + 0.01 * grid[0].abs()), f16(0.1 * grid[1]));
+                codes.iter().enumerate().map(move |(i, x)| match (bits, i) {
+                    (Bits::Four, _) => scale * (7.5 + 7.5 * x).round() + offset,
+                    // Some weight of a group is its largest code.
+                    (Bits::Eight, 0) => scale * 127.0,
+                    (Bits::Eight, _) => scale * (127.0 * x).round(),
+                })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn products_match_the_scalar_reference_for_every_number_of_rows() {
+        if !super::super::bf16::native() {
+            return;
+        }
+        for (bits, outputs, inputs) in
+            [(Bits::Four, 5, 64), (Bits::Four, 130, 576), (Bits::Eight, 3, 32), (Bits::Eight, 70, 1120)]
+        {
+            let w = weights(outputs * inputs, bits);
+            let packed = Nibbles::pack(&w, outputs, inputs).unwrap();
+            assert_eq!(packed.bits, bits);
+            for rows in 1..=ROWS {
+                let x = noise(2, rows * inputs);
+                for accumulate in [false, true] {
+                    let mut y = noise(3, rows * outputs);
+                    let mut expected = y.clone();
+                    for (i, expected) in expected.iter_mut().enumerate() {
+                        let (row, output) = (i / outputs, i % outputs);
+                        let x = x[row * inputs..][..inputs].iter().map(|&x| bf16::from_f32(x).to_f64());
+                        let sum: f64 = x.zip(&w[output * inputs..]).map(|(x, &w)| x * f64::from(w)).sum();
+                        *expected = sum as f32 + if accumulate { *expected } else { 0.0 };
+                    }
+                    packed.multiply(rows, &x, &mut y, accumulate);
+                    assert_close(&y, &expected, 2e-4);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_packed_that_would_lose_something() {
+        let uneven = noise(1, 64 * 3);
+        assert!(Nibbles::pack(&uneven, 3, 64).is_none());
+        let mut nearly = weights(64 * 3, Bits::Four);
+        nearly[77] += 1e-4;
+        assert!(Nibbles::pack(&nearly, 3, 64).is_none());
+        // A group of equal weights, and sixteen steps where fifteen fit.
+        assert!(Grid::four(&[0.25; GROUP]).is_some());
+        assert!(Grid::four(&[0.0; GROUP]).is_some());
+        let steps = std::array::from_fn(|i| (i % 17) as f32);
+        assert!(Grid::four(&steps).is_none() && Grid::eight(&steps).is_none());
+        let not_finite = std::array::from_fn(|i| if i == 3 { f32::NAN } else { 1.0 });
+        assert!(Grid::four(&not_finite).is_none() && Grid::eight(&not_finite).is_none());
+        assert!(Nibbles::pack(&[1.0; 33], 1, 33).is_none());
+    }
+}
