@@ -1,5 +1,8 @@
 //! Loops over single rows, compiled once for each vector width and chosen at run time.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
 /// Compiles one body for AVX-512, for AVX2 with FMA, and for the target's baseline, and picks at run time.
 /// Inside the body `FMA` tells whether [`multiply_add`] may fuse (a function call where the processor cannot).
 macro_rules! vectorised {
@@ -126,10 +129,21 @@ vectorised! {
     }
 }
 
+/// `y[j] = factor * (row j of the matrix · x)`, or `+=` when `accumulate`; rows start `stride` apart. For one row of
+/// activations this beats a general product, which would first rearrange the matrix.
+pub(crate) fn dots(matrix: &[f32], stride: usize, x: &[f32], factor: f32, accumulate: bool, y: &mut [f32]) {
+    assert!(y.is_empty() || (y.len() - 1) * stride + x.len() <= matrix.len(), "rows past the matrix");
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: the processor has the feature; the rows exist (asserted).
+        return unsafe { avx512::dots(matrix, stride, x, factor, accumulate, y) };
+    }
+    dots_in_turn(matrix, stride, x, factor, accumulate, y);
+}
+
 vectorised! {
-    /// `y[j] = factor * (row j of the matrix · x)`, or `+=` when `accumulate`; rows start `stride` apart. For one
-    /// row of activations this beats a general product, which would first rearrange the matrix.
-    fn dots(matrix: &[f32], stride: usize, x: &[f32], factor: f32, accumulate: bool, y: &mut [f32]) {
+    /// [`dots`], row by row.
+    fn dots_in_turn(matrix: &[f32], stride: usize, x: &[f32], factor: f32, accumulate: bool, y: &mut [f32]) {
         for (j, y) in y.iter_mut().enumerate() {
             let row = &matrix[j * stride..][..x.len()];
             let product = factor * inner::<FMA>(row, x);
@@ -138,9 +152,21 @@ vectorised! {
     }
 }
 
+/// `y += sum over j of weights[j] * row j of the matrix`; rows start `stride` apart.
+pub(crate) fn weighted_sum(matrix: &[f32], stride: usize, weights: &[f32], y: &mut [f32]) {
+    let reach = weights.len().saturating_sub(1) * stride + y.len();
+    assert!(weights.is_empty() || reach <= matrix.len(), "rows past the matrix");
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: the processor has the feature; the rows exist (asserted).
+        return unsafe { avx512::weighted_sum(matrix, stride, weights, y) };
+    }
+    weighted_sum_in_turn(matrix, stride, weights, y);
+}
+
 vectorised! {
-    /// `y += sum over j of weights[j] * row j of the matrix`; rows start `stride` apart.
-    fn weighted_sum(matrix: &[f32], stride: usize, weights: &[f32], y: &mut [f32]) {
+    /// [`weighted_sum`], with the sums in memory.
+    fn weighted_sum_in_turn(matrix: &[f32], stride: usize, weights: &[f32], y: &mut [f32]) {
         for (j, &weight) in weights.iter().enumerate() {
             let row = &matrix[j * stride..][..y.len()];
             for (y, &x) in y.iter_mut().zip(row) {
@@ -302,6 +328,26 @@ vectorised! {
 mod tests {
     use super::*;
     use crate::ops::testing::{assert_close, noise};
+
+    #[test]
+    fn folded_products_have_the_bits_of_those_taken_in_turn() {
+        for width in [1, 15, 16, 17, 64, 80, 130] {
+            for rows in [0, 1, 5, 16, 17, 40] {
+                let (stride, x) = (width + 3, noise(2, width));
+                let (matrix, weights) = (noise(1, rows * stride + width), noise(3, rows));
+                for accumulate in [false, true] {
+                    let (mut folded, mut in_turn) = (noise(4, rows), noise(4, rows));
+                    dots(&matrix, stride, &x, 0.3, accumulate, &mut folded);
+                    dots_in_turn(&matrix, stride, &x, 0.3, accumulate, &mut in_turn);
+                    assert_eq!(folded, in_turn, "{rows}x{width}");
+                }
+                let (mut registers, mut memory) = (x.clone(), x.clone());
+                weighted_sum(&matrix, stride, &weights, &mut registers);
+                weighted_sum_in_turn(&matrix, stride, &weights, &mut memory);
+                assert_eq!(registers, memory, "{rows}x{width}");
+            }
+        }
+    }
 
     #[test]
     fn exp_is_accurate_over_its_whole_range() {
