@@ -70,6 +70,29 @@ impl Panels {
         Self { k, n, pairs }
     }
 
+    /// Packs the transpose of row-major `weights` `[n, k]`, rounding to bf16.
+    pub(super) fn pack_transposed(weights: &[f32], n: usize, k: usize) -> Self {
+        assert_eq!(weights.len(), n * k, "weights of {n}x{k}");
+        let (depth, native) = (k.div_ceil(2), native());
+        let mut pairs = vec![0u32; n.div_ceil(WIDTH) * depth * WIDTH];
+        let columns = weights.par_chunks((WIDTH * k).max(1));
+        pairs.par_chunks_mut((depth * WIDTH).max(1)).zip(columns).for_each_init(
+            || vec![0u32; depth * WIDTH],
+            |converted, (pairs, columns)| {
+                for (column, converted) in columns.chunks_exact(k).zip(converted.chunks_exact_mut(depth)) {
+                    convert_row(native, column, converted);
+                }
+                let present = columns.len() / k;
+                for (d, line) in pairs.chunks_exact_mut(WIDTH).enumerate() {
+                    for (column, slot) in line.iter_mut().enumerate().take(present) {
+                        *slot = converted[column * depth + d];
+                    }
+                }
+            },
+        );
+        Self { k, n, pairs }
+    }
+
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&self.pairs[..])
@@ -246,7 +269,8 @@ mod tests {
         let rows = [1, 2, 3, 4, 5, 7, 8, 9, 13, 64, 65, 131];
         for (k, n) in [(1, 1), (2, 48), (3, 47), (33, 49), (64, 200), (66, 96), (576, 145)] {
             let w = noise(1, n * k);
-            let panels = Panels::pack(k, n, |row, column| w[column * k + row]);
+            let panels = Panels::pack_transposed(&w, n, k);
+            assert_eq!(panels.pairs, Panels::pack(k, n, |row, column| w[column * k + row]).pairs);
             let back = panels.transposed();
             let transposed: Vec<f32> = (0..k * n).map(|i| w[i % n * k + i / n]).collect();
             for m in rows {

@@ -34,7 +34,7 @@ impl Frozen {
         assert_eq!(weights.len(), outputs * inputs, "weights of {outputs}x{inputs}");
         let weights = match precision.resolve() {
             Precision::Bf16 => Weights::Bf16 {
-                forward: Panels::pack(inputs, outputs, |input, output| weights[output * inputs + input]),
+                forward: Panels::pack_transposed(&weights, outputs, inputs),
                 backward: OnceLock::new(),
                 few: Nibbles::pack(&weights, outputs, inputs),
             },
