@@ -55,7 +55,7 @@ bench-public: $(TUNESMITH)
 bench-retrieval: $(TUNESMITH)
 	benches/retrieval/run $(TUNESMITH) $(DATA) target/bench/retrieval
 
-# The next two compare with transformers, sentence-transformers and PEFT, which PYTHON must have (see benches/*/README.md).
+# These compare with transformers, sentence-transformers and PEFT, which PYTHON must have (see benches/*/README.md).
 MODEL ?= $(shell $(TUNESMITH) model show smollm2-135m-instruct --json | $(PYTHON) -c 'import json, sys; m = json.load(sys.stdin); print(m["folder"] + "/" + m["model"]["entry_point"])')
 
 bench-parity: $(TUNESMITH)
@@ -68,4 +68,4 @@ bench-training: $(TUNESMITH)
 
 bench-engine: $(TUNESMITH)
 	$(TUNESMITH) model pull smollm2-135m-instruct
-	$(PYTHON) benches/engine/run.py --model '$(MODEL)' --data $(DATA) --out target/bench/engine --row '$(ROW)'
+	$(PYTHON) benches/engine/run.py --model '$(MODEL)' --data $(DATA) --out target/bench/engine --row '$(ROW)' $(if $(PEERS),--python $(PEERS))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The engine beside its peers: same machine, same weights, same work, in turn.
 
-    run.py --model FILE.gguf --data DATA --out OUT [--row PREFIX] [--runs 3]
+    run.py --model FILE.gguf --data DATA --out OUT [--row PREFIX] [--runs 3] [--python PYTHON]
 
 Sets the peers up below OUT (PyTorch, transformers and PEFT from packages; llama.cpp built from the source inside the package
 llama-cpp-python), runs every row's commands in turn and writes OUT/engine.json: a list of {row, ours, peer, peer_name, unit,
@@ -46,10 +46,12 @@ def rows_of(path):
 class Peers:
     """What the engine is measured against, set up on first use."""
 
-    def __init__(self, model, out):
-        self.model, self.out = model, out
+    def __init__(self, model, out, python):
+        self.model, self.out, self.given = model, out, python
 
     def python(self):
+        if self.given:
+            return self.given
         python = self.out / "venv/bin/python"
         if not (self.out / "venv/ready").exists():
             say("peers: PyTorch, transformers, PEFT")
@@ -96,7 +98,7 @@ class Peers:
 class Bench:
     def __init__(self, arguments):
         self.model, self.data, self.out = arguments.model, arguments.data, arguments.out
-        self.peers = Peers(self.model, self.out)
+        self.peers = Peers(self.model, self.out, arguments.python)
         self.speed = ROOT / "target/release/examples/speed"
 
     def ours(self, *work):
@@ -209,6 +211,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--row", default="", help="rows that begin so; all when left out")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--python", type=pathlib.Path, help="one that has the packages of requirements.txt; set up when left out")
     arguments = parser.parse_args()
     for name in ("model", "data", "out"):
         setattr(arguments, name, getattr(arguments, name).resolve())
