@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tarfile
+from functools import partial
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -64,7 +65,7 @@ class Peers:
         """The model's weights, dequantised, as transformers reads them."""
         folder = self.out / "hf"
         if not (folder / "config.json").exists():
-            run([self.python(), ROOT / "benches/training/convert.py", self.model, folder], stdout=sys.stderr)
+            run([self.python(), ROOT / "benches/convert.py", self.model, folder], stdout=sys.stderr)
         return folder
 
     def llama(self, program):
@@ -105,31 +106,29 @@ class Bench:
         return json.loads(output([self.speed, self.model, *work]))
 
     def rows(self):
-        """Row -> (unit, figure, our run, {peer: its run}); what two rows have in common is run once."""
+        """Row -> (unit, figure, our run, {peer: its run})."""
         rows = {}
+
+        def row(name, ours, peers):
+            rows[name] = ("tokens/s", "tokens_per_second", ours, peers)
+
         for name, count in PAIRS.items():
             pairs = self.pairs(name)
-            ours = lambda pairs=pairs, count=count: self.ours("train", pairs, count)
             peers = {
-                f"PEFT {mode}, batch {size}": lambda pairs=pairs, count=count, mode=mode, size=size: self.peft(
-                    pairs, count, mode, size)
+                f"PEFT {mode}, batch {size}": partial(self.peft, pairs, count, mode, size)
                 for mode in ("f32", "bf16")
                 for size in (1, 4)
             }
-            rows[f"train/{name}"] = ("tokens/s", "tokens_per_second", ours, peers)
+            row(f"train/{name}", partial(self.ours, "train", pairs, count), peers)
         for tokens in (256, 1024, 4096):
-            peers = {"transformers bf16": lambda tokens=tokens: self.transformers("prefill", tokens)}
-            for kind in ("Q4_0", "Q8_0"):
-                peers[f"llama.cpp {kind}"] = lambda kind=kind, tokens=tokens: self.llama(kind, tokens, 0, 0)
-            rows[f"prefill/{tokens}"] = (
-                "tokens/s", "tokens_per_second", lambda tokens=tokens: self.ours("prefill", tokens), peers)
+            peers = {f"llama.cpp {kind}": partial(self.llama, kind, tokens, 0, 0) for kind in ("Q4_0", "Q8_0")}
+            peers["transformers bf16"] = partial(self.transformers, "prefill", tokens)
+            row(f"prefill/{tokens}", partial(self.ours, "prefill", tokens), peers)
         for depth in (0, 1024):
-            peers = {"transformers bf16": lambda depth=depth: self.transformers("decode", depth)}
             # Q4_0 is left out: made from these weights it loses more than ours do.
-            for kind in ("Q4_1", "Q8_0"):
-                peers[f"llama.cpp {kind}"] = lambda kind=kind, depth=depth: self.llama(kind, 0, 64, depth)
-            rows[f"decode/{depth}"] = (
-                "tokens/s", "tokens_per_second", lambda depth=depth: self.ours("decode", depth), peers)
+            peers = {f"llama.cpp {kind}": partial(self.llama, kind, 0, 64, depth) for kind in ("Q4_1", "Q8_0")}
+            peers["transformers bf16"] = partial(self.transformers, "decode", depth)
+            row(f"decode/{depth}", partial(self.ours, "decode", depth), peers)
         return rows
 
     def pairs(self, name):

@@ -30,19 +30,11 @@ def ours(arguments: list, inputs: list) -> tuple[list, str]:
 
 
 def convert(_) -> dict:
-    import torch
     from tokenizers import pre_tokenizers
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+    from transformers import AutoTokenizer
 
-    read = AutoModelForCausalLM.from_pretrained(GGUF.parent, gguf_file=GGUF.name, dtype=torch.float32)
-    config = read.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    model = LlamaForCausalLM(config)
-    model.load_state_dict(read.state_dict())
-    model.tie_weights()
-    model.save_pretrained(CONVERTED)
-    tokenizer = AutoTokenizer.from_pretrained(GGUF.parent, gguf_file=GGUF.name)
+    subprocess.run([sys.executable, ROOT / "benches/convert.py", GGUF, CONVERTED], check=True, stdout=sys.stderr)
+    tokenizer = AutoTokenizer.from_pretrained(CONVERTED)
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )

@@ -140,6 +140,29 @@ fn comparisons_reuse_trials_and_lead_to_a_decision() {
 }
 
 #[test]
+fn a_set_without_documents_is_trained_on_and_compared() {
+    if !models_are_here() {
+        return;
+    }
+    let project = Project::new();
+    project.write(
+        "tunesmith.toml",
+        "[project]\nname = \"test\"\ndocuments = []\n[training]\nepochs = 1\nrank = 2\n",
+    );
+    let row = |split: &str, i: usize| {
+        let (what, tray) = [("lost my hat", "red"), ("found a glove", "blue")][i % 2];
+        format!("{{\"question\":\"{split} {i}: I {what}\",\"answers\":[\"{tray}\"],\"split\":\"{split}\"}}\n")
+    };
+    let rows = ["train", "dev", "test"].map(|split| (0..4).map(|i| row(split, i)).collect::<String>());
+    project.add_set("trays", "label", &rows.concat());
+    let run = project.run(&["compare", "trays"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let decision = project.json(&["decide", "trays", "--json"]);
+    let arms = decision["arms"].as_array().unwrap().iter().map(|arm| arm["arm"].as_str().unwrap());
+    assert_eq!(arms.collect::<Vec<_>>(), ["base", "few-shot", "tuned"]);
+}
+
+#[test]
 fn a_changed_document_runs_again_what_read_it() {
     if !models_are_here() {
         return;

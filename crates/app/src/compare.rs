@@ -123,20 +123,20 @@ pub fn compare(
     let shots = Shots::new(&knowledge.encoder, &questions.train)?;
 
     // Dev: `rag` with each number of passages and `oracle`, then the gate.
-    let dev_arms = plan::dev_arms(material);
     let dev_grounded = ground(knowledge, &dev, &grounding, stop)?;
     let mut runner = Runner::new(model, knowledge, set, candidates[0], &shots, stop);
-    let sized = runner.jobs(&dev, &dev_grounded, &plan::sized_arms(material), &[])?;
+    let sized = runner.jobs(&dev, &dev_grounded, &material.possible(plan::CHEAP), &[])?;
     let mut dev_jobs = Vec::new();
-    let rag: Vec<Arm> = dev_arms.iter().copied().filter(|arm| *arm == Arm::Rag).collect();
+    let (rag, gold) = (material.possible([Arm::Rag]), material.possible([Arm::Oracle]));
     for passages in &candidates {
         runner.passages = *passages;
         dev_jobs.extend(runner.jobs(&dev, &dev_grounded, &rag, &[])?);
     }
-    let (rag_jobs, gold) = (dev_jobs.len(), plan::gold_arms(material));
+    let rag_jobs = dev_jobs.len();
     dev_jobs.extend(runner.jobs(&dev, &dev_grounded, &gold, &[])?);
     let test_arms = plan::test_arms(&options.arms, material, true);
-    let estimate = plan::estimate(&mut runner, set, &dev_jobs, &sized, &dev_arms, &test_arms, test.len())?;
+    let estimate =
+        plan::estimate(&mut runner, set, &dev_jobs, &sized, &[rag, gold].concat(), &test_arms, test.len())?;
     on_event(CompareEvent::Planned(&estimate));
     let (rag_jobs, gold_jobs) = dev_jobs.split_at(rag_jobs);
     let (mut sweep, mut swept) = (Vec::new(), Vec::new());

@@ -47,11 +47,6 @@ impl Grounded {
         self.retrieved.hits.iter().take(k).map(Passage::from).collect()
     }
 
-    /// The gold passages.
-    pub fn gold_passages(&self) -> Vec<Passage> {
-        self.gold.iter().map(|gold| gold.passage.clone()).collect()
-    }
-
     /// Hits that hold no evidence, best first.
     pub fn distractors(&self) -> impl Iterator<Item = &Hit> {
         self.retrieved.hits.iter().filter(|hit| self.gold.iter().all(|gold| gold.chunk != hit.chunk))

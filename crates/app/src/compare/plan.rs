@@ -57,30 +57,16 @@ impl Material {
             && (self.evidence || !(arm.uses_gold() || arm.needs_raft_adapter()))
     }
 
-    fn possible(self, arms: impl IntoIterator<Item = Arm>) -> Vec<Arm> {
+    /// Those of `arms` that can be run.
+    pub(super) fn possible(self, arms: impl IntoIterator<Item = Arm>) -> Vec<Arm> {
         arms.into_iter().filter(|arm| self.allows(*arm)).collect()
     }
 }
 
 /// The arms that need no training, in order of display.
-const CHEAP: [Arm; 4] = [Arm::Base, Arm::FewShot, Arm::Rag, Arm::Oracle];
+pub(super) const CHEAP: [Arm; 4] = [Arm::Base, Arm::FewShot, Arm::Rag, Arm::Oracle];
 /// The arms on fine-tuned weights.
 const FINE_TUNED: [Arm; 4] = [Arm::Tuned, Arm::TunedRag, Arm::Raft, Arm::RaftOracle];
-
-/// The arms run on dev: the two that the gate reads.
-pub(super) fn dev_arms(material: Material) -> Vec<Arm> {
-    material.possible([Arm::Rag, Arm::Oracle])
-}
-
-/// The arms of dev that read gold passages, which no setting of retrieval changes.
-pub(super) fn gold_arms(material: Material) -> Vec<Arm> {
-    material.possible([Arm::Oracle])
-}
-
-/// The arms whose prompts tell how long the others take.
-pub(super) fn sized_arms(material: Material) -> Vec<Arm> {
-    material.possible(CHEAP)
-}
 
 /// The arms run on test.
 pub(super) fn test_arms(choice: &ArmChoice, material: Material, gate_open: bool) -> Vec<Arm> {
@@ -198,10 +184,7 @@ mod tests {
         assert_eq!(test_arms(&ArmChoice::Auto, all, true).len(), 8);
         let list: ArmChoice = "raft, base".parse().unwrap();
         assert_eq!(test_arms(&list, all, false), [Base, Raft]);
-        assert_eq!(
-            (dev_arms(all), dev_arms(no_evidence), dev_arms(nothing)),
-            (vec![Rag, Oracle], vec![Rag], vec![])
-        );
+        assert_eq!(no_evidence.possible([Rag, Oracle]), [Rag]);
         assert!("base,both".parse::<ArmChoice>().is_err());
     }
 

@@ -118,6 +118,22 @@ mod tests {
     use crate::ops::testing::{assert_close, noise};
 
     #[test]
+    fn weights_of_few_bits_give_one_row_what_many_rows_get() {
+        let (k, n) = (64, 70);
+        // Sixteen even steps from -0.4.
+        let w: Vec<f32> = noise(1, n * k).iter().map(|x| (7.5 + 7.5 * x).round() * 0.05 - 0.4).collect();
+        let (x, scratch) = (noise(2, 6 * k), &mut Vec::new());
+        let frozen = Frozen::new(w, n, k, Precision::Bf16);
+        let packed = matches!(&frozen.weights, Weights::Bf16 { few: Some(_), .. });
+        assert_eq!(packed, super::super::bf16::native());
+        let (mut one, mut many) = (vec![0.0; n], vec![0.0; 6 * n]);
+        frozen.forward(1, &x[..k], &mut one, false, scratch);
+        frozen.forward(6, &x, &mut many, false, scratch);
+        // The panels round weights to bf16, the few bits are exact.
+        assert_close(&one, &many[..n], 0.01);
+    }
+
+    #[test]
     fn both_precisions_give_nearly_the_same_products() {
         let (m, k, n) = (5, 40, 67);
         let (w, x, dy) = (noise(1, n * k), noise(2, m * k), noise(3, m * n));

@@ -1,6 +1,6 @@
 """Writes a GGUF model, dequantised, as a Hugging Face folder in f32.
 
-    python convert.py FILE.gguf HF_FOLDER
+    python benches/convert.py FILE.gguf HF_FOLDER
 """
 import sys
 from pathlib import Path
