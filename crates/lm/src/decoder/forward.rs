@@ -230,10 +230,10 @@ impl Decoder {
         let mut normed = vec![0.0; x.len()];
         rms_norm(x, &self.final_norm, self.config.rms_norm_eps, &mut normed);
         let mut logits = vec![0.0; x.len() / hidden * vocabulary];
-        let converted = &mut buffers.scratch.converted;
+        let rounded = &mut buffers.scratch.products.rounded;
         let chunks = normed.chunks(LOGIT_ROWS * hidden).zip(logits.chunks_mut(LOGIT_ROWS * vocabulary));
         for (x, logits) in chunks {
-            self.head().forward(x.len() / hidden, x, logits, false, converted);
+            self.head().forward(x.len() / hidden, x, logits, false, rounded);
         }
         logits
     }

@@ -1,11 +1,11 @@
 //! One decoder layer, forward and backward, around the attention.
 
 use crate::Lora;
-use crate::kernels::Frozen;
+use crate::kernels::{AdaptedBuffers, Frozen};
 use crate::lora::Group;
 use crate::ops::{
-    HeadGradients, Heads, Kept, Layout, Rotation, add_bias, attention_backward, low_rank, low_rank_backward,
-    rms_norm, rms_norm_backward, swiglu, swiglu_backward,
+    Adapter, HeadGradients, Heads, Kept, Layout, Rotation, add_bias, attention_backward, project,
+    project_backward, rms_norm, rms_norm_backward, swiglu, swiglu_backward,
 };
 
 /// Frozen weights of one layer. Projections that read the same input are one matrix.
@@ -53,8 +53,8 @@ pub(super) struct Activations {
 pub(super) struct Scratch {
     normed: Vec<f32>,
     gated: Vec<f32>,
-    /// Inputs converted for the frozen products.
-    pub(super) converted: Vec<u32>,
+    /// Of the products.
+    pub(super) products: AdaptedBuffers,
     /// Keys and values of sequences behind a common beginning.
     pub(super) joined: Vec<f32>,
     d_gated: Vec<f32>,
@@ -91,13 +91,10 @@ impl Layer {
         scratch.normed.resize(input.len(), 0.0);
         rms_norm(input, &self.attention_norm, self.eps, &mut scratch.normed);
         qkv.resize(rows * self.qkv.outputs(), 0.0);
-        self.qkv.forward(rows, &scratch.normed, qkv, false, &mut scratch.converted);
+        let Scratch { normed, products, .. } = scratch;
+        project(&self.qkv, self.adapter(adapter, Group::Qkv), rows, normed, qkv, false, low, products);
         if let Some(bias) = &self.qkv_bias {
             add_bias(qkv, bias);
-        }
-        if let Some(lora) = adapter {
-            let low = &mut low[Group::Qkv as usize];
-            low_rank(lora, self.index, Group::Qkv, rows, &scratch.normed, qkv, low);
         }
         rotation.forward(qkv, self.heads.queries + self.heads.keys, self.qkv.outputs());
     }
@@ -112,42 +109,23 @@ impl Layer {
         out: &mut Vec<f32>,
     ) {
         let Activations { input, attended, middle, gate_up, low, .. } = activations;
+        let Scratch { normed, gated, products, .. } = scratch;
+        let on = |group| self.adapter(adapter, group);
         middle.clone_from(input);
-        self.output.forward(rows, attended, middle, true, &mut scratch.converted);
-        if let Some(lora) = adapter {
-            low_rank(
-                lora,
-                self.index,
-                Group::Output,
-                rows,
-                attended,
-                middle,
-                &mut low[Group::Output as usize],
-            );
-        }
-        scratch.normed.resize(middle.len(), 0.0);
-        rms_norm(middle, &self.feed_norm, self.eps, &mut scratch.normed);
+        project(&self.output, on(Group::Output), rows, attended, middle, true, low, products);
+        normed.resize(middle.len(), 0.0);
+        rms_norm(middle, &self.feed_norm, self.eps, normed);
         gate_up.resize(rows * self.gate_up.outputs(), 0.0);
-        self.gate_up.forward(rows, &scratch.normed, gate_up, false, &mut scratch.converted);
-        if let Some(lora) = adapter {
-            let low = &mut low[Group::GateUp as usize];
-            low_rank(lora, self.index, Group::GateUp, rows, &scratch.normed, gate_up, low);
-        }
-        scratch.gated.resize(rows * self.down.inputs(), 0.0);
-        swiglu(gate_up, self.down.inputs(), &mut scratch.gated);
+        project(&self.gate_up, on(Group::GateUp), rows, normed, gate_up, false, low, products);
+        gated.resize(rows * self.down.inputs(), 0.0);
+        swiglu(gate_up, self.down.inputs(), gated);
         out.clone_from(middle);
-        self.down.forward(rows, &scratch.gated, out, true, &mut scratch.converted);
-        if let Some(lora) = adapter {
-            low_rank(
-                lora,
-                self.index,
-                Group::Down,
-                rows,
-                &scratch.gated,
-                out,
-                &mut low[Group::Down as usize],
-            );
-        }
+        project(&self.down, on(Group::Down), rows, gated, out, true, low, products);
+    }
+
+    /// An adapter's part in a group of this layer's projections.
+    fn adapter<'a>(&self, lora: Option<&'a Lora>, group: Group) -> Option<Adapter<'a>> {
+        lora.map(|lora| Adapter { lora, layer: self.index, group })
     }
 
     /// Turns the gradient `dx` of the residual stream after the layer into that before it, and adds the
@@ -166,7 +144,7 @@ impl Layer {
         let Scratch {
             normed,
             gated,
-            converted,
+            products,
             d_gated,
             d_gate_up,
             d_attended,
@@ -177,77 +155,35 @@ impl Layer {
             ..
         } = scratch;
         let width = self.down.inputs();
+        let mut back = |frozen: &Frozen, group, x: &[f32], dy: &[f32], dx: Option<&mut [f32]>| {
+            let adapter = Adapter { lora, layer: self.index, group };
+            project_backward(frozen, adapter, rows, x, low, dy, dx, grads, d_low, products);
+        };
 
         gated.resize(rows * width, 0.0);
         swiglu(gate_up, width, gated);
         d_gated.resize(rows * width, 0.0);
-        self.down.backward(rows, dx, d_gated, false, converted);
-        let low_down = &low[Group::Down as usize];
-        low_rank_backward(
-            lora,
-            self.index,
-            Group::Down,
-            rows,
-            gated,
-            low_down,
-            dx,
-            Some(d_gated),
-            grads,
-            d_low,
-        );
+        back(&self.down, Group::Down, gated, dx, Some(d_gated));
         d_gate_up.resize(rows * 2 * width, 0.0);
         swiglu_backward(gate_up, width, d_gated, d_gate_up);
 
         normed.resize(middle.len(), 0.0);
         rms_norm(middle, &self.feed_norm, self.eps, normed);
         d_normed.resize(middle.len(), 0.0);
-        self.gate_up.backward(rows, d_gate_up, d_normed, false, converted);
-        let low_gate_up = &low[Group::GateUp as usize];
-        let wanted = Some(&mut d_normed[..]);
-        low_rank_backward(
-            lora,
-            self.index,
-            Group::GateUp,
-            rows,
-            normed,
-            low_gate_up,
-            d_gate_up,
-            wanted,
-            grads,
-            d_low,
-        );
+        back(&self.gate_up, Group::GateUp, normed, d_gate_up, Some(d_normed));
         rms_norm_backward(middle, &self.feed_norm, self.eps, d_normed, dx);
 
         d_attended.resize(attended.len(), 0.0);
-        self.output.backward(rows, dx, d_attended, false, converted);
-        let low_output = &low[Group::Output as usize];
-        let wanted = Some(&mut d_attended[..]);
-        low_rank_backward(
-            lora,
-            self.index,
-            Group::Output,
-            rows,
-            attended,
-            low_output,
-            dx,
-            wanted,
-            grads,
-            d_low,
-        );
+        back(&self.output, Group::Output, attended, dx, Some(d_attended));
         d_qkv.resize(qkv.len(), 0.0);
         let kept = Kept { qkv, out: attended, lse };
         attention_backward(self.heads, layout, kept, rotation, d_attended, d_qkv, d_heads);
 
         rms_norm(input, &self.attention_norm, self.eps, normed);
-        let low_qkv = &low[Group::Qkv as usize];
-        let first = self.index == 0;
-        if !first {
-            self.qkv.backward(rows, d_qkv, d_normed, false, converted);
+        if self.index == 0 {
+            return back(&self.qkv, Group::Qkv, normed, d_qkv, None);
         }
-        let wanted = (!first).then_some(&mut d_normed[..]);
-        low_rank_backward(lora, self.index, Group::Qkv, rows, normed, low_qkv, d_qkv, wanted, grads, d_low);
-        if !first {
-            rms_norm_backward(input, &self.attention_norm, self.eps, d_normed, dx);
-        }
+        back(&self.qkv, Group::Qkv, normed, d_qkv, Some(d_normed));
+        rms_norm_backward(input, &self.attention_norm, self.eps, d_normed, dx);
     }
 }

@@ -3,6 +3,7 @@
 use super::forward::Buffers;
 use super::layer::{Activations, Step};
 use super::{Decoder, Loss};
+use crate::kernels::Rounded;
 use crate::ops::{Rotation, attention, cross_entropy, rms_norm, rms_norm_backward, sequences};
 use crate::{Error, Lora, Pack, Result};
 
@@ -51,7 +52,7 @@ impl Decoder {
             }
             let x = std::mem::take(&mut buffers.activations.input);
             let mut head = HeadBuffers::default();
-            sum = self.targets(pack, &x, 0.0, None, &mut head, &mut buffers.scratch.converted);
+            sum = self.targets(pack, &x, 0.0, None, &mut head, &mut buffers.scratch.products.rounded);
             buffers.activations.input = x;
             self.return_buffers(buffers);
         });
@@ -106,7 +107,7 @@ impl Decoder {
         dx.clear();
         dx.resize(pack.len() * self.config.hidden, 0.0);
         let x = &layers[depth].input;
-        let sum = self.targets(pack, x, scale, Some(dx), head, &mut rest.scratch.converted);
+        let sum = self.targets(pack, x, scale, Some(dx), head, &mut rest.scratch.products.rounded);
         let step = Step { layout: pack.layout(), rotation: &rest.rotation, lora };
         for (layer, activations) in self.layers.iter().zip(layers).rev() {
             layer.backward(step, activations, dx, grads, &mut rest.scratch);
@@ -152,7 +153,7 @@ impl Decoder {
         scale: f32,
         mut dx: Option<&mut Vec<f32>>,
         buffers: &mut HeadBuffers,
-        converted: &mut Vec<u32>,
+        rounded: &mut Rounded,
     ) -> f64 {
         let (hidden, eps) = (self.config.hidden, self.config.rms_norm_eps);
         // The row before a target predicts it.
@@ -169,12 +170,12 @@ impl Decoder {
             normed.resize(count * hidden, 0.0);
             rms_norm(chosen, &self.final_norm, eps, normed);
             logits.resize(count * self.config.vocabulary, 0.0);
-            self.head().forward(count, normed, logits, false, converted);
+            self.head().forward(count, normed, logits, false, rounded);
             let targets: Vec<u32> = rows.iter().map(|row| pack.ids[row + 1]).collect();
             sum += cross_entropy(logits, &targets, scale);
             if let Some(dx) = dx.as_deref_mut() {
                 d_normed.resize(count * hidden, 0.0);
-                self.head().backward(count, logits, d_normed, false, converted);
+                self.head().backward(count, logits, d_normed, false, rounded);
                 d_x.clear();
                 d_x.resize(count * hidden, 0.0);
                 rms_norm_backward(chosen, &self.final_norm, eps, d_normed, d_x);

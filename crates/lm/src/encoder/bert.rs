@@ -6,7 +6,9 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde_json::Value;
 
-use crate::kernels::{Frozen, MatMut, MatRef, Threads, exp_shifted, gelu, gemm, layer_norm_row, max, scale};
+use crate::kernels::{
+    Frozen, MatMut, MatRef, Rounded, Threads, exp_shifted, gelu, gemm, layer_norm_row, max, scale,
+};
 use crate::safetensors::Shards;
 use crate::{Error, Precision, Result};
 
@@ -53,7 +55,7 @@ pub(super) struct Buffers {
     qkv: Vec<f32>,
     attended: Vec<f32>,
     inner: Vec<f32>,
-    converted: Vec<u32>,
+    rounded: Rounded,
 }
 
 impl Bert {
@@ -154,7 +156,7 @@ impl Bert {
         if let Some(id) = texts.iter().flatten().find(|id| **id as usize >= vocabulary) {
             return Err(Error::TokenOutOfRange { id: *id, vocabulary });
         }
-        let Buffers { x, qkv, attended, inner, converted } = buffers;
+        let Buffers { x, qkv, attended, inner, rounded } = buffers;
         x.resize(rows * self.hidden, 0.0);
         let places = texts.iter().flat_map(|text| text.iter().enumerate());
         for (row, (position, id)) in x.chunks_exact_mut(self.hidden).zip(places) {
@@ -166,13 +168,13 @@ impl Bert {
         // One entry into the thread pool for all operators, not one for each.
         rayon::scope(|_| {
             for layer in &self.layers {
-                layer.qkv.apply(rows, x, qkv, converted);
+                layer.qkv.apply(rows, x, qkv, rounded);
                 self.attend(texts, qkv, attended);
-                layer.attention_out.add_to(rows, attended, x, converted);
+                layer.attention_out.add_to(rows, attended, x, rounded);
                 layer.attention_norm.apply(x, self.eps);
-                layer.up.apply(rows, x, inner, converted);
+                layer.up.apply(rows, x, inner, rounded);
                 inner.par_chunks_mut(1 << 14).for_each(gelu);
-                layer.down.add_to(rows, inner, x, converted);
+                layer.down.add_to(rows, inner, x, rounded);
                 layer.norm.apply(x, self.eps);
             }
         });
@@ -213,20 +215,20 @@ impl Bert {
 
 impl Linear {
     /// `y = x Wᵀ + bias`.
-    fn apply(&self, rows: usize, x: &[f32], y: &mut Vec<f32>, converted: &mut Vec<u32>) {
+    fn apply(&self, rows: usize, x: &[f32], y: &mut Vec<f32>, rounded: &mut Rounded) {
         y.resize(rows * self.bias.len(), 0.0);
         y.par_chunks_exact_mut(self.bias.len())
             .with_min_len(64)
             .for_each(|row| row.copy_from_slice(&self.bias));
-        self.weights.forward(rows, x, y, true, converted);
+        self.weights.forward(rows, x, y, true, rounded);
     }
 
     /// `y += x Wᵀ + bias`.
-    fn add_to(&self, rows: usize, x: &[f32], y: &mut [f32], converted: &mut Vec<u32>) {
+    fn add_to(&self, rows: usize, x: &[f32], y: &mut [f32], rounded: &mut Rounded) {
         for row in y.chunks_exact_mut(self.bias.len()) {
             row.iter_mut().zip(&self.bias).for_each(|(y, bias)| *y += bias);
         }
-        self.weights.forward(rows, x, y, true, converted);
+        self.weights.forward(rows, x, y, true, rounded);
     }
 }
 

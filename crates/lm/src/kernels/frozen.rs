@@ -1,8 +1,6 @@
 //! A frozen weight matrix, packed once at load.
 
-use std::sync::OnceLock;
-
-use super::bf16::Panels;
+use super::bf16::{Panels, Rounded, Target, multiply, multiply_transposed};
 use super::nibbles::{self, Nibbles};
 use super::{MatMut, MatRef, Precision, Threads, gemm};
 
@@ -19,10 +17,8 @@ enum Weights {
     /// Row-major, used in both directions.
     F32(Vec<f32>),
     Bf16 {
-        /// Packed for `x Wᵀ`.
-        forward: Panels,
-        /// Packed for `dy W` when that is first needed, for generation alone never needs it.
-        backward: OnceLock<Panels>,
+        /// Packed for `x Wᵀ`; what `dy W` needs is packed from it piece by piece.
+        panels: Panels,
         /// Packed for `x Wᵀ` with few rows, where the weights have few bits.
         few: Option<Nibbles>,
     },
@@ -34,13 +30,20 @@ impl Frozen {
         assert_eq!(weights.len(), outputs * inputs, "weights of {outputs}x{inputs}");
         let weights = match precision.resolve() {
             Precision::Bf16 => Weights::Bf16 {
-                forward: Panels::pack_transposed(&weights, outputs, inputs),
-                backward: OnceLock::new(),
+                panels: Panels::transposed(&weights, outputs, inputs),
                 few: Nibbles::pack(&weights, outputs, inputs),
             },
             Precision::F32 | Precision::Auto => Weights::F32(weights),
         };
         Self { inputs, outputs, weights }
+    }
+
+    /// The weights in panels, if that is how they are held.
+    pub(super) fn panels(&self) -> Option<&Panels> {
+        match &self.weights {
+            Weights::F32(_) => None,
+            Weights::Bf16 { panels, .. } => Some(panels),
+        }
     }
 
     pub(crate) fn inputs(&self) -> usize {
@@ -51,11 +54,11 @@ impl Frozen {
         self.outputs
     }
 
-    /// Bytes held for the forward product.
+    /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
         match &self.weights {
             Weights::F32(w) => size_of_val(&w[..]),
-            Weights::Bf16 { forward, few, .. } => forward.bytes() + few.as_ref().map_or(0, Nibbles::bytes),
+            Weights::Bf16 { panels, few } => panels.bytes() + few.as_ref().map_or(0, Nibbles::bytes),
         }
     }
 
@@ -66,7 +69,7 @@ impl Frozen {
         x: &[f32],
         y: &mut [f32],
         accumulate: bool,
-        scratch: &mut Vec<u32>,
+        rounded: &mut Rounded,
     ) {
         match &self.weights {
             Weights::F32(w) => {
@@ -77,7 +80,10 @@ impl Frozen {
             Weights::Bf16 { few: Some(few), .. } if rows <= nibbles::ROWS => {
                 few.multiply(rows, x, y, accumulate)
             }
-            Weights::Bf16 { forward, .. } => forward.multiply(rows, x, y, accumulate, scratch),
+            Weights::Bf16 { panels, .. } => {
+                rounded.fill(rows, self.inputs, x);
+                multiply(rows, &[rounded.term(panels)], Target { data: y, stride: self.outputs, accumulate });
+            }
         }
     }
 
@@ -88,7 +94,7 @@ impl Frozen {
         dy: &[f32],
         dx: &mut [f32],
         accumulate: bool,
-        scratch: &mut Vec<u32>,
+        rounded: &mut Rounded,
     ) {
         match &self.weights {
             Weights::F32(w) => {
@@ -96,9 +102,10 @@ impl Frozen {
                 let dy = MatRef::new(dy, rows, self.outputs);
                 gemm(MatMut::new(dx, rows, self.inputs), accumulate, 1.0, dy, w, Threads::All);
             }
-            Weights::Bf16 { forward, backward, .. } => {
-                let backward = backward.get_or_init(|| forward.transposed());
-                backward.multiply(rows, dy, dx, accumulate, scratch);
+            Weights::Bf16 { panels, .. } => {
+                rounded.fill(rows, self.outputs, dy);
+                let dx = Target { data: dx, stride: self.inputs, accumulate };
+                multiply_transposed(rows, rounded, panels, None, dx);
             }
         }
     }
@@ -107,7 +114,7 @@ impl Frozen {
     pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         match &self.weights {
             Weights::F32(w) => out.copy_from_slice(&w[row * self.inputs..][..self.inputs]),
-            Weights::Bf16 { forward, .. } => forward.column(row, out),
+            Weights::Bf16 { panels, .. } => panels.column(row, out),
         }
     }
 }
@@ -122,7 +129,7 @@ mod tests {
         let (k, n) = (64, 70);
         // Sixteen even steps from -0.4.
         let w: Vec<f32> = noise(1, n * k).iter().map(|x| (7.5 + 7.5 * x).round() * 0.05 - 0.4).collect();
-        let (x, scratch) = (noise(2, 6 * k), &mut Vec::new());
+        let (x, scratch) = (noise(2, 6 * k), &mut Rounded::default());
         let frozen = Frozen::new(w, n, k, Precision::Bf16);
         let packed = matches!(&frozen.weights, Weights::Bf16 { few: Some(_), .. });
         assert_eq!(packed, super::super::bf16::native());
@@ -139,8 +146,8 @@ mod tests {
         let (w, x, dy) = (noise(1, n * k), noise(2, m * k), noise(3, m * n));
         let exact = Frozen::new(w.clone(), n, k, Precision::F32);
         let rounded = Frozen::new(w.clone(), n, k, Precision::Bf16);
-        let scratch = &mut Vec::new();
-        let run = |frozen: &Frozen, scratch: &mut Vec<u32>| {
+        let scratch = &mut Rounded::default();
+        let run = |frozen: &Frozen, scratch: &mut Rounded| {
             let (mut y, mut dx, mut row) = (vec![0.0; m * n], vec![0.0; m * k], vec![0.0; k]);
             frozen.forward(m, &x, &mut y, false, scratch);
             frozen.backward(m, &dy, &mut dx, false, scratch);

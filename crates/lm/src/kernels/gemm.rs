@@ -47,6 +47,32 @@ impl<'a> MatRef<'a> {
         Self { data, rows, columns, row_stride, column_stride: 1 }
     }
 
+    /// Rows.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns.
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Whether the elements of a row lie side by side.
+    pub(super) fn is_row_major(&self) -> bool {
+        self.column_stride == 1
+    }
+
+    /// Element `(row, column)`.
+    pub(super) fn at(&self, row: usize, column: usize) -> f32 {
+        self.data[row * self.row_stride + column * self.column_stride]
+    }
+
+    /// A row of a matrix whose rows lie side by side.
+    pub(super) fn row(&self, row: usize) -> &'a [f32] {
+        debug_assert!(self.is_row_major(), "rows of a transposed view");
+        &self.data[row * self.row_stride..][..self.columns]
+    }
+
     /// The transposed view.
     pub(crate) fn t(self) -> Self {
         Self {
@@ -70,6 +96,21 @@ impl<'a> MatMut<'a> {
         assert!(reach(rows, columns, row_stride, 1) <= data.len(), "view reaches past its buffer");
         assert!(columns <= row_stride || rows <= 1, "rows to be written overlap");
         Self { data, rows, columns, row_stride }
+    }
+
+    /// Rows and columns.
+    pub(super) fn shape(&self) -> (usize, usize) {
+        (self.rows, self.columns)
+    }
+
+    /// Distance between the beginnings of rows.
+    pub(super) fn row_stride(&self) -> usize {
+        self.row_stride
+    }
+
+    /// The first element; every one of the view lies behind it within the borrowed buffer.
+    pub(super) fn start(&mut self) -> *mut f32 {
+        self.data.as_mut_ptr()
     }
 }
 

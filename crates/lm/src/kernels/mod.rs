@@ -4,12 +4,15 @@
 //! compare it with. No kernel's result depends on the number of threads: a result element is always computed
 //! by one thread, in one order.
 
+mod adapted;
 mod bf16;
 mod frozen;
 mod gemm;
 mod nibbles;
 mod vector;
 
+pub(crate) use adapted::{Adapted, AdaptedBuffers, Member, Update};
+pub(crate) use bf16::{Orientation, Rounded, outer};
 pub(crate) use frozen::Frozen;
 pub(crate) use gemm::{MatMut, MatRef, Threads, gemm};
 pub(crate) use vector::{

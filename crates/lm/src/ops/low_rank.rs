@@ -1,17 +1,113 @@
-//! The product with a low-rank adapter beside a frozen one, and its gradients.
+//! Products of a frozen matrix with a low-rank adapter beside it, and their gradients.
 
 use crate::Lora;
-use crate::kernels::{MatMut, MatRef, Threads, dots, gemm};
+use crate::kernels::{
+    Adapted, AdaptedBuffers, Frozen, MatMut, MatRef, Member, Orientation, Threads, Update, dots, gemm, outer,
+};
 use crate::lora::Group;
 
 /// Up to this many rows, row by row is faster than a general product.
 const FEW_ROWS: usize = 8;
 
+/// From this many rows on, packing an adapter's matrices for a product joined with the frozen one pays.
+const JOINED_ROWS: usize = 96;
+
+/// The adapter to be applied, and to which projections.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Adapter<'a> {
+    pub(crate) lora: &'a Lora,
+    pub(crate) layer: usize,
+    pub(crate) group: Group,
+}
+
+impl Adapter<'_> {
+    /// The frozen matrix with this adapter in one product, where that is possible and pays.
+    fn join<'a>(&'a self, frozen: &'a Frozen, rows: usize) -> Option<Adapted<'a>> {
+        let Self { lora, layer, group } = self;
+        let stack = lora.stack(*layer, *group).filter(|_| rows >= JOINED_ROWS)?;
+        let members = stack.members.iter().map(|&(module, column)| Member {
+            b: &lora.params[module.b.clone()],
+            column,
+            outputs: module.outputs,
+        });
+        frozen.with(Update {
+            a: &lora.params[stack.a.clone()],
+            rank: lora.config().rank,
+            scaling: lora.scaling(),
+            members: members.collect(),
+        })
+    }
+}
+
+/// A group's output: `y = x Wᵀ`, or `y += …` when `accumulate`, plus the adapter's part. `x` is `[rows, inputs]`, `y`
+/// `[rows, outputs]`; `low` receives what [`project_backward`] needs.
+#[allow(clippy::too_many_arguments)] // the operands of one product
+pub(crate) fn project(
+    frozen: &Frozen,
+    adapter: Option<Adapter<'_>>,
+    rows: usize,
+    x: &[f32],
+    y: &mut [f32],
+    accumulate: bool,
+    low: &mut [Vec<f32>; 4],
+    buffers: &mut AdaptedBuffers,
+) {
+    let Some(adapter) = adapter else {
+        return frozen.forward(rows, x, y, accumulate, &mut buffers.rounded);
+    };
+    let Adapter { lora, layer, group } = adapter;
+    let low = &mut low[group as usize];
+    if let Some(adapted) = adapter.join(frozen, rows) {
+        low.resize(rows * adapted.ranks(), 0.0);
+        return adapted.forward(rows, x, low, y, accumulate, buffers);
+    }
+    frozen.forward(rows, x, y, accumulate, &mut buffers.rounded);
+    low_rank(lora, layer, group, rows, x, y, low);
+}
+
+/// Gradients of [`project`]: that of `x` goes to `dx`, where one is wanted, those of the adapter's parameters are added to
+/// `grads`. `low` is what the forward pass left; `d_low` is a buffer.
+#[allow(clippy::too_many_arguments)] // the operands of one product and its gradients
+pub(crate) fn project_backward(
+    frozen: &Frozen,
+    adapter: Adapter<'_>,
+    rows: usize,
+    x: &[f32],
+    low: &[Vec<f32>; 4],
+    dy: &[f32],
+    mut dx: Option<&mut [f32]>,
+    grads: &mut [f32],
+    d_low: &mut Vec<f32>,
+    buffers: &mut AdaptedBuffers,
+) {
+    let Adapter { lora, layer, group } = adapter;
+    let low = &low[group as usize];
+    let Some(adapted) = adapter.join(frozen, rows) else {
+        if let Some(dx) = dx.as_deref_mut() {
+            frozen.backward(rows, dy, dx, false, &mut buffers.rounded);
+        }
+        return low_rank_backward(lora, layer, group, rows, x, low, dy, dx, grads, d_low);
+    };
+    d_low.resize(rows * adapted.ranks(), 0.0);
+    adapted.backward(rows, dy, d_low, dx, buffers);
+    let Some(stack) = lora.stack(layer, group) else { return };
+    let (inputs, width, rank) = (frozen.inputs(), frozen.outputs(), lora.config().rank);
+    for (i, (module, column)) in stack.members.into_iter().enumerate() {
+        let low = MatRef::strided(&low[i * rank..], rows, rank, stack.rank);
+        let dy = MatRef::strided(&dy[column..], rows, module.outputs, width);
+        let db = MatMut::new(&mut grads[module.b.clone()], module.outputs, rank);
+        outer(db, Orientation::Transposed, lora.scaling(), low, dy);
+    }
+    let (d_low, x) = (MatRef::new(d_low, rows, stack.rank), MatRef::new(x, rows, inputs));
+    let da = MatMut::new(&mut grads[stack.a], stack.rank, inputs);
+    outer(da, Orientation::Straight, 1.0, d_low, x);
+}
+
 /// Adds an adapter's part to a group's output: `y += (x Aᵀ) Bᵀ * scaling` for each adapted member.
 ///
 /// `x` is `[rows, inputs]`; `y` is `[rows, width]`, the members' outputs side by side; `low` receives `x Aᵀ`
 /// `[rows, ranks]`, which the backward pass needs.
-pub(crate) fn low_rank(
+fn low_rank(
     lora: &Lora,
     layer: usize,
     group: Group,
@@ -49,7 +145,7 @@ pub(crate) fn low_rank(
 /// Gradients of [`low_rank`]: adds those of the parameters to `grads` and that of `x` to `dx`, where one is
 /// wanted. `low` is what the forward pass left; `d_low` is a buffer.
 #[allow(clippy::too_many_arguments)] // the operands of one product and its three gradients
-pub(crate) fn low_rank_backward(
+fn low_rank_backward(
     lora: &Lora,
     layer: usize,
     group: Group,

@@ -13,7 +13,7 @@ pub(crate) mod testing;
 pub(crate) use attention::{Heads, Sequence, attention};
 pub(crate) use attention_backward::{HeadGradients, Kept, attention_backward};
 pub(crate) use cross_entropy::cross_entropy;
-pub(crate) use low_rank::{low_rank, low_rank_backward};
+pub(crate) use low_rank::{Adapter, project, project_backward};
 pub(crate) use packed::{Layout, sequences};
 pub(crate) use rotary::Rotation;
 pub(crate) use rows::{add_bias, rms_norm, rms_norm_backward, swiglu, swiglu_backward};

@@ -3,7 +3,8 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::{Product, WIDTH, portable_convert_row};
+use super::product::{Result, Run};
+use super::{WIDTH, portable_convert_row};
 
 /// # Safety
 /// The processor must have AVX-512 F, BW and BF16.
@@ -25,118 +26,114 @@ pub(super) unsafe fn convert_row(row: &[f32], pairs: &mut [u32]) {
 }
 
 /// # Safety
-/// The processor must have AVX-512 F, BW and BF16; the piece must lie within the result, and nobody else may
-/// touch it meanwhile.
+/// The processor must have AVX-512 F, BW and BF16; there are one or two runs, each of which must have the rows and, from
+/// the first of `panels` on, the panels; the piece must lie within the result, and nobody else may touch it meanwhile.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn piece(product: &Product<'_>, rows: Range<usize>, panels: Range<usize>) {
-    // SAFETY: passed on to the caller.
+pub(super) unsafe fn sums(runs: &[Run<'_>], result: Result, rows: Range<usize>, panels: Range<usize>) {
+    let first = panels.start * result.width;
+    // SAFETY: passed on to the caller; whole panels alone are written several at once.
     unsafe {
-        match rows.len() {
-            // Few rows keep few sums: several panels at once hide the latency of the additions.
-            1 => strip::<1, 4>(product, rows, panels),
-            2 => strip::<2, 4>(product, rows, panels),
-            3 => strip::<3, 2>(product, rows, panels),
-            4 => strip::<4, 2>(product, rows, panels),
-            _ => {
-                for panel in panels {
-                    let one = panel..panel + 1;
-                    let mut row = rows.start;
-                    while row < rows.end {
-                        let next = (row + 8).min(rows.end);
-                        match next - row {
-                            1 => strip::<1, 1>(product, row..next, one.clone()),
-                            2 => strip::<2, 1>(product, row..next, one.clone()),
-                            3 => strip::<3, 1>(product, row..next, one.clone()),
-                            4 => strip::<4, 1>(product, row..next, one.clone()),
-                            5 => strip::<5, 1>(product, row..next, one.clone()),
-                            6 => strip::<6, 1>(product, row..next, one.clone()),
-                            7 => strip::<7, 1>(product, row..next, one.clone()),
-                            _ => strip::<8, 1>(product, row..next, one.clone()),
-                        }
-                        row = next;
-                    }
-                }
+        if panels.len() > 1 && result.width == WIDTH && panels.end * WIDTH <= result.n {
+            let c = result.start.0.add(rows.start * result.stride + first);
+            match (rows.len(), panels.len()) {
+                (1, 4) => return tile::<1, 4, 3>(runs, rows.start, c, result.stride, result.accumulate),
+                (2, 4) => return tile::<2, 4, 3>(runs, rows.start, c, result.stride, result.accumulate),
+                (3, 2) => return tile::<3, 2, 3>(runs, rows.start, c, result.stride, result.accumulate),
+                (4, 2) => return tile::<4, 2, 3>(runs, rows.start, c, result.stride, result.accumulate),
+                _ => {}
+            }
+        }
+        for (index, panel) in panels.enumerate() {
+            let both = [runs[0], runs[runs.len() - 1]].map(|run| run.skip(index, result.width));
+            let runs = &both[..runs.len()];
+            match result.width {
+                16 => column::<1>(runs, result, rows.clone(), panel),
+                32 => column::<2>(runs, result, rows.clone(), panel),
+                _ => column::<3>(runs, result, rows.clone(), panel),
             }
         }
     }
 }
 
-/// `ROWS` rows through a range of panels, `PANELS` at a time.
+/// One panel of `VECTORS` vectors for a range of rows.
 ///
 /// # Safety
-/// As [`piece`], and `rows` holds `ROWS` rows.
+/// As [`sums`].
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn strip<const ROWS: usize, const PANELS: usize>(
-    product: &Product<'_>,
-    rows: Range<usize>,
-    panels: Range<usize>,
-) {
-    let n = product.panels.n;
-    let mut panel = panels.start;
-    // SAFETY: the tiles' rows and panels lie within the result as the caller promises. Only the last panel
-    // can be wider than the columns that are left; its tile goes to `spare`, which holds eight rows of one
-    // panel, and only the existing columns are copied.
-    unsafe {
-        let at = |column: usize| product.c.0.add(rows.start * n + column);
-        while panel < panels.end {
-            let first = panel * WIDTH;
-            if panel + PANELS <= panels.end && first + PANELS * WIDTH <= n {
-                tile::<ROWS, PANELS>(product, rows.start, panel, at(first), n, product.accumulate);
-                panel += PANELS;
-                continue;
+unsafe fn column<const VECTORS: usize>(runs: &[Run<'_>], result: Result, rows: Range<usize>, panel: usize) {
+    /// Rows of the highest tile.
+    const MOST: usize = 16;
+    let first = panel * result.width;
+    let whole = first + result.width <= result.n;
+    // Only the last panel can be wider than the columns that are left; its tiles go to `spare`, and only the existing
+    // columns are copied.
+    let mut spare = [0f32; MOST * WIDTH];
+    let mut row = rows.start;
+    while row < rows.end {
+        let left = rows.end - row;
+        // A tile's sums should fill the registers; one vector a row needs more rows for that.
+        let count = if VECTORS == 1 && left >= MOST { MOST } else { left.min(8) };
+        // SAFETY: rows and panel exist as the caller promises; `spare` holds sixteen rows of the widest panel.
+        unsafe {
+            let c = result.start.0.add(row * result.stride + first);
+            let (to, stride) = if whole { (c, result.stride) } else { (spare.as_mut_ptr(), WIDTH) };
+            let accumulate = result.accumulate && whole;
+            match count {
+                1 => tile::<1, 1, VECTORS>(runs, row, to, stride, accumulate),
+                2 => tile::<2, 1, VECTORS>(runs, row, to, stride, accumulate),
+                3 => tile::<3, 1, VECTORS>(runs, row, to, stride, accumulate),
+                4 => tile::<4, 1, VECTORS>(runs, row, to, stride, accumulate),
+                5 => tile::<5, 1, VECTORS>(runs, row, to, stride, accumulate),
+                6 => tile::<6, 1, VECTORS>(runs, row, to, stride, accumulate),
+                7 => tile::<7, 1, VECTORS>(runs, row, to, stride, accumulate),
+                8 => tile::<8, 1, VECTORS>(runs, row, to, stride, accumulate),
+                _ => tile::<MOST, 1, 1>(runs, row, to, stride, accumulate),
             }
-            if first + WIDTH <= n {
-                tile::<ROWS, 1>(product, rows.start, panel, at(first), n, product.accumulate);
-            } else {
-                let mut spare = [0f32; 8 * WIDTH];
-                tile::<ROWS, 1>(product, rows.start, panel, spare.as_mut_ptr(), WIDTH, false);
-                for (row, sums) in spare.chunks_exact(WIDTH).enumerate().take(ROWS) {
-                    for (column, &sum) in sums.iter().enumerate().take(n - first) {
-                        let slot = at(first + column).add(row * n);
-                        *slot = if product.accumulate { *slot + sum } else { sum };
+            if !whole {
+                for (row, sums) in spare.chunks_exact(WIDTH).enumerate().take(count) {
+                    for (column, &sum) in sums.iter().enumerate().take(result.n - first) {
+                        let slot = c.add(row * result.stride + column);
+                        *slot = if result.accumulate { *slot + sum } else { sum };
                     }
                 }
             }
-            panel += 1;
         }
+        row += count;
     }
 }
 
-/// Sums for `ROWS` rows from `row` and `PANELS` whole panels from `panel`, written at `c`.
+/// Sums for `ROWS` rows from `row` and `PANELS` whole panels of `VECTORS` vectors, written at `c`.
 ///
 /// # Safety
-/// The processor must have the features; the rows and panels must exist; `c` must be writable over `ROWS`
-/// rows of `PANELS * WIDTH` elements, `stride` apart.
+/// The processor must have the features; every run must have the rows and panels; `c` must be writable over `ROWS`
+/// rows of `PANELS * VECTORS * 16` elements, `stride` apart.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 #[inline]
-unsafe fn tile<const ROWS: usize, const PANELS: usize>(
-    product: &Product<'_>,
+unsafe fn tile<const ROWS: usize, const PANELS: usize, const VECTORS: usize>(
+    runs: &[Run<'_>],
     row: usize,
-    panel: usize,
     c: *mut f32,
     stride: usize,
     accumulate: bool,
 ) {
-    let depth = product.panels.k.div_ceil(2);
-    let mut sums = [[[_mm512_setzero_ps(); 3]; PANELS]; ROWS];
-    // SAFETY: rows `row..row + ROWS` of `a` hold `depth` pairs each, panels `panel..panel + PANELS` hold
-    // `depth * WIDTH` each, and `c` is writable as the caller promises.
+    let mut sums = [[[_mm512_setzero_ps(); VECTORS]; PANELS]; ROWS];
+    // SAFETY: from `row` on, `left` holds `ROWS` rows of `depth` pairs; `right` holds `PANELS` panels of `depth` lines; and
+    // `c` is writable, all as the caller promises.
     unsafe {
-        let a = product.a.as_ptr().add(row * depth);
-        let b = product.panels.pairs.as_ptr().add(panel * depth * WIDTH);
-        for d in 0..depth {
-            for p in 0..PANELS {
-                let line = b.add((p * depth + d) * WIDTH);
-                let b: [__m512bh; 3] = [
-                    std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(line.cast())),
-                    std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(line.add(16).cast())),
-                    std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(line.add(32).cast())),
-                ];
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    let both = _mm512_set1_epi32(*a.add(i * depth + d) as i32);
-                    let both: __m512bh = std::mem::transmute::<__m512i, __m512bh>(both);
-                    for v in 0..3 {
-                        sums[p][v] = _mm512_dpbf16_ps(sums[p][v], both, b[v]);
+        for run in runs {
+            let (a, b) = (run.left.as_ptr().add(row * run.stride), run.right.as_ptr());
+            for d in 0..run.depth {
+                for p in 0..PANELS {
+                    let line = b.add((p * run.depth + d) * VECTORS * 16);
+                    let mut pairs = [_mm512_setzero_si512(); VECTORS];
+                    for (v, pairs) in pairs.iter_mut().enumerate() {
+                        *pairs = _mm512_loadu_si512(line.add(v * 16).cast());
+                    }
+                    for (i, sums) in sums.iter_mut().enumerate() {
+                        let both = bf16x32(_mm512_set1_epi32(*a.add(i * run.stride + d) as i32));
+                        for v in 0..VECTORS {
+                            sums[p][v] = _mm512_dpbf16_ps(sums[p][v], both, bf16x32(pairs[v]));
+                        }
                     }
                 }
             }
@@ -149,4 +146,10 @@ unsafe fn tile<const ROWS: usize, const PANELS: usize>(
             }
         }
     }
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn bf16x32(bits: __m512i) -> __m512bh {
+    // SAFETY: both are 64 bytes without invalid values.
+    unsafe { std::mem::transmute(bits) }
 }

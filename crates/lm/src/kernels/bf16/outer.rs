@@ -1,0 +1,170 @@
+//! Products summed over rows, as gradients of weights are: both factors rounded to bf16, sums in f32.
+
+use super::super::{MatMut, MatRef, Threads, gemm};
+use super::native;
+
+/// Which way round the result stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Orientation {
+    /// `[columns of the left factor, columns of the right one]`
+    Straight,
+    /// `[columns of the right factor, columns of the left one]`
+    Transposed,
+}
+
+/// `g += factor * leftᵀ right`, or its transpose. Both have one row for each that is summed over; `left` is the narrow one. The
+/// result does not depend on the number of threads.
+pub(crate) fn outer(
+    g: MatMut<'_>,
+    orientation: Orientation,
+    factor: f32,
+    left: MatRef<'_>,
+    right: MatRef<'_>,
+) {
+    #[cfg(target_arch = "x86_64")]
+    if native() && left.is_row_major() && right.is_row_major() {
+        return vector::outer(g, orientation, factor, left, right);
+    }
+    match orientation {
+        Orientation::Straight => gemm(g, true, factor, left.t(), right, Threads::All),
+        Orientation::Transposed => gemm(g, true, factor, right.t(), left, Threads::All),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod vector {
+    use std::arch::x86_64::*;
+    use std::cell::Cell;
+
+    use rayon::prelude::*;
+
+    use super::super::pair;
+    use super::super::product::Destination;
+    use super::{MatMut, MatRef, Orientation};
+
+    /// Numbers of a vector, and columns of either factor that one tile covers.
+    const LANES: usize = 16;
+
+    /// Pairs of rows that a tile runs down before it turns to the next columns: they stay in the first-level cache.
+    const PAIRS: usize = 64;
+
+    /// One tile of sums, `[column of left][column of right]`.
+    type Tile = [[f32; LANES]; LANES];
+
+    thread_local! {
+        /// Sums of one thread; taken while in use.
+        static SUMS: Cell<Vec<Tile>> = const { Cell::new(Vec::new()) };
+    }
+
+    pub(super) fn outer(
+        mut g: MatMut<'_>,
+        orientation: Orientation,
+        factor: f32,
+        left: MatRef<'_>,
+        right: MatRef<'_>,
+    ) {
+        let (rank, n) = (left.columns(), right.columns());
+        let shape = match orientation {
+            Orientation::Straight => (rank, n),
+            Orientation::Transposed => (n, rank),
+        };
+        assert!(
+            left.rows() == right.rows() && g.shape() == shape,
+            "{:?} from {rank} and {n} columns",
+            g.shape()
+        );
+        let (blocks, depth) = (rank.div_ceil(LANES), left.rows().div_ceil(2));
+        let mut pairs = vec![[0u32; LANES]; blocks * depth];
+        for (block, pairs) in pairs.chunks_exact_mut(depth.max(1)).enumerate() {
+            for (d, line) in pairs.iter_mut().enumerate() {
+                for (i, slot) in line.iter_mut().enumerate().take(rank - block * LANES) {
+                    let at =
+                        |row: usize| if row < left.rows() { left.at(row, block * LANES + i) } else { 0.0 };
+                    *slot = pair(at(2 * d), at(2 * d + 1));
+                }
+            }
+        }
+        let piece = n.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(4 * LANES);
+        let (stride, result) = (g.row_stride(), Destination(g.start()));
+        (0..n.div_ceil(piece)).into_par_iter().with_max_len(1).for_each(|at| {
+            let columns = at * piece..n.min((at + 1) * piece);
+            let vectors = columns.len().div_ceil(LANES);
+            let mut sums = SUMS.take();
+            sums.clear();
+            sums.resize(blocks * vectors, [[0.0; LANES]; LANES]);
+            for first in (0..depth).step_by(PAIRS) {
+                let some = first..depth.min(first + PAIRS);
+                for vector in 0..vectors {
+                    let column = columns.start + vector * LANES;
+                    for block in 0..blocks {
+                        let left = &pairs[block * depth..][some.clone()];
+                        let tile = &mut sums[block * vectors + vector];
+                        // SAFETY: the caller has found the processor's features.
+                        unsafe { add(tile, left, right, 2 * first, column) };
+                    }
+                }
+            }
+            for (index, tile) in sums.iter().enumerate() {
+                let (block, vector) = (index / vectors, index % vectors);
+                for (i, line) in tile.iter().enumerate().take(rank - block * LANES) {
+                    let (row, column) = (block * LANES + i, columns.start + vector * LANES);
+                    for (j, sum) in line.iter().enumerate().take(n - column) {
+                        let at = match orientation {
+                            Orientation::Straight => row * stride + column + j,
+                            Orientation::Transposed => (column + j) * stride + row,
+                        };
+                        // SAFETY: row and column lie within the result (its shape is asserted above), and this
+                        // piece alone writes these columns.
+                        unsafe { *result.at(at) += factor * sum };
+                    }
+                }
+            }
+            SUMS.set(sums);
+        });
+    }
+
+    /// Adds to a tile what `left`'s pairs of rows and `right`'s rows from `row` on give for the columns from `column` on.
+    ///
+    /// # Safety
+    /// The processor must have AVX-512 F, BW and BF16.
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    unsafe fn add(tile: &mut Tile, left: &[[u32; LANES]], right: MatRef<'_>, row: usize, column: usize) {
+        let count = (right.columns() - column).min(LANES);
+        let some = ((1u32 << count) - 1) as __mmask16;
+        // Word `j` of the first row, then word `j` of the second: the order that pairs have.
+        let order: [i16; 32] = std::array::from_fn(|word| (word / 2 + word % 2 * 16) as i16);
+        // SAFETY: arrays of 64 bytes.
+        let (order, mut sums) = unsafe {
+            let sums: [__m512; LANES] = std::array::from_fn(|i| _mm512_loadu_ps(tile[i].as_ptr()));
+            (_mm512_loadu_si512(order.as_ptr().cast()), sums)
+        };
+        for (d, left) in left.iter().enumerate() {
+            let row = row + 2 * d;
+            let low = right.row(row)[column..].as_ptr();
+            // SAFETY: the mask leaves `count` columns from `column`, which each row of `right` has.
+            let both = unsafe {
+                let low = _mm512_maskz_loadu_ps(some, low);
+                let high = match row + 1 < right.rows() {
+                    true => _mm512_maskz_loadu_ps(some, right.row(row + 1)[column..].as_ptr()),
+                    false => _mm512_setzero_ps(),
+                };
+                // The first argument becomes the upper half.
+                std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low))
+            };
+            let both = bf16x32(_mm512_permutexvar_epi16(order, both));
+            for (sum, &left) in sums.iter_mut().zip(left) {
+                *sum = _mm512_dpbf16_ps(*sum, bf16x32(_mm512_set1_epi32(left as i32)), both);
+            }
+        }
+        for (line, sum) in tile.iter_mut().zip(sums) {
+            // SAFETY: a line is 64 bytes.
+            unsafe { _mm512_storeu_ps(line.as_mut_ptr(), sum) };
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn bf16x32(bits: __m512i) -> __m512bh {
+        // SAFETY: both are 64 bytes without invalid values.
+        unsafe { std::mem::transmute(bits) }
+    }
+}

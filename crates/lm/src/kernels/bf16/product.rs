@@ -1,0 +1,262 @@
+//! Sums of products of rounded rows and packed matrices.
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
+use super::{Panels, Rounded, WIDTH, halves, native};
+
+/// Rows whose rounded values stay in the second-level cache while the panels run past.
+const ROW_BLOCK: usize = 64;
+
+/// Below this many multiplications a product stays on one thread.
+const SPLIT_WORK: usize = 1 << 16;
+
+/// Rows of a transposed panel that are packed at a time: with them a panel fills a fifth of a second-level cache.
+const TRANSPOSED_ROWS: usize = 2 * 1008;
+
+/// One product of a sum: rounded rows times a packed matrix.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Term<'a> {
+    left: &'a [u32],
+    /// From a row of `left` to the next.
+    stride: usize,
+    right: &'a Panels,
+    /// Where in a row the pairs for each panel begin; at the row's beginning where there is none.
+    starts: Option<&'a [usize]>,
+}
+
+impl<'a> Term<'a> {
+    pub(super) fn new(left: &'a [u32], stride: usize, right: &'a Panels) -> Self {
+        assert!(right.depth() <= stride, "rows of {stride} pairs on {} rows", right.k);
+        Self { left, stride, right, starts: None }
+    }
+
+    /// Gives each panel another part of the row: the pairs from `starts[panel]` on.
+    pub(in crate::kernels) fn starting(mut self, starts: &'a [usize]) -> Self {
+        let last = starts.iter().max().copied().unwrap_or(0);
+        assert!(starts.len() == self.right.count() && last + self.right.depth() <= self.stride);
+        self.starts = Some(starts);
+        self
+    }
+
+    /// The product by the portable kernel.
+    #[cfg(test)]
+    pub(super) fn portable(&self, rows: usize, c: Target<'_>) {
+        let panels = 0..self.right.count();
+        let result = Result::new(c, rows, self.right.n, self.right.width);
+        portable_sums(&[self.run(0)], result, 0..rows, panels);
+    }
+
+    /// Whether the rows exist and the matrix fits beside others of `n` columns in panels of `width`.
+    fn check(&self, rows: usize, n: usize, width: usize) {
+        assert!(self.right.n == n && self.right.width == width, "terms of different widths");
+        let starts = self.starts.map_or(0, |starts| starts.iter().max().copied().unwrap_or(0));
+        let last = rows.saturating_sub(1) * self.stride + starts + self.right.depth();
+        assert!(rows == 0 || last <= self.left.len(), "{rows} rows of {} pairs", self.stride);
+    }
+
+    /// What the tiles of one panel run down.
+    fn run(&self, panel: usize) -> Run<'a> {
+        let panel_pairs = self.right.depth() * self.right.width;
+        Run {
+            left: &self.left[self.starts.map_or(0, |starts| starts[panel])..],
+            stride: self.stride,
+            right: &self.right.pairs[panel * panel_pairs..],
+            depth: self.right.depth(),
+        }
+    }
+}
+
+/// A term as one panel sees it.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    /// Pairs of all rows, `stride` from one to the next.
+    pub(super) left: &'a [u32],
+    pub(super) stride: usize,
+    /// `[depth, width]`; further panels follow.
+    pub(super) right: &'a [u32],
+    pub(super) depth: usize,
+}
+
+impl Run<'_> {
+    /// From the panel `count` further on, where panels are `width` columns wide.
+    pub(super) fn skip(self, count: usize, width: usize) -> Self {
+        Self { right: &self.right[count * self.depth * width..], ..self }
+    }
+}
+
+/// Most terms of a product.
+const TERMS: usize = 2;
+
+/// A matrix to be written: `[rows, n]`, rows `stride` apart.
+pub(in crate::kernels) struct Target<'a> {
+    pub(in crate::kernels) data: &'a mut [f32],
+    pub(in crate::kernels) stride: usize,
+    /// Whether to add to what is there.
+    pub(in crate::kernels) accumulate: bool,
+}
+
+/// Start of a result that several threads write in disjoint pieces.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Destination(pub(in crate::kernels) *mut f32);
+impl Destination {
+    /// Element `index`; a method, so that closures capture the whole and not the bare pointer.
+    ///
+    /// # Safety
+    /// The element must lie within the buffer.
+    pub(in crate::kernels) unsafe fn at(self, index: usize) -> *mut f32 {
+        // SAFETY: as the caller promises.
+        unsafe { self.0.add(index) }
+    }
+}
+
+// SAFETY: the pieces of a product cover disjoint ranges of rows and panels, so no element is written twice; the
+// buffer outlives the product because it is borrowed exclusively until all pieces are done.
+unsafe impl Send for Destination {}
+// SAFETY: as above.
+unsafe impl Sync for Destination {}
+
+/// Where a tile's sums go.
+#[derive(Clone, Copy)]
+pub(super) struct Result {
+    pub(super) start: Destination,
+    pub(super) n: usize,
+    /// Columns of a panel.
+    pub(super) width: usize,
+    pub(super) stride: usize,
+    pub(super) accumulate: bool,
+}
+
+impl Result {
+    fn new(target: Target<'_>, rows: usize, n: usize, width: usize) -> Self {
+        let Target { data, stride, accumulate } = target;
+        assert!(n <= stride || rows <= 1, "rows to be written overlap");
+        assert!(rows == 0 || (rows - 1) * stride + n <= data.len(), "{rows} rows of {n}, {stride} apart");
+        Self { start: Destination(data.as_mut_ptr()), n, width, stride, accumulate }
+    }
+}
+
+/// `c = Σ left right`, or `c += …`: the sum of one or two terms.
+pub(in crate::kernels) fn multiply(rows: usize, terms: &[Term<'_>], c: Target<'_>) {
+    assert!((1..=TERMS).contains(&terms.len()), "{} terms", terms.len());
+    let right = terms[0].right;
+    let (n, width, panels) = (right.n, right.width, right.count());
+    terms.iter().for_each(|term| term.check(rows, n, width));
+    let result = Result::new(c, rows, n, width);
+    if rows == 0 || n == 0 {
+        return;
+    }
+    let blocks = rows.div_ceil(ROW_BLOCK);
+    // Whole tiles, evenly spread over the blocks.
+    let block = rows.div_ceil(blocks).next_multiple_of(8);
+    let pieces = if rows * right.depth() * n < SPLIT_WORK { 1 } else { 4 * rayon::current_num_threads() };
+    let stride = panels.div_ceil(pieces.div_ceil(blocks).min(panels));
+    // Few rows keep few sums: several panels at once hide the latency of the additions.
+    let together = match rows {
+        _ if terms.iter().any(|term| term.starts.is_some()) => 1,
+        1 | 2 => 4,
+        3 | 4 => 2,
+        _ => 1,
+    };
+    let run = |piece: usize| {
+        let (row_block, panel_block) = (piece % blocks, piece / blocks);
+        let rows = row_block * block..((row_block + 1) * block).min(rows);
+        let panels = panel_block * stride..((panel_block + 1) * stride).min(panels);
+        for first in panels.clone().step_by(together) {
+            let mut runs = [terms[0].run(first); TERMS];
+            runs.iter_mut().zip(terms).for_each(|(run, term)| *run = term.run(first));
+            let together = first..panels.end.min(first + together);
+            sums(&runs[..terms.len()], result, rows.clone(), together);
+        }
+    };
+    let pieces = blocks * panels.div_ceil(stride);
+    if pieces == 1 { run(0) } else { (0..pieces).into_par_iter().with_max_len(1).for_each(run) }
+}
+
+/// `c = left Wᵀ + extra`, or `c += …`, where `w` holds `W`: `left` has as many columns as `W`, `c` as many as `W` has
+/// rows. Panels of the transpose are packed when they are needed, so it never exists whole.
+pub(in crate::kernels) fn multiply_transposed(
+    rows: usize,
+    left: &Rounded,
+    w: &Panels,
+    extra: Option<Term<'_>>,
+    c: Target<'_>,
+) {
+    thread_local! {
+        /// One panel of the transpose; taken while in use.
+        static PANEL: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
+    }
+    assert!(left.depth == w.n.div_ceil(2) && rows * left.depth <= left.pairs.len(), "{rows} rows on {}", w.n);
+    let width = Panels::width(w.k);
+    if let Some(extra) = &extra {
+        extra.check(rows, w.k, width);
+    }
+    let result = Result::new(c, rows, w.k, width);
+    if rows == 0 || w.k == 0 {
+        return;
+    }
+    let panels = w.k.div_ceil(width);
+    // Rows are divided too where there are few panels; each part packs the panel for itself.
+    let parts = (2 * rayon::current_num_threads()).div_ceil(panels).min(rows.div_ceil(ROW_BLOCK));
+    let part = rows.div_ceil(parts).next_multiple_of(8);
+    (0..panels * parts).into_par_iter().with_max_len(1).for_each(|piece| {
+        let (panel, part) = (piece / parts, piece % parts * part..rows.min((piece % parts + 1) * part));
+        let mut packed = PANEL.take();
+        for first in (0..w.n).step_by(TRANSPOSED_ROWS) {
+            let some = first..w.n.min(first + TRANSPOSED_ROWS);
+            let depth = some.len().div_ceil(2);
+            let last = some.end == w.n;
+            w.transposed_panel(some, panel * width, width, &mut packed);
+            let run = Run { left: &left.pairs[first / 2..], stride: left.depth, right: &packed, depth };
+            let extra = extra.filter(|_| last).map(|extra| extra.run(panel));
+            let runs = [run, extra.unwrap_or(run)];
+            let result = Result { accumulate: result.accumulate || first > 0, ..result };
+            sums(&runs[..1 + usize::from(extra.is_some())], result, part.clone(), panel..panel + 1);
+        }
+        PANEL.set(packed);
+    });
+}
+
+/// Sums of all runs for a range of rows and one panel, or more where there are at most four rows. Distinct calls must
+/// get disjoint pieces.
+fn sums(runs: &[Run<'_>], result: Result, rows: Range<usize>, panels: Range<usize>) {
+    #[cfg(target_arch = "x86_64")]
+    if native() {
+        // SAFETY: the processor has the features; the callers have checked that runs and result have these rows and
+        // panels, and nobody else writes them.
+        unsafe { avx512::sums(runs, result, rows, panels) };
+        return;
+    }
+    portable_sums(runs, result, rows, panels);
+}
+
+fn portable_sums(runs: &[Run<'_>], result: Result, rows: Range<usize>, panels: Range<usize>) {
+    let width = result.width;
+    for (index, panel) in panels.enumerate() {
+        for row in rows.clone() {
+            let mut sums = [0f32; WIDTH];
+            for run in runs {
+                let Run { left, stride, right, depth } = run.skip(index, width);
+                for (&a, line) in left[row * stride..][..depth].iter().zip(right.chunks_exact(width)) {
+                    let (even, odd) = halves(a);
+                    for (sum, &b) in sums.iter_mut().zip(line) {
+                        let (b_even, b_odd) = halves(b);
+                        *sum += even * b_even + odd * b_odd;
+                    }
+                }
+            }
+            let first = panel * width;
+            for (column, sum) in sums.iter().enumerate().take(width.min(result.n - first)) {
+                // SAFETY: row and column lie within the result, and this piece alone writes there.
+                unsafe {
+                    let slot = result.start.0.add(row * result.stride + first + column);
+                    *slot = if result.accumulate { *slot + sum } else { *sum };
+                }
+            }
+        }
+    }
+}
