@@ -1,6 +1,6 @@
 //! Reading tokens: cached, in chunks, several sequences at once.
 
-use super::layer::{Activations, Scratch};
+use super::layer::{Activations, Applied, Scratch};
 use super::{BatchInput, Decoder};
 use crate::ops::{Rotation, Sequence, attention, rms_norm};
 use crate::{Error, KvCache, Lora, Result};
@@ -165,6 +165,7 @@ impl Decoder {
         adapter: Option<&Lora>,
         buffers: &mut Buffers,
     ) {
+        let adapter = adapter.map(|lora| Applied { lora, joined: false });
         let (query, kv) = (self.config.query_width(), self.config.kv_width());
         let stride = query + 2 * kv;
         let rows = segments.iter().map(|segment| segment.rows).sum();

@@ -77,13 +77,21 @@ pub(super) struct Step<'a> {
     pub(super) lora: &'a Lora,
 }
 
+/// An adapter, and how it is multiplied.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Applied<'a> {
+    pub(super) lora: &'a Lora,
+    /// See [`Adapter::joined`].
+    pub(super) joined: bool,
+}
+
 impl Layer {
     /// From `activations.input` to rotated queries and keys, and values, in `activations.qkv`.
     pub(super) fn before_attention(
         &self,
         rows: usize,
         rotation: &Rotation,
-        adapter: Option<&Lora>,
+        adapter: Option<Applied<'_>>,
         activations: &mut Activations,
         scratch: &mut Scratch,
     ) {
@@ -103,7 +111,7 @@ impl Layer {
     pub(super) fn after_attention(
         &self,
         rows: usize,
-        adapter: Option<&Lora>,
+        adapter: Option<Applied<'_>>,
         activations: &mut Activations,
         scratch: &mut Scratch,
         out: &mut Vec<f32>,
@@ -124,8 +132,8 @@ impl Layer {
     }
 
     /// An adapter's part in a group of this layer's projections.
-    fn adapter<'a>(&self, lora: Option<&'a Lora>, group: Group) -> Option<Adapter<'a>> {
-        lora.map(|lora| Adapter { lora, layer: self.index, group })
+    fn adapter<'a>(&self, applied: Option<Applied<'a>>, group: Group) -> Option<Adapter<'a>> {
+        applied.map(|Applied { lora, joined }| Adapter { lora, layer: self.index, group, joined })
     }
 
     /// Turns the gradient `dx` of the residual stream after the layer into that before it, and adds the
@@ -156,7 +164,7 @@ impl Layer {
         } = scratch;
         let width = self.down.inputs();
         let mut back = |frozen: &Frozen, group, x: &[f32], dy: &[f32], dx: Option<&mut [f32]>| {
-            let adapter = Adapter { lora, layer: self.index, group };
+            let adapter = Adapter { lora, layer: self.index, group, joined: true };
             project_backward(frozen, adapter, rows, x, low, dy, dx, grads, d_low, products);
         };
 

@@ -7,6 +7,7 @@ mod forward;
 mod layer;
 #[cfg(test)]
 mod reference;
+mod stash;
 #[cfg(test)]
 mod tests;
 mod training;

@@ -1,7 +1,8 @@
 //! Loss of packed sequences and the adapter's gradient.
 
 use super::forward::Buffers;
-use super::layer::{Activations, Step};
+use super::layer::{Activations, Applied, Step};
+use super::stash::Stash;
 use super::{Decoder, Loss};
 use crate::kernels::Rounded;
 use crate::ops::{Rotation, attention, cross_entropy, rms_norm, rms_norm_backward, sequences};
@@ -13,8 +14,8 @@ const TARGETS: usize = 128;
 /// Buffers of a training step, kept between steps because fresh memory costs as much as the arithmetic.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    /// One per layer, and a last one whose input is the residual stream after all layers.
-    layers: Vec<Activations>,
+    /// One per layer.
+    layers: Vec<Stash>,
     rest: Buffers,
     head: HeadBuffers,
     dx: Vec<f32>,
@@ -93,24 +94,22 @@ impl Decoder {
         workspace: &mut Workspace,
     ) -> f64 {
         let Workspace { layers, rest, head, dx } = workspace;
-        let depth = self.layers.len();
-        layers.resize_with(depth + 1, Activations::default);
-        self.start(pack, &mut rest.rotation, &mut layers[0].input);
-        for layer in 0..depth {
-            // The layer writes into the next one's input; lending both keeps one pass for all uses.
-            std::mem::swap(&mut rest.activations, &mut layers[layer]);
-            std::mem::swap(&mut rest.out, &mut layers[layer + 1].input);
+        let (rows, precision) = (pack.len(), self.precision);
+        layers.resize_with(self.layers.len(), Stash::default);
+        self.start(pack, &mut rest.rotation, &mut rest.activations.input);
+        for (layer, stash) in layers.iter_mut().enumerate() {
             self.layer_forward(layer, pack, Some(lora), rest, true);
-            std::mem::swap(&mut rest.activations, &mut layers[layer]);
-            std::mem::swap(&mut rest.out, &mut layers[layer + 1].input);
+            stash.keep(precision, rows, &mut rest.activations);
+            std::mem::swap(&mut rest.out, &mut rest.activations.input);
         }
         dx.clear();
-        dx.resize(pack.len() * self.config.hidden, 0.0);
-        let x = &layers[depth].input;
+        dx.resize(rows * self.config.hidden, 0.0);
+        let x = &rest.activations.input;
         let sum = self.targets(pack, x, scale, Some(dx), head, &mut rest.scratch.products.rounded);
         let step = Step { layout: pack.layout(), rotation: &rest.rotation, lora };
-        for (layer, activations) in self.layers.iter().zip(layers).rev() {
-            layer.backward(step, activations, dx, grads, &mut rest.scratch);
+        for (layer, stash) in self.layers.iter().zip(layers).rev() {
+            stash.restore(precision, rows, &mut rest.activations);
+            layer.backward(step, &rest.activations, dx, grads, &mut rest.scratch);
         }
         sum
     }
@@ -130,6 +129,7 @@ impl Decoder {
         buffers: &mut Buffers,
         keep: bool,
     ) {
+        let adapter = adapter.map(|lora| Applied { lora, joined: true });
         let (query, kv) = (self.config.query_width(), self.config.kv_width());
         let stride = query + 2 * kv;
         let layer = &self.layers[index];

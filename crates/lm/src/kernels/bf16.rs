@@ -22,6 +22,9 @@ pub(super) use product::{Destination, Target, Term, multiply, multiply_transpose
 /// Columns of a panel of a large matrix: three vectors of sixteen sums.
 pub(super) const WIDTH: usize = 48;
 
+/// Pairs to be rounded that are worth a thread's while.
+const WORK: usize = 1 << 13;
+
 /// Whether the processor multiplies bf16 pairs itself.
 pub(super) fn native() -> bool {
     #[cfg(target_arch = "x86_64")]
@@ -41,7 +44,8 @@ fn pair(low: f32, high: f32) -> u32 {
 }
 
 fn halves(pair: u32) -> (f32, f32) {
-    (bf16::from_bits(pair as u16).to_f32(), bf16::from_bits((pair >> 16) as u16).to_f32())
+    // A bf16 is the upper half of an f32.
+    (f32::from_bits(pair << 16), f32::from_bits(pair & 0xFFFF_0000))
 }
 
 /// Rows rounded to bf16, the left-hand side of a product: a buffer that is filled again and again.
@@ -54,9 +58,7 @@ pub(crate) struct Rounded {
 
 impl Rounded {
     /// Takes the rows of `values` `[rows, k]`.
-    pub(super) fn fill(&mut self, rows: usize, k: usize, values: &[f32]) {
-        /// Pairs that are worth a thread's while.
-        const WORK: usize = 1 << 13;
+    pub(crate) fn fill(&mut self, rows: usize, k: usize, values: &[f32]) {
         assert_eq!(values.len(), rows * k, "{rows} rows of {k}");
         let (depth, native) = (k.div_ceil(2), native());
         // Grown once; stale contents are overwritten below.
@@ -68,6 +70,21 @@ impl Rounded {
         lines
             .with_min_len(WORK.div_ceil(depth.max(1)))
             .for_each(|(pairs, row)| convert_row(native, row, pairs));
+    }
+
+    /// Writes the rounded numbers of `rows` rows of `k` to `out`, `[rows, k]`.
+    pub(crate) fn expand(&self, rows: usize, k: usize, out: &mut [f32]) {
+        assert!(out.len() == rows * k && self.depth == k.div_ceil(2), "{rows} rows of {k}");
+        let lines = self.pairs.par_chunks(self.depth.max(1)).zip(out.par_chunks_mut(k.max(1)));
+        lines.with_min_len(WORK.div_ceil(self.depth.max(1))).for_each(|(pairs, row)| {
+            let (twos, last) = row.as_chunks_mut::<2>();
+            for (two, &pair) in twos.iter_mut().zip(pairs) {
+                *two = halves(pair).into();
+            }
+            if let (Some(last), Some(&pair)) = (last.first_mut(), pairs.last()) {
+                *last = halves(pair).0;
+            }
+        });
     }
 
     /// All pairs of `rows` rows, to be multiplied by a matrix of as many rows as these have columns.

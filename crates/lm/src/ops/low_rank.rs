@@ -9,22 +9,22 @@ use crate::lora::Group;
 /// Up to this many rows, row by row is faster than a general product.
 const FEW_ROWS: usize = 8;
 
-/// From this many rows on, packing an adapter's matrices for a product joined with the frozen one pays.
-const JOINED_ROWS: usize = 96;
-
 /// The adapter to be applied, and to which projections.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Adapter<'a> {
     pub(crate) lora: &'a Lora,
     pub(crate) layer: usize,
     pub(crate) group: Group,
+    /// Whether it may be rounded like the frozen weights and packed for one product with them, which pays for the many
+    /// rows of a training step.
+    pub(crate) joined: bool,
 }
 
 impl Adapter<'_> {
-    /// The frozen matrix with this adapter in one product, where that is possible and pays.
-    fn join<'a>(&'a self, frozen: &'a Frozen, rows: usize) -> Option<Adapted<'a>> {
-        let Self { lora, layer, group } = self;
-        let stack = lora.stack(*layer, *group).filter(|_| rows >= JOINED_ROWS)?;
+    /// The frozen matrix with this adapter in one product, where that is wanted and possible.
+    fn join<'a>(&'a self, frozen: &'a Frozen) -> Option<Adapted<'a>> {
+        let Self { lora, layer, group, joined } = self;
+        let stack = lora.stack(*layer, *group).filter(|_| *joined)?;
         let members = stack.members.iter().map(|&(module, column)| Member {
             b: &lora.params[module.b.clone()],
             column,
@@ -55,9 +55,9 @@ pub(crate) fn project(
     let Some(adapter) = adapter else {
         return frozen.forward(rows, x, y, accumulate, &mut buffers.rounded);
     };
-    let Adapter { lora, layer, group } = adapter;
+    let Adapter { lora, layer, group, .. } = adapter;
     let low = &mut low[group as usize];
-    if let Some(adapted) = adapter.join(frozen, rows) {
+    if let Some(adapted) = adapter.join(frozen) {
         low.resize(rows * adapted.ranks(), 0.0);
         return adapted.forward(rows, x, low, y, accumulate, buffers);
     }
@@ -80,9 +80,9 @@ pub(crate) fn project_backward(
     d_low: &mut Vec<f32>,
     buffers: &mut AdaptedBuffers,
 ) {
-    let Adapter { lora, layer, group } = adapter;
+    let Adapter { lora, layer, group, .. } = adapter;
     let low = &low[group as usize];
-    let Some(adapted) = adapter.join(frozen, rows) else {
+    let Some(adapted) = adapter.join(frozen) else {
         if let Some(dx) = dx.as_deref_mut() {
             frozen.backward(rows, dy, dx, false, &mut buffers.rounded);
         }

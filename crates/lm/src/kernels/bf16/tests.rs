@@ -122,6 +122,18 @@ fn columns_can_be_read_back() {
 }
 
 #[test]
+fn rounded_rows_can_be_read_back() {
+    for (rows, k) in [(3, 7), (200, 64), (1, 1)] {
+        let values = noise(1, rows * k);
+        let (mut rounded, mut back) = (Rounded::default(), vec![0.0; rows * k]);
+        rounded.fill(rows, k, &values);
+        rounded.expand(rows, k, &mut back);
+        let expected: Vec<f32> = values.iter().map(|&x| bf16::from_f32(x).to_f32()).collect();
+        assert_eq!(back, expected);
+    }
+}
+
+#[test]
 fn sums_over_rows_match_the_scalar_reference() {
     for (rows, rank, n) in [(1, 1, 1), (2, 16, 64), (131, 3, 70), (200, 48, 33), (64, 17, 130)] {
         let (left, right) = (noise(1, rows * (rank + 2)), noise(2, rows * (n + 5)));
