@@ -368,7 +368,6 @@ pub fn options(training: &Training) -> TrainOptions<'static> {
         max_steps: training.max_tokens.map(|tokens| tokens.div_ceil(training.batch_tokens)),
         learning_rate: training.learning_rate,
         batch_tokens: training.batch_tokens,
-        pack_tokens: training.batch_tokens,
         max_length: training.max_length,
         patience: Some(training.patience),
         lora: LoraConfig { rank: training.rank, alpha: training.alpha as f32, ..LoraConfig::default() },

@@ -26,7 +26,7 @@ impl Pack {
     /// # Panics
     /// When ids and mask of a sequence differ in length (a fault of the caller, not of data).
     pub fn of(sequences: &[(&[u32], &[u8])]) -> Self {
-        let shared = common_beginning(sequences);
+        let shared = common_beginning(sequences.iter().copied());
         let mut pack = Pack { shared, ..Pack::default() };
         if let Some((ids, mask)) = sequences.first() {
             pack.ids.extend_from_slice(&ids[..shared]);
@@ -129,19 +129,15 @@ impl Pack {
 }
 
 /// Tokens that all sequences begin with, none of them a target, leaving each at least one more that is none.
-fn common_beginning(sequences: &[(&[u32], &[u8])]) -> usize {
-    let [(first, _), others @ ..] = sequences else { return 0 };
-    if others.is_empty() {
-        return 0;
-    }
-    let alike = others
-        .iter()
-        .map(|(ids, _)| first.iter().zip(*ids).take_while(|(a, b)| a == b).count())
-        .min()
-        .unwrap_or(0);
+pub(crate) fn common_beginning<'a>(sequences: impl Iterator<Item = (&'a [u32], &'a [u8])> + Clone) -> usize {
+    let mut others = sequences.clone();
+    let Some((first, _)) = others.next() else { return 0 };
+    let alike = |(ids, _): (&[u32], &[u8])| first.iter().zip(ids).take_while(|(a, b)| a == b).count();
+    // A single sequence shares nothing.
+    let Some(alike) = others.map(alike).min() else { return 0 };
     // Nothing predicts the first token, whatever its mask says.
     let untrained = |mask: &[u8]| mask.iter().skip(1).take_while(|&&m| m == 0).count();
-    sequences.iter().map(|(_, mask)| untrained(mask)).fold(alike, usize::min)
+    sequences.map(|(_, mask)| untrained(mask)).fold(alike, usize::min)
 }
 
 #[cfg(test)]

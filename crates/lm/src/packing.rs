@@ -7,7 +7,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::pack::Pack;
+use crate::pack::{Pack, common_beginning};
 use crate::template::Rendered;
 
 /// The examples of each step of one epoch, as places in `lengths`: every example once, at most `step_tokens` tokens
@@ -42,23 +42,34 @@ fn order(count: usize, seed: u64, epoch: usize) -> Vec<usize> {
     order
 }
 
-/// First-fit decreasing: the longest first, each into the first pack with room for it, so that a pack holds at most
-/// `pack_tokens` tokens; a single longer example makes a pack of its own. Equal lengths keep their order.
-pub(crate) fn pack(examples: &[usize], lengths: &[usize], pack_tokens: usize) -> Vec<Vec<usize>> {
+/// First-fit decreasing: the longest first, each into the first pack with room for it, so that a pack runs at most
+/// `pack_tokens` tokens, of which the first `shared` of every example once; a single longer example makes a pack of its own.
+/// Equal lengths keep their order.
+pub(crate) fn pack(
+    examples: &[usize],
+    lengths: &[usize],
+    shared: usize,
+    pack_tokens: usize,
+) -> Vec<Vec<usize>> {
     let mut sorted = examples.to_vec();
     sorted.sort_by_key(|&index| std::cmp::Reverse(lengths[index]));
     let mut packs: Vec<(usize, Vec<usize>)> = Vec::new();
     for index in sorted {
-        let length = lengths[index];
-        match packs.iter_mut().find(|(used, _)| used + length <= pack_tokens) {
+        let own = lengths[index] - shared;
+        match packs.iter_mut().find(|(used, _)| used + own <= pack_tokens) {
             Some((used, pack)) => {
-                *used += length;
+                *used += own;
                 pack.push(index);
             }
-            None => packs.push((length, vec![index])),
+            None => packs.push((shared + own, vec![index])),
         }
     }
     packs.into_iter().map(|(_, pack)| pack).collect()
+}
+
+/// Tokens that all of these examples begin with and that a pack of any of them runs once.
+pub(crate) fn shared(examples: &[Rendered]) -> usize {
+    common_beginning(examples.iter().map(|example| (&example.ids[..], &example.mask[..])))
 }
 
 /// Joins rendered examples into one pack, what they begin with in common once.
@@ -90,7 +101,7 @@ mod tests {
         assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
         for step in &steps {
             assert!(step.iter().map(|&index| lengths[index]).sum::<usize>() <= 256);
-            let packs = pack(step, &lengths, 100);
+            let packs = pack(step, &lengths, 0, 100);
             let mut packed: Vec<usize> = packs.iter().flatten().copied().collect();
             packed.sort_unstable();
             let mut wanted = step.clone();
@@ -114,12 +125,14 @@ mod tests {
         let lengths = [10, 500, 10];
         let steps = steps(&lengths, 64, 0, 0);
         assert!(steps.contains(&vec![1]));
-        assert_eq!(pack(&[0, 1, 2], &lengths, 64), vec![vec![1], vec![0, 2]]);
+        assert_eq!(pack(&[0, 1, 2], &lengths, 0, 64), vec![vec![1], vec![0, 2]]);
     }
 
     #[test]
     fn first_fit_decreasing_fills_gaps() {
         let lengths = [6, 5, 4, 3, 2];
-        assert_eq!(pack(&[4, 3, 2, 1, 0], &lengths, 10), vec![vec![0, 2], vec![1, 3, 4]]);
+        assert_eq!(pack(&[4, 3, 2, 1, 0], &lengths, 0, 10), vec![vec![0, 2], vec![1, 3, 4]]);
+        // Two tokens of each are the same: 2 + 4 + 3 + 1 and 2 + 2.
+        assert_eq!(pack(&[4, 3, 2, 1, 0], &lengths, 2, 10), vec![vec![0, 1, 3, 4], vec![2]]);
     }
 }

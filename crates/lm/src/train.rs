@@ -41,7 +41,8 @@ pub struct TrainOptions<'a> {
     pub decay: Decay,
     /// Tokens (prompt and completion) per optimiser step, at most; a longer example makes a step of its own.
     pub batch_tokens: usize,
-    /// Tokens run through the model at once, at most: bounds memory, changes nothing else.
+    /// Tokens run through the model at once, at most, what examples begin with in common counted once: bounds memory,
+    /// changes nothing else.
     pub pack_tokens: usize,
     /// Longest example in tokens; a longer one is refused.
     pub max_length: usize,
@@ -88,7 +89,7 @@ impl Default for TrainOptions<'_> {
             warmup: 0.05,
             decay: Decay::Cosine,
             batch_tokens: 1024,
-            pack_tokens: 1024,
+            pack_tokens: 512,
             max_length: 2048,
             weight_decay: 0.01,
             clip: 1.0,

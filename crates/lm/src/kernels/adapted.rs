@@ -55,11 +55,14 @@ impl Update<'_> {
             self.members.iter().position(|m| (m.column..m.column + m.outputs).contains(&column))
         };
         let k = if apart { self.rank } else { self.ranks() };
-        panels.fill(k, outputs, |row, column| {
-            let Some(index) = of_column(column) else { return 0.0 };
-            let Some(row) = row.checked_sub(if apart { 0 } else { index * self.rank }) else { return 0.0 };
+        panels.fill_columns(k, outputs, |column, out| {
+            out.fill(0.0);
+            let Some(index) = of_column(column) else { return };
             let Member { b, column: first, .. } = self.members[index];
-            if row < self.rank { self.scaling * b[(column - first) * self.rank + row] } else { 0.0 }
+            let out = &mut out[if apart { 0 } else { index * self.rank }..];
+            for (out, b) in out.iter_mut().zip(&b[(column - first) * self.rank..][..self.rank]) {
+                *out = self.scaling * b;
+            }
         });
         starts.clear();
         starts.extend((0..outputs.div_ceil(width)).map(|panel| match of_column(panel * width) {
@@ -132,13 +135,13 @@ impl Adapted<'_> {
         let (ranks, rank) = (update.ranks(), update.rank);
         rounded.fill(rows, outputs, dy);
         for (index, member) in update.members.iter().enumerate() {
-            b.fill(member.outputs, rank, |row, i| update.scaling * member.b[row * rank + i]);
+            b.fill(member.b, member.outputs, rank, update.scaling);
             let target = Target { data: &mut d_low[index * rank..], stride: ranks, accumulate: false };
             multiply(rows, &[rounded.term_from(member.column, b)], target);
         }
         if let Some(dx) = dx {
             rounded_low.fill(rows, ranks, d_low);
-            a.fill(ranks, inputs, |row, column| update.a[row * inputs + column]);
+            a.fill(update.a, ranks, inputs, 1.0);
             let target = Target { data: dx, stride: inputs, accumulate: false };
             multiply_transposed(rows, rounded, panels, Some(rounded_low.term(a)), target);
         }

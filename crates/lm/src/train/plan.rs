@@ -10,6 +10,8 @@ use crate::{Error, Result};
 pub(super) struct Plan {
     lengths: Vec<usize>,
     trained: Vec<usize>,
+    /// Tokens that all examples begin with.
+    shared: usize,
     pack_tokens: usize,
     /// The examples of every step. Eight bytes an example and epoch, so kept for the whole run.
     steps: Vec<Vec<usize>>,
@@ -40,7 +42,8 @@ impl Plan {
             }
         }
         let (pack_tokens, eval_every) = (options.pack_tokens, options.eval_every);
-        Ok(Plan { lengths, trained, pack_tokens, steps, epoch_ends, eval_every })
+        let shared = packing::shared(train);
+        Ok(Plan { lengths, trained, shared, pack_tokens, steps, epoch_ends, eval_every })
     }
 
     /// Steps of the run.
@@ -60,7 +63,7 @@ impl Plan {
 
     /// The examples of step `step` (from 0), cut into packs.
     pub(super) fn packs(&self, step: usize) -> Vec<Vec<usize>> {
-        packing::pack(&self.steps[step], &self.lengths, self.pack_tokens)
+        packing::pack(&self.steps[step], &self.lengths, self.shared, self.pack_tokens)
     }
 
     /// Tokens and trained tokens of steps `from` (counted from 0) and later.
@@ -98,7 +101,7 @@ pub(super) fn dev_packs(dev: &[Rendered], options: &TrainOptions<'_>) -> Result<
     check("dev", dev, options.max_length)?;
     let lengths: Vec<usize> = dev.iter().map(|example| example.ids.len()).collect();
     let all: Vec<usize> = (0..dev.len()).collect();
-    Ok(packing::pack(&all, &lengths, options.pack_tokens))
+    Ok(packing::pack(&all, &lengths, packing::shared(dev), options.pack_tokens))
 }
 
 /// Refuses examples that cannot be trained or evaluated on.

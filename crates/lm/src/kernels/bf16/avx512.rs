@@ -148,6 +148,42 @@ unsafe fn tile<const ROWS: usize, const PANELS: usize, const VECTORS: usize>(
     }
 }
 
+/// `super::panels::transpose_pairs` for eight lines and eight pairs of columns.
+///
+/// # Safety
+/// The processor must have AVX-512 F and BW.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) unsafe fn transpose_pairs(source: &[u32], width: usize, out: &mut [u32], out_width: usize) {
+    assert!(source.len() >= 7 * width + 16 && out.len() >= 7 * out_width + 16, "a block past its buffers");
+    // Numbers 0, 2, 1, 3 of each four: the pairs of both columns from those of both lines.
+    let order = _mm512_set1_epi64(0x0706_0302_0504_0100);
+    let order =
+        _mm512_add_epi64(order, _mm512_set4_epi64(0x0808_0808_0808_0808, 0, 0x0808_0808_0808_0808, 0));
+    let line = |c: usize| {
+        // SAFETY: sixteen numbers from `c * width` lie in `source` (asserted).
+        let line = unsafe { _mm512_loadu_si512(source.as_ptr().add(c * width).cast()) };
+        _mm512_shuffle_epi8(line, order)
+    };
+    // Neighbouring lines side by side: lane `l` of `even[i]` is columns `2 l` of lines `2 i` and `2 i + 1`.
+    let both: [(__m512i, __m512i); 4] = std::array::from_fn(|i| (line(2 * i), line(2 * i + 1)));
+    let even = both.map(|(a, b)| _mm512_unpacklo_epi64(a, b));
+    let odd = both.map(|(a, b)| _mm512_unpackhi_epi64(a, b));
+    for (first, [a, b, c, d]) in [(0, even), (1, odd)] {
+        let low = (_mm512_shuffle_i64x2(a, b, 0x44), _mm512_shuffle_i64x2(c, d, 0x44));
+        let high = (_mm512_shuffle_i64x2(a, b, 0xEE), _mm512_shuffle_i64x2(c, d, 0xEE));
+        let lanes = [
+            _mm512_shuffle_i64x2(low.0, low.1, 0x88),
+            _mm512_shuffle_i64x2(low.0, low.1, 0xDD),
+            _mm512_shuffle_i64x2(high.0, high.1, 0x88),
+            _mm512_shuffle_i64x2(high.0, high.1, 0xDD),
+        ];
+        for (l, lane) in lanes.into_iter().enumerate() {
+            // SAFETY: sixteen numbers from there lie in `out` (asserted).
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().add((first + 2 * l) * out_width).cast(), lane) };
+        }
+    }
+}
+
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn bf16x32(bits: __m512i) -> __m512bh {
     // SAFETY: both are 64 bytes without invalid values.

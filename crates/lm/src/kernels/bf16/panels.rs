@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{WIDTH, convert_row, halves, native, pair};
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
+use super::{WIDTH, convert_row, halves, native};
 
 /// A right-hand matrix of `k` rows and `n` columns, packed.
 #[derive(Debug)]
@@ -44,45 +46,65 @@ impl Panels {
         self.n.div_ceil(self.width)
     }
 
-    /// Takes the matrix whose element `(row, column)` is `at(row, column)`, rounded to bf16.
-    pub(in crate::kernels) fn fill(&mut self, k: usize, n: usize, at: impl Fn(usize, usize) -> f32 + Sync) {
+    /// Gives the panels the shape for `k` rows and `n` columns.
+    fn reshape(&mut self, k: usize, n: usize) {
         (self.k, self.n, self.width) = (k, n, Self::width(n));
+        self.pairs.resize(self.count() * self.depth() * self.width, 0);
+    }
+
+    /// Takes `scale` times the row-major matrix `[k, n]`, rounded to bf16.
+    pub(in crate::kernels) fn fill(&mut self, matrix: &[f32], k: usize, n: usize, scale: f32) {
+        assert_eq!(matrix.len(), k * n, "a matrix of {k}x{n}");
+        self.reshape(k, n);
         let (depth, width) = (self.depth(), self.width);
-        self.pairs.resize(self.count() * depth * width, 0);
         self.pairs.par_chunks_mut((depth * width).max(1)).enumerate().for_each(|(panel, pairs)| {
-            let first = panel * width;
-            for (d, line) in pairs.chunks_mut(width).enumerate() {
+            let columns = panel * width..n.min((panel + 1) * width);
+            for (line, rows) in pairs.chunks_exact_mut(width).zip(matrix.chunks(2 * n)) {
+                let (low, high) = rows.split_at(n);
                 line.fill(0);
-                for (column, slot) in line.iter_mut().enumerate().take(n - first) {
-                    let odd = if 2 * d + 1 < k { at(2 * d + 1, first + column) } else { 0.0 };
-                    *slot = pair(at(2 * d, first + column), odd);
+                for (slot, &low) in line.iter_mut().zip(&low[columns.clone()]) {
+                    *slot = round(scale * low);
+                }
+                if !high.is_empty() {
+                    for (slot, &high) in line.iter_mut().zip(&high[columns.clone()]) {
+                        *slot |= round(scale * high) << 16;
+                    }
                 }
             }
         });
     }
 
-    /// Takes the transpose of row-major `weights` `[n, k]`, rounded to bf16.
-    pub(in crate::kernels) fn fill_transposed(&mut self, weights: &[f32], n: usize, k: usize) {
-        assert_eq!(weights.len(), n * k, "weights of {n}x{k}");
-        (self.k, self.n, self.width) = (k, n, Self::width(n));
+    /// Takes the matrix of `k` rows and `n` columns of which `write` writes a column, rounded to bf16.
+    pub(in crate::kernels) fn fill_columns(
+        &mut self,
+        k: usize,
+        n: usize,
+        write: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        self.reshape(k, n);
         let (depth, width, native) = (self.depth(), self.width, native());
-        self.pairs.resize(self.count() * depth * width, 0);
-        let columns = weights.par_chunks((width * k).max(1));
-        self.pairs.par_chunks_mut((depth * width).max(1)).zip(columns).for_each_init(
-            || vec![0u32; depth * width],
-            |converted, (pairs, columns)| {
-                for (column, converted) in columns.chunks_exact(k).zip(converted.chunks_exact_mut(depth)) {
-                    convert_row(native, column, converted);
+        self.pairs.par_chunks_mut((depth * width).max(1)).enumerate().for_each_init(
+            || (vec![0f32; k], vec![0u32; depth * width]),
+            |(column, rounded), (panel, pairs)| {
+                let columns = panel * width..n.min((panel + 1) * width);
+                for (index, rounded) in columns.clone().zip(rounded.chunks_exact_mut(depth)) {
+                    write(index, column);
+                    convert_row(native, column, rounded);
                 }
-                let present = columns.len() / k;
                 for (d, line) in pairs.chunks_exact_mut(width).enumerate() {
                     line.fill(0);
-                    for (column, slot) in line.iter_mut().enumerate().take(present) {
-                        *slot = converted[column * depth + d];
+                    for (column, slot) in line.iter_mut().enumerate().take(columns.len()) {
+                        *slot = rounded[column * depth + d];
                     }
                 }
             },
         );
+    }
+
+    /// Takes the transpose of row-major `weights` `[n, k]`, rounded to bf16.
+    pub(in crate::kernels) fn fill_transposed(&mut self, weights: &[f32], n: usize, k: usize) {
+        assert_eq!(weights.len(), n * k, "weights of {n}x{k}");
+        self.fill_columns(k, n, |column, out| out.copy_from_slice(&weights[column * k..][..k]));
     }
 
     /// The transpose of row-major `weights` `[n, k]`, packed.
@@ -130,13 +152,61 @@ impl Panels {
         }
         // Where a panel ends in columns that the matrix lacks, they hold zeros; so does the odd half of a last line.
         for (panel, out) in (rows.start / self.width..).zip(out.chunks_mut(self.width / 2 * width)) {
-            let source = &self.pairs[panel * depth * self.width..][..depth * self.width];
-            for (column, line) in lines.clone().enumerate() {
-                let line = &source[line * self.width..][..self.width];
-                for (two, out) in line.as_chunks::<2>().0.iter().zip(out.chunks_exact_mut(width)) {
-                    out[2 * column] = two[0] & 0xFFFF | two[1] << 16;
-                    out[2 * column + 1] = two[0] >> 16 | two[1] & 0xFFFF_0000;
-                }
+            let source = &self.pairs[(panel * depth + lines.start) * self.width..];
+            transpose_pairs(&source[..lines.len() * self.width], self.width, out, width);
+        }
+    }
+}
+
+/// Turns lines of pairs along one side of a matrix into lines of pairs along the other: numbers `2 c` and `2 c + 1` of columns
+/// `2 d` and `2 d + 1` stand in places `2 d` and `2 d + 1` of line `c` of `source` and go to places `2 c` and `2 c + 1` of
+/// line `d` of `out`. Lines are `width` and `out_width` long; as many columns are taken as `out` has lines for.
+fn transpose_pairs(source: &[u32], width: usize, out: &mut [u32], out_width: usize) {
+    /// Lines and pairs of columns that are taken at once.
+    const BLOCK: usize = 8;
+    let (lines, columns) = (source.len() / width, out.len() / out_width);
+    let fast = if native() { (lines / BLOCK * BLOCK, columns / BLOCK * BLOCK) } else { (0, 0) };
+    #[cfg(target_arch = "x86_64")]
+    for c in (0..fast.0).step_by(BLOCK) {
+        for d in (0..fast.1).step_by(BLOCK) {
+            // SAFETY: `native` says that the processor has the features.
+            unsafe {
+                avx512::transpose_pairs(
+                    &source[c * width + 2 * d..],
+                    width,
+                    &mut out[d * out_width + 2 * c..],
+                    out_width,
+                );
+            }
+        }
+    }
+    for (c, line) in source.chunks_exact(width).enumerate() {
+        let first = if c < fast.0 { fast.1 } else { 0 };
+        for (d, two) in line.as_chunks::<2>().0.iter().enumerate().take(columns).skip(first) {
+            out[d * out_width + 2 * c] = two[0] & 0xFFFF | two[1] << 16;
+            out[d * out_width + 2 * c + 1] = two[0] >> 16 | two[1] & 0xFFFF_0000;
+        }
+    }
+}
+
+/// The bits of the nearest bf16, without branches.
+fn round(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let nearest = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16;
+    let quiet = bits >> 16 | 0x40;
+    if x.is_nan() { quiet } else { nearest }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_is_that_of_the_half_crate() {
+        for high in 0..=u16::MAX {
+            for low in [0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF] {
+                let x = f32::from_bits(u32::from(high) << 16 | low);
+                assert_eq!(round(x), u32::from(half::bf16::from_f32(x).to_bits()), "{x}");
             }
         }
     }

@@ -25,8 +25,8 @@ fn odd_shapes_match_the_scalar_reference_in_both_orientations() {
         let w = noise(1, n * k);
         let panels = Panels::transposed(&w, n, k);
         let mut filled = Panels::default();
-        filled.fill(5, 300, |_, _| 3.0);
-        filled.fill(k, n, |row, column| w[column * k + row]);
+        filled.fill(&[3.0; 1500], 5, 300, 1.0);
+        filled.fill(&transpose(n, k, &w), k, n, 1.0);
         assert_eq!(panels.pairs, filled.pairs);
         for m in rows {
             let (x, dy, rounded) = (noise(2, m * k), noise(3, m * n), &mut Rounded::default());
@@ -55,7 +55,7 @@ fn a_long_transpose_is_taken_in_pieces_and_ends_with_the_extra_term() {
         (Rounded::default(), Rounded::default(), Panels::default());
     rounded.fill(m, n, &dy);
     rounded_low.fill(m, extra, &low);
-    packed.fill(extra, k, |row, column| a[row * k + column]);
+    packed.fill(&a, extra, k, 1.0);
     let mut dx = noise(5, m * k);
     let mut expected = dx.clone();
     let target = Target { data: &mut dx, stride: k, accumulate: true };
@@ -114,7 +114,8 @@ fn a_row_gets_the_same_bits_alone_and_in_a_batch() {
 fn columns_can_be_read_back() {
     for (k, n) in [(5, 50), (5, 10)] {
         let mut panels = Panels::default();
-        panels.fill(k, n, |row, column| (row * n + column) as f32);
+        let matrix: Vec<f32> = (0..k * n).map(|i| i as f32).collect();
+        panels.fill(&matrix, k, n, 1.0);
         let mut out = [0.0; 5];
         panels.column(n - 1, &mut out);
         assert_eq!(out.map(|x| x as usize), std::array::from_fn(|row| row * n + n - 1));
