@@ -37,7 +37,8 @@ fn file(dimensions: &[u64], kind: u32, offset: u64, data: usize) -> Vec<u8> {
 fn every_storage_format_is_dequantised_as_the_gguf_package_does() {
     let file = Gguf::open(&fixture("quants.gguf")).unwrap();
     let kinds: Vec<_> = file.tensors.keys().filter(|name| !name.ends_with(".expected")).cloned().collect();
-    assert_eq!(kinds.len(), 11);
+    // Eleven formats, eight of them in blocks, which stand there a second time with random bytes.
+    assert_eq!(kinds.len(), 11 + 8);
     for kind in kinds {
         let found = file.read(&kind).unwrap();
         let expected = file.read(&format!("{kind}.expected")).unwrap();
