@@ -42,6 +42,37 @@ def convert(_) -> dict:
     return {"folder": str(CONVERTED.relative_to(ROOT))}
 
 
+def tensors(options) -> dict:
+    """Every tensor of a GGUF file, dequantised here and by the `gguf` package: equal to the last bit or not."""
+    import hashlib
+
+    import gguf
+    import numpy as np
+
+    reader = gguf.GGUFReader(options.file)
+    field = lambda key: reader.fields[key].contents()
+    architecture = field("general.architecture")
+    kind = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
+    names = gguf.get_tensor_name_map(kind, field(f"{architecture}.block_count"))
+    stored = {tensor.name: tensor for tensor in reader.tensors}
+    heads = {"attn_q": f"{architecture}.attention.head_count", "attn_k": f"{architecture}.attention.head_count_kv"}
+    found, _ = ours(["tensors", options.file], [])
+    unequal, kinds = [], {}
+    for entry in found:
+        tensor = stored[names.get_name(entry["name"], try_suffixes=(".weight", ".bias"))]
+        values = gguf.dequantize(tensor.data, tensor.tensor_type).astype("<f4").reshape(entry["shape"])
+        part = tensor.name.split(".")[-2]
+        if architecture == "llama" and part in heads:
+            # Rotary rows, interleaved in the file, go back to the two halves of each head.
+            count = field(heads[part])
+            pairs = values.reshape(count, values.shape[0] // count // 2, 2, *values.shape[1:])
+            values = pairs.swapaxes(1, 2).reshape(values.shape)
+        same = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest() == entry["sha256"]
+        unequal += [] if same else [entry["name"]]
+        kinds[tensor.tensor_type.name] = kinds.get(tensor.tensor_type.name, 0) + 1
+    return {"tensors": len(found), "in_file": len(stored), "by_type": kinds, "unequal": unequal}
+
+
 def logits(options) -> dict:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -148,9 +179,11 @@ def write_lines(path: Path, values: list) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for command in [convert, logits, tokens, embeddings]:
+    for command in [convert, tensors, logits, tokens, embeddings]:
         sub = commands.add_parser(command.__name__)
         sub.set_defaults(run=command)
+        if command is tensors:
+            sub.add_argument("file", nargs="?", default=str(GGUF))
         if command is tokens:
             sub.add_argument("files", nargs="+")
         if command in (logits, embeddings):

@@ -5,6 +5,9 @@
 //! parity logits MODEL PRECISION < prompts.jsonl      {"text"} -> {"ids", "logits", "greedy"}
 //! parity tokens MODEL           < lines.jsonl        "text"   -> [ids]
 //! parity embed FOLDER PRECISION < texts.jsonl        "text"   -> [vector]; timing on standard error
+//! parity tensors MODEL                               {"name", "shape", "sha256"} of every tensor, in f32
+//! parity adapter MODEL ADAPTER OUT < examples.jsonl  {"ids", "mask"} -> {"logits", "base", "loss"}, in f32; the gradients
+//!                                                    of the mean loss go to OUT in the adapter's form
 //! ```
 
 use std::io::BufRead;
@@ -13,7 +16,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tunesmith_lm::{Encoder, GenerateOptions, Message, Model, Precision, Role, Source};
+use sha2::{Digest, Sha256};
+use tunesmith_lm::{
+    Adapter, Decoder, Encoder, GenerateOptions, Message, Model, Pack, Precision, Role, Source, Workspace,
+};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -25,7 +31,13 @@ fn main() -> Outcome {
         ["logits", model, precision] => logits(Path::new(model), parse(precision)?, &inputs),
         ["tokens", model] => tokens(Path::new(model), &inputs),
         ["embed", folder, precision] => embed(Path::new(folder), parse(precision)?, &inputs),
-        _ => Err("expected `logits MODEL PRECISION`, `tokens MODEL` or `embed FOLDER PRECISION`".into()),
+        ["tensors", model] => tensors(Path::new(model)),
+        ["adapter", model, adapter, out] => {
+            self::adapter(Path::new(model), Path::new(adapter), Path::new(out), &inputs)
+        }
+        _ => Err("expected `logits MODEL PRECISION`, `tokens MODEL`, `embed FOLDER PRECISION`, `tensors MODEL` or \
+                  `adapter MODEL ADAPTER OUT`"
+            .into()),
     }
 }
 
@@ -51,6 +63,58 @@ fn logits(path: &Path, precision: Precision, inputs: &[Value]) -> Outcome {
         let answer = model.complete(&ids, None, &options, &mut |_| ControlFlow::Continue(()))?;
         println!("{}", json!({"ids": ids, "logits": logits, "greedy": answer.ids}));
     }
+    Ok(())
+}
+
+/// Hashes of all tensors as the decoder gets them, little-endian.
+fn tensors(path: &Path) -> Outcome {
+    let source = Source::open(path)?;
+    for name in source.config.tensor_names() {
+        let Some(tensor) = source.find_tensor(&name)? else { continue };
+        let mut hash = Sha256::new();
+        tensor.data.iter().for_each(|x| hash.update(x.to_le_bytes()));
+        let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        println!("{}", json!({"name": name, "shape": tensor.shape, "sha256": hash}));
+    }
+    Ok(())
+}
+
+/// Logits of every position with the adapter, of the last without, and loss and gradients of all examples, those with a
+/// common beginning in one pack that runs it once.
+fn adapter(model: &Path, adapter: &Path, out: &Path, inputs: &[Value]) -> Outcome {
+    let decoder = Decoder::load(&Source::open(model)?, Precision::F32)?;
+    let adapter = Adapter::load(adapter, decoder.config())?;
+    let examples: Vec<(Vec<u32>, Vec<u8>)> = inputs
+        .iter()
+        .map(|input| {
+            let list = |key: &str| serde_json::from_value::<Vec<u32>>(input[key].clone());
+            Ok((list("ids")?, list("mask")?.into_iter().map(|bit| bit as u8).collect()))
+        })
+        .collect::<Result<_, serde_json::Error>>()?;
+    let (mut logits, mut base) = (Vec::new(), Vec::new());
+    for (ids, _) in &examples {
+        let rows = decoder.forward_all(ids, &mut decoder.new_cache(), Some(&adapter.lora))?;
+        logits.extend(rows.chunks(decoder.config().vocabulary).map(<[f32]>::to_vec));
+        base.push(decoder.forward(ids, &mut decoder.new_cache(), None)?);
+    }
+    // All but the last example begin alike.
+    let borrowed: Vec<(&[u32], &[u8])> = examples.iter().map(|(ids, mask)| (&ids[..], &mask[..])).collect();
+    let (alike, last) = borrowed.split_at(borrowed.len().saturating_sub(1));
+    let packs = [Pack::of(alike), Pack::of(last)];
+    let targets: usize = packs.iter().map(Pack::targets).sum();
+    let mut gradients = adapter.clone();
+    gradients.lora.params.fill(0.0);
+    let mut workspace = Workspace::default();
+    let mut loss = 0.0;
+    for pack in &packs {
+        let (scale, grads) = (1.0 / targets as f32, &mut gradients.lora.params);
+        loss += decoder.loss_and_grad(&adapter.lora, pack, scale, grads, &mut workspace)?.sum;
+    }
+    gradients.save(out)?;
+    println!(
+        "{}",
+        json!({"logits": logits, "base": base, "loss": loss / targets as f64, "shared": packs[0].shared})
+    );
     Ok(())
 }
 

@@ -2,10 +2,11 @@
 
 use crate::{Error, Result};
 
-/// Shape and constants of a decoder of the Llama family (Llama, SmolLM2, Mistral, Qwen2).
+/// Shape and constants of a decoder of the Llama family (Llama, SmolLM2, Mistral, Qwen2, Qwen3, Gemma 3).
 ///
 /// Weights follow the Hugging Face layout: `[out, in]`, heads contiguous, rotary embedding over the two halves
-/// of a head. Biases are not listed here: a tensor that the file holds is used.
+/// of a head; a norm's weight is what its result is multiplied by (Gemma's files hold one less). Biases of queries, keys and
+/// values are not listed here: a tensor that the file holds is used. No other projection may have one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecoderConfig {
     /// Width of the residual stream.
@@ -32,6 +33,39 @@ pub struct DecoderConfig {
     pub rope_scaling: RopeScaling,
     /// Whether the output projection is the embedding itself (then there is no `lm_head.weight`).
     pub tied_embeddings: bool,
+    /// Activation of the feed-forward gate.
+    pub activation: Activation,
+    /// Whether each head of queries and keys passes through an RMSNorm before its rotation (Qwen3, Gemma 3).
+    pub query_key_norm: bool,
+    /// Whether what attention and feed-forward give passes through an RMSNorm before it is added (Gemma 3).
+    pub post_norms: bool,
+    /// What embeddings are multiplied by when they are read: the root of `hidden` in Gemma, 1 elsewhere.
+    pub embedding_scale: f32,
+    /// What the root of divides attention scores; `head_dim` in nearly all models.
+    pub query_scalar: f32,
+    /// Layers that look back over a limited number of tokens.
+    pub sliding: Option<Sliding>,
+}
+
+/// Activation of the feed-forward gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activation {
+    /// `x / (1 + e⁻ˣ)`.
+    #[default]
+    Silu,
+    /// GELU in its approximation by the hyperbolic tangent.
+    GeluTanh,
+}
+
+/// Layers that look back over a limited number of tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sliding {
+    /// Tokens that a token sees, itself included.
+    pub window: usize,
+    /// For each layer, whether it is limited.
+    pub layers: Vec<bool>,
+    /// Base of the rotary frequencies in these layers, which then are not scaled; `None` where they rotate as all do.
+    pub rope_theta: Option<f32>,
 }
 
 /// How the rotary frequencies are changed for long contexts.
@@ -73,7 +107,19 @@ impl DecoderConfig {
             rope_theta: 10_000.0,
             rope_scaling: RopeScaling::None,
             tied_embeddings: true,
+            activation: Activation::Silu,
+            query_key_norm: false,
+            post_norms: false,
+            embedding_scale: 1.0,
+            query_scalar: 8.0,
+            sliding: None,
         }
+    }
+
+    /// How many tokens layer `layer` looks back over, the token itself included; `None` = all.
+    pub fn window(&self, layer: usize) -> Option<usize> {
+        let sliding = self.sliding.as_ref()?;
+        sliding.layers.get(layer).copied().unwrap_or(false).then_some(sliding.window)
     }
 
     /// Width of all query heads together.
@@ -86,10 +132,20 @@ impl DecoderConfig {
         self.kv_heads * self.head_dim
     }
 
+    fn plain_frequencies(&self, theta: f32) -> impl Iterator<Item = f32> {
+        let pairs = self.head_dim / 2;
+        (0..pairs).map(move |i| theta.powf(-(i as f32) / pairs as f32))
+    }
+
+    /// Like [`rotary_frequencies`](Self::rotary_frequencies), of layers with a sliding window, where theirs are others.
+    pub fn sliding_frequencies(&self) -> Option<Vec<f32>> {
+        let theta = self.sliding.as_ref()?.rope_theta?;
+        Some(self.plain_frequencies(theta).collect())
+    }
+
     /// Angle, in radians per position, of each of the `head_dim / 2` rotary pairs.
     pub fn rotary_frequencies(&self) -> Vec<f32> {
-        let pairs = self.head_dim / 2;
-        let plain = (0..pairs).map(|i| self.rope_theta.powf(-(i as f32) / pairs as f32));
+        let plain = self.plain_frequencies(self.rope_theta);
         match &self.rope_scaling {
             RopeScaling::None => plain.collect(),
             RopeScaling::Linear(factor) => plain.map(|f| f / factor).collect(),
@@ -110,11 +166,19 @@ impl DecoderConfig {
         for layer in 0..self.layers {
             let of_layer = |rest: &str| format!("model.layers.{layer}.{rest}");
             names.extend(["input_layernorm.weight", "post_attention_layernorm.weight"].map(of_layer));
-            for module in ["q_proj", "k_proj", "v_proj", "o_proj"] {
+            if self.post_norms {
+                let more = ["pre_feedforward_layernorm.weight", "post_feedforward_layernorm.weight"];
+                names.extend(more.map(of_layer));
+            }
+            if self.query_key_norm {
+                names.extend(["self_attn.q_norm.weight", "self_attn.k_norm.weight"].map(of_layer));
+            }
+            for module in ["q_proj", "k_proj", "v_proj"] {
                 names.extend(["weight", "bias"].map(|kind| of_layer(&format!("self_attn.{module}.{kind}"))));
             }
+            names.push(of_layer("self_attn.o_proj.weight"));
             for module in ["gate_proj", "up_proj", "down_proj"] {
-                names.extend(["weight", "bias"].map(|kind| of_layer(&format!("mlp.{module}.{kind}"))));
+                names.push(of_layer(&format!("mlp.{module}.weight")));
             }
         }
         names.push("model.norm.weight".to_owned());
@@ -129,7 +193,12 @@ impl DecoderConfig {
         let (module, kind) = name.rsplit_once('.')?;
         let (out, columns) = match module.rsplit('.').next()? {
             "embed_tokens" | "lm_head" => (self.vocabulary, self.hidden),
-            "norm" | "input_layernorm" | "post_attention_layernorm" => return Some(vec![self.hidden]),
+            "norm"
+            | "input_layernorm"
+            | "post_attention_layernorm"
+            | "pre_feedforward_layernorm"
+            | "post_feedforward_layernorm" => return Some(vec![self.hidden]),
+            "q_norm" | "k_norm" => return Some(vec![self.head_dim]),
             "q_proj" => (self.query_width(), self.hidden),
             "k_proj" | "v_proj" => (self.kv_width(), self.hidden),
             "o_proj" => (self.hidden, self.query_width()),
@@ -177,6 +246,22 @@ impl DecoderConfig {
         if !positive(self.rope_theta) {
             return fail(format!("rope_theta is {}", self.rope_theta));
         }
+        if !positive(self.embedding_scale) || !positive(self.query_scalar) {
+            let (embedding, query) = (self.embedding_scale, self.query_scalar);
+            return fail(format!("embedding scale {embedding}, divisor of attention scores {query}"));
+        }
+        if let Some(Sliding { window, layers, rope_theta }) = &self.sliding {
+            if *window == 0 || layers.len() != self.layers {
+                return fail(format!(
+                    "a sliding window of {window} tokens, said of {} of {} layers",
+                    layers.len(),
+                    self.layers
+                ));
+            }
+            if let Some(theta) = rope_theta.filter(|theta| !positive(*theta)) {
+                return fail(format!("rope_theta of layers with a sliding window is {theta}"));
+            }
+        }
         let sound = match &self.rope_scaling {
             RopeScaling::None => true,
             RopeScaling::Linear(factor) => positive(*factor),
@@ -214,8 +299,8 @@ mod tests {
             max_positions: 8192,
             rms_norm_eps: 1e-5,
             rope_theta: 100_000.0,
-            rope_scaling: RopeScaling::None,
-            tied_embeddings: true,
+            query_scalar: 64.0,
+            ..DecoderConfig::tiny()
         }
     }
 
@@ -243,7 +328,10 @@ mod tests {
     #[test]
     fn impossible_sizes_are_refused() {
         smollm2().validate().unwrap();
-        let cases: [fn(&mut DecoderConfig); 6] = [
+        let cases: [fn(&mut DecoderConfig); 9] = [
+            |c| c.query_scalar = 0.0,
+            |c| c.embedding_scale = f32::INFINITY,
+            |c| c.sliding = Some(Sliding { window: 0, layers: vec![true; 30], rope_theta: None }),
             |c| c.layers = 0,
             |c| c.kv_heads = 2,
             |c| c.head_dim = 63,

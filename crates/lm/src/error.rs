@@ -53,6 +53,14 @@ pub enum Error {
         /// What the file holds.
         found: Vec<usize>,
     },
+    /// A model whose parts are each readable but contradict each other or cannot be used; the cause says how.
+    #[error("{}: {source}", path.display())]
+    Model {
+        /// The file or folder.
+        path: PathBuf,
+        /// [`Error::Config`], [`Error::Shape`], [`Error::Tokenizer`] or [`Error::Template`].
+        source: Box<Error>,
+    },
     /// A configuration value that no model can have.
     #[error("model configuration: {0}")]
     Config(String),
@@ -166,6 +174,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Names the model file where the error itself does not, for `map_err`.
+    pub(crate) fn of_model(path: &Path) -> impl FnOnce(Self) -> Self + '_ {
+        move |error| match error {
+            Self::Config(_) | Self::Shape { .. } | Self::Tokenizer(_) | Self::Template { .. } => {
+                Self::Model { path: path.to_owned(), source: Box::new(error) }
+            }
+            named => named,
+        }
+    }
+
     /// An [`Error::Io`] at `path`, for `map_err`.
     pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_owned(), source }

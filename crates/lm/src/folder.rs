@@ -1,5 +1,7 @@
 //! A Hugging Face model folder: `config.json`, `tokenizer.json`, chat template, safetensors; read, and written.
 
+mod config;
+
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::TensorView;
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::safetensors::Shards;
 use crate::source::{Tensor, fingerprint};
-use crate::{ChatTemplate, DecoderConfig, Error, Result, RopeScaling, Source, Tokenizer};
+use crate::{ChatTemplate, Error, Result, Source, Tokenizer};
 
 /// An open folder.
 pub(crate) struct Folder {
@@ -29,7 +31,16 @@ impl Folder {
 
     /// The tensor of this name.
     pub(crate) fn tensor(&self, name: &str) -> Result<Option<Tensor>> {
-        self.shards.tensor(name)
+        let mut tensor = self.shards.tensor(name)?;
+        if let Some(tensor) = tensor.as_mut().filter(|_| self.norms_hold_one_less() && is_norm(name)) {
+            tensor.data.iter_mut().for_each(|weight| *weight += 1.0);
+        }
+        Ok(tensor)
+    }
+
+    /// Names of all tensors.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.shards.names()
     }
 
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
@@ -53,9 +64,10 @@ impl Folder {
             }
             _ => None,
         };
-        let missing =
-            || Error::Unsupported { path, what: "a model without a chat template (a base model?)".into() };
-        ChatTemplate::new(template.ok_or_else(missing)?, tokenizer)
+        match template {
+            Some(template) => ChatTemplate::new(template, tokenizer),
+            None => Ok(ChatTemplate::absent()),
+        }
     }
 
     /// Hash of everything that bears on an answer.
@@ -64,96 +76,11 @@ impl Folder {
         let texts = names.map(|name| std::fs::read(self.path.join(name)).unwrap_or_default());
         fingerprint(texts.iter().map(Vec::as_slice).chain(self.shards.bytes()))
     }
+}
 
-    /// `config.json` as a decoder.
-    pub(crate) fn decoder_config(&self) -> Result<DecoderConfig> {
-        let unsupported =
-            |what: String| Err(Error::Unsupported { path: self.path.join("config.json"), what });
-        match self.text("model_type") {
-            Some("llama" | "mistral" | "qwen2") => {}
-            other => return unsupported(format!("architecture `{}`", other.unwrap_or("(none)"))),
-        }
-        match self.text("hidden_act") {
-            None | Some("silu") => {}
-            Some(other) => return unsupported(format!("activation `{other}`")),
-        }
-        let hidden = self.number("hidden_size")?;
-        let heads = self.number("num_attention_heads")?;
-        let window = match (&self.config["use_sliding_window"], &self.config["sliding_window"]) {
-            (Value::Bool(false), _) => usize::MAX,
-            (_, Value::Number(window)) => window.as_u64().map_or(usize::MAX, |n| n as usize),
-            _ => usize::MAX,
-        };
-        let config = DecoderConfig {
-            hidden,
-            layers: self.number("num_hidden_layers")?,
-            heads,
-            kv_heads: self.number_or("num_key_value_heads", heads)?,
-            head_dim: self.number_or("head_dim", hidden / heads.max(1))?,
-            intermediate: self.number("intermediate_size")?,
-            vocabulary: self.number("vocab_size")?,
-            // Within the window, sliding attention is full attention: a shorter context keeps it exact.
-            max_positions: self.number("max_position_embeddings")?.min(window),
-            rms_norm_eps: self.float("rms_norm_eps").unwrap_or(1e-6),
-            rope_theta: self.rope("rope_theta").unwrap_or(10_000.0),
-            rope_scaling: self.rope_scaling()?,
-            tied_embeddings: self.config["tie_word_embeddings"].as_bool().unwrap_or(false),
-        };
-        config.validate()?;
-        Ok(config)
-    }
-
-    /// A rotary setting: in `rope_parameters` since transformers 5, in `rope_scaling` or at the top before.
-    fn rope(&self, key: &str) -> Option<f32> {
-        let places = [&self.config["rope_parameters"], &self.config["rope_scaling"], &self.config];
-        places.into_iter().find_map(|place| place[key].as_f64()).map(|x| x as f32)
-    }
-
-    fn rope_scaling(&self) -> Result<RopeScaling> {
-        let places = [&self.config["rope_parameters"], &self.config["rope_scaling"]];
-        let kind =
-            places.into_iter().find_map(|place| place["rope_type"].as_str().or(place["type"].as_str()));
-        let value = |key: &str| {
-            self.rope(key).ok_or_else(|| {
-                Error::Config(format!("rope scaling `{}` without `{key}`", kind.unwrap_or("")))
-            })
-        };
-        match kind {
-            None | Some("default") => Ok(RopeScaling::None),
-            Some("linear") => Ok(RopeScaling::Linear(value("factor")?)),
-            Some("llama3") => Ok(RopeScaling::Llama3 {
-                factor: value("factor")?,
-                low_frequency: value("low_freq_factor")?,
-                high_frequency: value("high_freq_factor")?,
-                original: value("original_max_position_embeddings")?,
-            }),
-            Some(other) => Err(Error::Unsupported {
-                path: self.path.join("config.json"),
-                what: format!("rope scaling `{other}`"),
-            }),
-        }
-    }
-
-    fn text(&self, key: &str) -> Option<&str> {
-        self.config[key].as_str()
-    }
-
-    fn number(&self, key: &str) -> Result<usize> {
-        let number = self.config[key].as_u64().and_then(|n| usize::try_from(n).ok());
-        number.ok_or_else(|| Error::Malformed {
-            path: self.path.join("config.json"),
-            format: "config.json",
-            reason: format!("`{key}`: expected a whole number, found {}", self.config[key]),
-        })
-    }
-
-    fn number_or(&self, key: &str, default: usize) -> Result<usize> {
-        if self.config[key].is_null() { Ok(default) } else { self.number(key) }
-    }
-
-    fn float(&self, key: &str) -> Option<f32> {
-        self.config[key].as_f64().map(|x| x as f32)
-    }
+/// Whether a tensor of this name is the weight of a norm.
+fn is_norm(name: &str) -> bool {
+    name.ends_with("norm.weight")
 }
 
 /// Reads a JSON file.
@@ -179,35 +106,16 @@ impl Source {
         };
         let config = &self.config;
         let end = self.tokenizer.end_ids();
-        write(
-            "config.json",
-            &json!({
-                "architectures": ["LlamaForCausalLM"],
-                "model_type": "llama",
-                "hidden_act": "silu",
-                "hidden_size": config.hidden,
-                "num_hidden_layers": config.layers,
-                "num_attention_heads": config.heads,
-                "num_key_value_heads": config.kv_heads,
-                "head_dim": config.head_dim,
-                "intermediate_size": config.intermediate,
-                "vocab_size": config.vocabulary,
-                "max_position_embeddings": config.max_positions,
-                "rms_norm_eps": config.rms_norm_eps,
-                "rope_theta": config.rope_theta,
-                "rope_scaling": scaling_json(&config.rope_scaling)?,
-                "tie_word_embeddings": config.tied_embeddings,
-                "eos_token_id": end,
-                "torch_dtype": "float32",
-            }),
-        )?;
+        let biases = self.find_tensor("model.layers.0.self_attn.q_proj.bias")?.is_some();
+        let (json, norms_hold_one_less) = config::json(config, biases, end)?;
+        write("config.json", &json)?;
         write(
             "tokenizer_config.json",
             &json!({
                 "tokenizer_class": "PreTrainedTokenizerFast",
                 "bos_token": self.tokenizer.begin_token(),
                 "eos_token": end.first().and_then(|id| self.tokenizer.token(*id)),
-                "chat_template": self.template.source(),
+                "chat_template": self.template.exists().then(|| self.template.source()),
             }),
         )?;
         self.tokenizer.save(&folder.join("tokenizer.json"))?;
@@ -216,7 +124,10 @@ impl Source {
         for name in config.tensor_names() {
             let optional = name.ends_with(".bias");
             let tensor = if optional { self.find_tensor(&name)? } else { Some(self.tensor(&name)?) };
-            if let Some(Tensor { shape, data }) = tensor {
+            if let Some(Tensor { shape, mut data }) = tensor {
+                if norms_hold_one_less && is_norm(&name) {
+                    data.iter_mut().for_each(|weight| *weight -= 1.0);
+                }
                 let bytes: Vec<u8> = data.iter().flat_map(|x| x.to_le_bytes()).collect();
                 tensors.push((name, shape, bytes));
             }
@@ -233,21 +144,4 @@ impl Source {
             .map_err(fail)?;
         serialize_to_file(views, None, &path).map_err(fail)
     }
-}
-
-fn scaling_json(scaling: &RopeScaling) -> Result<Value> {
-    Ok(match scaling {
-        RopeScaling::None => Value::Null,
-        RopeScaling::Linear(factor) => json!({"rope_type": "linear", "factor": factor}),
-        RopeScaling::Llama3 { factor, low_frequency, high_frequency, original } => json!({
-            "rope_type": "llama3",
-            "factor": factor,
-            "low_freq_factor": low_frequency,
-            "high_freq_factor": high_frequency,
-            "original_max_position_embeddings": original,
-        }),
-        RopeScaling::Factors(_) => {
-            return Err(Error::Config("rope factors of a GGUF file have no form in config.json".into()));
-        }
-    })
 }

@@ -29,7 +29,7 @@ mod tokenizer;
 mod train;
 
 pub use adapter::{Adapter, changes_anything};
-pub use config::{DecoderConfig, RopeScaling};
+pub use config::{Activation, DecoderConfig, RopeScaling, Sliding};
 pub use dataset::{
     DatasetErrors, Example, Form, RowError, parse_examples, read_examples, render_examples, show,
 };

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::source::Tensor;
@@ -50,6 +51,9 @@ impl Shards {
         let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|e| malformed(e.to_string()))?;
         // The data follows the eight bytes of the header's length and the header; validated by the reader.
         let data = header + 8;
+        if let Some(name) = repeated_name(&map[8..data]) {
+            return Err(malformed(format!("tensor `{name}` stands twice")));
+        }
         for (name, info) in metadata.tensors() {
             let (start, end) = info.data_offsets;
             let entry = Entry {
@@ -83,10 +87,42 @@ impl Shards {
         Ok(Some(Tensor { shape: entry.shape.clone(), data }))
     }
 
+    /// Names of all tensors.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
     /// Contents of all files, in a fixed order.
     pub(crate) fn bytes(&self) -> impl Iterator<Item = &[u8]> {
         self.files.iter().map(|(_, map)| &map[..])
     }
+}
+
+/// A name that stands twice in a header, which JSON readers do not mind: they take the last.
+fn repeated_name(header: &[u8]) -> Option<String> {
+    struct Names;
+    impl<'de> Visitor<'de> for Names {
+        type Value = Option<String>;
+
+        fn expecting(&self, text: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            text.write_str("an object")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+            let mut names = BTreeSet::new();
+            let mut repeated = None;
+            while let Some(name) = map.next_key::<String>()? {
+                map.next_value::<IgnoredAny>()?;
+                if repeated.is_none() && names.contains(&name) {
+                    repeated = Some(name);
+                } else {
+                    names.insert(name);
+                }
+            }
+            Ok(repeated)
+        }
+    }
+    serde_json::Deserializer::from_slice(header).deserialize_map(Names).ok().flatten()
 }
 
 fn indexed(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -43,6 +43,10 @@ impl Source {
     /// # Errors
     /// Unreadable, malformed or unsupported files, with the reason.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::read(path).map_err(Error::of_model(path))
+    }
+
+    fn read(path: &Path) -> Result<Self> {
         if path.is_dir() {
             let folder = Folder::open(path)?;
             let config = folder.decoder_config()?;
@@ -99,7 +103,8 @@ impl Source {
         }
     }
 
-    fn path(&self) -> PathBuf {
+    /// Where the model was read from, for messages.
+    pub(crate) fn path(&self) -> PathBuf {
         match &self.weights {
             Weights::Gguf(file) => file.path().to_owned(),
             Weights::Folder(folder) => folder.path().to_owned(),

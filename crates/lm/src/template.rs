@@ -106,7 +106,18 @@ impl ChatTemplate {
         })
     }
 
-    /// The template itself.
+    /// What stands for the template of a model that has none: every conversation is refused.
+    pub(crate) fn absent() -> Self {
+        let [source, begin, end] = [const { String::new() }; 3];
+        Self { environment: Environment::empty(), source, begin, end }
+    }
+
+    /// Whether the model has a template, and so can be talked to. One without continues text alone.
+    pub fn exists(&self) -> bool {
+        self.environment.get_template("chat").is_ok()
+    }
+
+    /// The template itself; empty where there is none.
     pub fn source(&self) -> &str {
         &self.source
     }
@@ -116,6 +127,10 @@ impl ChatTemplate {
     /// # Errors
     /// [`Error::Template`] when the template refuses the conversation or exceeds its bounds.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+        if !self.exists() {
+            let message = "the model has none (a base model?); it continues text but answers no messages";
+            return Err(Error::Template { message: message.to_owned(), source: None });
+        }
         let template = self.environment.get_template("chat")?;
         let turns =
             messages.iter().map(|m| context! { role => m.role.as_str(), content => m.content.as_str() });

@@ -55,6 +55,7 @@ fn byte_tokenizer() -> Result<Tokenizer> {
         digits: Digits::Singly,
         special: vec![0, 1, 2],
         added: vec![],
+        framed: false,
         begin: Some(1),
         end: vec![2, 0],
     })

@@ -5,6 +5,8 @@
 //! [`Tokenizer::encode_marked`] encodes marked spellings as plain text. So no content can end its turn, and content
 //! without such spellings is encoded exactly as anywhere else.
 
+mod sentence_piece;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::Path;
@@ -16,7 +18,10 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits as SplitDigits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior, TruncationParams};
+
+pub(crate) use sentence_piece::SentencePiece;
 
 use crate::{Error, Result};
 
@@ -59,6 +64,8 @@ pub(crate) struct ByteLevelBpe<'a> {
     pub special: Vec<u32>,
     /// Ids of spellings that are cut out of text whole.
     pub added: Vec<u32>,
+    /// Whether a text that stands by itself begins with `begin`.
+    pub framed: bool,
     pub begin: Option<u32>,
     pub end: Vec<u32>,
 }
@@ -134,7 +141,9 @@ impl Tokenizer {
         };
         inner.add_special_tokens(list(&parts.special, true)).map_err(|e| fail(e.to_string()))?;
         inner.add_tokens(list(&parts.added, false)).map_err(|e| fail(e.to_string()))?;
-        Self::new(inner, parts.begin.and_then(token), parts.end)
+        let begin = parts.begin.and_then(token);
+        frame(&mut inner, begin.as_deref().filter(|_| parts.framed))?;
+        Self::new(inner, begin, parts.end)
     }
 
     fn new(mut inner: tokenizers::Tokenizer, begin: Option<String>, mut end: Vec<u32>) -> Result<Self> {
@@ -177,8 +186,12 @@ impl Tokenizer {
         ids(plain, text, false)
     }
 
-    /// Ids of `text` framed as the tokenizer's own post-processor wishes (`[CLS] … [SEP]`).
-    pub(crate) fn encode_framed(&self, text: &str) -> Result<Vec<u32>> {
+    /// Ids of a text that stands by itself, framed as the tokenizer wishes: with the token that begins a text, where
+    /// the model was trained with one, or as `[CLS] … [SEP]`.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn encode_framed(&self, text: &str) -> Result<Vec<u32>> {
         ids(&self.inner, text, true)
     }
 
@@ -285,6 +298,22 @@ impl Tokenizer {
             self.specials.iter().filter_map(|(token, id)| Some((text.find(token)?, token.len(), *id)));
         found.min_by_key(|(start, length, _)| (*start, usize::MAX - length))
     }
+}
+
+/// Makes framed texts begin with this token.
+fn frame(inner: &mut tokenizers::Tokenizer, begin: Option<&str>) -> Result<()> {
+    let Some((begin, id)) = begin.and_then(|begin| Some((begin, inner.token_to_id(begin)?))) else {
+        return Ok(());
+    };
+    let fail = |reason: String| Error::Tokenizer(reason);
+    let processor = TemplateProcessing::builder()
+        .try_single(vec![begin.to_owned(), "$A".to_owned()])
+        .map_err(|e| fail(e.to_string()))?
+        .special_tokens(vec![(begin.to_owned(), id)])
+        .build()
+        .map_err(|e| fail(e.to_string()))?;
+    inner.with_post_processor(Some(processor));
+    Ok(())
 }
 
 fn ids(tokenizer: &tokenizers::Tokenizer, text: &str, framed: bool) -> Result<Vec<u32>> {

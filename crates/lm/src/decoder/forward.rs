@@ -1,8 +1,8 @@
 //! Reading tokens: cached, in chunks, several sequences at once.
 
-use super::layer::{Activations, Applied, Scratch};
+use super::layer::{Activations, Applied, Rotations, Scratch};
 use super::{BatchInput, Decoder};
-use crate::ops::{Rotation, Sequence, attention, rms_norm};
+use crate::ops::{Sequence, attention, rms_norm};
 use crate::{Error, KvCache, Lora, Result};
 
 /// Rows read at a time: enough to keep the arithmetic busy, few enough to bound the buffers.
@@ -16,7 +16,7 @@ const LOGIT_ROWS: usize = 64;
 pub(super) struct Buffers {
     pub(super) activations: Activations,
     pub(super) scratch: Scratch,
-    pub(super) rotation: Rotation,
+    pub(super) rotations: Rotations,
     pub(super) out: Vec<f32>,
 }
 
@@ -170,16 +170,16 @@ impl Decoder {
         let stride = query + 2 * kv;
         let rows = segments.iter().map(|segment| segment.rows).sum();
         let ids = |segment: &Segment| segment.first..segment.first + segment.rows;
-        let Buffers { activations, scratch, rotation, out } = buffers;
+        let Buffers { activations, scratch, rotations, out } = buffers;
         let positions = segments.iter().flat_map(|segment| {
             let past = inputs[segment.input].cache.len();
             past..past + segment.rows
         });
-        rotation.prepare(positions, &self.frequencies);
+        self.rotations(positions, rotations);
         let tokens = segments.iter().flat_map(|segment| &inputs[segment.input].ids[ids(segment)]);
         self.embed(tokens, rows, &mut activations.input);
         for (index, layer) in self.layers.iter().enumerate() {
-            layer.before_attention(rows, rotation, adapter, activations, scratch);
+            layer.before_attention(rows, rotations, adapter, activations, scratch);
             let mut lines = activations.qkv.chunks_exact(stride);
             for segment in segments {
                 let cache = inputs[segment.input].cache.layer_mut(index);
@@ -222,6 +222,9 @@ impl Decoder {
         x.resize(rows * self.config.hidden, 0.0);
         for (row, &token) in x.chunks_exact_mut(self.config.hidden).zip(tokens) {
             self.embedding.row(token as usize, row);
+            if self.config.embedding_scale != 1.0 {
+                row.iter_mut().for_each(|x| *x *= self.config.embedding_scale);
+            }
         }
     }
 

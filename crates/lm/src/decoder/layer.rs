@@ -1,12 +1,12 @@
 //! One decoder layer, forward and backward, around the attention.
 
-use crate::Lora;
 use crate::kernels::{AdaptedBuffers, Frozen};
 use crate::lora::Group;
 use crate::ops::{
-    Adapter, HeadGradients, Heads, Kept, Layout, Rotation, add_bias, attention_backward, project,
-    project_backward, rms_norm, rms_norm_backward, swiglu, swiglu_backward,
+    Adapter, HeadGradients, HeadNorms, Heads, Kept, Layout, Rotation, add, add_bias, attention_backward,
+    gated, gated_backward, project, project_backward, rms_norm, rms_norm_backward,
 };
+use crate::{Activation, Lora};
 
 /// Frozen weights of one layer. Projections that read the same input are one matrix.
 #[derive(Debug)]
@@ -19,13 +19,45 @@ pub(super) struct Layer {
     /// Queries, keys and values, `[query + 2 * kv, hidden]`.
     pub(super) qkv: Frozen,
     pub(super) qkv_bias: Option<Vec<f32>>,
+    /// Norms of each head before the rotation, in models that have them.
+    pub(super) head_norms: Option<HeadNorms>,
+    /// Which of the model's rotations applies.
+    pub(super) rotation: RotationKind,
     /// `[hidden, query]`.
     pub(super) output: Frozen,
+    /// Norm of what attention gives, before it is added, in models that have one.
+    pub(super) post_attention_norm: Option<Vec<f32>>,
     pub(super) feed_norm: Vec<f32>,
+    pub(super) activation: Activation,
     /// Gate, then up, `[2 * intermediate, hidden]`.
     pub(super) gate_up: Frozen,
     /// `[hidden, intermediate]`.
     pub(super) down: Frozen,
+    /// Norm of what the feed-forward part gives, as after attention.
+    pub(super) post_feed_norm: Option<Vec<f32>>,
+}
+
+/// The rotations of a model whose layers with a sliding window have frequencies of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RotationKind {
+    Global,
+    Sliding,
+}
+
+/// Rotations of the rows of a batch, by [`RotationKind`]; the second is prepared only where a layer uses it.
+#[derive(Debug, Default)]
+pub(super) struct Rotations {
+    pub(super) global: Rotation,
+    pub(super) sliding: Rotation,
+}
+
+impl Rotations {
+    pub(super) fn of(&self, kind: RotationKind) -> &Rotation {
+        match kind {
+            RotationKind::Global => &self.global,
+            RotationKind::Sliding => &self.sliding,
+        }
+    }
 }
 
 /// What the backward pass of a layer needs of its forward pass, for all rows of a batch. Normalised inputs and
@@ -36,6 +68,8 @@ pub(super) struct Activations {
     pub(super) input: Vec<f32>,
     /// Rotated queries, rotated keys, values, `[rows, query + 2 * kv]`.
     pub(super) qkv: Vec<f32>,
+    /// Queries and keys before the norms of their heads, `[rows, query + kv]`, where there are such norms.
+    pub(super) unnormed: Vec<f32>,
     /// `[rows, query]`.
     pub(super) attended: Vec<f32>,
     /// `[rows, query heads]`; empty in inference.
@@ -44,6 +78,8 @@ pub(super) struct Activations {
     pub(super) middle: Vec<f32>,
     /// `[rows, 2 * intermediate]`.
     pub(super) gate_up: Vec<f32>,
+    /// What attention and feed-forward give before the norms behind them, `[rows, hidden]`, where there are such norms.
+    pub(super) branches: [Vec<f32>; 2],
     /// Low-rank inner products, by [`Group`].
     pub(super) low: [Vec<f32>; 4],
 }
@@ -64,6 +100,7 @@ pub(super) struct Scratch {
     d_normed: Vec<f32>,
     d_low: Vec<f32>,
     d_heads: HeadGradients,
+    d_branch: Vec<f32>,
 }
 
 /// What all layers of a backward pass share.
@@ -72,7 +109,7 @@ pub(super) struct Step<'a> {
     /// How the rows divide into sequences.
     pub(super) layout: Layout<'a>,
     /// Rotation of each row, as in the forward pass.
-    pub(super) rotation: &'a Rotation,
+    pub(super) rotations: &'a Rotations,
     /// The adapter that is trained.
     pub(super) lora: &'a Lora,
 }
@@ -85,17 +122,24 @@ pub(super) struct Applied<'a> {
     pub(super) joined: bool,
 }
 
+/// `buffer`, filled with `length` zeros to sum up in.
+fn zeroed(buffer: &mut Vec<f32>, length: usize) -> &mut Vec<f32> {
+    buffer.clear();
+    buffer.resize(length, 0.0);
+    buffer
+}
+
 impl Layer {
     /// From `activations.input` to rotated queries and keys, and values, in `activations.qkv`.
     pub(super) fn before_attention(
         &self,
         rows: usize,
-        rotation: &Rotation,
+        rotations: &Rotations,
         adapter: Option<Applied<'_>>,
         activations: &mut Activations,
         scratch: &mut Scratch,
     ) {
-        let Activations { input, qkv, low, .. } = activations;
+        let Activations { input, qkv, unnormed, low, .. } = activations;
         scratch.normed.resize(input.len(), 0.0);
         rms_norm(input, &self.attention_norm, self.eps, &mut scratch.normed);
         qkv.resize(rows * self.qkv.outputs(), 0.0);
@@ -104,7 +148,11 @@ impl Layer {
         if let Some(bias) = &self.qkv_bias {
             add_bias(qkv, bias);
         }
-        rotation.forward(qkv, self.heads.queries + self.heads.keys, self.qkv.outputs());
+        let Heads { queries, keys, .. } = self.heads;
+        if let Some(norms) = &self.head_norms {
+            norms.forward(queries, keys, qkv, self.qkv.outputs(), unnormed);
+        }
+        rotations.of(self.rotation).forward(qkv, queries + keys, self.qkv.outputs());
     }
 
     /// From `activations.attended` to the residual stream after the layer, in `out`.
@@ -116,19 +164,56 @@ impl Layer {
         scratch: &mut Scratch,
         out: &mut Vec<f32>,
     ) {
-        let Activations { input, attended, middle, gate_up, low, .. } = activations;
-        let Scratch { normed, gated, products, .. } = scratch;
+        let Activations { input, attended, middle, gate_up, branches, low, .. } = activations;
+        let [attention_branch, feed_branch] = branches;
+        let Scratch { normed, gated: product, products, .. } = scratch;
         let on = |group| self.adapter(adapter, group);
         middle.clone_from(input);
-        project(&self.output, on(Group::Output), rows, attended, middle, true, low, products);
+        // A branch sums up in the residual stream itself, unless it passes through a norm of its own first.
+        let sum = match self.post_attention_norm {
+            Some(_) => zeroed(attention_branch, input.len()),
+            None => &mut *middle,
+        };
+        project(&self.output, on(Group::Output), rows, attended, sum, true, low, products);
+        if let Some(norm) = &self.post_attention_norm {
+            self.add_normed(norm, attention_branch, middle, normed);
+        }
         normed.resize(middle.len(), 0.0);
         rms_norm(middle, &self.feed_norm, self.eps, normed);
         gate_up.resize(rows * self.gate_up.outputs(), 0.0);
         project(&self.gate_up, on(Group::GateUp), rows, normed, gate_up, false, low, products);
-        gated.resize(rows * self.down.inputs(), 0.0);
-        swiglu(gate_up, self.down.inputs(), gated);
+        product.resize(rows * self.down.inputs(), 0.0);
+        gated(self.activation, gate_up, self.down.inputs(), product);
         out.clone_from(middle);
-        project(&self.down, on(Group::Down), rows, gated, out, true, low, products);
+        let sum = match self.post_feed_norm {
+            Some(_) => zeroed(feed_branch, input.len()),
+            None => &mut *out,
+        };
+        project(&self.down, on(Group::Down), rows, product, sum, true, low, products);
+        if let Some(norm) = &self.post_feed_norm {
+            self.add_normed(norm, feed_branch, out, normed);
+        }
+    }
+
+    /// `y += norm(branch)`.
+    fn add_normed(&self, norm: &[f32], branch: &[f32], y: &mut [f32], normed: &mut Vec<f32>) {
+        normed.resize(branch.len(), 0.0);
+        rms_norm(branch, norm, self.eps, normed);
+        add(y, normed);
+    }
+
+    /// The gradient of a branch's result for the gradient `dx` of the residual stream that it is added to: `dx` itself,
+    /// or what the norm behind the branch makes of it.
+    fn through_post_norm<'a>(
+        &self,
+        norm: &Option<Vec<f32>>,
+        branch: &[f32],
+        dx: &'a [f32],
+        d_branch: &'a mut Vec<f32>,
+    ) -> &'a [f32] {
+        let Some(norm) = norm else { return dx };
+        rms_norm_backward(branch, norm, self.eps, dx, zeroed(d_branch, dx.len()));
+        d_branch
     }
 
     /// An adapter's part in a group of this layer's projections.
@@ -146,12 +231,13 @@ impl Layer {
         grads: &mut [f32],
         scratch: &mut Scratch,
     ) {
-        let Step { layout, rotation, lora } = step;
+        let Step { layout, rotations, lora } = step;
         let rows = layout.rows();
-        let Activations { input, qkv, attended, lse, middle, gate_up, low } = activations;
+        let Activations { input, qkv, unnormed, attended, lse, middle, gate_up, branches, low } = activations;
+        let [attention_branch, feed_branch] = branches;
         let Scratch {
             normed,
-            gated,
+            gated: product,
             products,
             d_gated,
             d_gate_up,
@@ -160,6 +246,7 @@ impl Layer {
             d_normed,
             d_low,
             d_heads,
+            d_branch,
             ..
         } = scratch;
         let width = self.down.inputs();
@@ -168,12 +255,13 @@ impl Layer {
             project_backward(frozen, adapter, rows, x, low, dy, dx, grads, d_low, products);
         };
 
-        gated.resize(rows * width, 0.0);
-        swiglu(gate_up, width, gated);
+        product.resize(rows * width, 0.0);
+        gated(self.activation, gate_up, width, product);
         d_gated.resize(rows * width, 0.0);
-        back(&self.down, Group::Down, gated, dx, Some(d_gated));
+        let d_feed = self.through_post_norm(&self.post_feed_norm, feed_branch, dx, d_branch);
+        back(&self.down, Group::Down, product, d_feed, Some(d_gated));
         d_gate_up.resize(rows * 2 * width, 0.0);
-        swiglu_backward(gate_up, width, d_gated, d_gate_up);
+        gated_backward(self.activation, gate_up, width, d_gated, d_gate_up);
 
         normed.resize(middle.len(), 0.0);
         rms_norm(middle, &self.feed_norm, self.eps, normed);
@@ -182,10 +270,15 @@ impl Layer {
         rms_norm_backward(middle, &self.feed_norm, self.eps, d_normed, dx);
 
         d_attended.resize(attended.len(), 0.0);
-        back(&self.output, Group::Output, attended, dx, Some(d_attended));
+        let d_attention = self.through_post_norm(&self.post_attention_norm, attention_branch, dx, d_branch);
+        back(&self.output, Group::Output, attended, d_attention, Some(d_attended));
         d_qkv.resize(qkv.len(), 0.0);
         let kept = Kept { qkv, out: attended, lse };
+        let rotation = rotations.of(self.rotation);
         attention_backward(self.heads, layout, kept, rotation, d_attended, d_qkv, d_heads);
+        if let Some(norms) = &self.head_norms {
+            norms.backward(self.heads.queries, self.heads.keys, unnormed, d_qkv, self.qkv.outputs());
+        }
 
         rms_norm(input, &self.attention_norm, self.eps, normed);
         if self.index == 0 {

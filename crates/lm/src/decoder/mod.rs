@@ -16,11 +16,11 @@ mod weights;
 use std::sync::{Mutex, PoisonError};
 
 use forward::Buffers;
-use layer::Layer;
+use layer::{Layer, Rotations};
 pub use training::Workspace;
 
 use crate::kernels::Frozen;
-use crate::{DecoderConfig, KvCache, Precision, Result, Source};
+use crate::{DecoderConfig, Error, KvCache, Precision, Result, Source};
 
 /// A decoder whose weights are frozen; adapters are handed to each call. Calls may run concurrently.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub struct Decoder {
     head: Option<Frozen>,
     /// Radians per position, one for each pair of a head.
     frequencies: Vec<f32>,
+    /// Those of layers with a sliding window, where theirs are others.
+    sliding_frequencies: Option<Vec<f32>>,
     /// Buffers that no call is using.
     buffers: Mutex<Vec<Buffers>>,
 }
@@ -63,9 +65,10 @@ impl Decoder {
     /// # Errors
     /// As [`from_tensors`](Self::from_tensors), and those of reading the file.
     pub fn load(source: &Source, precision: Precision) -> Result<Self> {
-        Self::from_tensors(source.config.clone(), precision, &mut |name| {
+        let decoder = Self::from_tensors(source.config.clone(), precision, &mut |name| {
             if name.ends_with(".bias") { source.find_tensor(name) } else { source.tensor(name).map(Some) }
-        })
+        });
+        decoder.map_err(Error::of_model(&source.path()))
     }
 
     /// The shape of the model.
@@ -88,6 +91,14 @@ impl Decoder {
     /// An empty cache for this model.
     pub fn new_cache(&self) -> KvCache {
         KvCache::new(&self.config)
+    }
+
+    /// Prepares the rotations of rows at `positions`.
+    fn rotations(&self, positions: impl Iterator<Item = usize> + Clone, rotations: &mut Rotations) {
+        rotations.global.prepare(positions.clone(), &self.frequencies);
+        if let Some(frequencies) = &self.sliding_frequencies {
+            rotations.sliding.prepare(positions, frequencies);
+        }
     }
 
     /// The matrix that makes logits.

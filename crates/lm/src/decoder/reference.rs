@@ -1,7 +1,7 @@
 //! The whole model in f64, straight from the formulas: slow, short, and independent of the operators.
 
 use super::weights::random_tensor;
-use crate::{DecoderConfig, Lora, Pack, Projection, Tensor};
+use crate::{Activation, DecoderConfig, Lora, Pack, Projection, Tensor};
 
 /// Where the weights of a reference model come from.
 pub(super) type Weights<'a> = dyn Fn(&str) -> Option<Tensor> + 'a;
@@ -73,9 +73,15 @@ fn norm(weights: &Weights<'_>, name: &str, eps: f32, x: &Rows) -> Rows {
         .collect()
 }
 
-fn rotate(config: &DecoderConfig, x: &mut Rows) {
+/// Each head of each row as a row of its own, normalised.
+fn norm_heads(weights: &Weights<'_>, name: &str, config: &DecoderConfig, x: &Rows) -> Rows {
+    let heads: Rows = x.iter().flat_map(|row| row.chunks(config.head_dim)).map(<[f64]>::to_vec).collect();
+    let normed = norm(weights, name, config.rms_norm_eps, &heads);
+    normed.chunks(x[0].len() / config.head_dim).map(|heads| heads.concat()).collect()
+}
+
+fn rotate(config: &DecoderConfig, frequencies: &[f32], x: &mut Rows) {
     let half = config.head_dim / 2;
-    let frequencies = config.rotary_frequencies();
     for (position, row) in x.iter_mut().enumerate() {
         for head in row.chunks_mut(config.head_dim) {
             for i in 0..half {
@@ -98,7 +104,8 @@ pub(super) fn logits(
     let (d, group) = (config.head_dim, config.heads / config.kv_heads);
     let embedding = get(weights, "model.embed_tokens.weight");
     let table: Vec<&[f64]> = embedding.chunks(config.hidden).collect();
-    let mut x: Rows = ids.iter().map(|&id| table[id as usize].to_vec()).collect();
+    let scale = f64::from(config.embedding_scale);
+    let mut x: Rows = ids.iter().map(|&id| table[id as usize].iter().map(|x| scale * x).collect()).collect();
     let add = |x: &mut Rows, y: Rows| {
         x.iter_mut().flatten().zip(y.into_iter().flatten()).for_each(|(x, y)| *x += y);
     };
@@ -108,15 +115,30 @@ pub(super) fn logits(
             norm(weights, &format!("model.layers.{layer}.input_layernorm.weight"), config.rms_norm_eps, &x);
         let (mut q, mut k) = (linear(Projection::Query, &h), linear(Projection::Key, &h));
         let v = linear(Projection::Value, &h);
-        rotate(config, &mut q);
-        rotate(config, &mut k);
+        if config.query_key_norm {
+            let of = |part| format!("model.layers.{layer}.self_attn.{part}.weight");
+            q = norm_heads(weights, &of("q_norm"), config, &q);
+            k = norm_heads(weights, &of("k_norm"), config, &k);
+        }
+        let window = config.window(layer).unwrap_or(usize::MAX);
+        let global = config.rotary_frequencies();
+        let frequencies = match config.window(layer) {
+            Some(_) => config.sliding_frequencies().unwrap_or(global),
+            None => global,
+        };
+        rotate(config, &frequencies, &mut q);
+        rotate(config, &frequencies, &mut k);
         let mut attended = vec![vec![0.0; config.heads * d]; ids.len()];
         for i in 0..ids.len() {
             for head in 0..config.heads {
                 let kv = head / group * d..(head / group + 1) * d;
                 let q = &q[i][head * d..][..d];
-                let scores: Vec<f64> =
-                    (0..=i).map(|j| (dot(q, &k[j][kv.clone()]) / (d as f64).sqrt()).exp()).collect();
+                let scale = f64::from(config.query_scalar).sqrt();
+                let score = |j: usize| match i - j < window {
+                    true => (dot(q, &k[j][kv.clone()]) / scale).exp(),
+                    false => 0.0,
+                };
+                let scores: Vec<f64> = (0..=i).map(score).collect();
                 let total: f64 = scores.iter().sum();
                 for (j, score) in scores.iter().enumerate() {
                     for (c, &v) in v[j][kv.clone()].iter().enumerate() {
@@ -125,16 +147,28 @@ pub(super) fn logits(
                 }
             }
         }
-        add(&mut x, linear(Projection::Output, &attended));
-        let name = format!("model.layers.{layer}.post_attention_layernorm.weight");
+        let of = |part| format!("model.layers.{layer}.{part}_layernorm.weight");
+        let post = |part, x: Rows| match config.post_norms {
+            true => norm(weights, &of(part), config.rms_norm_eps, &x),
+            false => x,
+        };
+        add(&mut x, post("post_attention", linear(Projection::Output, &attended)));
+        let name = of(if config.post_norms { "pre_feedforward" } else { "post_attention" });
         let h = norm(weights, &name, config.rms_norm_eps, &x);
         let (gate, up) = (linear(Projection::Gate, &h), linear(Projection::Up, &h));
+        let active = |g: f64| match config.activation {
+            Activation::Silu => g / (1.0 + (-g).exp()),
+            Activation::GeluTanh => {
+                let inner = (2.0 / std::f64::consts::PI).sqrt() * (g + 0.044715 * g.powi(3));
+                0.5 * g * (1.0 + inner.tanh())
+            }
+        };
         let gated = gate
             .iter()
             .zip(&up)
-            .map(|(g, u)| g.iter().zip(u).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect())
+            .map(|(g, u)| g.iter().zip(u).map(|(&g, u)| active(g) * u).collect())
             .collect();
-        add(&mut x, linear(Projection::Down, &gated));
+        add(&mut x, post("post_feedforward", linear(Projection::Down, &gated)));
     }
     let h = norm(weights, "model.norm.weight", config.rms_norm_eps, &x);
     let head = if config.tied_embeddings { embedding } else { get(weights, "lm_head.weight") };

@@ -1,11 +1,11 @@
 //! Loss of packed sequences and the adapter's gradient.
 
 use super::forward::Buffers;
-use super::layer::{Activations, Applied, Step};
+use super::layer::{Activations, Applied, Rotations, Step};
 use super::stash::Stash;
 use super::{Decoder, Loss};
 use crate::kernels::Rounded;
-use crate::ops::{Rotation, attention, cross_entropy, rms_norm, rms_norm_backward, sequences};
+use crate::ops::{attention, cross_entropy, rms_norm, rms_norm_backward, sequences};
 use crate::{Error, Lora, Pack, Result};
 
 /// Targets whose logits exist at a time: the vocabulary's logits of all targets would not fit.
@@ -45,8 +45,8 @@ impl Decoder {
         let mut sum = 0.0;
         rayon::scope(|_| {
             let mut buffers = self.take_buffers();
-            let Buffers { activations, rotation, .. } = &mut buffers;
-            self.start(pack, rotation, &mut activations.input);
+            let Buffers { activations, rotations, .. } = &mut buffers;
+            self.start(pack, rotations, &mut activations.input);
             for layer in 0..self.layers.len() {
                 self.layer_forward(layer, pack, adapter, &mut buffers, false);
                 std::mem::swap(&mut buffers.out, &mut buffers.activations.input);
@@ -96,7 +96,7 @@ impl Decoder {
         let Workspace { layers, rest, head, dx } = workspace;
         let (rows, precision) = (pack.len(), self.precision);
         layers.resize_with(self.layers.len(), Stash::default);
-        self.start(pack, &mut rest.rotation, &mut rest.activations.input);
+        self.start(pack, &mut rest.rotations, &mut rest.activations.input);
         for (layer, stash) in layers.iter_mut().enumerate() {
             self.layer_forward(layer, pack, Some(lora), rest, true);
             stash.keep(precision, rows, &mut rest.activations);
@@ -106,7 +106,7 @@ impl Decoder {
         dx.resize(rows * self.config.hidden, 0.0);
         let x = &rest.activations.input;
         let sum = self.targets(pack, x, scale, Some(dx), head, &mut rest.scratch.products.rounded);
-        let step = Step { layout: pack.layout(), rotation: &rest.rotation, lora };
+        let step = Step { layout: pack.layout(), rotations: &rest.rotations, lora };
         for (layer, stash) in self.layers.iter().zip(layers).rev() {
             stash.restore(precision, rows, &mut rest.activations);
             layer.backward(step, &rest.activations, dx, grads, &mut rest.scratch);
@@ -115,8 +115,8 @@ impl Decoder {
     }
 
     /// Prepares positions, which restart behind the common beginning at each sequence, and the embeddings.
-    fn start(&self, pack: &Pack, rotation: &mut Rotation, x: &mut Vec<f32>) {
-        rotation.prepare(pack.layout().positions(), &self.frequencies);
+    fn start(&self, pack: &Pack, rotations: &mut Rotations, x: &mut Vec<f32>) {
+        self.rotations(pack.layout().positions(), rotations);
         self.embed(pack.ids.iter(), pack.len(), x);
     }
 
@@ -134,8 +134,8 @@ impl Decoder {
         let stride = query + 2 * kv;
         let layer = &self.layers[index];
         let rows = pack.len();
-        let Buffers { activations, scratch, rotation, out } = buffers;
-        layer.before_attention(rows, rotation, adapter, activations, scratch);
+        let Buffers { activations, scratch, rotations, out } = buffers;
+        layer.before_attention(rows, rotations, adapter, activations, scratch);
         activations.attended.resize(rows * query, 0.0);
         activations.lse.resize(if keep { rows * self.config.heads } else { 0 }, 0.0);
         let Activations { qkv, attended, lse, .. } = &mut *activations;

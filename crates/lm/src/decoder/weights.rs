@@ -7,9 +7,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::Decoder;
-use super::layer::Layer;
+use super::layer::{Layer, RotationKind};
 use crate::kernels::Frozen;
-use crate::ops::Heads;
+use crate::ops::{HeadNorms, Heads};
 use crate::{DecoderConfig, Error, Precision, Result, Tensor};
 
 /// Asks for tensors and checks their shapes.
@@ -69,15 +69,49 @@ impl Tensors<'_> {
         ];
         let gate_up =
             [(name("mlp.gate_proj"), config.intermediate), (name("mlp.up_proj"), config.intermediate)];
+        let window = config.window(index);
+        let own_rotation = config.sliding.as_ref().is_some_and(|sliding| sliding.rope_theta.is_some());
+        let head_norms = match config.query_key_norm {
+            true => Some(HeadNorms {
+                eps: config.rms_norm_eps,
+                query: self.get(&name("self_attn.q_norm.weight"), &[config.head_dim])?,
+                key: self.get(&name("self_attn.k_norm.weight"), &[config.head_dim])?,
+            }),
+            false => None,
+        };
+        let after_attention = self.get(&name("post_attention_layernorm.weight"), &[hidden])?;
+        // What precedes the feed-forward part is called by its place after attention, unless a norm truly is there.
+        let (post_attention_norm, feed_norm, post_feed_norm) = match config.post_norms {
+            true => (
+                Some(after_attention),
+                self.get(&name("pre_feedforward_layernorm.weight"), &[hidden])?,
+                Some(self.get(&name("post_feedforward_layernorm.weight"), &[hidden])?),
+            ),
+            false => (None, after_attention, None),
+        };
         Ok(Layer {
             index,
-            heads: Heads { queries: config.heads, keys: config.kv_heads, width: config.head_dim },
+            heads: Heads {
+                queries: config.heads,
+                keys: config.kv_heads,
+                width: config.head_dim,
+                factor: 1.0 / config.query_scalar.sqrt(),
+                window,
+            },
+            rotation: match own_rotation && window.is_some() {
+                true => RotationKind::Sliding,
+                false => RotationKind::Global,
+            },
             eps: config.rms_norm_eps,
+            head_norms,
+            post_attention_norm,
+            feed_norm,
+            post_feed_norm,
+            activation: config.activation,
             attention_norm: self.get(&name("input_layernorm.weight"), &[hidden])?,
             qkv: self.stacked(&qkv, hidden)?,
             qkv_bias: self.biases(&qkv)?,
             output: self.stacked(&[(name("self_attn.o_proj"), hidden)], query)?,
-            feed_norm: self.get(&name("post_attention_layernorm.weight"), &[hidden])?,
             gate_up: self.stacked(&gate_up, hidden)?,
             down: self.stacked(&[(name("mlp.down_proj"), hidden)], config.intermediate)?,
         })
@@ -107,9 +141,17 @@ impl Decoder {
             true => None,
             false => Some(tensors.stacked(&[("lm_head".to_owned(), config.vocabulary)], config.hidden)?),
         };
-        let frequencies = config.rotary_frequencies();
-        let buffers = Mutex::new(Vec::new());
-        Ok(Self { config, precision, embedding, layers, final_norm, head, frequencies, buffers })
+        Ok(Self {
+            frequencies: config.rotary_frequencies(),
+            sliding_frequencies: config.sliding_frequencies(),
+            config,
+            precision,
+            embedding,
+            layers,
+            final_norm,
+            head,
+            buffers: Mutex::new(Vec::new()),
+        })
     }
 
     /// A model with seeded random weights, for tests that need no files. Projections are scaled by the root of
@@ -126,17 +168,7 @@ impl Decoder {
 
 /// The tensor `name` of a random model; each name has its own stream of random numbers.
 pub(super) fn random_tensor(config: &DecoderConfig, name: &str, seed: u64) -> Tensor {
-    let (hidden, query, kv) = (config.hidden, config.query_width(), config.kv_width());
-    let part = name.trim_end_matches(".weight").rsplit('.').next().unwrap_or_default();
-    let shape = match part {
-        "q_proj" => vec![query, hidden],
-        "k_proj" | "v_proj" => vec![kv, hidden],
-        "o_proj" => vec![hidden, query],
-        "gate_proj" | "up_proj" => vec![config.intermediate, hidden],
-        "down_proj" => vec![hidden, config.intermediate],
-        "embed_tokens" | "lm_head" => vec![config.vocabulary, hidden],
-        _ => vec![hidden],
-    };
+    let shape = config.tensor_shape(name).unwrap_or_default();
     let stream =
         name.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let mut rng = ChaCha8Rng::seed_from_u64(stream);

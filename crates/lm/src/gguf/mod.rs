@@ -5,6 +5,7 @@
 
 mod model;
 mod quants;
+mod vocabulary;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -47,6 +48,18 @@ pub(crate) struct Gguf {
     map: Mmap,
     metadata: BTreeMap<String, Value>,
     tensors: BTreeMap<String, TensorEntry>,
+}
+
+impl Value {
+    /// What an error says of a value that should have been another: of lists their length only.
+    fn describe(&self) -> String {
+        match self {
+            Self::Texts(texts) => format!("a list of {} strings", texts.len()),
+            Self::Numbers(numbers) => format!("a list of {} numbers", numbers.len()),
+            Self::Text(text) => format!("the string {:?}", text.chars().take(64).collect::<String>()),
+            other => format!("{other:?}"),
+        }
+    }
 }
 
 impl Gguf {
@@ -138,7 +151,7 @@ fn parse(bytes: &[u8]) -> Result<Parsed, String> {
     let alignment = match metadata.get("general.alignment") {
         None => 32,
         Some(Value::Integer(n)) if (1..=1 << 20).contains(n) && n.count_ones() == 1 => *n as usize,
-        Some(other) => return Err(format!("alignment {other:?} is no power of two")),
+        Some(other) => return Err(format!("`general.alignment`: {} is no power of two", other.describe())),
     };
     let data_start =
         reader.at.checked_next_multiple_of(alignment).ok_or("the tensor data starts past the end")?;
@@ -162,7 +175,22 @@ fn parse(bytes: &[u8]) -> Result<Parsed, String> {
             return Err(format!("tensor `{name}` stands twice"));
         }
     }
+    check_overlaps(&tensors)?;
     Ok((metadata, tensors))
+}
+
+/// Tensors that share bytes would let a small file ask for any amount of memory.
+fn check_overlaps(tensors: &BTreeMap<String, TensorEntry>) -> Result<(), String> {
+    let filled = tensors.iter().filter(|(_, entry)| entry.length > 0);
+    let mut places: Vec<_> = filled.map(|(name, entry)| (entry.start, entry.length, name)).collect();
+    places.sort_unstable();
+    for pair in places.windows(2) {
+        let [(start, length, name), (next, _, other)] = pair else { continue };
+        if start + length > *next {
+            return Err(format!("tensors `{name}` and `{other}` overlap at offset {next}"));
+        }
+    }
+    Ok(())
 }
 
 /// Reads forward and never past the end.
@@ -272,6 +300,9 @@ impl<'a> Reader<'a> {
             shape.push(usize::try_from(size).map_err(|_| format!("a dimension of {size}"))?);
         }
         shape.reverse();
+        if shape.contains(&0) {
+            return Err(format!("shape {shape:?} has an empty dimension"));
+        }
         let kind = Kind::from_code(self.u32()?)?;
         let start = self.u64()?;
         let start = usize::try_from(start).map_err(|_| format!("an offset of {start}"))?;

@@ -16,8 +16,8 @@ pub(crate) use bf16::{Orientation, Rounded, outer};
 pub(crate) use frozen::Frozen;
 pub(crate) use gemm::{MatMut, MatRef, Threads, gemm};
 pub(crate) use vector::{
-    add, dot, dots, exp_shifted, gelu, layer_norm_row, max, rms_norm_backward_row, rms_norm_row, rotate,
-    scale, softmax_backward_row, swiglu, swiglu_backward, weighted_sum,
+    add, dot, dots, exp_shifted, geglu, geglu_backward, gelu, layer_norm_row, max, rms_norm_backward_row,
+    rms_norm_row, rotate, scale, softmax_backward_row, swiglu, swiglu_backward, weighted_sum,
 };
 
 /// How the frozen weight matrices are held and multiplied. Everything else is f32.

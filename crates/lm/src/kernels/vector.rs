@@ -308,6 +308,39 @@ vectorised! {
     }
 }
 
+/// What the sigmoid is taken of in GELU's tanh approximation, `x * sigmoid(√(8/π) (x + 0.044715 x³))`, over `x`.
+const GELU_LINEAR: f32 = 1.595_769;
+const GELU_CUBIC: f32 = 0.044_715;
+
+vectorised! {
+    /// `y = gelu(gate) * up`, the activation approximated by the hyperbolic tangent (Hendrycks and Gimpel 2016).
+    fn geglu(gate: &[f32], up: &[f32], y: &mut [f32]) {
+        let n = y.len();
+        let (gate, up) = (&gate[..n], &up[..n]);
+        for i in 0..n {
+            let x = gate[i];
+            let share = sigmoid::<FMA>(GELU_LINEAR * x * (1.0 + GELU_CUBIC * x * x));
+            y[i] = x * share * up[i];
+        }
+    }
+}
+
+vectorised! {
+    /// Gradients of [`geglu`] with respect to gate and up for the result's gradient `dy`.
+    fn geglu_backward(gate: &[f32], up: &[f32], dy: &[f32], dgate: &mut [f32], dup: &mut [f32]) {
+        let n = dy.len();
+        let (gate, up, dgate, dup) = (&gate[..n], &up[..n], &mut dgate[..n], &mut dup[..n]);
+        for i in 0..n {
+            let x = gate[i];
+            let square = GELU_CUBIC * x * x;
+            let share = sigmoid::<FMA>(GELU_LINEAR * x * (1.0 + square));
+            let slope = GELU_LINEAR * (1.0 + 3.0 * square);
+            dgate[i] = dy[i] * up[i] * share * (1.0 + x * (1.0 - share) * slope);
+            dup[i] = dy[i] * x * share;
+        }
+    }
+}
+
 vectorised! {
     /// Rotates the pairs `(head[i], head[i + half])` of one head by the angles given as cosines and sines, or by
     /// their opposites when `direction` is -1 instead of 1.
@@ -378,6 +411,22 @@ mod tests {
         gelu(&mut values);
         for (value, (x, expected)) in values.iter().zip(exact) {
             assert!((value - expected).abs() < 1e-6, "gelu({x}) = {value}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn the_gelu_gate_matches_its_formula_over_its_whole_range() {
+        for n in [0, 1, 15, 16, 17, 576] {
+            let gate: Vec<f32> = noise(1, n).iter().map(|x| 12.0 * x).collect();
+            let up = noise(2, n);
+            let expected = |(x, up): (&f32, &f32)| {
+                let (x, up) = (f64::from(*x), f64::from(*up));
+                let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+                (0.5 * x * (1.0 + inner.tanh()) * up) as f32
+            };
+            let mut y = vec![0.0; n];
+            geglu(&gate, &up, &mut y);
+            assert_close(&y, &gate.iter().zip(&up).map(expected).collect::<Vec<_>>(), 2e-6);
         }
     }
 

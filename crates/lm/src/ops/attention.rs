@@ -17,8 +17,8 @@ const SCORES: usize = 1 << 17;
 /// a single row.
 const KEYS: usize = 32;
 
-/// How the width of queries, keys and values divides into heads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How the width of queries, keys and values divides into heads, and how they attend.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Heads {
     /// Query heads.
     pub(crate) queries: usize,
@@ -26,17 +26,27 @@ pub(crate) struct Heads {
     pub(crate) keys: usize,
     /// Width of one head.
     pub(crate) width: usize,
+    /// What scores are multiplied by.
+    pub(crate) factor: f32,
+    /// Keys that a row sees, its own included; `None` = all before it.
+    pub(crate) window: Option<usize>,
 }
 
 impl Heads {
+    /// Heads that see everything before them, scores multiplied by `1 / sqrt(width)`.
+    #[cfg(test)]
+    pub(crate) fn plain(queries: usize, keys: usize, width: usize) -> Self {
+        Self { queries, keys, width, factor: 1.0 / (width as f32).sqrt(), window: None }
+    }
+
     /// Query heads that share one key head.
     pub(crate) fn group(self) -> usize {
         self.queries / self.keys
     }
 
-    /// What scores are multiplied by: `1 / sqrt(width)`.
-    pub(crate) fn factor(self) -> f32 {
-        1.0 / (self.width as f32).sqrt()
+    /// The first key that the row at `position` sees.
+    pub(crate) fn first_seen(self, position: usize) -> usize {
+        self.window.map_or(0, |window| (position + 1).saturating_sub(window))
     }
 }
 
@@ -81,7 +91,7 @@ struct Buffers {
     out: Vec<f32>,
 }
 
-/// `out = softmax(q kᵀ / sqrt(width), causal) v` for the new rows of all sequences.
+/// `out = softmax(q kᵀ * factor, causal and within the window) v` for the new rows of all sequences.
 ///
 /// `queries` holds the rows of all sequences one after the other, `query_stride` apart, the query heads first in
 /// each row; `out` is `[rows, query heads * width]`; `lse` receives the logarithm of each softmax's denominator,
@@ -132,7 +142,8 @@ pub(crate) fn attention(
 
 impl Piece<'_> {
     fn compute(&mut self, heads: Heads, query_stride: usize, buffers: &mut Buffers) {
-        let visible = self.sequence.past + self.rows.end;
+        let past = self.sequence.past;
+        let visible = past + self.rows.end - heads.first_seen(past + self.rows.start);
         let block = (SCORES / (visible * heads.group())).clamp(1, self.rows.len());
         for start in self.rows.clone().step_by(block) {
             let rows = start..(start + block).min(self.rows.end);
@@ -154,7 +165,9 @@ impl Piece<'_> {
     ) {
         let (group, width) = (heads.group(), heads.width);
         let Sequence { past, keys, values, stride, .. } = self.sequence;
-        let visible = past + rows.end;
+        // Keys before the first that any row of the block sees are left out of all products.
+        let lowest = heads.first_seen(past + rows.start);
+        let visible = past + rows.end - lowest;
         let stacked = rows.len() * group;
         let first = rows.start - self.rows.start;
         let column = (key_head - self.key_heads.start) * group;
@@ -168,22 +181,22 @@ impl Piece<'_> {
         buffers.scores.resize(stacked * visible, 0.0);
         buffers.out.resize(stacked * width, 0.0);
 
-        let keys = &keys[key_head * width..];
-        let values = &values[key_head * width..];
+        let keys = &keys[lowest * stride + key_head * width..];
+        let values = &values[lowest * stride + key_head * width..];
         let single = rows.len() == 1;
         if single {
             for start in (0..visible).step_by(KEYS) {
                 let lines = buffers.scores.chunks_exact_mut(visible);
                 for (q, scores) in buffers.queries.chunks_exact(width).zip(lines) {
                     let scores = &mut scores[start..visible.min(start + KEYS)];
-                    kernels::dots(&keys[start * stride..], stride, q, heads.factor(), false, scores);
+                    kernels::dots(&keys[start * stride..], stride, q, heads.factor, false, scores);
                 }
             }
         } else {
             let scores = MatMut::new(&mut buffers.scores, stacked, visible);
             let q = MatRef::new(&buffers.queries, stacked, width);
             let k = MatRef::strided(keys, visible, width, stride);
-            gemm(scores, false, heads.factor(), q, k.t(), Threads::One);
+            gemm(scores, false, heads.factor, q, k.t(), Threads::One);
         }
         // Rows are left unnormalised; the result is divided instead, which is narrower.
         let totals: Vec<f32> = buffers
@@ -191,11 +204,13 @@ impl Piece<'_> {
             .chunks_exact_mut(visible)
             .enumerate()
             .map(|(i, scores)| {
-                let seen = past + rows.start + i / group + 1;
-                let (seen, hidden) = scores.split_at_mut(seen);
+                let position = past + rows.start + i / group;
+                let (before, scores) = scores.split_at_mut(heads.first_seen(position) - lowest);
+                let (seen, after) = scores.split_at_mut(position + 1 - heads.first_seen(position));
                 let largest = kernels::max(seen);
                 let total = kernels::exp_shifted(seen, largest);
-                hidden.fill(0.0);
+                before.fill(0.0);
+                after.fill(0.0);
                 if !self.lse.is_empty() {
                     self.lse[(first + i / group) * piece_heads + column + i % group] = largest + total.ln();
                 }
@@ -238,12 +253,13 @@ mod tests {
         for i in 0..rows {
             for h in 0..hq {
                 let kh = h / heads.group();
-                let weights: Vec<f64> = (0..=past + i)
+                let first = heads.first_seen(past + i);
+                let weights: Vec<f64> = (first..=past + i)
                     .map(|j| {
                         let dot: f64 = (0..d)
                             .map(|c| f64::from(q[(i * hq + h) * d + c]) * f64::from(k[(j * hk + kh) * d + c]))
                             .sum();
-                        (dot / (d as f64).sqrt()).exp()
+                        (dot * f64::from(heads.factor)).exp()
                     })
                     .collect();
                 let sum: f64 = weights.iter().sum();
@@ -252,7 +268,7 @@ mod tests {
                     let weighted: f64 = weights
                         .iter()
                         .enumerate()
-                        .map(|(j, w)| w * f64::from(v[(j * hk + kh) * d + c]))
+                        .map(|(j, w)| w * f64::from(v[((first + j) * hk + kh) * d + c]))
                         .sum();
                     out[(i * hq + h) * d + c] = (weighted / sum) as f32;
                 }
@@ -263,8 +279,16 @@ mod tests {
 
     #[test]
     fn several_sequences_with_and_without_a_past_match_the_formula() {
-        for (queries, keys, width) in [(6, 2, 8), (3, 3, 4), (4, 1, 16)] {
-            let heads = Heads { queries, keys, width };
+        for (queries, keys, width, window) in [
+            (6, 2, 8, None),
+            (3, 3, 4, None),
+            (4, 1, 16, None),
+            (6, 2, 8, Some(1)),
+            (6, 2, 8, Some(7)),
+            (4, 1, 16, Some(33)),
+            (4, 4, 8, Some(1000)),
+        ] {
+            let heads = Heads { window, factor: 0.3, ..Heads::plain(queries, keys, width) };
             let shapes = [(70, 0), (1, 9), (5, 33), (1, 0), (33, 1)];
             let total: usize = shapes.iter().map(|s| s.0).sum();
             let q = noise(1, total * queries * width);

@@ -163,7 +163,10 @@ impl Piece<'_> {
         self.gradients.fill(0.0);
         for first in (0..sequence.rows).step_by(ROWS) {
             let block = ROWS.min(sequence.rows - first);
-            let visible = sequence.past + first + block;
+            // As in the forward pass, keys that no row of the block sees are left out.
+            let lowest = heads.first_seen(sequence.past + first);
+            let visible = sequence.past + first + block - lowest;
+            let (keys, values) = (&keys[lowest * sequence.stride..], &values[lowest * sequence.stride..]);
             scores.resize(block * visible, 0.0);
             d_scores.resize(block * visible, 0.0);
             let q = MatRef::strided(&queries[first * stride..], block, width, stride);
@@ -171,7 +174,7 @@ impl Piece<'_> {
             let v = MatRef::strided(values, visible, width, sequence.stride);
             let dy = MatRef::strided(&d_out[first * out_stride..], block, width, out_stride);
             let view = MatMut::new(scores, block, visible);
-            gemm(view, false, heads.factor(), q, k.t(), Threads::One);
+            gemm(view, false, heads.factor, q, k.t(), Threads::One);
             gemm(MatMut::new(d_scores, block, visible), false, 1.0, dy, v.t(), Threads::One);
             let lines = scores.chunks_exact_mut(visible).zip(d_scores.chunks_exact_mut(visible));
             for (i, (s, d)) in lines.enumerate() {
@@ -179,18 +182,22 @@ impl Piece<'_> {
                 let at = row * out_stride..row * out_stride + width;
                 let mean = kernels::dot(&out[at.clone()], &d_out[at]);
                 let lse = kept.lse[(start + row) * heads.queries + head];
-                let (seen, hidden) = s.split_at_mut(sequence.past + row + 1);
-                let (d_seen, d_hidden) = d.split_at_mut(sequence.past + row + 1);
-                kernels::softmax_backward_row(seen, d_seen, lse, mean, heads.factor());
-                hidden.fill(0.0);
-                d_hidden.fill(0.0);
+                let position = sequence.past + row;
+                let seen = heads.first_seen(position) - lowest..position + 1 - lowest;
+                let (s_seen, d_seen) = (&mut s[seen.clone()], &mut d[seen.clone()]);
+                kernels::softmax_backward_row(s_seen, d_seen, lse, mean, heads.factor);
+                for line in [s, d] {
+                    line[..seen.start].fill(0.0);
+                    line[seen.end..].fill(0.0);
+                }
             }
             let p = MatRef::new(scores, block, visible);
             let ds = MatRef::new(d_scores, block, visible);
             let own = (sequence.past + first) * 3;
             gemm(into(self.gradients, own, block, width), false, 1.0, ds, k, Threads::One);
-            gemm(into(self.gradients, 1, visible, width), true, 1.0, ds.t(), q, Threads::One);
-            gemm(into(self.gradients, 2, visible, width), true, 1.0, p.t(), dy, Threads::One);
+            let keys_from = lowest * 3 + 1;
+            gemm(into(self.gradients, keys_from, visible, width), true, 1.0, ds.t(), q, Threads::One);
+            gemm(into(self.gradients, keys_from + 1, visible, width), true, 1.0, p.t(), dy, Threads::One);
         }
     }
 }
@@ -208,12 +215,16 @@ mod tests {
 
     #[test]
     fn the_gradient_through_rotation_and_attention_matches_differences() {
-        let heads = Heads { queries: 4, keys: 2, width: 6 };
-        for layout in [
-            Layout { shared: 0, lengths: &[67, 1, 9] },
-            Layout { shared: 5, lengths: &[67, 1, 9] },
-            Layout { shared: 66, lengths: &[3, 8] },
+        for (layout, window) in [
+            (Layout { shared: 0, lengths: &[67, 1, 9] }, None),
+            (Layout { shared: 5, lengths: &[67, 1, 9] }, None),
+            (Layout { shared: 66, lengths: &[3, 8] }, None),
+            (Layout { shared: 0, lengths: &[67, 1, 9] }, Some(5)),
+            (Layout { shared: 5, lengths: &[67, 1, 9] }, Some(7)),
+            (Layout { shared: 66, lengths: &[3, 8] }, Some(6)),
+            (Layout { shared: 66, lengths: &[3, 8] }, Some(1)),
         ] {
+            let heads = Heads { window, factor: 0.7, ..Heads::plain(4, 2, 6) };
             let rows = layout.rows();
             let stride = 8 * 6;
             let mut rotation = Rotation::default();

@@ -16,4 +16,4 @@ pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use low_rank::{Adapter, project, project_backward};
 pub(crate) use packed::{Layout, sequences};
 pub(crate) use rotary::Rotation;
-pub(crate) use rows::{add_bias, rms_norm, rms_norm_backward, swiglu, swiglu_backward};
+pub(crate) use rows::{HeadNorms, add, add_bias, gated, gated_backward, rms_norm, rms_norm_backward};

@@ -18,7 +18,7 @@ impl Layout<'_> {
     }
 
     /// Position of every row within its sequence.
-    pub(crate) fn positions(self) -> impl Iterator<Item = usize> {
+    pub(crate) fn positions(self) -> impl Iterator<Item = usize> + Clone {
         let Layout { shared, lengths } = self;
         (0..shared).chain(lengths.iter().flat_map(move |&length| shared..shared + length))
     }

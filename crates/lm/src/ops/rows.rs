@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::kernels;
+use crate::{Activation, kernels};
 
 /// Rows a thread takes at a time.
 const ROWS: usize = 16;
@@ -29,6 +29,72 @@ pub(crate) fn rms_norm_backward(x: &[f32], weight: &[f32], eps: f32, dy: &[f32],
     });
 }
 
+/// RMSNorm of each head of queries and of keys by itself, as Qwen3 and Gemma 3 have it.
+#[derive(Debug)]
+pub(crate) struct HeadNorms {
+    /// Added to the mean square.
+    pub(crate) eps: f32,
+    /// As wide as a head, for all query heads.
+    pub(crate) query: Vec<f32>,
+    /// As wide as a head, for all key heads.
+    pub(crate) key: Vec<f32>,
+}
+
+impl HeadNorms {
+    /// Normalises the first `queries` heads of each row, then `keys` heads, in place; rows are `stride` wide. `kept`
+    /// receives these heads as they were, `[rows, (queries + keys) * width]`, for the backward pass.
+    pub(crate) fn forward(
+        &self,
+        queries: usize,
+        keys: usize,
+        x: &mut [f32],
+        stride: usize,
+        kept: &mut Vec<f32>,
+    ) {
+        let width = self.query.len();
+        let normed = (queries + keys) * width;
+        kept.resize(x.len() / stride * normed, 0.0);
+        let chunks = x.par_chunks_mut(ROWS * stride).zip(kept.par_chunks_mut(ROWS * normed));
+        chunks.for_each(|(x, kept)| {
+            for (x, kept) in x.chunks_exact_mut(stride).zip(kept.chunks_exact_mut(normed)) {
+                kept.copy_from_slice(&x[..normed]);
+                let heads = x.chunks_exact_mut(width).zip(kept.chunks_exact(width));
+                for (at, (x, kept)) in heads.enumerate() {
+                    kernels::rms_norm_row(kept, self.weight(at, queries), self.eps, x);
+                }
+            }
+        });
+    }
+
+    /// Turns the gradient `dx` of the normalised heads into that of the heads as they were, in place.
+    pub(crate) fn backward(&self, queries: usize, keys: usize, kept: &[f32], dx: &mut [f32], stride: usize) {
+        let width = self.query.len();
+        let normed = (queries + keys) * width;
+        let chunks = dx.par_chunks_mut(ROWS * stride).zip(kept.par_chunks(ROWS * normed));
+        chunks.for_each(|(dx, kept)| {
+            let mut dy = vec![0.0; width];
+            for (dx, kept) in dx.chunks_exact_mut(stride).zip(kept.chunks_exact(normed)) {
+                let heads = dx.chunks_exact_mut(width).zip(kept.chunks_exact(width));
+                for (at, (dx, kept)) in heads.enumerate() {
+                    dy.copy_from_slice(dx);
+                    dx.fill(0.0);
+                    kernels::rms_norm_backward_row(kept, self.weight(at, queries), self.eps, &dy, dx);
+                }
+            }
+        });
+    }
+
+    fn weight(&self, head: usize, queries: usize) -> &[f32] {
+        if head < queries { &self.query } else { &self.key }
+    }
+}
+
+/// `y += x`.
+pub(crate) fn add(y: &mut [f32], x: &[f32]) {
+    const CHUNK: usize = 1 << 13;
+    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| kernels::add(y, x));
+}
+
 /// Adds `bias` to every row.
 pub(crate) fn add_bias(y: &mut [f32], bias: &[f32]) {
     y.par_chunks_mut(ROWS * bias.len()).for_each(|y| {
@@ -38,18 +104,32 @@ pub(crate) fn add_bias(y: &mut [f32], bias: &[f32]) {
     });
 }
 
-/// SwiGLU (Shazeer 2020): `y = silu(gate) * up`; a row of `gate_up` holds gate, then up.
-pub(crate) fn swiglu(gate_up: &[f32], width: usize, y: &mut [f32]) {
+/// A gated unit (Shazeer 2020): `y = activation(gate) * up`; a row of `gate_up` holds gate, then up.
+pub(crate) fn gated(activation: Activation, gate_up: &[f32], width: usize, y: &mut [f32]) {
+    let unit = match activation {
+        Activation::Silu => kernels::swiglu,
+        Activation::GeluTanh => kernels::geglu,
+    };
     y.par_chunks_mut(ROWS * width).zip(gate_up.par_chunks(2 * ROWS * width)).for_each(|(y, gate_up)| {
         for (y, row) in y.chunks_exact_mut(width).zip(gate_up.chunks_exact(2 * width)) {
             let (gate, up) = row.split_at(width);
-            kernels::swiglu(gate, up, y);
+            unit(gate, up, y);
         }
     });
 }
 
-/// Gradient of [`swiglu`] with respect to `gate_up`, for the gradient `dy` of its result.
-pub(crate) fn swiglu_backward(gate_up: &[f32], width: usize, dy: &[f32], d_gate_up: &mut [f32]) {
+/// Gradient of [`gated`] with respect to `gate_up`, for the gradient `dy` of its result.
+pub(crate) fn gated_backward(
+    activation: Activation,
+    gate_up: &[f32],
+    width: usize,
+    dy: &[f32],
+    d_gate_up: &mut [f32],
+) {
+    let unit = match activation {
+        Activation::Silu => kernels::swiglu_backward,
+        Activation::GeluTanh => kernels::geglu_backward,
+    };
     let (single, double) = (ROWS * width, 2 * ROWS * width);
     let inputs = gate_up.par_chunks(double).zip(dy.par_chunks(single));
     d_gate_up.par_chunks_mut(double).zip(inputs).for_each(|(d_gate_up, (gate_up, dy))| {
@@ -57,7 +137,7 @@ pub(crate) fn swiglu_backward(gate_up: &[f32], width: usize, dy: &[f32], d_gate_
         for (d, (row, dy)) in d_gate_up.chunks_exact_mut(2 * width).zip(rows) {
             let (d_gate, d_up) = d.split_at_mut(width);
             let (gate, up) = row.split_at(width);
-            kernels::swiglu_backward(gate, up, dy, d_gate, d_up);
+            unit(gate, up, dy, d_gate, d_up);
         }
     });
 }
@@ -84,12 +164,45 @@ mod tests {
     }
 
     #[test]
-    fn swiglu_gradient_matches_differences() {
+    fn gradients_of_gated_units_match_differences() {
         let (rows, width) = (18, 13);
-        let (x, dy) = (noise(1, rows * 2 * width), noise(2, rows * width));
-        let mut dx = vec![0.0; rows * 2 * width];
-        swiglu_backward(&x, width, &dy, &mut dx);
-        assert_gradient(&x, &dy, &dx, 2e-3, |x, y| swiglu(x, width, y));
+        let dy = noise(2, rows * width);
+        for activation in [Activation::Silu, Activation::GeluTanh] {
+            for size in [1.0, 4.0] {
+                let x: Vec<f32> = noise(1, rows * 2 * width).iter().map(|x| size * x).collect();
+                let mut dx = vec![0.0; rows * 2 * width];
+                gated_backward(activation, &x, width, &dy, &mut dx);
+                assert_gradient(&x, &dy, &dx, 2e-3, |x, y| gated(activation, x, width, y));
+            }
+        }
+    }
+
+    #[test]
+    fn heads_are_normalised_one_by_one_and_their_gradient_matches_differences() {
+        let (rows, norms) = (19, HeadNorms { eps: 1e-3, query: noise(5, 6), key: noise(6, 6) });
+        // Three query heads, two key heads, and values that are left alone.
+        let (stride, turned) = (7 * 6, 5 * 6);
+        let (x, dy) = (noise(1, rows * stride), noise(2, rows * stride));
+        let mut kept = Vec::new();
+        let mut run = |x: &[f32], y: &mut [f32]| {
+            y.copy_from_slice(x);
+            norms.forward(3, 2, y, stride, &mut kept);
+        };
+        let mut y = vec![0.0; x.len()];
+        run(&x, &mut y);
+        for (at, (found, x)) in y.chunks(6).zip(x.chunks(6)).enumerate() {
+            let mut expected = x.to_vec();
+            match at % 7 {
+                0..3 => _ = kernels::rms_norm_row(x, &norms.query, 1e-3, &mut expected),
+                3..5 => _ = kernels::rms_norm_row(x, &norms.key, 1e-3, &mut expected),
+                _ => {}
+            }
+            assert_eq!(found, expected, "head {at}");
+        }
+        let mut dx = dy.clone();
+        let raw: Vec<f32> = x.chunks(stride).flat_map(|row| &row[..turned]).copied().collect();
+        norms.backward(3, 2, &raw, &mut dx, stride);
+        assert_gradient(&x, &dy, &dx, 3e-3, run);
     }
 
     #[test]

@@ -90,6 +90,7 @@ fn the_end_of_a_turn_is_special_even_where_the_file_does_not_say_so() {
         digits: Digits::Together,
         special: vec![],
         added: vec![2],
+        framed: false,
         begin: None,
         end: vec![2],
     };
@@ -112,6 +113,7 @@ fn merges_that_make_no_token_are_refused() {
             digits,
             special: none(),
             added: none(),
+            framed: false,
             begin: None,
             end: vec![99],
         })

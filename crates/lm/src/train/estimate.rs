@@ -43,7 +43,8 @@ pub struct Estimate {
 /// - `transposed`: in bf16, the weights once more, packed for the backward pass;
 /// - `adapter`: weights, gradient, two moments, best weights: five numbers an adapter parameter, and one to spare for
 ///   the copy that is returned;
-/// - `activations`: kept for the backward pass, `n * (layers * (2h + 2q + 2kv + heads + 2i + r) + h)`; worked in by
+/// - `activations`: kept for the backward pass, `n * (layers * (2h + 2q + 2kv + heads + 2i + r) + h)`, and for a layer
+///   `q + kv` more where heads are normalised and `2h` more where branches are; worked in by
 ///   one layer, `n * (5h + 3q + 2kv + 5i + r + head_dim)` and, for every row that attention looks at, counting those of
 ///   a common beginning once a sequence, `3q + 4kv`; logits of at most 128 targets, with their bf16 copy; scores
 ///   of 64 rows of the longest sequence, twice for each thread; and a third of all that for what the allocator cannot
@@ -182,7 +183,9 @@ fn seconds_per_token(packs: &[Pack], work: &mut dyn FnMut(&Pack) -> Result<()>) 
 fn frozen_parameters(config: &DecoderConfig) -> u64 {
     let DecoderConfig { hidden, layers, intermediate, vocabulary, .. } = *config;
     let (query, kv) = (config.query_width(), config.kv_width());
-    let layer = 2 * hidden * query + 2 * hidden * kv + 3 * hidden * intermediate + 2 * hidden;
+    let norms = if config.post_norms { 4 } else { 2 } * hidden;
+    let head_norms = if config.query_key_norm { 2 * config.head_dim } else { 0 };
+    let layer = 2 * hidden * query + 2 * hidden * kv + 3 * hidden * intermediate + norms + head_norms;
     let tables = if config.tied_embeddings { 1 } else { 2 };
     (layers * layer + tables * vocabulary * hidden + hidden) as u64
 }
@@ -192,7 +195,10 @@ fn activation_bytes(config: &DecoderConfig, lora: &LoraConfig, pack: &Pack) -> u
     let DecoderConfig { hidden, layers, intermediate, heads, head_dim, vocabulary, .. } = *config;
     let (query, kv) = (config.query_width(), config.kv_width());
     let low = lora.rank * lora.targets.len();
-    let kept = layers * (2 * hidden + 2 * query + 2 * kv + heads + 2 * intermediate + low) + hidden;
+    let before_norms =
+        if config.query_key_norm { query + kv } else { 0 } + if config.post_norms { 2 * hidden } else { 0 };
+    let kept =
+        layers * (2 * hidden + 2 * query + 2 * kv + heads + 2 * intermediate + low + before_norms) + hidden;
     let worked_in = 5 * hidden + 3 * query + 2 * kv + 5 * intermediate + low + head_dim;
     let logits = pack.targets().min(128) * (vocabulary + vocabulary / 2 + 4 * hidden);
     let layout = pack.layout();
