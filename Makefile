@@ -30,6 +30,7 @@ demo: $(TUNESMITH)
 # Cheapest check first.
 check:
 	$(CARGO) fmt --all --check
+	$(PYTHON) -m unittest discover --start-directory benches/engine
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) test --workspace --locked
 
@@ -39,6 +40,7 @@ models:
 
 test: models $(VENV)/ready
 	$(CARGO) fmt --all --check
+	$(PYTHON) -m unittest discover --start-directory benches/engine
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	TUNESMITH_REQUIRE_MODELS=1 TUNESMITH_PYTHON=$(CURDIR)/$(VENV)/bin/python $(CARGO) test --workspace --locked
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --quiet
@@ -66,6 +68,11 @@ bench-parity: $(TUNESMITH)
 bench-training: $(TUNESMITH)
 	PYTHON=$(PYTHON) benches/training/run '$(MODEL)' $(DATA)/squad/pairs.train.jsonl target/bench/training
 
+EMBEDDER ?= $(shell $(TUNESMITH) model show all-minilm-l6-v2 --json | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["folder"])')
+RUNS ?= 3
+
+# Sets its peers up by itself, into a virtual environment, unless PEERS names a Python that has them.
 bench-engine: $(TUNESMITH)
-	$(TUNESMITH) model pull smollm2-135m-instruct
-	$(PYTHON) benches/engine/run.py --model '$(MODEL)' --data $(DATA) --out target/bench/engine --row '$(ROW)' $(if $(PEERS),--python $(PEERS))
+	$(TUNESMITH) model pull
+	$(PYTHON) benches/engine/run.py --model '$(MODEL)' --embedder '$(EMBEDDER)' --data $(DATA) --tunesmith $(TUNESMITH) \
+	    --out target/bench --row '$(ROW)' --runs $(RUNS) $(if $(QUICK),--quick) $(if $(PEERS),--python $(PEERS))

@@ -5,18 +5,20 @@
 //!     speed MODEL prefill TOKENS         reading a prompt, as an answer does
 //!     speed MODEL decode DEPTH           one stream behind DEPTH tokens
 //!     speed MODEL batch STREAMS          streams side by side behind 512 tokens
+//!     speed MODEL first PROMPT           the first token after a prompt, written as soon as it is there; timed from outside
 //!
-//! All but `render` print one JSON line with what was done a second and the peak of resident memory. `PRECISION=f32` or
+//! All but `render` and `first` print one JSON line with what was done a second and the peak of resident memory. `PRECISION=f32` or
 //! `bf16` overrides the machine's choice.
 
 use std::error::Error;
 use std::fs;
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
 use lm::{
-    BatchInput, Decoder, GenerateOptions, Model, Precision, Rendered, Source, TrainEvent, TrainOptions,
+    BatchInput, Decoder, GenerateOptions, Model, Pack, Precision, Rendered, Source, TrainEvent, TrainOptions,
     TrainingRun, read_examples, render_examples,
 };
 use serde_json::{Value, json};
@@ -42,9 +44,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         [model, "prefill", tokens] => prefill(model, tokens.parse()?)?,
         [model, "decode", depth] => decode(model, 1, depth.parse()?)?,
         [model, "batch", streams] => decode(model, streams.parse()?, 512)?,
+        [model, "first", prompt] => return first(model, prompt),
         _ => {
-            let usage =
-                "render PAIRS COUNT | train PAIRS COUNT | prefill TOKENS | decode DEPTH | batch STREAMS";
+            let usage = "render PAIRS COUNT | train PAIRS COUNT | prefill TOKENS | decode DEPTH | batch STREAMS | \
+                         first PROMPT";
             return Err(format!("usage: speed MODEL {usage}").into());
         }
     };
@@ -68,7 +71,8 @@ fn rendered(source: &Source, pairs: &str, count: usize) -> Result<Vec<Rendered>,
     Ok(render_examples(path, &examples, &source.tokenizer, &source.template, MAX_LENGTH)?)
 }
 
-/// Tokens a second over one pass, the first step left out as the warm-up.
+/// Tokens a second over one pass, the first step left out as the warm-up. `run_tokens` counts what the examples of a step begin
+/// with in common once: so many tokens were run at least.
 fn train(model: &str, pairs: &str, count: usize) -> Result<Value, Box<dyn Error>> {
     let source = Source::open(Path::new(model))?;
     let decoder = Decoder::load(&source, precision())?;
@@ -86,10 +90,15 @@ fn train(model: &str, pairs: &str, count: usize) -> Result<Value, Box<dyn Error>
     let counted = || steps.iter().skip(1).flatten().map(|&index| &train[index]);
     let tokens: usize = counted().map(|example| example.ids.len()).sum();
     let trained: usize = counted().map(Rendered::trained).sum();
+    let run = steps.iter().skip(1).map(|step| {
+        let examples = step.iter().map(|&index| (&train[index].ids[..], &train[index].mask[..]));
+        Pack::of(&examples.collect::<Vec<_>>()).len()
+    });
     Ok(json!({
         "tokens_per_second": tokens as f64 / seconds,
         "trained_tokens_per_second": trained as f64 / seconds,
         "tokens": tokens,
+        "run_tokens": run.sum::<usize>(),
         "trained_tokens": trained,
     }))
 }
@@ -111,6 +120,17 @@ fn prefill(model: &str, tokens: usize) -> Result<Value, Box<dyn Error>> {
     read(&prompt)?;
     prompt.reverse();
     Ok(json!({ "tokens_per_second": read(&prompt)? }))
+}
+
+/// Opens the model, reads a plain text and writes the token that follows.
+fn first(model: &str, prompt: &str) -> Result<(), Box<dyn Error>> {
+    let model = Model::open(Path::new(model), precision())?;
+    let options = GenerateOptions { max_tokens: 1, ..GenerateOptions::default() };
+    let answer = model.complete(&model.tokenizer.encode(prompt)?, None, &options, &mut |_| {
+        ControlFlow::Continue(())
+    })?;
+    println!("{}", answer.text);
+    Ok(std::io::stdout().flush()?)
 }
 
 fn decode(model: &str, streams: usize, depth: usize) -> Result<Value, Box<dyn Error>> {

@@ -1,0 +1,84 @@
+"""Running commands, bounded in time, with errors that name the command."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+# Threads of every command that is measured.
+THREADS = str(os.cpu_count() or 1)
+# Seconds that one command of a row may take, and one that sets something up (PyTorch is large, llama.cpp is compiled).
+LIMIT, SETUP_LIMIT = 1800, 4 * 3600
+
+
+class Failed(Exception):
+    """What a row cannot go on without. The rows after it are still run."""
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def set_up(*command, **options):
+    """Runs a command whose output is for people alone."""
+    try:
+        subprocess.run(words(command), check=True, stdout=sys.stderr, timeout=SETUP_LIMIT, **options)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Failed(str(error)) from error
+
+
+def output(*command, seconds=LIMIT, **options):
+    """What a command writes to its standard output."""
+    return completed(*command, seconds=seconds, **options).stdout
+
+
+def completed(*command, seconds=LIMIT, **options):
+    """A command's standard output and standard error, once it has succeeded."""
+    command = words(command)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, **options)
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"{' '.join(command)}: not done after {seconds} s") from error
+    except OSError as error:
+        raise Failed(f"{command[0]}: {error}") from error
+    if done.returncode:
+        last = "\n".join(done.stderr.strip().splitlines()[-4:])
+        raise Failed(f"{' '.join(command)}: exit status {done.returncode}: {last}")
+    return done
+
+
+def last_json(text, command):
+    """The last line of a command's output, read as JSON."""
+    try:
+        return json.loads(text.strip().splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        raise Failed(f"{command}: its last line is no JSON: {text[-200:]!r}") from error
+
+
+def words(command):
+    return [str(word) for word in command]
+
+
+def seconds_to_output(command, skip=0, limit=120):
+    """Seconds from the start of a process to the first byte behind `skip` bytes of its standard output."""
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        words(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    guard = threading.Timer(limit, process.kill)
+    guard.start()
+    try:
+        seen, seconds = 0, None
+        while piece := os.read(process.stdout.fileno(), 65536):
+            seen += len(piece)
+            if seconds is None and seen > skip:
+                seconds = time.perf_counter() - started
+        if process.wait() or seconds is None:
+            raise Failed(f"{command[0]}: exit status {process.returncode} after {seen} bytes of output")
+        return seconds
+    finally:
+        guard.cancel()
+        process.kill()
+        process.wait()
+        process.stdout.close()
