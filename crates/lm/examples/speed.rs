@@ -126,9 +126,8 @@ fn prefill(model: &str, tokens: usize) -> Result<Value, Box<dyn Error>> {
 fn first(model: &str, prompt: &str) -> Result<(), Box<dyn Error>> {
     let model = Model::open(Path::new(model), precision())?;
     let options = GenerateOptions { max_tokens: 1, ..GenerateOptions::default() };
-    let answer = model.complete(&model.tokenizer.encode(prompt)?, None, &options, &mut |_| {
-        ControlFlow::Continue(())
-    })?;
+    let answer = model
+        .complete(&model.tokenizer.encode(prompt)?, None, &options, &mut |_| ControlFlow::Continue(()))?;
     println!("{}", answer.text);
     Ok(std::io::stdout().flush()?)
 }

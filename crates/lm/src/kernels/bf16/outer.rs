@@ -38,7 +38,6 @@ mod vector {
 
     use rayon::prelude::*;
 
-    use super::super::pair;
     use super::super::product::Destination;
     use super::{MatMut, MatRef, Orientation};
 
@@ -77,11 +76,10 @@ mod vector {
         let mut pairs = vec![[0u32; LANES]; blocks * depth];
         for (block, pairs) in pairs.chunks_exact_mut(depth.max(1)).enumerate() {
             for (d, line) in pairs.iter_mut().enumerate() {
-                for (i, slot) in line.iter_mut().enumerate().take(rank - block * LANES) {
-                    let at =
-                        |row: usize| if row < left.rows() { left.at(row, block * LANES + i) } else { 0.0 };
-                    *slot = pair(at(2 * d), at(2 * d + 1));
-                }
+                // SAFETY: the caller has found the processor's features; the store is as long as the line.
+                unsafe {
+                    _mm512_storeu_si512(line.as_mut_ptr().cast(), rows_paired(left, 2 * d, block * LANES))
+                };
             }
         }
         let piece = n.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(4 * LANES);
@@ -129,29 +127,11 @@ mod vector {
     /// The processor must have AVX-512 F, BW and BF16.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn add(tile: &mut Tile, left: &[[u32; LANES]], right: MatRef<'_>, row: usize, column: usize) {
-        let count = (right.columns() - column).min(LANES);
-        let some = ((1u32 << count) - 1) as __mmask16;
-        // Word `j` of the first row, then word `j` of the second: the order that pairs have.
-        let order: [i16; 32] = std::array::from_fn(|word| (word / 2 + word % 2 * 16) as i16);
-        // SAFETY: arrays of 64 bytes.
-        let (order, mut sums) = unsafe {
-            let sums: [__m512; LANES] = std::array::from_fn(|i| _mm512_loadu_ps(tile[i].as_ptr()));
-            (_mm512_loadu_si512(order.as_ptr().cast()), sums)
-        };
+        // SAFETY: lines of 64 bytes.
+        let mut sums: [__m512; LANES] = std::array::from_fn(|i| unsafe { _mm512_loadu_ps(tile[i].as_ptr()) });
         for (d, left) in left.iter().enumerate() {
-            let row = row + 2 * d;
-            let low = right.row(row)[column..].as_ptr();
-            // SAFETY: the mask leaves `count` columns from `column`, which each row of `right` has.
-            let both = unsafe {
-                let low = _mm512_maskz_loadu_ps(some, low);
-                let high = match row + 1 < right.rows() {
-                    true => _mm512_maskz_loadu_ps(some, right.row(row + 1)[column..].as_ptr()),
-                    false => _mm512_setzero_ps(),
-                };
-                // The first argument becomes the upper half.
-                std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low))
-            };
-            let both = bf16x32(_mm512_permutexvar_epi16(order, both));
+            // SAFETY: passed on to the caller.
+            let both = bf16x32(unsafe { rows_paired(right, row + 2 * d, column) });
             for (sum, &left) in sums.iter_mut().zip(left) {
                 *sum = _mm512_dpbf16_ps(*sum, bf16x32(_mm512_set1_epi32(left as i32)), both);
             }
@@ -159,6 +139,39 @@ mod vector {
         for (line, sum) in tile.iter_mut().zip(sums) {
             // SAFETY: a line is 64 bytes.
             unsafe { _mm512_storeu_ps(line.as_mut_ptr(), sum) };
+        }
+    }
+
+    /// Pairs of the numbers of row `row`, which exists, and of the one after it, which counts as zeros where there is none, for the
+    /// sixteen columns from `column` on or as many as there are; the rest is zero.
+    ///
+    /// # Safety
+    /// The processor must have AVX-512 F, BW and BF16.
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    #[inline]
+    unsafe fn rows_paired(matrix: MatRef<'_>, row: usize, column: usize) -> __m512i {
+        // Word `j` of the first row, then word `j` of the second.
+        const ORDER: [i16; 32] = {
+            let mut order = [0; 32];
+            let mut word = 0;
+            while word < 32 {
+                order[word] = (word / 2 + word % 2 * 16) as i16;
+                word += 1;
+            }
+            order
+        };
+        let low = &matrix.row(row)[column..];
+        let some = ((1u32 << low.len().min(LANES)) - 1) as __mmask16;
+        // SAFETY: the mask leaves columns that each row has; the order is 64 bytes.
+        unsafe {
+            let low = _mm512_maskz_loadu_ps(some, low.as_ptr());
+            let high = match row + 1 < matrix.rows() {
+                true => _mm512_maskz_loadu_ps(some, matrix.row(row + 1)[column..].as_ptr()),
+                false => _mm512_setzero_ps(),
+            };
+            // The first argument becomes the upper half.
+            let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+            _mm512_permutexvar_epi16(_mm512_loadu_si512(ORDER.as_ptr().cast()), both)
         }
     }
 
