@@ -18,8 +18,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use lm::{
-    BatchInput, Decoder, GenerateOptions, Model, Pack, Precision, Rendered, Source, TrainEvent, TrainOptions,
-    TrainingRun, read_examples, render_examples,
+    BatchInput, ChatTemplate, Decoder, GenerateOptions, Model, Pack, Precision, Rendered, Source, Tokenizer,
+    TrainEvent, TrainOptions, TrainingRun, read_examples, render_examples,
 };
 use serde_json::{Value, json};
 use tunesmith_lm as lm;
@@ -35,7 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mut figures = match words[..] {
         [model, "render", pairs, count] => {
-            for Rendered { ids, mask } in rendered(&Source::open(Path::new(model))?, pairs, count.parse()?)? {
+            let source = Source::open(Path::new(model))?;
+            for Rendered { ids, mask } in
+                rendered(&source.tokenizer, &source.template, pairs, count.parse()?)?
+            {
                 println!("{}", json!({ "ids": ids, "mask": mask }));
             }
             return Ok(());
@@ -64,22 +67,28 @@ fn precision() -> Precision {
     }
 }
 
-fn rendered(source: &Source, pairs: &str, count: usize) -> Result<Vec<Rendered>, Box<dyn Error>> {
+fn rendered(
+    tokenizer: &Tokenizer,
+    template: &ChatTemplate,
+    pairs: &str,
+    count: usize,
+) -> Result<Vec<Rendered>, Box<dyn Error>> {
     let path = Path::new(pairs);
     let mut examples = read_examples(path)?;
     examples.truncate(count);
-    Ok(render_examples(path, &examples, &source.tokenizer, &source.template, MAX_LENGTH)?)
+    Ok(render_examples(path, &examples, tokenizer, template, MAX_LENGTH)?)
 }
 
 /// Tokens a second over one pass, the first step left out as the warm-up. `run_tokens` counts what the examples of a step begin
 /// with in common once: so many tokens were run at least.
 fn train(model: &str, pairs: &str, count: usize) -> Result<Value, Box<dyn Error>> {
-    let source = Source::open(Path::new(model))?;
-    let decoder = Decoder::load(&source, precision())?;
-    let train = rendered(&source, pairs, count)?;
+    let model = Model::open(Path::new(model), precision())?;
+    let train = rendered(&model.tokenizer, &model.template, pairs, count)?;
     let options = TrainOptions { epochs: 1, max_length: MAX_LENGTH, ..TrainOptions::default() };
-    let run = TrainingRun { decoder: &decoder, identity: "", train: &train, dev: &[], options: &options };
+    let run =
+        TrainingRun { decoder: &model.decoder, identity: "", train: &train, dev: &[], options: &options };
     let steps = run.batches()?;
+    let estimated_mib = run.estimate()?.memory.total() >> 20;
     let mut first = None;
     run.train(&mut |event| {
         if let TrainEvent::Step { step: 1, .. } = event {
@@ -100,6 +109,7 @@ fn train(model: &str, pairs: &str, count: usize) -> Result<Value, Box<dyn Error>
         "tokens": tokens,
         "run_tokens": run.sum::<usize>(),
         "trained_tokens": trained,
+        "estimated_mib": estimated_mib,
     }))
 }
 

@@ -8,6 +8,7 @@
 mod against_peft;
 mod estimate;
 mod fingerprint;
+mod memory;
 mod pace;
 mod plan;
 mod run;
@@ -15,7 +16,8 @@ mod run;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-pub use estimate::{Estimate, MemoryEstimate, available_memory};
+pub use estimate::Estimate;
+pub use memory::{MemoryEstimate, available_memory};
 
 use crate::decoder::Decoder;
 use crate::lora::{Lora, LoraConfig};

@@ -32,6 +32,13 @@ struct HeadBuffers {
 }
 
 impl Decoder {
+    /// A workspace with room for packs of `rows` tokens; it grows where one is longer.
+    pub fn workspace(&self, lora: &Lora, rows: usize) -> Workspace {
+        let layers = 0..self.layers.len();
+        let stash = |layer| Stash::with_room(&self.config, self.precision, lora, layer, rows);
+        Workspace { layers: layers.map(stash).collect(), ..Workspace::default() }
+    }
+
     /// Negative log-likelihood of the targets of `pack`. It does not depend on how sequences are put into
     /// packs beyond rounding, nor on the number of threads.
     ///

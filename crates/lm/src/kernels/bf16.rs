@@ -57,6 +57,11 @@ pub(crate) struct Rounded {
 }
 
 impl Rounded {
+    /// Room for `rows` rows of `k` numbers.
+    pub(crate) fn with_room(rows: usize, k: usize) -> Self {
+        Self { depth: 0, pairs: Vec::with_capacity(rows * k.div_ceil(2)) }
+    }
+
     /// Takes the rows of `values` `[rows, k]`.
     pub(crate) fn fill(&mut self, rows: usize, k: usize, values: &[f32]) {
         assert_eq!(values.len(), rows * k, "{rows} rows of {k}");

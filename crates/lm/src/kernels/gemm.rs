@@ -63,6 +63,7 @@ impl<'a> MatRef<'a> {
     }
 
     /// Element `(row, column)`.
+    #[cfg(test)]
     pub(super) fn at(&self, row: usize, column: usize) -> f32 {
         self.data[row * self.row_stride + column * self.column_stride]
     }

@@ -1,16 +1,15 @@
 //! What a run will take, before it starts.
 
-use std::fs;
 use std::time::Instant;
 
 use super::TrainingRun;
+use super::memory::{self, MemoryEstimate};
 use super::plan::{self, Plan};
-use crate::config::DecoderConfig;
 use crate::decoder::Workspace;
-use crate::lora::{Lora, LoraConfig};
+use crate::lora::Lora;
 use crate::packing;
 use crate::template::Rendered;
-use crate::{Error, Pack, Precision, Result};
+use crate::{Error, Pack, Result};
 
 /// Size, memory and, once calibrated, time of a run.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -31,49 +30,6 @@ pub struct Estimate {
     pub memory: MemoryEstimate,
     /// Wall-clock seconds; `None` until [`Estimate::calibrate`].
     pub seconds: Option<f64>,
-}
-
-/// Bytes a run needs at its peak.
-///
-/// With `h` hidden width, `q` and `kv` widths of all query and all key heads, `i` feed-forward width, `r` the adapter's
-/// rank times its target projections, `n` tokens of the largest pack, all numbers f32 unless said otherwise:
-///
-/// - `weights`: as the decoder holds them: a number a parameter, two bytes in bf16, and there once more in few bits where
-///   the file had them so;
-/// - `transposed`: in bf16, the weights once more, packed for the backward pass;
-/// - `adapter`: weights, gradient, two moments, best weights: five numbers an adapter parameter, and one to spare for
-///   the copy that is returned;
-/// - `activations`: kept for the backward pass, `n * (layers * (2h + 2q + 2kv + heads + 2i + r) + h)`, and for a layer
-///   `q + kv` more where heads are normalised and `2h` more where branches are; worked in by
-///   one layer, `n * (5h + 3q + 2kv + 5i + r + head_dim)` and, for every row that attention looks at, counting those of
-///   a common beginning once a sequence, `3q + 4kv`; logits of at most 128 targets, with their bf16 copy; scores
-///   of 64 rows of the longest sequence, twice for each thread; and a third of all that for what the allocator cannot
-///   reuse while buffers grow.
-///
-/// Measured on SmolLM2-135M, bf16, packs of 1,024 tokens: 1,314 MiB beyond the model, estimated 1,321; without the last
-/// third 1,084, which is what an allocator that maps every buffer by itself needs (1,045).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct MemoryEstimate {
-    /// The frozen model; in use before training starts.
-    pub weights: u64,
-    /// The frozen model, packed a second time.
-    pub transposed: u64,
-    /// Adapter, gradient, moments.
-    pub adapter: u64,
-    /// Largest pack.
-    pub activations: u64,
-}
-
-impl MemoryEstimate {
-    /// All of it.
-    pub fn total(&self) -> u64 {
-        self.weights + self.additional()
-    }
-
-    /// What is needed beyond the loaded model.
-    pub fn additional(&self) -> u64 {
-        self.transposed + self.adapter + self.activations
-    }
 }
 
 impl Estimate {
@@ -115,8 +71,8 @@ impl Estimate {
         let needed = self.memory.additional();
         match available {
             Some(available) if needed > available => {
-                let MemoryEstimate { transposed, adapter, activations, .. } = self.memory;
-                Err(Error::Memory { needed, available, adapter, activations: activations + transposed })
+                let MemoryEstimate { adapter, activations, .. } = self.memory;
+                Err(Error::Memory { needed, available, adapter, activations })
             }
             _ => Ok(()),
         }
@@ -146,11 +102,14 @@ impl TrainingRun<'_> {
         let mut activations = 0;
         for pack in packs.chain(join(self.dev, &dev_packs)) {
             pack.validate(config)?;
-            activations = activations.max(activation_bytes(config, &self.options.lora, &pack));
+            activations = activations.max(memory::activations(
+                config,
+                self.decoder.precision(),
+                &self.options.lora,
+                &pack,
+            ));
         }
-        let weights = self.decoder.weight_bytes() as u64;
-        let bf16 = self.decoder.precision() == Precision::Bf16;
-        let transposed = if bf16 { 2 * frozen_parameters(config) } else { 0 };
+        let resident = memory::resident().unwrap_or(self.decoder.weight_bytes() as u64);
         Ok(Estimate {
             steps: plan.steps(),
             epochs: plan.epoch(plan.steps().saturating_sub(1)),
@@ -158,7 +117,7 @@ impl TrainingRun<'_> {
             trained_tokens: count.trained,
             dev_tokens: self.dev.iter().map(|example| example.ids.len()).sum(),
             evaluations: if dev_packs.is_empty() { 0 } else { plan.evaluations_after(0) },
-            memory: MemoryEstimate { weights, transposed, adapter: 6 * 4 * parameters, activations },
+            memory: MemoryEstimate { resident, adapter: memory::adapter(parameters), activations },
             seconds: None,
         })
     }
@@ -179,54 +138,6 @@ fn seconds_per_token(packs: &[Pack], work: &mut dyn FnMut(&Pack) -> Result<()>) 
     Ok(started.elapsed().as_secs_f64() / tokens.max(1) as f64)
 }
 
-/// Numbers in the frozen weights.
-fn frozen_parameters(config: &DecoderConfig) -> u64 {
-    let DecoderConfig { hidden, layers, intermediate, vocabulary, .. } = *config;
-    let (query, kv) = (config.query_width(), config.kv_width());
-    let norms = if config.post_norms { 4 } else { 2 } * hidden;
-    let head_norms = if config.query_key_norm { 2 * config.head_dim } else { 0 };
-    let layer = 2 * hidden * query + 2 * hidden * kv + 3 * hidden * intermediate + norms + head_norms;
-    let tables = if config.tied_embeddings { 1 } else { 2 };
-    (layers * layer + tables * vocabulary * hidden + hidden) as u64
-}
-
-/// Bytes that the forward and backward pass of `pack` keeps and works in; see [`MemoryEstimate`].
-fn activation_bytes(config: &DecoderConfig, lora: &LoraConfig, pack: &Pack) -> u64 {
-    let DecoderConfig { hidden, layers, intermediate, heads, head_dim, vocabulary, .. } = *config;
-    let (query, kv) = (config.query_width(), config.kv_width());
-    let low = lora.rank * lora.targets.len();
-    let before_norms =
-        if config.query_key_norm { query + kv } else { 0 } + if config.post_norms { 2 * hidden } else { 0 };
-    let kept =
-        layers * (2 * hidden + 2 * query + 2 * kv + heads + 2 * intermediate + low + before_norms) + hidden;
-    let worked_in = 5 * hidden + 3 * query + 2 * kv + 5 * intermediate + low + head_dim;
-    let logits = pack.targets().min(128) * (vocabulary + vocabulary / 2 + 4 * hidden);
-    let layout = pack.layout();
-    let seen = layout.seen() * (3 * query + if pack.shared > 0 { 4 * kv } else { 0 });
-    let longest = pack.shared + pack.lengths.iter().max().copied().unwrap_or(0);
-    let scores = rayon::current_num_threads() * 2 * 64 * longest;
-    let numbers = pack.len() * (kept + worked_in) + seen + logits + scores;
-    4 * (numbers + numbers / 3) as u64
-}
-
-/// Bytes of memory that a new allocation can use: the kernel's estimate, less where a control group allows less.
-/// `None` where the system does not say.
-pub fn available_memory() -> Option<u64> {
-    let machine = available_on_machine(&fs::read_to_string("/proc/meminfo").ok()?);
-    let number =
-        |name: &str| fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?.trim().parse::<u64>().ok();
-    let group =
-        number("memory.max").zip(number("memory.current")).map(|(limit, used)| limit.saturating_sub(used));
-    machine.into_iter().chain(group).min()
-}
-
-/// `MemAvailable` of `/proc/meminfo`, in bytes.
-fn available_on_machine(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -235,12 +146,7 @@ mod tests {
     #[test]
     fn a_run_larger_than_memory_is_refused_with_numbers() {
         let mib = 1 << 20;
-        let memory = MemoryEstimate {
-            weights: 500 * mib,
-            transposed: 100 * mib,
-            adapter: 110 * mib,
-            activations: 800 * mib,
-        };
+        let memory = MemoryEstimate { resident: 500 * mib, adapter: 110 * mib, activations: 900 * mib };
         let estimate = Estimate {
             steps: 1,
             epochs: 1,
@@ -258,28 +164,5 @@ mod tests {
         for number in ["1010 MiB more", "110 MiB", "900 MiB", "1009 MiB are free"] {
             assert!(error.contains(number), "{error}");
         }
-    }
-
-    #[test]
-    fn available_memory_is_read_from_meminfo() {
-        let text = "MemTotal:       24000000 kB\nMemFree: 1 kB\nMemAvailable:   12345678 kB\n";
-        assert_eq!(available_on_machine(text), Some(12_345_678 * 1024));
-        assert_eq!(available_on_machine("MemTotal: 1 kB\n"), None);
-        assert_eq!(available_on_machine("MemAvailable: lots\n"), None);
-    }
-
-    #[test]
-    fn weights_of_a_known_model_are_counted() {
-        let smollm2 = DecoderConfig {
-            hidden: 576,
-            layers: 30,
-            heads: 9,
-            kv_heads: 3,
-            head_dim: 64,
-            intermediate: 1536,
-            vocabulary: 49152,
-            ..DecoderConfig::tiny()
-        };
-        assert_eq!(frozen_parameters(&smollm2), 134_515_008);
     }
 }

@@ -66,6 +66,14 @@ impl Plan {
         packing::pack(&self.steps[step], &self.lengths, self.shared, self.pack_tokens)
     }
 
+    /// Tokens that the longest pack runs, at most.
+    pub(super) fn longest_pack(&self) -> usize {
+        let own =
+            |pack: &Vec<usize>| pack.iter().map(|&index| self.lengths[index] - self.shared).sum::<usize>();
+        let packs = (0..self.steps()).flat_map(|step| self.packs(step));
+        packs.map(|pack| self.shared + own(&pack)).max().unwrap_or(0)
+    }
+
     /// Tokens and trained tokens of steps `from` (counted from 0) and later.
     pub(super) fn count(&self, steps: std::ops::Range<usize>) -> Count {
         let mut count = Count::default();

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
-use super::estimate;
 use super::fingerprint::fingerprint;
+use super::memory;
 use super::pace::Pace;
 use super::plan::{self, Plan};
 use super::{Evaluation, StepRecord, TrainEvent, Trained, TrainingRun};
@@ -24,7 +24,7 @@ impl TrainingRun<'_> {
     /// model lacks; too little memory ([`Error::Memory`], before anything is allocated); a loss that is no number any
     /// more ([`Error::Diverged`]); a checkpoint that cannot be written or read, or belongs to another run.
     pub fn train(&self, on_event: &mut dyn FnMut(TrainEvent)) -> Result<Trained> {
-        self.estimate()?.check_memory(estimate::available_memory())?;
+        self.estimate()?.check_memory(memory::available_memory())?;
         let mut session = Session::start(self)?;
         if session.progress.step > 0 {
             on_event(TrainEvent::Resumed { step: session.progress.step });
@@ -97,7 +97,7 @@ impl<'a> Session<'a> {
             groups: groups(&lora, options.b_rate_scale),
             pace: Pace::new(progress.seconds),
             grads: vec![0.0; parameters],
-            workspace: Workspace::default(),
+            workspace: run.decoder.workspace(&lora, plan.longest_pack()),
             saved: progress.step,
             plan,
             dev_packs,
