@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::folder::read_json;
 use crate::safetensors::Shards;
 use crate::source::fingerprint;
-use crate::{Error, Precision, Result, Tokenizer};
+use crate::{Error, Isa, Precision, Result, Tokenizer};
 use bert::{Bert, Buffers};
 
 /// Tokens encoded at a time: enough to keep the arithmetic busy, few enough to stay near the cache.
@@ -42,6 +42,7 @@ impl Encoder {
     /// # Errors
     /// As [`Encoder::open`].
     pub fn open_with(folder: &Path, precision: Precision) -> Result<Self> {
+        Isa::chosen()?;
         let path = folder.join("config.json");
         let config = read_json(&path)?;
         let shards = Shards::open(folder)?;

@@ -37,7 +37,7 @@ pub use decoder::{BatchInput, Decoder, Loss, Workspace};
 pub use encoder::Encoder;
 pub use error::{Error, Result};
 pub use generate::{FinishReason, GenerateOptions, Generation};
-pub use kernels::Precision;
+pub use kernels::{Isa, Precision};
 pub use kv_cache::KvCache;
 pub use lora::{Lora, LoraConfig, Module, Projection};
 pub use model::Model;

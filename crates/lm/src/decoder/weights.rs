@@ -10,7 +10,7 @@ use super::Decoder;
 use super::layer::{Layer, RotationKind};
 use crate::kernels::Frozen;
 use crate::ops::{HeadNorms, Heads};
-use crate::{DecoderConfig, Error, Precision, Result, Tensor};
+use crate::{DecoderConfig, Error, Isa, Precision, Result, Tensor};
 
 /// Asks for tensors and checks their shapes.
 struct Tensors<'a> {
@@ -131,6 +131,7 @@ impl Decoder {
         tensor: &mut dyn FnMut(&str) -> Result<Option<Tensor>>,
     ) -> Result<Self> {
         config.validate()?;
+        Isa::chosen()?;
         let precision = precision.resolve();
         let mut tensors = Tensors { tensor, precision };
         let embedding =

@@ -8,12 +8,15 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod floats;
 mod outer;
 mod panels;
 mod product;
 
 use half::bf16;
 use rayon::prelude::*;
+
+use super::Isa;
 
 pub(crate) use outer::{Orientation, outer};
 pub(super) use panels::Panels;
@@ -24,20 +27,6 @@ pub(super) const WIDTH: usize = 48;
 
 /// Pairs to be rounded that are worth a thread's while.
 const WORK: usize = 1 << 13;
-
-/// Whether the processor multiplies bf16 pairs itself.
-pub(super) fn native() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512bf16")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
-    }
-}
 
 fn pair(low: f32, high: f32) -> u32 {
     u32::from(bf16::from_f32(low).to_bits()) | u32::from(bf16::from_f32(high).to_bits()) << 16
@@ -65,16 +54,14 @@ impl Rounded {
     /// Takes the rows of `values` `[rows, k]`.
     pub(crate) fn fill(&mut self, rows: usize, k: usize, values: &[f32]) {
         assert_eq!(values.len(), rows * k, "{rows} rows of {k}");
-        let (depth, native) = (k.div_ceil(2), native());
+        let (depth, isa) = (k.div_ceil(2), Isa::current());
         // Grown once; stale contents are overwritten below.
         if self.pairs.len() < rows * depth {
             self.pairs.resize(rows * depth, 0);
         }
         self.depth = depth;
         let lines = self.pairs.par_chunks_mut(depth.max(1)).zip(values.par_chunks(k.max(1)));
-        lines
-            .with_min_len(WORK.div_ceil(depth.max(1)))
-            .for_each(|(pairs, row)| convert_row(native, row, pairs));
+        lines.with_min_len(WORK.div_ceil(depth.max(1))).for_each(|(pairs, row)| convert_row(isa, row, pairs));
     }
 
     /// Writes the rounded numbers of `rows` rows of `k` to `out`, `[rows, k]`.
@@ -105,14 +92,14 @@ impl Rounded {
 }
 
 /// Rounds one row to bf16 pairs; a missing odd partner is zero.
-fn convert_row(native: bool, row: &[f32], pairs: &mut [u32]) {
+fn convert_row(isa: Isa, row: &[f32], pairs: &mut [u32]) {
     #[cfg(target_arch = "x86_64")]
-    if native {
-        // SAFETY: `native` says that the processor has the features.
+    if isa >= Isa::Avx512Bf16 {
+        // SAFETY: a level is only chosen on a processor that has its instructions.
         unsafe { avx512::convert_row(row, pairs) };
         return;
     }
-    let _ = native;
+    let _ = isa;
     portable_convert_row(row, pairs);
 }
 

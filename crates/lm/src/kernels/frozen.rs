@@ -14,8 +14,12 @@ pub(crate) struct Frozen {
 
 #[derive(Debug)]
 enum Weights {
-    /// Row-major, used in both directions.
-    F32(Vec<f32>),
+    F32 {
+        /// Row-major, used in both directions.
+        rows: Vec<f32>,
+        /// Packed for `x Wᵀ` with few rows, where the weights have few bits.
+        few: Option<Nibbles>,
+    },
     Bf16 {
         /// Packed for `x Wᵀ`; what `dy W` needs is packed from it piece by piece.
         panels: Panels,
@@ -33,7 +37,9 @@ impl Frozen {
                 panels: Panels::transposed(&weights, outputs, inputs),
                 few: Nibbles::pack(&weights, outputs, inputs),
             },
-            Precision::F32 | Precision::Auto => Weights::F32(weights),
+            Precision::F32 | Precision::Auto => {
+                Weights::F32 { few: Nibbles::pack(&weights, outputs, inputs), rows: weights }
+            }
         };
         Self { inputs, outputs, weights }
     }
@@ -41,7 +47,7 @@ impl Frozen {
     /// The weights in panels, if that is how they are held.
     pub(super) fn panels(&self) -> Option<&Panels> {
         match &self.weights {
-            Weights::F32(_) => None,
+            Weights::F32 { .. } => None,
             Weights::Bf16 { panels, .. } => Some(panels),
         }
     }
@@ -57,7 +63,7 @@ impl Frozen {
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
         match &self.weights {
-            Weights::F32(w) => size_of_val(&w[..]),
+            Weights::F32 { rows, few } => size_of_val(&rows[..]) + few.as_ref().map_or(0, Nibbles::bytes),
             Weights::Bf16 { panels, few } => panels.bytes() + few.as_ref().map_or(0, Nibbles::bytes),
         }
     }
@@ -72,13 +78,16 @@ impl Frozen {
         rounded: &mut Rounded,
     ) {
         match &self.weights {
-            Weights::F32(w) => {
+            Weights::F32 { few: Some(few), .. } if rows <= nibbles::ROWS => {
+                few.multiply(rows, x, y, accumulate, false)
+            }
+            Weights::F32 { rows: w, .. } => {
                 let w = MatRef::new(w, self.outputs, self.inputs).t();
                 let x = MatRef::new(x, rows, self.inputs);
                 gemm(MatMut::new(y, rows, self.outputs), accumulate, 1.0, x, w, Threads::All);
             }
             Weights::Bf16 { few: Some(few), .. } if rows <= nibbles::ROWS => {
-                few.multiply(rows, x, y, accumulate)
+                few.multiply(rows, x, y, accumulate, true)
             }
             Weights::Bf16 { panels, .. } => {
                 rounded.fill(rows, self.inputs, x);
@@ -97,7 +106,7 @@ impl Frozen {
         rounded: &mut Rounded,
     ) {
         match &self.weights {
-            Weights::F32(w) => {
+            Weights::F32 { rows: w, .. } => {
                 let w = MatRef::new(w, self.outputs, self.inputs);
                 let dy = MatRef::new(dy, rows, self.outputs);
                 gemm(MatMut::new(dx, rows, self.inputs), accumulate, 1.0, dy, w, Threads::All);
@@ -113,7 +122,7 @@ impl Frozen {
     /// Copies row `row` of `W` to `out`, `inputs` values: how an embedding table is read.
     pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         match &self.weights {
-            Weights::F32(w) => out.copy_from_slice(&w[row * self.inputs..][..self.inputs]),
+            Weights::F32 { rows: w, .. } => out.copy_from_slice(&w[row * self.inputs..][..self.inputs]),
             Weights::Bf16 { panels, .. } => panels.column(row, out),
         }
     }
@@ -121,6 +130,7 @@ impl Frozen {
 
 #[cfg(test)]
 mod tests {
+    use super::super::isa::on_every_isa;
     use super::*;
     use crate::ops::testing::{assert_close, noise};
 
@@ -129,15 +139,21 @@ mod tests {
         let (k, n) = (64, 70);
         // Sixteen even steps from -0.4.
         let w: Vec<f32> = noise(1, n * k).iter().map(|x| (7.5 + 7.5 * x).round() * 0.05 - 0.4).collect();
-        let (x, scratch) = (noise(2, 6 * k), &mut Rounded::default());
-        let frozen = Frozen::new(w, n, k, Precision::Bf16);
-        let packed = matches!(&frozen.weights, Weights::Bf16 { few: Some(_), .. });
-        assert_eq!(packed, super::super::bf16::native());
-        let (mut one, mut many) = (vec![0.0; n], vec![0.0; 6 * n]);
-        frozen.forward(1, &x[..k], &mut one, false, scratch);
-        frozen.forward(6, &x, &mut many, false, scratch);
-        // The panels round weights to bf16, the few bits are exact.
-        assert_close(&one, &many[..n], 0.01);
+        let x = noise(2, 6 * k);
+        for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 0.01)] {
+            let frozen = Frozen::new(w.clone(), n, k, precision);
+            let (Weights::F32 { few, .. } | Weights::Bf16 { few, .. }) = &frozen.weights;
+            assert!(few.is_some());
+            on_every_isa(|_| {
+                let (mut one, mut many) = (vec![0.0; n], vec![0.0; 6 * n]);
+                let rounded = &mut Rounded::default();
+                frozen.forward(1, &x[..k], &mut one, false, rounded);
+                frozen.forward(6, &x, &mut many, false, rounded);
+                // The panels round weights to bf16, the few bits are exact.
+                assert_close(&one, &many[..n], tolerance);
+            });
+            frozen.forward(0, &[], &mut [], true, &mut Rounded::default());
+        }
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Bounds-checked views on row-major buffers, and their product through the `gemm` crate.
 
+mod tiles;
+
 use ::gemm::Parallelism;
+
+use super::Isa;
 
 /// A matrix seen in a buffer: element `(i, j)` is `data[i * row_stride + j * column_stride]`.
 #[derive(Debug, Clone, Copy)]
@@ -137,6 +141,11 @@ pub(crate) fn gemm(
     if dst.rows == 0 || dst.columns == 0 {
         return;
     }
+    // The crate uses the best that the processor has.
+    let isa = Isa::current();
+    if cfg!(miri) || isa != Isa::detect() {
+        return tiles::gemm(isa, dst, accumulate, factor, a, b, threads);
+    }
     let parallelism = match threads {
         Threads::One => Parallelism::None,
         // Zero means all threads of the current pool.
@@ -171,16 +180,29 @@ pub(crate) fn gemm(
 
 #[cfg(test)]
 mod tests {
+    use super::super::isa::on_every_isa;
     use super::*;
     use crate::ops::testing::{assert_close, noise};
 
     #[test]
     fn products_of_strided_and_transposed_views_match_the_scalar_reference() {
-        for (m, n, k) in [(1, 1, 1), (3, 5, 7), (8, 48, 16), (17, 33, 65), (1, 70, 9), (64, 3, 100)] {
+        let shapes = [
+            (1, 1, 1),
+            (3, 5, 7),
+            (8, 48, 16),
+            (17, 33, 65),
+            (1, 70, 9),
+            (64, 3, 100),
+            (131, 20, 3),
+            (2, 3, 0),
+            (0, 4, 4),
+            (4, 0, 4),
+        ];
+        for (m, n, k) in shapes {
             let (a, b) = (noise(1, m * (k + 3)), noise(2, n * k));
             for accumulate in [false, true] {
-                let mut c = noise(3, m * (n + 2));
-                let mut expected = c.clone();
+                let old = noise(3, m * (n + 2));
+                let mut expected = old.clone();
                 for i in 0..m {
                     for j in 0..n {
                         let sum: f32 = (0..k).map(|p| a[i * (k + 3) + p] * b[j * k + p]).sum();
@@ -188,10 +210,15 @@ mod tests {
                         expected[i * (n + 2) + j] = old + 0.5 * sum;
                     }
                 }
-                let a = MatRef::strided(&a, m, k, k + 3);
-                let b = MatRef::new(&b, n, k).t();
-                gemm(MatMut::strided(&mut c, m, n, n + 2), accumulate, 0.5, a, b, Threads::All);
-                assert_close(&c, &expected, 1e-5);
+                on_every_isa(|_| {
+                    for threads in [Threads::One, Threads::All] {
+                        let mut c = old.clone();
+                        let a = MatRef::strided(&a, m, k, k + 3);
+                        let b = MatRef::new(&b, n, k).t();
+                        gemm(MatMut::strided(&mut c, m, n, n + 2), accumulate, 0.5, a, b, threads);
+                        assert_close(&c, &expected, 1e-5);
+                    }
+                });
             }
         }
     }

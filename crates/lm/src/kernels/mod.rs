@@ -8,6 +8,7 @@ mod adapted;
 mod bf16;
 mod frozen;
 mod gemm;
+mod isa;
 mod nibbles;
 mod vector;
 
@@ -15,6 +16,7 @@ pub(crate) use adapted::{Adapted, AdaptedBuffers, Member, Update};
 pub(crate) use bf16::{Orientation, Rounded, outer};
 pub(crate) use frozen::Frozen;
 pub(crate) use gemm::{MatMut, MatRef, Threads, gemm};
+pub use isa::Isa;
 pub(crate) use vector::{
     add, dot, dots, exp_shifted, geglu, geglu_backward, gelu, layer_norm_row, max, rms_norm_backward_row,
     rms_norm_row, rotate, scale, softmax_backward_row, swiglu, swiglu_backward, weighted_sum,
@@ -23,12 +25,13 @@ pub(crate) use vector::{
 /// How the frozen weight matrices are held and multiplied. Everything else is f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// bf16 where the processor multiplies it natively (AVX-512 bf16), f32 elsewhere.
+    /// bf16 where the processor multiplies it itself (AVX-512 bf16), f32 elsewhere.
     #[default]
     Auto,
     /// 32-bit floats.
     F32,
-    /// bfloat16 weights and inputs, products summed in f32. Runs everywhere, slowly without AVX-512 bf16.
+    /// bfloat16 weights and inputs, products summed in f32. Runs everywhere; without AVX-512 bf16 it saves memory
+    /// and not time.
     Bf16,
 }
 
@@ -36,7 +39,7 @@ impl Precision {
     /// `F32` or `Bf16`: what this value means on this machine.
     pub fn resolve(self) -> Self {
         match self {
-            Self::Auto if bf16::native() => Self::Bf16,
+            Self::Auto if Isa::current() == Isa::Avx512Bf16 => Self::Bf16,
             Self::Auto => Self::F32,
             chosen => chosen,
         }

@@ -7,12 +7,25 @@
 //!
 //! A number `q` below 16 becomes bf16 by writing it into the mantissa of 128, which gives `128 + q` exactly; what is
 //! too much goes into the offset. An eight-bit number is two such numbers, the upper one with a scale 16 times as large.
+//! That is for processors which multiply bf16; on others the codes become f32, and the inputs stay as they are.
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod floats;
+
+use std::ops::Range;
 
 use half::bf16;
 use rayon::prelude::*;
 
+use super::Isa;
+use super::bf16::Destination;
+
 /// Most rows that are multiplied here.
 pub(super) const ROWS: usize = 4;
+
+/// Outputs a thread takes at a time, at least.
+const OUTPUTS: usize = 32;
 
 /// Weights that share a scale and an offset.
 const GROUP: usize = 32;
@@ -89,9 +102,9 @@ impl Grid {
 
 impl Nibbles {
     /// The matrix whose element `(output, input)` is `weights[output * inputs + input]`; `None` if some of it would be
-    /// lost, or if this processor multiplies bf16 no faster than f32.
+    /// lost.
     pub(super) fn pack(weights: &[f32], outputs: usize, inputs: usize) -> Option<Self> {
-        if !super::bf16::native() || outputs == 0 {
+        if outputs == 0 {
             return None;
         }
         [Bits::Four, Bits::Eight].into_iter().find_map(|bits| Self::pack_as(weights, outputs, inputs, bits))
@@ -142,145 +155,43 @@ impl Nibbles {
     }
 
     /// `y = x Wᵀ`, or `y += x Wᵀ` when `accumulate`, for at most [`ROWS`] rows; `x` is `[rows, inputs]`, `y` is
-    /// `[rows, outputs]`. `x` is rounded to bf16, the weights are not.
-    pub(super) fn multiply(&self, rows: usize, x: &[f32], y: &mut [f32], accumulate: bool) {
+    /// `[rows, outputs]`. The weights are not rounded; `x` is, to bf16, where `rounded` and the processor multiplies that.
+    pub(super) fn multiply(&self, rows: usize, x: &[f32], y: &mut [f32], accumulate: bool, rounded: bool) {
         assert!(rows <= ROWS && x.len() == rows * self.inputs && y.len() == rows * self.outputs);
-        let rounded: Vec<bf16> = x.iter().map(|&x| bf16::from_f32(x)).collect();
-        let sums: Vec<f32> =
-            (rounded.chunks_exact(GROUP)).map(|group| group.iter().map(|x| x.to_f32()).sum()).collect();
-        let inputs = Inputs { rounded: &rounded, sums: &sums };
+        if rows == 0 {
+            return;
+        }
+        let (isa, result) = (Isa::current(), Destination(y.as_mut_ptr()));
         #[cfg(target_arch = "x86_64")]
-        {
-            assert!(super::bf16::native(), "packed for another processor");
-            avx512::multiply(self, rows, inputs, y, accumulate);
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        {
-            let _ = (inputs, accumulate);
-            unreachable!("packed for another processor");
-        }
-    }
-}
-
-/// Rows to be multiplied.
-#[derive(Clone, Copy)]
-struct Inputs<'a> {
-    /// `[rows, inputs]`
-    rounded: &'a [bf16],
-    /// `[rows, groups]`: sums of each group.
-    sums: &'a [f32],
-}
-
-#[cfg(target_arch = "x86_64")]
-mod avx512 {
-    use std::arch::x86_64::*;
-    use std::ops::Range;
-
-    use rayon::prelude::*;
-
-    use super::super::bf16::Destination;
-    use super::{Bits, GROUP, Inputs, Nibbles};
-
-    /// Outputs a thread takes at a time, at least.
-    const OUTPUTS: usize = 32;
-
-    /// The bf16 number 128, in both halves of each lane.
-    const BASE: i16 = 0x4300;
-
-    /// `y` is `[rows, w.outputs]`.
-    pub(super) fn multiply(w: &Nibbles, rows: usize, inputs: Inputs<'_>, y: &mut [f32], accumulate: bool) {
-        let chunk = w.outputs.div_ceil(4 * rayon::current_num_threads()).max(OUTPUTS);
-        let result = Destination(y.as_mut_ptr());
-        (0..w.outputs.div_ceil(chunk)).into_par_iter().with_max_len(1).for_each(|piece| {
-            let range = piece * chunk..((piece + 1) * chunk).min(w.outputs);
-            // SAFETY: the caller has asserted the processor's features and the lengths of inputs, weights and `y`; the
+        if rounded && isa >= Isa::Avx512Bf16 {
+            let rounded: Vec<bf16> = x.iter().map(|&x| bf16::from_f32(x)).collect();
+            let groups = rounded.chunks_exact(GROUP);
+            let sums: Vec<f32> = groups.map(|group| group.iter().map(|x| x.to_f32()).sum()).collect();
+            let inputs = avx512::Inputs { rounded: &rounded, sums: &sums };
+            // SAFETY: a level is only chosen on a processor that has its instructions; the lengths are asserted, and the
             // ranges of outputs are disjoint.
-            unsafe {
-                match rows {
-                    1 => outputs::<1>(w, inputs, range, result, accumulate),
-                    2 => outputs::<2>(w, inputs, range, result, accumulate),
-                    3 => outputs::<3>(w, inputs, range, result, accumulate),
-                    _ => outputs::<4>(w, inputs, range, result, accumulate),
-                }
-            }
-        });
-    }
-
-    /// # Safety
-    /// The processor must have AVX-512 F, BW and BF16; `inputs` must hold `COUNT` rows of `w.inputs` numbers and of
-    /// their groups' sums; the outputs of `range` must exist; `result` must be writable for `COUNT` rows of
-    /// `w.outputs`, and nobody else may touch the columns of `range` meanwhile.
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn outputs<const COUNT: usize>(
-        w: &Nibbles,
-        inputs: Inputs<'_>,
-        range: Range<usize>,
-        result: Destination,
-        accumulate: bool,
-    ) {
-        let (blocks, groups) = (w.inputs / w.bits.inputs(), w.inputs / GROUP);
-        // From a block's low halves to its high ones, and from a block to the next.
-        let (high, step) = match w.bits {
-            Bits::Four => (GROUP, 2 * GROUP),
-            Bits::Eight => (0, GROUP),
-        };
-        let (base, mask) = (_mm512_set1_epi16(BASE), _mm512_set1_epi16(0xF));
-        for output in range {
-            let codes = &w.codes[output * blocks..][..blocks];
-            let scales = &w.scales[output * blocks..][..blocks];
-            let offsets = &w.offsets[output * groups..][..groups];
-            let mut sums = [[_mm512_setzero_ps(); 2]; COUNT];
-            for (block, (codes, scales)) in codes.iter().zip(scales).enumerate() {
-                // SAFETY: a block is 32 bytes; each row of `inputs` holds `blocks * step` numbers, and
-                // `high + GROUP <= step`.
-                unsafe {
-                    let words = _mm512_cvtepu8_epi16(_mm256_loadu_si256(codes.as_ptr().cast()));
-                    // (words & mask) | base
-                    let low = bf16x32(_mm512_ternarylogic_epi64(words, mask, base, 0xEA));
-                    let top = bf16x32(_mm512_or_si512(_mm512_srli_epi16(words, 4), base));
-                    let (low_scale, top_scale) = (_mm512_set1_ps(scales[0]), _mm512_set1_ps(scales[1]));
-                    for (row, sums) in sums.iter_mut().enumerate() {
-                        let x = inputs.rounded.as_ptr().add(row * w.inputs + block * step);
-                        let zero = _mm512_setzero_ps();
-                        let product = _mm512_dpbf16_ps(zero, low, bf16x32(_mm512_loadu_si512(x.cast())));
-                        sums[0] = _mm512_fmadd_ps(product, low_scale, sums[0]);
-                        let product =
-                            _mm512_dpbf16_ps(zero, top, bf16x32(_mm512_loadu_si512(x.add(high).cast())));
-                        sums[1] = _mm512_fmadd_ps(product, top_scale, sums[1]);
-                    }
-                }
-            }
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let of_row = &inputs.sums[row * groups..][..groups];
-                for start in (0..groups).step_by(16) {
-                    let count = (groups - start).min(16);
-                    let some = ((1u32 << count) - 1) as __mmask16;
-                    // SAFETY: the mask leaves `count` numbers from `start`, which both slices hold.
-                    unsafe {
-                        let offset = _mm512_maskz_loadu_ps(some, offsets.as_ptr().add(start));
-                        let sum = _mm512_maskz_loadu_ps(some, of_row.as_ptr().add(start));
-                        sums[0] = _mm512_fmadd_ps(offset, sum, sums[0]);
-                    }
-                }
-                let sum = _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]));
-                // SAFETY: row and output exist, and this call alone writes there.
-                unsafe {
-                    let slot = result.0.add(row * w.outputs + output);
-                    *slot = if accumulate { *slot + sum } else { sum };
-                }
-            }
+            self.split(|range| unsafe { avx512::outputs(self, rows, inputs, range, result, accumulate) });
+            return;
         }
+        let _ = rounded;
+        let sums: Vec<f32> = x.chunks_exact(GROUP).map(|group| group.iter().sum()).collect();
+        let inputs = floats::Inputs { x, sums: &sums };
+        self.split(|range| floats::outputs(isa, self, rows, inputs, range, result, accumulate));
     }
 
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    fn bf16x32(bits: __m512i) -> __m512bh {
-        // SAFETY: both are 64 bytes without invalid values.
-        unsafe { std::mem::transmute(bits) }
+    /// Runs `piece` on ranges of all outputs, on all threads.
+    fn split(&self, piece: impl Fn(Range<usize>) + Sync) {
+        let chunk = self.outputs.div_ceil(4 * rayon::current_num_threads()).max(OUTPUTS);
+        (0..self.outputs.div_ceil(chunk))
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|index| piece(index * chunk..((index + 1) * chunk).min(self.outputs)));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::isa::on_every_isa;
     use super::*;
     use crate::ops::testing::{assert_close, noise};
 
@@ -305,9 +216,6 @@ mod tests {
 
     #[test]
     fn products_match_the_scalar_reference_for_every_number_of_rows() {
-        if !super::super::bf16::native() {
-            return;
-        }
         for (bits, outputs, inputs) in
             [(Bits::Four, 5, 64), (Bits::Four, 130, 576), (Bits::Eight, 3, 32), (Bits::Eight, 70, 1120)]
         {
@@ -315,21 +223,44 @@ mod tests {
             let packed = Nibbles::pack(&w, outputs, inputs).unwrap();
             assert_eq!(packed.bits, bits);
             for rows in 1..=ROWS {
-                let x = noise(2, rows * inputs);
-                for accumulate in [false, true] {
-                    let mut y = noise(3, rows * outputs);
-                    let mut expected = y.clone();
-                    for (i, expected) in expected.iter_mut().enumerate() {
+                let (x, old) = (noise(2, rows * inputs), noise(3, rows * outputs));
+                // What the weights meet: the inputs themselves, or the inputs in bf16.
+                let product = |x: &[f32], accumulate: bool| -> Vec<f32> {
+                    let element = |(i, old): (usize, &f32)| {
                         let (row, output) = (i / outputs, i % outputs);
-                        let x = x[row * inputs..][..inputs].iter().map(|&x| bf16::from_f32(x).to_f64());
-                        let sum: f64 = x.zip(&w[output * inputs..]).map(|(x, &w)| x * f64::from(w)).sum();
-                        *expected = sum as f32 + if accumulate { *expected } else { 0.0 };
-                    }
-                    packed.multiply(rows, &x, &mut y, accumulate);
-                    assert_close(&y, &expected, 2e-4);
+                        let both = x[row * inputs..][..inputs].iter().zip(&w[output * inputs..]);
+                        let sum: f64 = both.map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
+                        sum as f32 + if accumulate { *old } else { 0.0 }
+                    };
+                    old.iter().enumerate().map(element).collect()
+                };
+                let in_bf16: Vec<f32> = x.iter().map(|&x| bf16::from_f32(x).to_f32()).collect();
+                for (accumulate, rounded) in [(false, true), (true, true), (false, false), (true, false)] {
+                    let (exact, near) = (product(&x, accumulate), product(&in_bf16, accumulate));
+                    on_every_isa(|isa| {
+                        let mut y = old.clone();
+                        packed.multiply(rows, &x, &mut y, accumulate, rounded);
+                        let rounds = rounded && isa >= Isa::Avx512Bf16;
+                        assert_close(&y, if rounds { &near } else { &exact }, 2e-4);
+                    });
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_infinite_or_undefined_input_reaches_every_output_of_its_row_alone() {
+        let (outputs, inputs) = (40, 128);
+        let packed = Nibbles::pack(&weights(outputs * inputs, Bits::Four), outputs, inputs).unwrap();
+        let mut x = noise(2, 3 * inputs);
+        (x[5], x[2 * inputs + 99]) = (f32::INFINITY, f32::NAN);
+        on_every_isa(|_| {
+            let mut y = vec![0.0; 3 * outputs];
+            packed.multiply(3, &x, &mut y, false, true);
+            let finite: Vec<bool> = y.chunks(outputs).map(|y| y.iter().all(|y| y.is_finite())).collect();
+            let lost: Vec<bool> = y.chunks(outputs).map(|y| y.iter().any(|y| y.is_finite())).collect();
+            assert_eq!((finite, lost), (vec![false, true, false], vec![false, true, false]));
+        });
     }
 
     #[test]

@@ -3,6 +3,9 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
+#[cfg(target_arch = "x86_64")]
+use super::Isa;
+
 /// Compiles one body for AVX-512, for AVX2 with FMA, and for the target's baseline, and picks at run time.
 /// Inside the body `FMA` tells whether [`multiply_add`] may fuse (a function call where the processor cannot).
 macro_rules! vectorised {
@@ -20,15 +23,12 @@ macro_rules! vectorised {
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2($($arg: $ty),*) $(-> $ret)? { body::<true>($($arg),*) }
 
-                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
-                        && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl")
-                    {
-                        // SAFETY: the processor has every feature the function was compiled for.
-                        return unsafe { avx512($($arg),*) };
-                    }
+                match Isa::current() {
+                    Isa::Portable => {}
+                    // SAFETY: a level is only chosen on a processor that has its instructions.
+                    Isa::Avx2 => return unsafe { avx2($($arg),*) },
                     // SAFETY: as above.
-                    return unsafe { avx2($($arg),*) };
+                    _ => return unsafe { avx512($($arg),*) },
                 }
             }
             body::<false>($($arg),*)
@@ -38,7 +38,7 @@ macro_rules! vectorised {
 
 /// `a * b + c`.
 #[inline(always)]
-fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+pub(super) fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
@@ -134,8 +134,8 @@ vectorised! {
 pub(crate) fn dots(matrix: &[f32], stride: usize, x: &[f32], factor: f32, accumulate: bool, y: &mut [f32]) {
     assert!(y.is_empty() || (y.len() - 1) * stride + x.len() <= matrix.len(), "rows past the matrix");
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the processor has the feature; the rows exist (asserted).
+    if Isa::current() >= Isa::Avx512 {
+        // SAFETY: the processor has the features of its level; the rows exist (asserted).
         return unsafe { avx512::dots(matrix, stride, x, factor, accumulate, y) };
     }
     dots_in_turn(matrix, stride, x, factor, accumulate, y);
@@ -157,8 +157,8 @@ pub(crate) fn weighted_sum(matrix: &[f32], stride: usize, weights: &[f32], y: &m
     let reach = weights.len().saturating_sub(1) * stride + y.len();
     assert!(weights.is_empty() || reach <= matrix.len(), "rows past the matrix");
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the processor has the feature; the rows exist (asserted).
+    if Isa::current() >= Isa::Avx512 {
+        // SAFETY: the processor has the features of its level; the rows exist (asserted).
         return unsafe { avx512::weighted_sum(matrix, stride, weights, y) };
     }
     weighted_sum_in_turn(matrix, stride, weights, y);
@@ -359,27 +359,30 @@ vectorised! {
 
 #[cfg(test)]
 mod tests {
+    use super::super::isa::on_every_isa;
     use super::*;
     use crate::ops::testing::{assert_close, noise};
 
     #[test]
     fn folded_products_have_the_bits_of_those_taken_in_turn() {
-        for width in [1, 15, 16, 17, 64, 80, 130] {
-            for rows in [0, 1, 5, 16, 17, 40] {
-                let (stride, x) = (width + 3, noise(2, width));
-                let (matrix, weights) = (noise(1, rows * stride + width), noise(3, rows));
-                for accumulate in [false, true] {
-                    let (mut folded, mut in_turn) = (noise(4, rows), noise(4, rows));
-                    dots(&matrix, stride, &x, 0.3, accumulate, &mut folded);
-                    dots_in_turn(&matrix, stride, &x, 0.3, accumulate, &mut in_turn);
-                    assert_eq!(folded, in_turn, "{rows}x{width}");
+        on_every_isa(|_| {
+            for width in [1, 15, 16, 17, 64, 80, 130] {
+                for rows in [0, 1, 5, 16, 17, 40] {
+                    let (stride, x) = (width + 3, noise(2, width));
+                    let (matrix, weights) = (noise(1, rows * stride + width), noise(3, rows));
+                    for accumulate in [false, true] {
+                        let (mut folded, mut in_turn) = (noise(4, rows), noise(4, rows));
+                        dots(&matrix, stride, &x, 0.3, accumulate, &mut folded);
+                        dots_in_turn(&matrix, stride, &x, 0.3, accumulate, &mut in_turn);
+                        assert_eq!(folded, in_turn, "{rows}x{width}");
+                    }
+                    let (mut registers, mut memory) = (x.clone(), x.clone());
+                    weighted_sum(&matrix, stride, &weights, &mut registers);
+                    weighted_sum_in_turn(&matrix, stride, &weights, &mut memory);
+                    assert_eq!(registers, memory, "{rows}x{width}");
                 }
-                let (mut registers, mut memory) = (x.clone(), x.clone());
-                weighted_sum(&matrix, stride, &weights, &mut registers);
-                weighted_sum_in_turn(&matrix, stride, &weights, &mut memory);
-                assert_eq!(registers, memory, "{rows}x{width}");
             }
-        }
+        });
     }
 
     #[test]
@@ -396,22 +399,24 @@ mod tests {
 
     #[test]
     fn gelu_is_accurate_over_its_whole_range() {
-        // Reference values of x Φ(x) from SciPy's `norm.cdf` in f64.
-        let exact = [
-            (-6.0, -5.919_526e-9),
-            (-3.0, -0.004_049_694),
-            (-1.0, -0.158_655_25),
-            (-0.1, -0.046_017_22),
-            (0.0, 0.0),
-            (0.5, 0.345_731_23),
-            (2.0, 1.954_499_7),
-            (10.0, 10.0),
-        ];
-        let mut values = exact.map(|(x, _)| x);
-        gelu(&mut values);
-        for (value, (x, expected)) in values.iter().zip(exact) {
-            assert!((value - expected).abs() < 1e-6, "gelu({x}) = {value}, not {expected}");
-        }
+        on_every_isa(|_| {
+            // Reference values of x Φ(x) from SciPy's `norm.cdf` in f64.
+            let exact = [
+                (-6.0, -5.919_526e-9),
+                (-3.0, -0.004_049_694),
+                (-1.0, -0.158_655_25),
+                (-0.1, -0.046_017_22),
+                (0.0, 0.0),
+                (0.5, 0.345_731_23),
+                (2.0, 1.954_499_7),
+                (10.0, 10.0),
+            ];
+            let mut values = exact.map(|(x, _)| x);
+            gelu(&mut values);
+            for (value, (x, expected)) in values.iter().zip(exact) {
+                assert!((value - expected).abs() < 1e-6, "gelu({x}) = {value}, not {expected}");
+            }
+        });
     }
 
     #[test]
@@ -432,52 +437,105 @@ mod tests {
 
     #[test]
     fn layer_norm_matches_the_scalar_reference() {
-        for n in [1, 15, 16, 17, 384] {
-            let (x, weight, bias) = (noise(1, n), noise(2, n), noise(3, n));
-            let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / n as f64;
-            let variance = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n as f64;
-            let expected = |i: usize| {
-                ((f64::from(x[i]) - mean) / (variance + 1e-5).sqrt() * f64::from(weight[i])
-                    + f64::from(bias[i])) as f32
-            };
-            let expected: Vec<f32> = (0..n).map(expected).collect();
-            let mut found = x.clone();
-            layer_norm_row(&mut found, &weight, &bias, 1e-5);
-            assert_close(&found, &expected, 1e-5);
-        }
+        on_every_isa(|_| {
+            for n in [1, 15, 16, 17, 384] {
+                let (x, weight, bias) = (noise(1, n), noise(2, n), noise(3, n));
+                let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / n as f64;
+                let variance = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n as f64;
+                let expected = |i: usize| {
+                    ((f64::from(x[i]) - mean) / (variance + 1e-5).sqrt() * f64::from(weight[i])
+                        + f64::from(bias[i])) as f32
+                };
+                let expected: Vec<f32> = (0..n).map(expected).collect();
+                let mut found = x.clone();
+                layer_norm_row(&mut found, &weight, &bias, 1e-5);
+                assert_close(&found, &expected, 1e-5);
+            }
+        });
     }
 
     #[test]
     fn rows_of_every_length_match_the_scalar_reference() {
-        for n in [0, 1, 2, 15, 16, 17, 40, 576] {
-            let (a, b) = (noise(1, n), noise(2, n));
-            let exact: f64 = a.iter().zip(&b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-            assert!((f64::from(dot(&a, &b)) - exact).abs() < 1e-4);
-            // Three rows of `a` and a gap after each.
-            let matrix = [&a[..], &[9.0; 5], &b, &[9.0; 5], &a].concat();
-            let mut y = [1.0; 3];
-            dots(&matrix, n + 5, &b, 0.5, true, &mut y);
-            assert_close(&y, &[1.0 + 0.5 * dot(&a, &b), 1.0 + 0.5 * dot(&b, &b), y[0]], 1e-6);
-            let mut y = b.clone();
-            weighted_sum(&matrix, n + 5, &[1.0, 1.0, 3.0], &mut y);
-            assert_close(&y, &a.iter().zip(&b).map(|(a, b)| 4.0 * a + 2.0 * b).collect::<Vec<_>>(), 1e-5);
-            assert_eq!(max(&a), a.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-            let mut e = a.clone();
-            let total = exp_shifted(&mut e, 0.25);
-            let expected: Vec<f32> = a.iter().map(|x| (x - 0.25).exp()).collect();
-            assert_close(&e, &expected, 1e-6);
-            assert!((total - expected.iter().sum::<f32>()).abs() <= 1e-5 * n as f32);
-            let mut y = a.clone();
-            add(&mut y, &b);
-            scale(&mut y, 2.0);
-            assert_close(&y, &a.iter().zip(&b).map(|(a, b)| 2.0 * (a + b)).collect::<Vec<_>>(), 1e-6);
+        on_every_isa(|_| {
+            for n in [0, 1, 2, 15, 16, 17, 40, 576] {
+                let (a, b) = (noise(1, n), noise(2, n));
+                let exact: f64 = a.iter().zip(&b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+                assert!((f64::from(dot(&a, &b)) - exact).abs() < 1e-4);
+                // Three rows of `a` and a gap after each.
+                let matrix = [&a[..], &[9.0; 5], &b, &[9.0; 5], &a].concat();
+                let mut y = [1.0; 3];
+                dots(&matrix, n + 5, &b, 0.5, true, &mut y);
+                assert_close(&y, &[1.0 + 0.5 * dot(&a, &b), 1.0 + 0.5 * dot(&b, &b), y[0]], 1e-6);
+                let mut y = b.clone();
+                weighted_sum(&matrix, n + 5, &[1.0, 1.0, 3.0], &mut y);
+                assert_close(&y, &a.iter().zip(&b).map(|(a, b)| 4.0 * a + 2.0 * b).collect::<Vec<_>>(), 1e-5);
+                assert_eq!(max(&a), a.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+                let mut e = a.clone();
+                let total = exp_shifted(&mut e, 0.25);
+                let expected: Vec<f32> = a.iter().map(|x| (x - 0.25).exp()).collect();
+                assert_close(&e, &expected, 1e-6);
+                assert!((total - expected.iter().sum::<f32>()).abs() <= 1e-5 * n as f32);
+                let mut y = a.clone();
+                add(&mut y, &b);
+                scale(&mut y, 2.0);
+                assert_close(&y, &a.iter().zip(&b).map(|(a, b)| 2.0 * (a + b)).collect::<Vec<_>>(), 1e-6);
+                let mut y = vec![0.0; n];
+                swiglu(&a, &b, &mut y);
+                assert_close(
+                    &y,
+                    &a.iter().zip(&b).map(|(a, b)| a / (1.0 + (-a).exp()) * b).collect::<Vec<_>>(),
+                    1e-6,
+                );
+            }
+        });
+    }
+
+    /// Every row operation on one set of numbers, tails included: the classes of the results, not their bits.
+    fn classes(x: &[f32], factor: f32) -> Vec<[bool; 3]> {
+        let n = x.len();
+        let other = noise(7, n);
+        let mut results = vec![dot(x, &other), max(x)];
+        let mut y = vec![0.0; 4];
+        dots(&[x, &other, x, &other].concat(), n, &other, factor, false, &mut y);
+        results.append(&mut y);
+        let mut y = other.clone();
+        weighted_sum(&[x, &other].concat(), n, &[0.5, factor], &mut y);
+        results.append(&mut y);
+        let mut y = x.to_vec();
+        results.push(exp_shifted(&mut y, 1.0));
+        results.append(&mut y);
+        for operation in [swiglu, |a: &[f32], b: &[f32], y: &mut [f32]| {
+            rms_norm_row(a, b, 1e-5, y);
+        }] {
             let mut y = vec![0.0; n];
-            swiglu(&a, &b, &mut y);
-            assert_close(
-                &y,
-                &a.iter().zip(&b).map(|(a, b)| a / (1.0 + (-a).exp()) * b).collect::<Vec<_>>(),
-                1e-6,
-            );
+            operation(x, &other, &mut y);
+            results.append(&mut y);
+        }
+        let mut y = x.to_vec();
+        gelu(&mut y);
+        results.append(&mut y);
+        let mut y = x.to_vec();
+        layer_norm_row(&mut y, &other, &other, 1e-5);
+        results.append(&mut y);
+        results.iter().map(|y| [y.is_nan(), *y == f32::INFINITY, *y == f32::NEG_INFINITY]).collect()
+    }
+
+    #[test]
+    fn infinities_and_nans_come_out_alike_on_every_level() {
+        for n in [1, 9, 16, 37, 80] {
+            for (special, factor) in
+                [(f32::NAN, 0.3), (f32::INFINITY, 0.3), (f32::NEG_INFINITY, 1.0), (1e38, f32::NAN)]
+            {
+                for at in [0, n / 2, n - 1] {
+                    let mut x = noise(1, n);
+                    x[at] = special;
+                    let first = std::cell::OnceCell::new();
+                    on_every_isa(|isa| {
+                        let found = classes(&x, factor);
+                        assert_eq!(&found, first.get_or_init(|| found.clone()), "{isa}: {special} of {n}");
+                    });
+                }
+            }
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Products summed over rows, as gradients of weights are: both factors rounded to bf16, sums in f32.
 
-use super::super::{MatMut, MatRef, Threads, gemm};
-use super::native;
+use super::super::{Isa, MatMut, MatRef, Threads, gemm};
 
 /// Which way round the result stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +21,7 @@ pub(crate) fn outer(
     right: MatRef<'_>,
 ) {
     #[cfg(target_arch = "x86_64")]
-    if native() && left.is_row_major() && right.is_row_major() {
+    if Isa::current() >= Isa::Avx512Bf16 && left.is_row_major() && right.is_row_major() {
         return vector::outer(g, orientation, factor, left, right);
     }
     match orientation {
@@ -76,7 +75,7 @@ mod vector {
         let mut pairs = vec![[0u32; LANES]; blocks * depth];
         for (block, pairs) in pairs.chunks_exact_mut(depth.max(1)).enumerate() {
             for (d, line) in pairs.iter_mut().enumerate() {
-                // SAFETY: the caller has found the processor's features; the store is as long as the line.
+                // SAFETY: the level was found before this was called; the store is as long as the line.
                 unsafe {
                     _mm512_storeu_si512(line.as_mut_ptr().cast(), rows_paired(left, 2 * d, block * LANES))
                 };
@@ -97,7 +96,7 @@ mod vector {
                     for block in 0..blocks {
                         let left = &pairs[block * depth..][some.clone()];
                         let tile = &mut sums[block * vectors + vector];
-                        // SAFETY: the caller has found the processor's features.
+                        // SAFETY: the level was found before this was called.
                         unsafe { add(tile, left, right, 2 * first, column) };
                     }
                 }

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::super::Isa;
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
-use super::{WIDTH, convert_row, halves, native};
+use super::{WIDTH, convert_row, halves};
 
 /// A right-hand matrix of `k` rows and `n` columns, packed.
 #[derive(Debug)]
@@ -82,14 +83,14 @@ impl Panels {
         write: impl Fn(usize, &mut [f32]) + Sync,
     ) {
         self.reshape(k, n);
-        let (depth, width, native) = (self.depth(), self.width, native());
+        let (depth, width, isa) = (self.depth(), self.width, Isa::current());
         self.pairs.par_chunks_mut((depth * width).max(1)).enumerate().for_each_init(
             || (vec![0f32; k], vec![0u32; depth * width]),
             |(column, rounded), (panel, pairs)| {
                 let columns = panel * width..n.min((panel + 1) * width);
                 for (index, rounded) in columns.clone().zip(rounded.chunks_exact_mut(depth)) {
                     write(index, column);
-                    convert_row(native, column, rounded);
+                    convert_row(isa, column, rounded);
                 }
                 for (d, line) in pairs.chunks_exact_mut(width).enumerate() {
                     line.fill(0);
@@ -165,11 +166,15 @@ fn transpose_pairs(source: &[u32], width: usize, out: &mut [u32], out_width: usi
     /// Lines and pairs of columns that are taken at once.
     const BLOCK: usize = 8;
     let (lines, columns) = (source.len() / width, out.len() / out_width);
-    let fast = if native() { (lines / BLOCK * BLOCK, columns / BLOCK * BLOCK) } else { (0, 0) };
+    let fast = if Isa::current() >= Isa::Avx512Bf16 {
+        (lines / BLOCK * BLOCK, columns / BLOCK * BLOCK)
+    } else {
+        (0, 0)
+    };
     #[cfg(target_arch = "x86_64")]
     for c in (0..fast.0).step_by(BLOCK) {
         for d in (0..fast.1).step_by(BLOCK) {
-            // SAFETY: `native` says that the processor has the features.
+            // SAFETY: a level is only chosen on a processor that has its instructions.
             unsafe {
                 avx512::transpose_pairs(
                     &source[c * width + 2 * d..],

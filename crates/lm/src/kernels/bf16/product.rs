@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::super::Isa;
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
-use super::{Panels, Rounded, WIDTH, halves, native};
+use super::{Panels, Rounded, floats};
 
 /// Rows whose rounded values stay in the second-level cache while the panels run past.
 const ROW_BLOCK: usize = 64;
@@ -41,14 +42,6 @@ impl<'a> Term<'a> {
         assert!(starts.len() == self.right.count() && last + self.right.depth() <= self.stride);
         self.starts = Some(starts);
         self
-    }
-
-    /// The product by the portable kernel.
-    #[cfg(test)]
-    pub(super) fn portable(&self, rows: usize, c: Target<'_>) {
-        let panels = 0..self.right.count();
-        let result = Result::new(c, rows, self.right.n, self.right.width);
-        portable_sums(&[self.run(0)], result, 0..rows, panels);
     }
 
     /// Whether the rows exist and the matrix fits beside others of `n` columns in panels of `width`.
@@ -162,6 +155,7 @@ pub(in crate::kernels) fn multiply(rows: usize, terms: &[Term<'_>], c: Target<'_
         3 | 4 => 2,
         _ => 1,
     };
+    let isa = Isa::current();
     let run = |piece: usize| {
         let (row_block, panel_block) = (piece % blocks, piece / blocks);
         let rows = row_block * block..((row_block + 1) * block).min(rows);
@@ -170,7 +164,7 @@ pub(in crate::kernels) fn multiply(rows: usize, terms: &[Term<'_>], c: Target<'_
             let mut runs = [terms[0].run(first); TERMS];
             runs.iter_mut().zip(terms).for_each(|(run, term)| *run = term.run(first));
             let together = first..panels.end.min(first + together);
-            sums(&runs[..terms.len()], result, rows.clone(), together);
+            sums(isa, &runs[..terms.len()], result, rows.clone(), together);
         }
     };
     let pieces = blocks * panels.div_ceil(stride);
@@ -199,7 +193,7 @@ pub(in crate::kernels) fn multiply_transposed(
     if rows == 0 || w.k == 0 {
         return;
     }
-    let panels = w.k.div_ceil(width);
+    let (panels, isa) = (w.k.div_ceil(width), Isa::current());
     // Rows are divided too where there are few panels; each part packs the panel for itself.
     let parts = (2 * rayon::current_num_threads()).div_ceil(panels).min(rows.div_ceil(ROW_BLOCK));
     let part = rows.div_ceil(parts).next_multiple_of(8);
@@ -215,7 +209,7 @@ pub(in crate::kernels) fn multiply_transposed(
             let extra = extra.filter(|_| last).map(|extra| extra.run(panel));
             let runs = [run, extra.unwrap_or(run)];
             let result = Result { accumulate: result.accumulate || first > 0, ..result };
-            sums(&runs[..1 + usize::from(extra.is_some())], result, part.clone(), panel..panel + 1);
+            sums(isa, &runs[..1 + usize::from(extra.is_some())], result, part.clone(), panel..panel + 1);
         }
         PANEL.set(packed);
     });
@@ -223,40 +217,13 @@ pub(in crate::kernels) fn multiply_transposed(
 
 /// Sums of all runs for a range of rows and one panel, or more where there are at most four rows. Distinct calls must
 /// get disjoint pieces.
-fn sums(runs: &[Run<'_>], result: Result, rows: Range<usize>, panels: Range<usize>) {
+fn sums(isa: Isa, runs: &[Run<'_>], result: Result, rows: Range<usize>, panels: Range<usize>) {
     #[cfg(target_arch = "x86_64")]
-    if native() {
-        // SAFETY: the processor has the features; the callers have checked that runs and result have these rows and
-        // panels, and nobody else writes them.
+    if isa >= Isa::Avx512Bf16 {
+        // SAFETY: a level is only chosen on a processor that has its instructions; the callers have checked that runs
+        // and result have these rows and panels, and nobody else writes them.
         unsafe { avx512::sums(runs, result, rows, panels) };
         return;
     }
-    portable_sums(runs, result, rows, panels);
-}
-
-fn portable_sums(runs: &[Run<'_>], result: Result, rows: Range<usize>, panels: Range<usize>) {
-    let width = result.width;
-    for (index, panel) in panels.enumerate() {
-        for row in rows.clone() {
-            let mut sums = [0f32; WIDTH];
-            for run in runs {
-                let Run { left, stride, right, depth } = run.skip(index, width);
-                for (&a, line) in left[row * stride..][..depth].iter().zip(right.chunks_exact(width)) {
-                    let (even, odd) = halves(a);
-                    for (sum, &b) in sums.iter_mut().zip(line) {
-                        let (b_even, b_odd) = halves(b);
-                        *sum += even * b_even + odd * b_odd;
-                    }
-                }
-            }
-            let first = panel * width;
-            for (column, sum) in sums.iter().enumerate().take(width.min(result.n - first)) {
-                // SAFETY: row and column lie within the result, and this piece alone writes there.
-                unsafe {
-                    let slot = result.start.0.add(row * result.stride + first + column);
-                    *slot = if result.accumulate { *slot + sum } else { *sum };
-                }
-            }
-        }
-    }
+    floats::sums(isa, runs, result, rows, panels);
 }

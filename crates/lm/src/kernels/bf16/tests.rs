@@ -1,3 +1,4 @@
+use super::super::isa::on_every_isa;
 use super::*;
 use crate::kernels::{MatMut, MatRef, Threads, gemm};
 use crate::ops::testing::{assert_close, noise};
@@ -20,7 +21,7 @@ fn transpose(rows: usize, columns: usize, x: &[f32]) -> Vec<f32> {
 
 #[test]
 fn odd_shapes_match_the_scalar_reference_in_both_orientations() {
-    let rows = [1, 2, 3, 4, 5, 7, 8, 9, 13, 17, 64, 65, 131];
+    let rows = [0, 1, 2, 3, 4, 5, 7, 8, 9, 13, 17, 64, 65, 131];
     for (k, n) in [(1, 1), (2, 48), (3, 47), (33, 49), (64, 200), (66, 96), (576, 145), (31, 16), (50, 20)] {
         let w = noise(1, n * k);
         let panels = Panels::transposed(&w, n, k);
@@ -29,17 +30,19 @@ fn odd_shapes_match_the_scalar_reference_in_both_orientations() {
         filled.fill(&transpose(n, k, &w), k, n, 1.0);
         assert_eq!(panels.pairs, filled.pairs);
         for m in rows {
-            let (x, dy, rounded) = (noise(2, m * k), noise(3, m * n), &mut Rounded::default());
-            let mut y = noise(4, m * n);
-            let expected: Vec<f32> = y.iter().zip(reference(m, k, n, &x, &w)).map(|(a, b)| a + b).collect();
-            rounded.fill(m, k, &x);
-            multiply(m, &[rounded.term(&panels)], Target { data: &mut y, stride: n, accumulate: true });
-            assert_close(&y, &expected, 1e-4);
-            let mut dx = vec![7.0; m * k];
-            rounded.fill(m, n, &dy);
-            let target = Target { data: &mut dx, stride: k, accumulate: false };
-            multiply_transposed(m, rounded, &panels, None, target);
-            assert_close(&dx, &reference(m, n, k, &dy, &transpose(n, k, &w)), 1e-4);
+            let (x, dy, old) = (noise(2, m * k), noise(3, m * n), noise(4, m * n));
+            let expected: Vec<f32> = old.iter().zip(reference(m, k, n, &x, &w)).map(|(a, b)| a + b).collect();
+            let expected_dx = reference(m, n, k, &dy, &transpose(n, k, &w));
+            on_every_isa(|_| {
+                let (mut y, mut dx, rounded) = (old.clone(), vec![7.0; m * k], &mut Rounded::default());
+                rounded.fill(m, k, &x);
+                multiply(m, &[rounded.term(&panels)], Target { data: &mut y, stride: n, accumulate: true });
+                assert_close(&y, &expected, 1e-4);
+                rounded.fill(m, n, &dy);
+                let target = Target { data: &mut dx, stride: k, accumulate: false };
+                multiply_transposed(m, rounded, &panels, None, target);
+                assert_close(&dx, &expected_dx, 1e-4);
+            });
         }
     }
 }
@@ -71,25 +74,46 @@ fn a_long_transpose_is_taken_in_pieces_and_ends_with_the_extra_term() {
 }
 
 #[test]
-fn the_portable_kernel_agrees_with_the_native_one() {
-    for (m, k, n) in [(9, 37, 100), (3, 37, 192), (33, 10, 16)] {
-        let (a, w) = (noise(1, m * k), noise(2, n * k));
-        let panels = Panels::transposed(&w, n, k);
-        let depth = k.div_ceil(2);
-        let (mut portable, mut chosen) = (vec![0u32; depth], vec![0u32; depth]);
-        for row in a.chunks(k) {
-            portable_convert_row(row, &mut portable);
-            convert_row(native(), row, &mut chosen);
-            assert_eq!(portable, chosen);
-        }
-        let mut rounded = Rounded::default();
+fn nothing_to_sum_gives_zeros_and_no_columns_nothing() {
+    on_every_isa(|_| {
+        let (mut y, mut rounded) = (vec![7.0; 6], Rounded::default());
+        let (mut high, mut wide) = (Panels::default(), Panels::default());
+        rounded.fill(2, 0, &[]);
+        wide.fill(&[], 0, 3, 1.0);
+        multiply(2, &[rounded.term(&wide)], Target { data: &mut y, stride: 3, accumulate: false });
+        assert_eq!(y, [0.0; 6]);
+        rounded.fill(2, 3, &y);
+        high.fill(&[], 3, 0, 1.0);
+        multiply(2, &[rounded.term(&high)], Target { data: &mut [], stride: 0, accumulate: false });
+    });
+}
+
+#[test]
+fn every_level_rounds_alike_and_lets_no_infinity_or_nan_vanish() {
+    let mut row = noise(1, 71);
+    (row[0], row[40], row[70]) = (f32::INFINITY, -0.0, 3.4e38);
+    let mut expected = vec![0; 36];
+    portable_convert_row(&row, &mut expected);
+    on_every_isa(|isa| {
+        let mut found = vec![0; 36];
+        convert_row(isa, &row, &mut found);
+        assert_eq!(found, expected);
+    });
+    let (m, k, n) = (5, 71, 50);
+    let mut a = noise(2, m * k);
+    (a[3], a[k + 70], a[3 * k + 35]) = (f32::INFINITY, f32::NAN, f32::NEG_INFINITY);
+    let matrix: Vec<f32> = (0..k * n).map(|i| 1.0 + (i / n + i % n) as f32).collect();
+    let mut panels = Panels::default();
+    panels.fill(&matrix, k, n, 1.0);
+    on_every_isa(|_| {
+        let (mut c, mut rounded) = (vec![0.0; m * n], Rounded::default());
         rounded.fill(m, k, &a);
-        let (mut c, mut d) = (vec![1.0; m * n], vec![1.0; m * n]);
-        let term = rounded.term(&panels);
-        multiply(m, &[term], Target { data: &mut d, stride: n, accumulate: true });
-        term.portable(m, Target { data: &mut c, stride: n, accumulate: true });
-        assert_close(&c, &d, 1e-5);
-    }
+        multiply(m, &[rounded.term(&panels)], Target { data: &mut c, stride: n, accumulate: false });
+        assert!(c[..n].iter().all(|&x| x == f32::INFINITY));
+        assert!(c[n..2 * n].iter().all(|x| x.is_nan()));
+        assert!(c[3 * n..4 * n].iter().all(|&x| x == f32::NEG_INFINITY));
+        assert!(c[2 * n..3 * n].iter().chain(&c[4 * n..]).all(|x| x.is_finite()));
+    });
 }
 
 #[test]
@@ -97,17 +121,18 @@ fn a_row_gets_the_same_bits_alone_and_in_a_batch() {
     let (m, k, n) = (75, 130, 250);
     let (a, w) = (noise(1, m * k), noise(2, n * k));
     let panels = Panels::transposed(&w, n, k);
-    let mut rounded = Rounded::default();
-    let mut run = |rows: usize, a: &[f32]| {
-        let mut c = vec![0.0; rows * n];
+    let run = |rows: usize, a: &[f32]| {
+        let (mut c, mut rounded) = (vec![0.0; rows * n], Rounded::default());
         rounded.fill(rows, k, a);
         multiply(rows, &[rounded.term(&panels)], Target { data: &mut c, stride: n, accumulate: false });
         c
     };
-    let together = run(m, &a);
-    for size in 1..20 {
-        assert_eq!(run(size, &a[3 * k..][..size * k]), together[3 * n..][..size * n]);
-    }
+    on_every_isa(|_| {
+        let together = run(m, &a);
+        for size in 1..20 {
+            assert_eq!(run(size, &a[3 * k..][..size * k]), together[3 * n..][..size * n]);
+        }
+    });
 }
 
 #[test]
@@ -145,15 +170,18 @@ fn sums_over_rows_match_the_scalar_reference() {
         };
         let (l, r) = (round(left_view, rank), round(right_view, n));
         let (l, r) = (MatRef::new(&l, rows, rank), MatRef::new(&r, rows, n));
-        let mut straight = noise(3, rank * n);
-        let mut expected = straight.clone();
+        let (old, old_transposed) = (noise(3, rank * n), noise(3, n * rank));
+        let (mut expected, mut expected_transposed) = (old.clone(), old_transposed.clone());
         gemm(MatMut::new(&mut expected, rank, n), true, 0.5, l.t(), r, Threads::One);
-        outer(MatMut::new(&mut straight, rank, n), Orientation::Straight, 0.5, left_view, right_view);
-        assert_close(&straight, &expected, if native() { 1e-4 } else { 0.05 });
-        let mut transposed = noise(3, n * rank);
-        let mut expected = transposed.clone();
-        gemm(MatMut::new(&mut expected, n, rank), true, 0.5, r.t(), l, Threads::One);
-        outer(MatMut::new(&mut transposed, n, rank), Orientation::Transposed, 0.5, left_view, right_view);
-        assert_close(&transposed, &expected, if native() { 1e-4 } else { 0.05 });
+        gemm(MatMut::new(&mut expected_transposed, n, rank), true, 0.5, r.t(), l, Threads::One);
+        on_every_isa(|isa| {
+            // Only where bf16 is multiplied are the factors rounded.
+            let tolerance = if isa >= Isa::Avx512Bf16 { 1e-4 } else { 0.05 };
+            let (mut straight, mut transposed) = (old.clone(), old_transposed.clone());
+            outer(MatMut::new(&mut straight, rank, n), Orientation::Straight, 0.5, left_view, right_view);
+            assert_close(&straight, &expected, tolerance);
+            outer(MatMut::new(&mut transposed, n, rank), Orientation::Transposed, 0.5, left_view, right_view);
+            assert_close(&transposed, &expected_transposed, tolerance);
+        });
     }
 }
