@@ -18,7 +18,7 @@ help:
 	@echo 'make bench-retrieval   nDCG@10 on scifact and cranfield (DATA=folder)'
 	@echo 'make bench-parity      tokens, logits and vectors against transformers and sentence-transformers'
 	@echo 'make bench-training    gradients and loss curve against PyTorch + PEFT'
-	@echo 'make bench-engine      speed and memory beside PEFT, transformers and llama.cpp (ROW=train for one kind)'
+	@echo 'make bench-engine      every row of speed and memory beside its peers (ROW=train for one kind; docs/performance.md)'
 
 $(TUNESMITH): FORCE
 	$(CARGO) build --release --locked

@@ -44,7 +44,7 @@ def measure(row, turns):
     best = max(peers, key=lambda name: median(found[name], row.figure))
     made = [entry(row.name, row.unit, row.target, found, best, row.figure)]
     made[0].update(row.extras(found["ours"]))
-    for figure in ("trained_tokens_per_second", "seconds", "cosine"):
+    for figure in ("trained_tokens_per_second", "seconds", "cosine_min"):
         made[0].update(beside(found, best, figure))
     if row.memory_target is not None:
         least = min(peers, key=lambda name: median(found[name], "peak_mib"))

@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import sys
 
 import limits
@@ -70,8 +71,8 @@ def processor():
         lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return found[0] if found else platform.processor() or platform.machine()
 
 
 class Results:
@@ -106,6 +107,8 @@ def main():
     set_up("cargo", "build", "--release", "--locked", "-p", "tunesmith-lm", "--examples", cwd=ROOT)
     results = Results(options.out, planned(rows.values()))
     failed = []
+    # Ended from outside, servers and peers end as they do on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for row in chosen:
         try:
             entries = measure(row, 1 if options.quick else options.runs)
@@ -113,6 +116,9 @@ def main():
             failed.append(row.name)
             say(f"{row.name}: FAILED: {error}")
             continue
+        except KeyboardInterrupt:
+            failed.append(f"{row.name} and those after it (interrupted)")
+            break
         if options.quick:
             print(json.dumps(entries, indent=1))
         else:

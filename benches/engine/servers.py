@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import json
-import queue
 import socket
 import subprocess
 import threading
@@ -103,24 +102,25 @@ def read_stream(lines, started):
 
 
 def chat_together(port, model, conversations, max_tokens):
-    """All conversations at once, a connection each: their answers, and the seconds until the last was whole."""
-    done, gate = queue.Queue(), threading.Barrier(len(conversations) + 1)
+    """All conversations at once, a connection each: their answers in the same order, and the seconds until the last was whole."""
+    found, gate = [None] * len(conversations), threading.Barrier(len(conversations) + 1)
 
-    def one(messages):
+    def one(place, messages):
         gate.wait()
         try:
-            done.put(chat(port, model, messages, max_tokens))
+            found[place] = chat(port, model, messages, max_tokens)
         except Exception as error:  # Handed to the caller, who raises it.
-            done.put(error)
+            found[place] = error
 
-    threads = [threading.Thread(target=one, args=(messages,), daemon=True) for messages in conversations]
+    threads = [threading.Thread(target=one, args=item, daemon=True) for item in enumerate(conversations)]
     for thread in threads:
         thread.start()
     gate.wait()
     started = time.perf_counter()
-    answers = [done.get() for _ in threads]
+    for thread in threads:
+        thread.join()
     seconds = time.perf_counter() - started
-    for answer in answers:
+    for answer in found:
         if isinstance(answer, Exception):
             raise answer
-    return answers, seconds
+    return found, seconds

@@ -32,7 +32,9 @@ def figure(entry, side):
         return f"{1000 * entry['seconds'][side]:.0f} ms"
     value = entry[side]
     text = f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
-    notes = [f"{entry[key][side]:.4f} cosine" for key in ("cosine",) if key in entry]
+    notes = []
+    if "cosine_min" in entry:
+        notes.append(f"cosine {entry['cosine_min'][side]:.4f}")
     if "trained_tokens_per_second" in entry:
         notes.append(f"{entry['trained_tokens_per_second'][side]:.0f} trained")
     return f"{text} {entry['unit']}" + (f" ({', '.join(notes)})" if notes else "")

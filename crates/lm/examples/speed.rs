@@ -89,6 +89,9 @@ fn train(model: &str, pairs: &str, count: usize) -> Result<Value, Box<dyn Error>
         TrainingRun { decoder: &model.decoder, identity: "", train: &train, dev: &[], options: &options };
     let steps = run.batches()?;
     let estimated_mib = run.estimate()?.memory.total() >> 20;
+    if steps.len() < 2 {
+        return Err(format!("{count} pairs are a single step: none is left behind the warm-up").into());
+    }
     let mut first = None;
     run.train(&mut |event| {
         if let TrainEvent::Step { step: 1, .. } = event {
