@@ -102,19 +102,22 @@ class Bench:
 
     def train(self, name, count):
         count = 32 if self.quick else count
-        pairs = self.pairs(name)
         layouts = [("batch", 4), ("pack", 1024)] if self.quick else LAYOUTS
         peers = {
-            f"PEFT {mode}, {layout} {size}": partial(self.peft, name, pairs, count, mode, layout, size)
+            f"PEFT {mode}, {layout} {size}": partial(self.peft, name, count, mode, layout, size)
             for mode in ("f32", "bf16") for layout, size in layouts
         }
-        ours = partial(self.speed, "train", pairs, count)
+
+        def ours():
+            return self.speed("train", self.pairs(name), count)
+
         return Row(f"train/{name}", 3.0, ours, lambda: peers, extras=self.train_share, memory_target=0.35)
 
-    def peft(self, name, pairs, count, mode, layout, size):
+    def peft(self, name, count, mode, layout, size):
         rendered = self.out / f"{name}.{count}.jsonl"
         if not rendered.exists():
-            rendered.write_text(output(self.options.examples / "speed", self.model, "render", pairs, count), encoding="utf-8")
+            command = [self.options.examples / "speed", self.model, "render", self.pairs(name), count]
+            rendered.write_text(output(*command), encoding="utf-8")
         return self.peers.script("peer_training.py", self.peers.weights(), rendered, mode, layout, size)
 
     def train_share(self, runs):
