@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! parity logits MODEL PRECISION < prompts.jsonl      {"text"} -> {"ids", "logits", "greedy"}
+//! parity complete MODEL PRECISION < texts.jsonl      "text" -> {"ids", "greedy", "text"}: continued, without a template
 //! parity tokens MODEL           < lines.jsonl        "text"   -> [ids]
 //! parity embed FOLDER PRECISION < texts.jsonl        "text"   -> [vector]; timing on standard error
 //! parity tensors MODEL                               {"name", "shape", "sha256"} of every tensor, in f32
@@ -29,13 +30,15 @@ fn main() -> Outcome {
     let inputs = inputs.collect::<Result<Vec<Value>, Box<dyn std::error::Error>>>()?;
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["logits", model, precision] => logits(Path::new(model), parse(precision)?, &inputs),
+        ["complete", model, precision] => complete(Path::new(model), parse(precision)?, &inputs),
         ["tokens", model] => tokens(Path::new(model), &inputs),
         ["embed", folder, precision] => embed(Path::new(folder), parse(precision)?, &inputs),
         ["tensors", model] => tensors(Path::new(model)),
         ["adapter", model, adapter, out] => {
             self::adapter(Path::new(model), Path::new(adapter), Path::new(out), &inputs)
         }
-        _ => Err("expected `logits MODEL PRECISION`, `tokens MODEL`, `embed FOLDER PRECISION`, `tensors MODEL` or \
+        _ => Err("expected `logits MODEL PRECISION`, `complete MODEL PRECISION`, `tokens MODEL`, `embed FOLDER \
+                  PRECISION`, `tensors MODEL` or \
                   `adapter MODEL ADAPTER OUT`"
             .into()),
     }
@@ -62,6 +65,18 @@ fn logits(path: &Path, precision: Precision, inputs: &[Value]) -> Outcome {
         let logits = model.decoder.forward(&ids, &mut model.decoder.new_cache(), None)?;
         let answer = model.complete(&ids, None, &options, &mut |_| ControlFlow::Continue(()))?;
         println!("{}", json!({"ids": ids, "logits": logits, "greedy": answer.ids}));
+    }
+    Ok(())
+}
+
+/// 32 greedy tokens after each text, which begins as the tokenizer has texts begin.
+fn complete(path: &Path, precision: Precision, inputs: &[Value]) -> Outcome {
+    let model = Model::open(path, precision)?;
+    let options = GenerateOptions { max_tokens: 32, ..Default::default() };
+    for input in inputs {
+        let ids = model.tokenizer.encode_framed(text(input)?)?;
+        let answer = model.complete(&ids, None, &options, &mut |_| ControlFlow::Continue(()))?;
+        println!("{}", json!({"ids": ids, "greedy": answer.ids, "text": answer.text}));
     }
     Ok(())
 }

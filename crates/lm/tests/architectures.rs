@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use serde_json::Value;
-use tunesmith_lm::{Adapter, Decoder, DecoderConfig, Pack, Precision, Source, Workspace};
+use tunesmith_lm::{
+    Adapter, Decoder, DecoderConfig, Error, GenerateOptions, Message, Model, Pack, Precision, Role, Source,
+    Workspace,
+};
 
 const FAMILIES: [&str; 6] = ["llama3", "mistral", "qwen2", "qwen2-full", "qwen3", "gemma3"];
 
@@ -146,6 +149,19 @@ fn a_model_written_as_a_folder_is_the_same_model() {
             }
         }
     }
+}
+
+#[test]
+fn a_model_without_a_template_continues_text_and_says_why_it_does_not_chat() {
+    let model = Model::open(&fixture("gemma3"), Precision::F32).unwrap();
+    assert!(!model.template.exists());
+    let options = GenerateOptions { max_tokens: 20, ..Default::default() };
+    let listen = &mut |_: &str| std::ops::ControlFlow::Continue(());
+    let refused = model.generate(&[Message::new(Role::User, "w7")], None, &options, listen).unwrap_err();
+    assert!(matches!(refused, Error::Template { .. }), "{refused}");
+    assert!(refused.to_string().contains("base model"), "{refused}");
+    let ids = model.tokenizer.encode("w7 w8 w9").unwrap();
+    assert!(model.complete(&ids, None, &options, listen).unwrap().completion_tokens > 0);
 }
 
 #[test]
