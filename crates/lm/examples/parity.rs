@@ -37,10 +37,12 @@ fn main() -> Outcome {
         ["adapter", model, adapter, out] => {
             self::adapter(Path::new(model), Path::new(adapter), Path::new(out), &inputs)
         }
-        _ => Err("expected `logits MODEL PRECISION`, `complete MODEL PRECISION`, `tokens MODEL`, `embed FOLDER \
+        _ => Err(
+            "expected `logits MODEL PRECISION`, `complete MODEL PRECISION`, `tokens MODEL`, `embed FOLDER \
                   PRECISION`, `tensors MODEL` or \
                   `adapter MODEL ADAPTER OUT`"
-            .into()),
+                .into(),
+        ),
     }
 }
 
