@@ -1,8 +1,8 @@
 //! Reading tokens: cached, in chunks, several sequences at once.
 
-use super::layer::{Activations, Applied, Rotations, Scratch};
+use super::layer::{Activations, Adapters, Applied, Rotations, Scratch};
 use super::{BatchInput, Decoder};
-use crate::ops::{Sequence, attention, rms_norm};
+use crate::ops::{CachedRows, cached_attention, rms_norm};
 use crate::{Error, KvCache, Lora, Result};
 
 /// Rows read at a time: enough to keep the arithmetic busy, few enough to bound the buffers.
@@ -26,6 +26,8 @@ enum Wanted {
     None,
     Last,
     All,
+    /// All, each with the same bits alone and among others.
+    AllAlike,
 }
 
 /// New rows of one input that are read in one go.
@@ -44,7 +46,7 @@ impl Decoder {
     /// [`Error::NoTokens`], [`Error::TokenOutOfRange`], [`Error::TooLong`], or [`Error::Mismatch`] for an
     /// adapter or cache of another model.
     pub fn forward(&self, ids: &[u32], cache: &mut KvCache, adapter: Option<&Lora>) -> Result<Vec<f32>> {
-        self.read(&mut [BatchInput { ids, cache }], adapter, Wanted::Last)
+        self.read(&mut [BatchInput { ids, cache, adapter }], Wanted::Last)
     }
 
     /// Like [`forward`](Self::forward), without the cost of the logits: for all pieces of a prompt but the last.
@@ -52,7 +54,7 @@ impl Decoder {
     /// # Errors
     /// As [`forward`](Self::forward).
     pub fn extend(&self, ids: &[u32], cache: &mut KvCache, adapter: Option<&Lora>) -> Result<()> {
-        self.read(&mut [BatchInput { ids, cache }], adapter, Wanted::None).map(drop)
+        self.read(&mut [BatchInput { ids, cache, adapter }], Wanted::None).map(drop)
     }
 
     /// Like [`forward`](Self::forward), with the logits after every token: `[ids.len(), vocabulary]`.
@@ -60,43 +62,39 @@ impl Decoder {
     /// # Errors
     /// As [`forward`](Self::forward).
     pub fn forward_all(&self, ids: &[u32], cache: &mut KvCache, adapter: Option<&Lora>) -> Result<Vec<f32>> {
-        self.read(&mut [BatchInput { ids, cache }], adapter, Wanted::All)
+        self.read(&mut [BatchInput { ids, cache, adapter }], Wanted::All)
     }
 
-    /// Runs several sequences at once, so that the weights are read once for all of them; each sequence gets
-    /// what [`forward`](Self::forward) alone would give it. Returns `[inputs.len(), vocabulary]`.
+    /// Reads tokens of several answers at once, so that the weights are read once for all of them, and returns the
+    /// logits after every token of every answer, `[tokens, vocabulary]`. Every token gets the same bits alone and
+    /// among others, of its own answer or of another's; so several drafted tokens are checked as if one by one.
     ///
     /// # Errors
     /// As [`forward`](Self::forward); on an error no cache has changed.
-    pub fn forward_batch(&self, inputs: &mut [BatchInput<'_>], adapter: Option<&Lora>) -> Result<Vec<f32>> {
-        self.read(inputs, adapter, Wanted::Last)
+    pub fn forward_batch(&self, inputs: &mut [BatchInput<'_>]) -> Result<Vec<f32>> {
+        self.read(inputs, Wanted::AllAlike)
     }
 
-    fn read(
-        &self,
-        inputs: &mut [BatchInput<'_>],
-        adapter: Option<&Lora>,
-        wanted: Wanted,
-    ) -> Result<Vec<f32>> {
-        if let Some(lora) = adapter {
-            lora.check_fits(&self.config)?;
-        }
+    fn read(&self, inputs: &mut [BatchInput<'_>], wanted: Wanted) -> Result<Vec<f32>> {
         for input in inputs.iter() {
             self.check_input(input)?;
         }
         // One entry into the thread pool for all operators, not one for each.
         let mut logits = Vec::new();
-        rayon::scope(|_| logits = self.read_checked(inputs, adapter, wanted));
+        rayon::scope(|_| logits = self.read_checked(inputs, wanted));
         Ok(logits)
     }
 
     fn check_input(&self, input: &BatchInput<'_>) -> Result<()> {
         let config = &self.config;
+        if let Some(lora) = input.adapter {
+            lora.check_fits(config)?;
+        }
         if input.ids.is_empty() {
             return Err(Error::NoTokens);
         }
-        if !input.cache.fits(config) {
-            let reason = "it was made for other layers or key heads".to_owned();
+        if !input.cache.fits(config, self.precision) {
+            let reason = "it was made for other layers, key heads or another precision".to_owned();
             return Err(Error::Mismatch { what: "key-value cache", reason });
         }
         let tokens = input.cache.len() + input.ids.len();
@@ -106,7 +104,7 @@ impl Decoder {
         self.check_ids(input.ids)
     }
 
-    pub(super) fn check_ids(&self, ids: &[u32]) -> Result<()> {
+    pub(crate) fn check_ids(&self, ids: &[u32]) -> Result<()> {
         let vocabulary = self.config.vocabulary;
         match ids.iter().find(|&&id| id as usize >= vocabulary) {
             Some(&id) => Err(Error::TokenOutOfRange { id, vocabulary }),
@@ -114,12 +112,7 @@ impl Decoder {
         }
     }
 
-    fn read_checked(
-        &self,
-        inputs: &mut [BatchInput<'_>],
-        adapter: Option<&Lora>,
-        wanted: Wanted,
-    ) -> Vec<f32> {
+    fn read_checked(&self, inputs: &mut [BatchInput<'_>], wanted: Wanted) -> Vec<f32> {
         let hidden = self.config.hidden;
         let mut buffers = self.take_buffers();
         let mut last = Vec::new();
@@ -135,13 +128,13 @@ impl Decoder {
                 first += rows;
                 room -= rows;
                 if room == 0 || (first == length && input + 1 == count) {
-                    self.read_segments(inputs, &segments, adapter, &mut buffers);
+                    self.read_segments(inputs, &segments, wanted, &mut buffers);
                     let mut start = 0;
                     for segment in &segments {
                         let rows = &buffers.out[start * hidden..][..segment.rows * hidden];
                         let ends = segment.first + segment.rows == inputs[segment.input].ids.len();
                         match wanted {
-                            Wanted::All => last.extend_from_slice(rows),
+                            Wanted::All | Wanted::AllAlike => last.extend_from_slice(rows),
                             Wanted::Last if ends => last.extend_from_slice(&rows[rows.len() - hidden..]),
                             Wanted::Last | Wanted::None => {}
                         }
@@ -152,7 +145,8 @@ impl Decoder {
                 }
             }
         }
-        let logits = self.logits(&last, &mut buffers);
+        let adapters = if wanted == Wanted::AllAlike { Adapters::Each(&[]) } else { Adapters::One(None) };
+        let logits = self.logits(&last, adapters, &mut buffers);
         self.return_buffers(buffers);
         logits
     }
@@ -162,57 +156,57 @@ impl Decoder {
         &self,
         inputs: &mut [BatchInput<'_>],
         segments: &[Segment],
-        adapter: Option<&Lora>,
+        wanted: Wanted,
         buffers: &mut Buffers,
     ) {
-        let adapter = adapter.map(|lora| Applied { lora, joined: false });
         let (query, kv) = (self.config.query_width(), self.config.kv_width());
         let stride = query + 2 * kv;
         let rows = segments.iter().map(|segment| segment.rows).sum();
         let ids = |segment: &Segment| segment.first..segment.first + segment.rows;
         let Buffers { activations, scratch, rotations, out } = buffers;
+        let each: Vec<_> = segments
+            .iter()
+            .flat_map(|segment| std::iter::repeat_n(inputs[segment.input].adapter, segment.rows))
+            .collect();
+        let adapters = match wanted {
+            Wanted::AllAlike => Adapters::Each(&each),
+            // Prompts are read one by one.
+            _ => Adapters::One(each.first().copied().flatten().map(|lora| Applied { lora, joined: false })),
+        };
         let positions = segments.iter().flat_map(|segment| {
             let past = inputs[segment.input].cache.len();
             past..past + segment.rows
         });
         self.rotations(positions, rotations);
+        for segment in segments {
+            inputs[segment.input].cache.reserve(segment.rows);
+        }
         let tokens = segments.iter().flat_map(|segment| &inputs[segment.input].ids[ids(segment)]);
         self.embed(tokens, rows, &mut activations.input);
         for (index, layer) in self.layers.iter().enumerate() {
-            layer.before_attention(rows, rotations, adapter, activations, scratch);
+            layer.before_attention(rows, rotations, adapters, activations, scratch);
             let mut lines = activations.qkv.chunks_exact(stride);
             for segment in segments {
-                let cache = inputs[segment.input].cache.layer_mut(index);
-                for line in lines.by_ref().take(segment.rows) {
+                let cache = &mut inputs[segment.input].cache;
+                for (ahead, line) in lines.by_ref().take(segment.rows).enumerate() {
                     let (keys, values) = line[query..].split_at(kv);
-                    cache.keys.extend_from_slice(keys);
-                    cache.values.extend_from_slice(values);
+                    cache.write(index, ahead, keys, values);
                 }
             }
             let sequences: Vec<_> = segments
                 .iter()
-                .map(|segment| {
-                    let cache = &inputs[segment.input].cache;
-                    let layer = cache.layer(index);
-                    Sequence {
-                        rows: segment.rows,
-                        past: cache.len(),
-                        keys: &layer.keys,
-                        values: &layer.values,
-                        stride: kv,
-                    }
-                })
+                .map(|segment| CachedRows { rows: segment.rows, cache: &*inputs[segment.input].cache })
                 .collect();
             activations.attended.resize(rows * query, 0.0);
             let Activations { qkv, attended, .. } = activations;
-            attention(layer.heads, &sequences, qkv, stride, attended, &mut []);
-            layer.after_attention(rows, adapter, activations, scratch, out);
+            cached_attention(layer.heads, index, &sequences, qkv, stride, attended);
+            layer.after_attention(rows, adapters, activations, scratch, out);
             if index + 1 < self.layers.len() {
                 std::mem::swap(out, &mut activations.input);
             }
         }
         for segment in segments {
-            let BatchInput { ids: all, cache } = &mut inputs[segment.input];
+            let BatchInput { ids: all, cache, .. } = &mut inputs[segment.input];
             cache.commit(&all[ids(segment)]);
         }
     }
@@ -229,7 +223,7 @@ impl Decoder {
     }
 
     /// Logits `[rows, vocabulary]` of rows of the residual stream.
-    fn logits(&self, x: &[f32], buffers: &mut Buffers) -> Vec<f32> {
+    fn logits(&self, x: &[f32], adapters: Adapters<'_>, buffers: &mut Buffers) -> Vec<f32> {
         let (hidden, vocabulary) = (self.config.hidden, self.config.vocabulary);
         let mut normed = vec![0.0; x.len()];
         rms_norm(x, &self.final_norm, self.config.rms_norm_eps, &mut normed);
@@ -237,7 +231,10 @@ impl Decoder {
         let rounded = &mut buffers.scratch.products.rounded;
         let chunks = normed.chunks(LOGIT_ROWS * hidden).zip(logits.chunks_mut(LOGIT_ROWS * vocabulary));
         for (x, logits) in chunks {
-            self.head().forward(x.len() / hidden, x, logits, false, rounded);
+            match adapters {
+                Adapters::One(_) => self.head().forward(x.len() / hidden, x, logits, false, rounded),
+                Adapters::Each(_) => self.head().forward_alike(x.len() / hidden, x, logits, false, rounded),
+            }
         }
         logits
     }

@@ -4,7 +4,7 @@ use crate::kernels::{AdaptedBuffers, Frozen};
 use crate::lora::Group;
 use crate::ops::{
     Adapter, HeadGradients, HeadNorms, Heads, Kept, Layout, Rotation, add, add_bias, attention_backward,
-    gated, gated_backward, project, project_backward, rms_norm, rms_norm_backward,
+    gated, gated_backward, project, project_backward, project_each, rms_norm, rms_norm_backward,
 };
 use crate::{Activation, Lora};
 
@@ -122,6 +122,15 @@ pub(super) struct Applied<'a> {
     pub(super) joined: bool,
 }
 
+/// The adapters of a batch's rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Adapters<'a> {
+    /// One, or none, for all rows of a prompt or a pack: products are chosen by the number of rows.
+    One(Option<Applied<'a>>),
+    /// One, or none, for each row: tokens of answers, which get the same bits alone and among others.
+    Each(&'a [Option<&'a Lora>]),
+}
+
 /// `buffer`, filled with `length` zeros to sum up in.
 fn zeroed(buffer: &mut Vec<f32>, length: usize) -> &mut Vec<f32> {
     buffer.clear();
@@ -135,7 +144,7 @@ impl Layer {
         &self,
         rows: usize,
         rotations: &Rotations,
-        adapter: Option<Applied<'_>>,
+        adapters: Adapters<'_>,
         activations: &mut Activations,
         scratch: &mut Scratch,
     ) {
@@ -144,7 +153,7 @@ impl Layer {
         rms_norm(input, &self.attention_norm, self.eps, &mut scratch.normed);
         qkv.resize(rows * self.qkv.outputs(), 0.0);
         let Scratch { normed, products, .. } = scratch;
-        project(&self.qkv, self.adapter(adapter, Group::Qkv), rows, normed, qkv, false, low, products);
+        self.project(&self.qkv, adapters, Group::Qkv, rows, normed, qkv, false, low, products);
         if let Some(bias) = &self.qkv_bias {
             add_bias(qkv, bias);
         }
@@ -159,7 +168,7 @@ impl Layer {
     pub(super) fn after_attention(
         &self,
         rows: usize,
-        adapter: Option<Applied<'_>>,
+        adapters: Adapters<'_>,
         activations: &mut Activations,
         scratch: &mut Scratch,
         out: &mut Vec<f32>,
@@ -167,21 +176,20 @@ impl Layer {
         let Activations { input, attended, middle, gate_up, branches, low, .. } = activations;
         let [attention_branch, feed_branch] = branches;
         let Scratch { normed, gated: product, products, .. } = scratch;
-        let on = |group| self.adapter(adapter, group);
         middle.clone_from(input);
         // A branch sums up in the residual stream itself, unless it passes through a norm of its own first.
         let sum = match self.post_attention_norm {
             Some(_) => zeroed(attention_branch, input.len()),
             None => &mut *middle,
         };
-        project(&self.output, on(Group::Output), rows, attended, sum, true, low, products);
+        self.project(&self.output, adapters, Group::Output, rows, attended, sum, true, low, products);
         if let Some(norm) = &self.post_attention_norm {
             self.add_normed(norm, attention_branch, middle, normed);
         }
         normed.resize(middle.len(), 0.0);
         rms_norm(middle, &self.feed_norm, self.eps, normed);
         gate_up.resize(rows * self.gate_up.outputs(), 0.0);
-        project(&self.gate_up, on(Group::GateUp), rows, normed, gate_up, false, low, products);
+        self.project(&self.gate_up, adapters, Group::GateUp, rows, normed, gate_up, false, low, products);
         product.resize(rows * self.down.inputs(), 0.0);
         gated(self.activation, gate_up, self.down.inputs(), product);
         out.clone_from(middle);
@@ -189,7 +197,7 @@ impl Layer {
             Some(_) => zeroed(feed_branch, input.len()),
             None => &mut *out,
         };
-        project(&self.down, on(Group::Down), rows, product, sum, true, low, products);
+        self.project(&self.down, adapters, Group::Down, rows, product, sum, true, low, products);
         if let Some(norm) = &self.post_feed_norm {
             self.add_normed(norm, feed_branch, out, normed);
         }
@@ -216,9 +224,28 @@ impl Layer {
         d_branch
     }
 
-    /// An adapter's part in a group of this layer's projections.
-    fn adapter<'a>(&self, applied: Option<Applied<'a>>, group: Group) -> Option<Adapter<'a>> {
-        applied.map(|Applied { lora, joined }| Adapter { lora, layer: self.index, group, joined })
+    /// A group's output with the adapters' part, as [`project`] gives it.
+    #[allow(clippy::too_many_arguments)] // the operands of one product
+    fn project(
+        &self,
+        frozen: &Frozen,
+        adapters: Adapters<'_>,
+        group: Group,
+        rows: usize,
+        x: &[f32],
+        y: &mut [f32],
+        accumulate: bool,
+        low: &mut [Vec<f32>; 4],
+        buffers: &mut AdaptedBuffers,
+    ) {
+        let layer = self.index;
+        match adapters {
+            Adapters::One(applied) => {
+                let adapter = applied.map(|Applied { lora, joined }| Adapter { lora, layer, group, joined });
+                project(frozen, adapter, rows, x, y, accumulate, low, buffers);
+            }
+            Adapters::Each(each) => project_each(frozen, (layer, group), each, x, y, accumulate, buffers),
+        }
     }
 
     /// Turns the gradient `dx` of the residual stream after the layer into that before it, and adds the

@@ -20,7 +20,7 @@ use layer::{Layer, Rotations};
 pub use training::Workspace;
 
 use crate::kernels::Frozen;
-use crate::{DecoderConfig, Error, KvCache, Precision, Result, Source};
+use crate::{DecoderConfig, Error, KvCache, Lora, Precision, Result, Source};
 
 /// A decoder whose weights are frozen; adapters are handed to each call. Calls may run concurrently.
 #[derive(Debug)]
@@ -41,13 +41,15 @@ pub struct Decoder {
     buffers: Mutex<Vec<Buffers>>,
 }
 
-/// New tokens for one of the sequences of a batch.
+/// New tokens of one of the answers of a batch.
 #[derive(Debug)]
 pub struct BatchInput<'a> {
     /// The tokens that follow those in the cache; at least one.
     pub ids: &'a [u32],
     /// What the sequence has read so far; grows by `ids`.
     pub cache: &'a mut KvCache,
+    /// The adapter it is answered with.
+    pub adapter: Option<&'a Lora>,
 }
 
 /// Negative log-likelihood of the targets of a pack.
@@ -90,7 +92,7 @@ impl Decoder {
 
     /// An empty cache for this model.
     pub fn new_cache(&self) -> KvCache {
-        KvCache::new(&self.config)
+        KvCache::new(&self.config, self.precision)
     }
 
     /// Prepares the rotations of rows at `positions`.

@@ -240,22 +240,34 @@ fn cached_forward_equals_uncached_forward_in_any_pieces() {
 }
 
 #[test]
-fn a_batch_gives_each_sequence_what_it_gets_alone() {
+fn a_batch_gives_each_token_to_the_last_bit_what_it_gets_alone() {
     let config = DecoderConfig { max_positions: 2000, ..DecoderConfig::tiny() };
     for precision in [Precision::F32, Precision::Bf16] {
         let decoder = Decoder::random(config.clone(), 1, precision).unwrap();
-        let lora = trained(&config, &Projection::ALL);
+        let (one, two) = (trained(&config, &Projection::ALL), trained(&config, &[Projection::Value]));
+        let adapters = [Some(&one), None, Some(&two), Some(&one), None];
         let mut caches: Vec<_> = (0..5).map(|_| decoder.new_cache()).collect();
-        for lengths in [[30, 600, 1, 7, 2], [1, 1, 1, 1, 1], [1, 2, 1, 1, 3]] {
+        for lengths in [[30, 600, 1, 7, 2], [1, 1, 1, 1, 1], [1, 2, 1, 1, 9]] {
             let new: Vec<_> = lengths.iter().enumerate().map(|(i, &n)| tokens(i as u64, n)).collect();
-            let alone: Vec<f32> = new
+            let (mut alone, mut read) = (Vec::new(), Vec::new());
+            for ((ids, cache), adapter) in new.iter().zip(&caches).zip(adapters) {
+                let mut cache = cache.clone();
+                read.extend(decoder.forward_all(ids, &mut cache.clone(), adapter).unwrap());
+                for id in ids {
+                    let ids = std::slice::from_ref(id);
+                    let mut input = [BatchInput { ids, cache: &mut cache, adapter }];
+                    alone.extend(decoder.forward_batch(&mut input).unwrap());
+                }
+            }
+            let mut inputs: Vec<_> = new
                 .iter()
-                .zip(&caches)
-                .flat_map(|(ids, cache)| decoder.forward(ids, &mut cache.clone(), Some(&lora)).unwrap())
+                .zip(&mut caches)
+                .zip(adapters)
+                .map(|((ids, cache), adapter)| BatchInput { ids, cache, adapter })
                 .collect();
-            let mut inputs: Vec<_> =
-                new.iter().zip(&mut caches).map(|(ids, cache)| BatchInput { ids, cache }).collect();
-            assert_close(&decoder.forward_batch(&mut inputs, Some(&lora)).unwrap(), &alone, 2e-4);
+            let together = decoder.forward_batch(&mut inputs).unwrap();
+            assert_eq!(together, alone);
+            assert_close(&together, &read, 2e-4);
         }
     }
 }
@@ -405,7 +417,10 @@ fn misuse_is_refused_and_leaves_the_cache_alone() {
     assert!(matches!(decoder.forward(&[67], &mut cache, None), Err(Error::TokenOutOfRange { id: 67, .. })));
     assert!(matches!(decoder.forward(&[0; 255], &mut cache, None), Err(Error::TooLong { tokens: 257, .. })));
     assert!(matches!(decoder.forward(&[1], &mut cache, Some(&foreign)), Err(Error::Mismatch { .. })));
-    assert!(matches!(decoder.forward(&[1], &mut KvCache::new(&other), None), Err(Error::Mismatch { .. })));
+    assert!(matches!(
+        decoder.forward(&[1], &mut KvCache::new(&other, Precision::F32), None),
+        Err(Error::Mismatch { .. })
+    ));
     assert_eq!(cache, before);
     assert!(matches!(
         decoder.loss(None, &Pack { ids: vec![1], lengths: vec![1], ..Pack::default() }),

@@ -1,7 +1,7 @@
 //! Loss of packed sequences and the adapter's gradient.
 
 use super::forward::Buffers;
-use super::layer::{Activations, Applied, Rotations, Step};
+use super::layer::{Activations, Adapters, Applied, Rotations, Step};
 use super::stash::Stash;
 use super::{Decoder, Loss};
 use crate::kernels::Rounded;
@@ -136,19 +136,19 @@ impl Decoder {
         buffers: &mut Buffers,
         keep: bool,
     ) {
-        let adapter = adapter.map(|lora| Applied { lora, joined: true });
+        let adapters = Adapters::One(adapter.map(|lora| Applied { lora, joined: true }));
         let (query, kv) = (self.config.query_width(), self.config.kv_width());
         let stride = query + 2 * kv;
         let layer = &self.layers[index];
         let rows = pack.len();
         let Buffers { activations, scratch, rotations, out } = buffers;
-        layer.before_attention(rows, rotations, adapter, activations, scratch);
+        layer.before_attention(rows, rotations, adapters, activations, scratch);
         activations.attended.resize(rows * query, 0.0);
         activations.lse.resize(if keep { rows * self.config.heads } else { 0 }, 0.0);
         let Activations { qkv, attended, lse, .. } = &mut *activations;
         let parts = sequences(layer.heads, pack.layout(), qkv, &mut scratch.joined);
         attention(layer.heads, &parts, qkv, stride, attended, lse);
-        layer.after_attention(rows, adapter, activations, scratch, out);
+        layer.after_attention(rows, adapters, activations, scratch, out);
     }
 
     /// Loss of the targets given the residual stream `x` after all layers; with `dx`, writes the gradient of

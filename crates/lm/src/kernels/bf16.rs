@@ -32,7 +32,7 @@ fn pair(low: f32, high: f32) -> u32 {
     u32::from(bf16::from_f32(low).to_bits()) | u32::from(bf16::from_f32(high).to_bits()) << 16
 }
 
-fn halves(pair: u32) -> (f32, f32) {
+pub(super) fn halves(pair: u32) -> (f32, f32) {
     // A bf16 is the upper half of an f32.
     (f32::from_bits(pair << 16), f32::from_bits(pair & 0xFFFF_0000))
 }
@@ -92,7 +92,7 @@ impl Rounded {
 }
 
 /// Rounds one row to bf16 pairs; a missing odd partner is zero.
-fn convert_row(isa: Isa, row: &[f32], pairs: &mut [u32]) {
+pub(super) fn convert_row(isa: Isa, row: &[f32], pairs: &mut [u32]) {
     #[cfg(target_arch = "x86_64")]
     if isa >= Isa::Avx512Bf16 {
         // SAFETY: a level is only chosen on a processor that has its instructions.

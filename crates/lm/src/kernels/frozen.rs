@@ -1,8 +1,10 @@
 //! A frozen weight matrix, packed once at load.
 
+use rayon::prelude::*;
+
 use super::bf16::{Panels, Rounded, Target, multiply, multiply_transposed};
 use super::nibbles::{self, Nibbles};
-use super::{MatMut, MatRef, Precision, Threads, gemm};
+use super::{MatMut, MatRef, Precision, Threads, dots, gemm};
 
 /// Weights `W` `[outputs, inputs]` that never change.
 #[derive(Debug)]
@@ -96,6 +98,27 @@ impl Frozen {
         }
     }
 
+    /// Like [`forward`](Self::forward) for few rows, each of which gets the same bits alone and among others. `forward`
+    /// does not promise that: it may choose the product by the number of rows.
+    pub(crate) fn forward_alike(
+        &self,
+        rows: usize,
+        x: &[f32],
+        y: &mut [f32],
+        accumulate: bool,
+        rounded: &mut Rounded,
+    ) {
+        match &self.weights {
+            Weights::F32 { few: Some(few), .. } => few.multiply(rows, x, y, accumulate, false),
+            Weights::F32 { rows: w, .. } => rows_alike(w, (self.outputs, self.inputs), x, y, accumulate),
+            Weights::Bf16 { few: Some(few), .. } => few.multiply(rows, x, y, accumulate, true),
+            Weights::Bf16 { panels, .. } => {
+                rounded.fill(rows, self.inputs, x);
+                multiply(rows, &[rounded.term(panels)], Target { data: y, stride: self.outputs, accumulate });
+            }
+        }
+    }
+
     /// `dx = dy W`, or `dx += dy W` when `accumulate`; `dy` is `[rows, outputs]`, `dx` is `[rows, inputs]`.
     pub(crate) fn backward(
         &self,
@@ -124,6 +147,42 @@ impl Frozen {
         match &self.weights {
             Weights::F32 { rows: w, .. } => out.copy_from_slice(&w[row * self.inputs..][..self.inputs]),
             Weights::Bf16 { panels, .. } => panels.column(row, out),
+        }
+    }
+}
+
+/// `y = x Wᵀ`, or `y += x Wᵀ`, row by row: some outputs for all rows at a time, so that their weights stay in the
+/// first-level cache.
+fn rows_alike(w: &[f32], (outputs, inputs): (usize, usize), x: &[f32], y: &mut [f32], accumulate: bool) {
+    const OUTPUTS: usize = 16;
+    let chunk = outputs.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(OUTPUTS);
+    if x.len() == inputs {
+        let pieces = y.par_chunks_mut(chunk).zip(w.par_chunks(chunk * inputs));
+        pieces.for_each(|(y, w)| dots(w, inputs, x, 1.0, accumulate, y));
+        return;
+    }
+    let products: Vec<Vec<f32>> = w
+        .par_chunks(chunk * inputs)
+        .map(|w| {
+            let mut products = vec![0.0; x.len() / inputs * (w.len() / inputs)];
+            let width = w.len() / inputs;
+            for (part, w) in w.chunks(OUTPUTS * inputs).enumerate() {
+                for (x, y) in x.chunks_exact(inputs).zip(products.chunks_exact_mut(width)) {
+                    let y = &mut y[part * OUTPUTS..][..w.len() / inputs];
+                    dots(w, inputs, x, 1.0, false, y);
+                }
+            }
+            products
+        })
+        .collect();
+    for (part, products) in products.iter().enumerate() {
+        let width = products.len() / (x.len() / inputs);
+        for (y, products) in y.chunks_exact_mut(outputs).zip(products.chunks_exact(width)) {
+            let y = &mut y[part * chunk..][..width];
+            match accumulate {
+                true => y.iter_mut().zip(products).for_each(|(y, product)| *y += product),
+                false => y.copy_from_slice(products),
+            }
         }
     }
 }
@@ -176,5 +235,29 @@ mod tests {
         assert_close(&a.0, &b.0, 0.03);
         assert_close(&a.1, &b.1, 0.03);
         assert_close(&a.2, &b.2, 0.004);
+    }
+
+    #[test]
+    fn rows_are_alike_alone_and_among_others_and_as_the_other_product_says() {
+        let (k, n) = (70, 300);
+        for precision in [Precision::F32, Precision::Bf16] {
+            let frozen = Frozen::new(noise(1, n * k), n, k, precision);
+            let scratch = &mut Rounded::default();
+            for rows in [1, 3, 8, 17] {
+                let x = noise(2, rows * k);
+                for accumulate in [false, true] {
+                    let (mut y, mut expected) = (noise(3, rows * n), noise(3, rows * n));
+                    let before = y.clone();
+                    frozen.forward_alike(rows, &x, &mut y, accumulate, scratch);
+                    frozen.forward(rows, &x, &mut expected, accumulate, scratch);
+                    assert_close(&y, &expected, 1e-4);
+                    for (row, x) in x.chunks(k).enumerate() {
+                        let mut alone = before[row * n..][..n].to_vec();
+                        frozen.forward_alike(1, x, &mut alone, accumulate, scratch);
+                        assert_eq!(alone, y[row * n..][..n]);
+                    }
+                }
+            }
+        }
     }
 }

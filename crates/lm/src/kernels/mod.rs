@@ -6,6 +6,7 @@
 
 mod adapted;
 mod bf16;
+mod cached;
 mod frozen;
 mod gemm;
 mod isa;
@@ -14,6 +15,7 @@ mod vector;
 
 pub(crate) use adapted::{Adapted, AdaptedBuffers, Member, Update};
 pub(crate) use bf16::{Orientation, Rounded, outer};
+pub(crate) use cached::{Form, Rows, multiply};
 pub(crate) use frozen::Frozen;
 pub(crate) use gemm::{MatMut, MatRef, Threads, gemm};
 pub use isa::Isa;

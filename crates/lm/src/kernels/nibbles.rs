@@ -15,14 +15,16 @@ mod floats;
 
 use std::ops::Range;
 
-use half::bf16;
 use rayon::prelude::*;
 
 use super::Isa;
-use super::bf16::Destination;
+use super::bf16::{Destination, convert_row, halves};
 
-/// Most rows that are multiplied here.
+/// Up to this many rows, this is the fastest way.
 pub(super) const ROWS: usize = 4;
+
+/// Rows multiplied at a time in bf16, and in f32.
+const AT_ONCE: [usize; 2] = [8, 4];
 
 /// Outputs a thread takes at a time, at least.
 const OUTPUTS: usize = 32;
@@ -154,43 +156,66 @@ impl Nibbles {
         size_of_val(&self.codes[..]) + size_of_val(&self.scales[..]) + size_of_val(&self.offsets[..])
     }
 
-    /// `y = x Wᵀ`, or `y += x Wᵀ` when `accumulate`, for at most [`ROWS`] rows; `x` is `[rows, inputs]`, `y` is
+    /// `y = x Wᵀ`, or `y += x Wᵀ` when `accumulate`, for few rows; `x` is `[rows, inputs]`, `y` is
     /// `[rows, outputs]`. The weights are not rounded; `x` is, to bf16, where `rounded` and the processor multiplies that.
+    /// Every row gets the same bits alone and among others.
     pub(super) fn multiply(&self, rows: usize, x: &[f32], y: &mut [f32], accumulate: bool, rounded: bool) {
-        assert!(rows <= ROWS && x.len() == rows * self.inputs && y.len() == rows * self.outputs);
+        assert!(x.len() == rows * self.inputs && y.len() == rows * self.outputs);
         if rows == 0 {
             return;
         }
         let (isa, result) = (Isa::current(), Destination(y.as_mut_ptr()));
         #[cfg(target_arch = "x86_64")]
         if rounded && isa >= Isa::Avx512Bf16 {
-            let rounded: Vec<bf16> = x.iter().map(|&x| bf16::from_f32(x)).collect();
-            let groups = rounded.chunks_exact(GROUP);
-            let sums: Vec<f32> = groups.map(|group| group.iter().map(|x| x.to_f32()).sum()).collect();
+            let mut rounded = vec![0; x.len() / 2];
+            convert_row(isa, x, &mut rounded);
+            let sum =
+                |group: &[u32]| group.iter().map(|&both| halves(both)).map(|(even, odd)| even + odd).sum();
+            let sums: Vec<f32> = rounded.chunks_exact(GROUP / 2).map(sum).collect();
             let inputs = avx512::Inputs { rounded: &rounded, sums: &sums };
-            // SAFETY: a level is only chosen on a processor that has its instructions; the lengths are asserted, and the
-            // ranges of outputs are disjoint.
-            self.split(|range| unsafe { avx512::outputs(self, rows, inputs, range, result, accumulate) });
+            self.split(rows, AT_ONCE[0], |first, rows, range| {
+                // SAFETY: a level is only chosen on a processor that has its instructions; the lengths are asserted, `y`
+                // holds the rows from `first` on, and the ranges of outputs are disjoint.
+                unsafe {
+                    let result = Destination(result.at(first * self.outputs));
+                    avx512::outputs(self, rows, inputs.from(first, self), range, result, accumulate);
+                }
+            });
             return;
         }
         let _ = rounded;
         let sums: Vec<f32> = x.chunks_exact(GROUP).map(|group| group.iter().sum()).collect();
         let inputs = floats::Inputs { x, sums: &sums };
-        self.split(|range| floats::outputs(isa, self, rows, inputs, range, result, accumulate));
+        self.split(rows, AT_ONCE[1], |first, rows, range| {
+            let inputs = floats::Inputs {
+                x: &x[first * self.inputs..],
+                sums: &inputs.sums[first * self.inputs / GROUP..],
+            };
+            // SAFETY: `y` holds the rows from `first` on.
+            let result = Destination(unsafe { result.at(first * self.outputs) });
+            floats::outputs(isa, self, rows, inputs, range, result, accumulate);
+        });
     }
 
-    /// Runs `piece` on ranges of all outputs, on all threads.
-    fn split(&self, piece: impl Fn(Range<usize>) + Sync) {
+    /// Runs `piece` on ranges of all outputs, on all threads: for the first row and the number of rows of every
+    /// `at_once`. Some outputs at a time for all rows, so that weights are read from memory once.
+    fn split(&self, rows: usize, at_once: usize, piece: impl Fn(usize, usize, Range<usize>) + Sync) {
         let chunk = self.outputs.div_ceil(4 * rayon::current_num_threads()).max(OUTPUTS);
-        (0..self.outputs.div_ceil(chunk))
-            .into_par_iter()
-            .with_max_len(1)
-            .for_each(|index| piece(index * chunk..((index + 1) * chunk).min(self.outputs)));
+        (0..self.outputs.div_ceil(chunk)).into_par_iter().with_max_len(1).for_each(|index| {
+            let range = index * chunk..((index + 1) * chunk).min(self.outputs);
+            for start in range.clone().step_by(OUTPUTS) {
+                for first in (0..rows).step_by(at_once) {
+                    piece(first, (rows - first).min(at_once), start..(start + OUTPUTS).min(range.end));
+                }
+            }
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use half::bf16;
+
     use super::super::isa::on_every_isa;
     use super::*;
     use crate::ops::testing::{assert_close, noise};
@@ -222,7 +247,7 @@ mod tests {
             let w = weights(outputs * inputs, bits);
             let packed = Nibbles::pack(&w, outputs, inputs).unwrap();
             assert_eq!(packed.bits, bits);
-            for rows in 1..=ROWS {
+            for rows in (1..=8).chain([13, 17]) {
                 let (x, old) = (noise(2, rows * inputs), noise(3, rows * outputs));
                 // What the weights meet: the inputs themselves, or the inputs in bf16.
                 let product = |x: &[f32], accumulate: bool| -> Vec<f32> {
@@ -242,6 +267,10 @@ mod tests {
                         packed.multiply(rows, &x, &mut y, accumulate, rounded);
                         let rounds = rounded && isa >= Isa::Avx512Bf16;
                         assert_close(&y, if rounds { &near } else { &exact }, 2e-4);
+                        let last = (rows - 1) * outputs;
+                        let mut alone = old[last..].to_vec();
+                        packed.multiply(1, &x[(rows - 1) * inputs..], &mut alone, accumulate, rounded);
+                        assert_eq!(alone, y[last..]);
                     });
                 }
             }

@@ -36,6 +36,8 @@ macro_rules! vectorised {
     };
 }
 
+pub(super) use vectorised;
+
 /// `a * b + c`.
 #[inline(always)]
 pub(super) fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {

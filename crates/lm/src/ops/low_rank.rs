@@ -1,5 +1,7 @@
 //! Products of a frozen matrix with a low-rank adapter beside it, and their gradients.
 
+use rayon::prelude::*;
+
 use crate::Lora;
 use crate::kernels::{
     Adapted, AdaptedBuffers, Frozen, MatMut, MatRef, Member, Orientation, Threads, Update, dots, gemm, outer,
@@ -63,6 +65,30 @@ pub(crate) fn project(
     }
     frozen.forward(rows, x, y, accumulate, &mut buffers.rounded);
     low_rank(lora, layer, group, rows, x, y, low);
+}
+
+/// Like [`project`] for tokens of answers, each under an adapter of its own or none: every row gets the same bits alone
+/// and among others.
+#[allow(clippy::too_many_arguments)] // the operands of one product
+pub(crate) fn project_each(
+    frozen: &Frozen,
+    (layer, group): (usize, Group),
+    adapters: &[Option<&Lora>],
+    x: &[f32],
+    y: &mut [f32],
+    accumulate: bool,
+    buffers: &mut AdaptedBuffers,
+) {
+    frozen.forward_alike(adapters.len(), x, y, accumulate, &mut buffers.rounded);
+    if adapters.iter().all(Option::is_none) {
+        return;
+    }
+    let rows = x.par_chunks_exact(frozen.inputs()).zip(y.par_chunks_exact_mut(frozen.outputs()));
+    rows.zip(adapters).for_each(|((x, y), adapter)| {
+        if let Some(lora) = adapter {
+            low_rank(lora, layer, group, 1, x, y, &mut Vec::new());
+        }
+    });
 }
 
 /// Gradients of [`project`]: that of `x` goes to `dx`, where one is wanted, those of the adapter's parameters are added to

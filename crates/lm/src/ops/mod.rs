@@ -2,6 +2,7 @@
 
 mod attention;
 mod attention_backward;
+mod cached_attention;
 mod cross_entropy;
 mod low_rank;
 mod packed;
@@ -12,8 +13,9 @@ pub(crate) mod testing;
 
 pub(crate) use attention::{Heads, Sequence, attention};
 pub(crate) use attention_backward::{HeadGradients, Kept, attention_backward};
+pub(crate) use cached_attention::{CachedRows, cached_attention};
 pub(crate) use cross_entropy::cross_entropy;
-pub(crate) use low_rank::{Adapter, project, project_backward};
+pub(crate) use low_rank::{Adapter, project, project_backward, project_each};
 pub(crate) use packed::{Layout, sequences};
 pub(crate) use rotary::Rotation;
 pub(crate) use rows::{HeadNorms, add, add_bias, gated, gated_backward, rms_norm, rms_norm_backward};

@@ -3,8 +3,6 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use half::bf16;
-
 use super::super::bf16::Destination;
 use super::{Bits, GROUP, Nibbles};
 
@@ -14,13 +12,21 @@ const BASE: i16 = 0x4300;
 /// Rows to be multiplied.
 #[derive(Clone, Copy)]
 pub(super) struct Inputs<'a> {
-    /// `[rows, inputs]`
-    pub(super) rounded: &'a [bf16],
+    /// `[rows, inputs / 2]`: pairs, the even input in the low half.
+    pub(super) rounded: &'a [u32],
     /// `[rows, groups]`: sums of each group.
     pub(super) sums: &'a [f32],
 }
 
-/// Computes the outputs of `range` for one to four rows.
+impl Inputs<'_> {
+    /// The rows from `first` on.
+    pub(super) fn from(self, first: usize, w: &Nibbles) -> Self {
+        let (rounded, sums) = (&self.rounded[first * w.inputs / 2..], &self.sums[first * w.inputs / GROUP..]);
+        Self { rounded, sums }
+    }
+}
+
+/// Computes the outputs of `range` for one to eight rows.
 ///
 /// # Safety
 /// The processor must have AVX-512 F, BW and BF16; `inputs` must hold `rows` rows of `w.inputs` numbers and of
@@ -40,7 +46,11 @@ pub(super) unsafe fn outputs(
             1 => some_rows::<1>(w, inputs, range, result, accumulate),
             2 => some_rows::<2>(w, inputs, range, result, accumulate),
             3 => some_rows::<3>(w, inputs, range, result, accumulate),
-            _ => some_rows::<4>(w, inputs, range, result, accumulate),
+            4 => some_rows::<4>(w, inputs, range, result, accumulate),
+            5 => some_rows::<5>(w, inputs, range, result, accumulate),
+            6 => some_rows::<6>(w, inputs, range, result, accumulate),
+            7 => some_rows::<7>(w, inputs, range, result, accumulate),
+            _ => some_rows::<8>(w, inputs, range, result, accumulate),
         }
     }
 }
@@ -77,7 +87,7 @@ unsafe fn some_rows<const COUNT: usize>(
                 let top = bf16x32(_mm512_or_si512(_mm512_srli_epi16(words, 4), base));
                 let (low_scale, top_scale) = (_mm512_set1_ps(scales[0]), _mm512_set1_ps(scales[1]));
                 for (row, sums) in sums.iter_mut().enumerate() {
-                    let x = inputs.rounded.as_ptr().add(row * w.inputs + block * step);
+                    let x = inputs.rounded.as_ptr().cast::<u16>().add(row * w.inputs + block * step);
                     let zero = _mm512_setzero_ps();
                     let product = _mm512_dpbf16_ps(zero, low, bf16x32(_mm512_loadu_si512(x.cast())));
                     sums[0] = _mm512_fmadd_ps(product, low_scale, sums[0]);
