@@ -1,10 +1,18 @@
 //! From a prompt to an answer: prefill, decode, stop, stream.
+//!
+//! [`Running`] is one answer in the making. Its prompt is read piece by piece; then [`decode`] carries any number of
+//! answers on together, one pass over the weights for all of them.
 
-use std::ops::ControlFlow;
+mod answer;
+
+use std::ops::Deref;
 use std::time::Instant;
 
+use answer::Answer;
+
+use crate::lookup::Lookup;
 use crate::sample::Sampler;
-use crate::{Decoder, Error, KvCache, Lora, Result, TextStream, Tokenizer};
+use crate::{BatchInput, Decoder, Error, KvCache, Lora, Result, TextStream, Tokenizer};
 
 /// How to answer. The default is greedy with up to 256 tokens.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,11 +29,22 @@ pub struct GenerateOptions {
     pub seed: u64,
     /// The answer ends before the first of these.
     pub stop: Vec<String>,
+    /// Draft tokens that followed the same words earlier and check several at once. The answer is the same with and
+    /// without; one that quotes its prompt comes faster.
+    pub lookup: bool,
 }
 
 impl Default for GenerateOptions {
     fn default() -> Self {
-        Self { max_tokens: 256, temperature: 0.0, top_p: 1.0, top_k: 0, seed: 0, stop: Vec::new() }
+        Self {
+            max_tokens: 256,
+            temperature: 0.0,
+            top_p: 1.0,
+            top_k: 0,
+            seed: 0,
+            stop: Vec::new(),
+            lookup: true,
+        }
     }
 }
 
@@ -78,145 +97,241 @@ pub struct Generation {
 /// bit; a product's rounding may depend on its number of rows.
 pub(crate) const PIECE: usize = 64;
 
-/// Generates after `prompt`. `cache` may hold an earlier prompt of the same model and adapter; afterwards it holds
-/// the whole pieces of this one.
-pub(crate) fn generate(
-    decoder: &Decoder,
-    tokenizer: &Tokenizer,
-    adapter: Option<&Lora>,
-    cache: &mut KvCache,
-    prompt: &[u32],
-    options: &GenerateOptions,
-    on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
-) -> Result<Generation> {
-    let mut sampler = Sampler::new(options)?;
+/// Rows that are decoded at a time, drafted ones included: beyond that, more rows cost more than they save.
+const ROWS: usize = 16;
+
+/// An answer in the making, under an adapter that is borrowed or shared.
+pub(crate) struct Running<'a, A> {
+    tokenizer: &'a Tokenizer,
+    adapter: Option<A>,
+    cache: KvCache,
+    /// Prompt and answer, without the end token.
+    ids: Vec<u32>,
+    prompt: usize,
+    cached: usize,
+    /// Most tokens to generate.
+    most: usize,
+    completion: usize,
+    sampler: Sampler,
+    lookup: Option<Lookup>,
+    answer: Answer<'a>,
+    finished: Option<FinishReason>,
+    start: Instant,
+    prefill_seconds: f64,
+    /// When the first token's logits were there.
+    decode_start: Instant,
+}
+
+/// Tokens that an answer may have: `options.max_tokens`, or what the context leaves.
+///
+/// # Errors
+/// [`Error::Option`]; [`Error::TooLong`] when the prompt fills the context; [`Error::NoTokens`] for an empty one.
+pub(crate) fn room(decoder: &Decoder, prompt: &[u32], options: &GenerateOptions) -> Result<usize> {
+    Sampler::new(options)?;
     if options.max_tokens == 0 {
         return Err(Error::Option { name: "max_tokens", reason: "expected at least 1, found 0".into() });
+    }
+    if prompt.is_empty() {
+        return Err(Error::NoTokens);
     }
     let context = decoder.config().max_positions;
     if prompt.len() >= context {
         let what = "prompt (one token must be left to answer)".to_owned();
         return Err(Error::TooLong { what, tokens: prompt.len(), limit: context - 1 });
     }
-    let most = options.max_tokens.min(context - prompt.len());
+    Ok(options.max_tokens.min(context - prompt.len()))
+}
 
-    let start = Instant::now();
-    let cached_tokens = reusable(cache, prompt);
-    cache.truncate(cached_tokens);
-    let mut pieces = prompt[cached_tokens..].chunks(PIECE);
-    let last = pieces.next_back().ok_or(Error::NoTokens)?;
-    for piece in pieces {
-        decoder.extend(piece, cache, adapter)?;
+impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
+    /// Begins an answer to `prompt`.
+    ///
+    /// # Errors
+    /// As [`room`].
+    pub(crate) fn new(
+        decoder: &Decoder,
+        tokenizer: &'a Tokenizer,
+        adapter: Option<A>,
+        prompt: &[u32],
+        options: &GenerateOptions,
+    ) -> Result<Self> {
+        let most = room(decoder, prompt, options)?;
+        let start = Instant::now();
+        Ok(Self {
+            tokenizer,
+            adapter,
+            cache: decoder.new_cache(),
+            ids: prompt.to_vec(),
+            prompt: prompt.len(),
+            cached: 0,
+            most,
+            completion: 0,
+            sampler: Sampler::new(options)?,
+            lookup: options.lookup.then(Lookup::default),
+            answer: Answer::new(TextStream::new(tokenizer), &options.stop),
+            finished: None,
+            start,
+            prefill_seconds: 0.0,
+            decode_start: start,
+        })
     }
-    let mut logits = decoder.forward(last, cache, adapter)?;
-    let prefill_seconds = start.elapsed().as_secs_f64();
 
-    let start = Instant::now();
-    let mut answer = Answer::new(TextStream::new(tokenizer), &options.stop);
-    let mut ids = Vec::new();
-    let mut completion_tokens = 0;
-    let finish_reason = loop {
-        let next = sampler.pick(&logits);
-        completion_tokens += 1;
-        if tokenizer.end_ids().contains(&next) {
-            break FinishReason::Stop;
+    /// The prompt.
+    pub(crate) fn prompt(&self) -> &[u32] {
+        &self.ids[..self.prompt]
+    }
+
+    /// Whether no token of the prompt has been read.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.cache.is_empty()
+    }
+
+    /// Begins with what `cache` has read of the prompt under the same adapter.
+    pub(crate) fn begin_with(&mut self, mut cache: KvCache) {
+        self.cached = reusable(&cache, self.prompt());
+        cache.truncate(self.cached);
+        self.cache = cache;
+    }
+
+    /// Whether some of the prompt is still to be read.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.completion == 0
+    }
+
+    /// Reads the next piece of the prompt, and with the last one picks the first token.
+    ///
+    /// # Errors
+    /// As [`Decoder::forward`].
+    pub(crate) fn read_piece(&mut self, decoder: &Decoder) -> Result<()> {
+        let from = self.cache.len();
+        let to = (from + PIECE).min(self.prompt);
+        let (piece, adapter) = (&self.ids[from..to], self.adapter.as_deref());
+        if to < self.prompt {
+            return decoder.extend(piece, &mut self.cache, adapter);
         }
-        ids.push(next);
-        if let Some(reason) = answer.push(next, on_text) {
-            break reason;
+        let logits = decoder.forward(piece, &mut self.cache, adapter)?;
+        self.prefill_seconds = self.start.elapsed().as_secs_f64();
+        self.decode_start = Instant::now();
+        let first = self.sampler.pick(&logits);
+        self.take(first);
+        Ok(())
+    }
+
+    /// The whole pieces of the prompt, for prompts to come that begin alike.
+    pub(crate) fn prefix(&self) -> KvCache {
+        let mut prefix = self.cache.clone();
+        prefix.truncate(self.prompt.min(prefix.len()) / PIECE * PIECE);
+        prefix
+    }
+
+    /// Takes a token into the answer.
+    fn take(&mut self, id: u32) {
+        self.completion += 1;
+        if self.tokenizer.end_ids().contains(&id) {
+            self.finished = Some(FinishReason::Stop);
+            return;
         }
-        if completion_tokens == most {
-            break FinishReason::Length;
+        self.ids.push(id);
+        self.finished = self.answer.push(id);
+        if self.completion == self.most {
+            self.finished = self.finished.or(Some(FinishReason::Length));
         }
-        logits = decoder.forward(&[next], cache, adapter)?;
-    };
-    let text = answer.finish(finish_reason, on_text);
-    let decode_seconds = start.elapsed().as_secs_f64();
-    cache.truncate(prompt.len() / PIECE * PIECE);
-    Ok(Generation {
-        text,
-        ids,
-        finish_reason,
-        prompt_tokens: prompt.len(),
-        completion_tokens,
-        cached_tokens,
-        prefill_seconds,
-        decode_seconds,
-    })
+    }
+
+    /// The tokens to read next: the last one picked, and what is guessed to follow in up to `room` tokens.
+    fn next(&mut self, room: usize) -> Vec<u32> {
+        let last = self.ids.len().saturating_sub(1);
+        let room = room.min((self.most - self.completion).saturating_sub(1));
+        let draft = self.lookup.as_mut().map_or(&[][..], |lookup| lookup.draft(&self.ids, room));
+        [&self.ids[last..], draft].concat()
+    }
+
+    /// Picks tokens from the logits after each token of `read`, as long as what was guessed is what is picked.
+    fn pick(&mut self, read: &[u32], logits: &[f32]) {
+        let held = self.cache.len() - read.len();
+        let draft = &read[1..];
+        let mut right = 0;
+        for logits in logits.chunks_exact(logits.len() / read.len()) {
+            let picked = self.sampler.pick(logits);
+            self.take(picked);
+            if self.finished.is_some() || draft.get(right) != Some(&picked) {
+                break;
+            }
+            right += 1;
+        }
+        self.cache.truncate(held + 1 + right);
+        // A draft that went on where the answer ended was neither right nor wrong there.
+        if let Some(lookup) = self.lookup.as_mut().filter(|_| self.finished.is_none()) {
+            lookup.learn(draft.len(), right);
+        }
+    }
+
+    /// Whether the answer is complete.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.is_some()
+    }
+
+    /// Text that has become certain since the last call.
+    pub(crate) fn take_text(&mut self) -> &str {
+        if self.finished.is_some() {
+            self.answer.end();
+        }
+        self.answer.take()
+    }
+
+    /// The answer: as far as its text was taken.
+    pub(crate) fn into_generation(self) -> Generation {
+        let finish_reason = self.finished.unwrap_or(FinishReason::Cancelled);
+        let decode_seconds = if self.is_reading() { 0.0 } else { self.decode_start.elapsed().as_secs_f64() };
+        Generation {
+            text: self.answer.into_sent(),
+            ids: self.ids[self.prompt..].to_vec(),
+            finish_reason,
+            prompt_tokens: self.prompt,
+            completion_tokens: self.completion,
+            cached_tokens: self.cached,
+            prefill_seconds: self.prefill_seconds,
+            decode_seconds,
+        }
+    }
+
+    /// Ends the answer where it is, whatever it was about to end with.
+    pub(crate) fn cancel(&mut self) {
+        self.finished = Some(FinishReason::Cancelled);
+    }
+}
+
+/// Carries answers on by at least one token each; all of them have read their prompts and none is finished.
+///
+/// # Errors
+/// As [`Decoder::forward_batch`]; no answer has changed then.
+pub(crate) fn decode<'a, A: Deref<Target = Lora> + 'a>(
+    decoder: &Decoder,
+    answers: &mut [&mut Running<'a, A>],
+) -> Result<()> {
+    let room = (ROWS / answers.len().max(1)).saturating_sub(1);
+    let tokens: Vec<Vec<u32>> = answers.iter_mut().map(|answer| answer.next(room)).collect();
+    let mut inputs: Vec<_> = answers
+        .iter_mut()
+        .zip(&tokens)
+        .map(|(answer, ids)| {
+            let Running { cache, adapter, .. } = &mut **answer;
+            BatchInput { ids, cache, adapter: adapter.as_deref() }
+        })
+        .collect();
+    let logits = decoder.forward_batch(&mut inputs)?;
+    let mut rest = &logits[..];
+    for (answer, read) in answers.iter_mut().zip(&tokens) {
+        let (logits, others) = rest.split_at(read.len() * decoder.config().vocabulary);
+        answer.pick(read, logits);
+        rest = others;
+    }
+    Ok(())
 }
 
 /// Tokens of `prompt` that `cache` already holds, in whole pieces; at least one token is left to read.
 pub(crate) fn reusable(cache: &KvCache, prompt: &[u32]) -> usize {
     let shared = cache.ids().iter().zip(prompt).take_while(|(a, b)| a == b).count();
     shared.min(prompt.len().saturating_sub(1)) / PIECE * PIECE
-}
-
-/// Text of an answer as it grows, held back where it may become a stop string.
-struct Answer<'a> {
-    stream: TextStream<'a>,
-    stop: Vec<&'a str>,
-    text: String,
-    /// Bytes of `text` handed out.
-    sent: usize,
-    /// Whether a stop string has come.
-    stopped: bool,
-}
-
-impl<'a> Answer<'a> {
-    fn new(stream: TextStream<'a>, stop: &'a [String]) -> Self {
-        let stop = stop.iter().map(String::as_str).filter(|stop| !stop.is_empty()).collect();
-        Self { stream, stop, text: String::new(), sent: 0, stopped: false }
-    }
-
-    /// Takes a token; tells the reason when the answer ends with it.
-    fn push(&mut self, id: u32, on_text: &mut dyn FnMut(&str) -> ControlFlow<()>) -> Option<FinishReason> {
-        let piece = self.stream.push(id);
-        self.append(&piece, on_text)
-    }
-
-    fn append(
-        &mut self,
-        piece: &str,
-        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
-    ) -> Option<FinishReason> {
-        self.text.push_str(piece);
-        // What has been sent is known to begin no stop string, so only the rest can hold one.
-        let rest = &self.text[self.sent..];
-        if let Some(at) = self.stop.iter().filter_map(|stop| rest.find(stop)).min() {
-            self.text.truncate(self.sent + at);
-            self.stopped = true;
-            let _ = self.send(self.text.len(), on_text);
-            return Some(FinishReason::Stop);
-        }
-        let held = rest.char_indices().map(|(at, _)| &rest[at..]);
-        let held =
-            held.filter(|tail| self.stop.iter().any(|stop| stop.starts_with(tail))).map(str::len).max();
-        match self.send(self.text.len() - held.unwrap_or(0), on_text) {
-            ControlFlow::Continue(()) => None,
-            ControlFlow::Break(()) => Some(FinishReason::Cancelled),
-        }
-    }
-
-    /// Hands out what is still held back and returns the whole text.
-    fn finish(mut self, reason: FinishReason, on_text: &mut dyn FnMut(&str) -> ControlFlow<()>) -> String {
-        if reason == FinishReason::Cancelled {
-            self.text.truncate(self.sent);
-        } else if !self.stopped {
-            let rest = self.stream.finish();
-            self.append(&rest, on_text);
-            let _ = self.send(self.text.len(), on_text);
-        }
-        self.text
-    }
-
-    fn send(&mut self, end: usize, on_text: &mut dyn FnMut(&str) -> ControlFlow<()>) -> ControlFlow<()> {
-        let new = &self.text[self.sent..end];
-        if new.is_empty() {
-            return ControlFlow::Continue(());
-        }
-        self.sent = end;
-        on_text(new)
-    }
 }
 
 #[cfg(test)]

@@ -2,19 +2,19 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::generate::{generate, reusable};
+use crate::generate::{Running, decode};
+use crate::prefixes::Prefixes;
 use crate::{
-    ChatTemplate, Decoder, GenerateOptions, Generation, KvCache, Lora, Message, Precision, Result, Source,
-    Tokenizer,
+    ChatTemplate, Decoder, GenerateOptions, Generation, Lora, Message, Precision, Result, Source, Tokenizer,
 };
 
-/// Caches kept for prompts to come: enough for a few conversations and arms side by side.
-const KEPT_CACHES: usize = 4;
+/// Tokens kept for prompts to come: enough for a few conversations and arms side by side.
+const KEPT_TOKENS: usize = 16_384;
 
-/// A model ready to answer. It may be shared between threads; each answer works on a cache of its own, and the
-/// caches of the last few prompts are kept, so that a prompt that begins like one of them is not read again from
+/// A model ready to answer. It may be shared between threads; each answer works on a cache of its own, and what
+/// the last few prompts have left is kept, so that a prompt that begins like one of them is not read again from
 /// its beginning. The answer is the same with and without.
 #[derive(Debug)]
 pub struct Model {
@@ -26,14 +26,7 @@ pub struct Model {
     pub template: ChatTemplate,
     /// SHA-256, in hex, of what the model was read from.
     pub identity: String,
-    kept: Mutex<Vec<Kept>>,
-}
-
-/// The cache of an earlier prompt, and the adapter that filled it.
-#[derive(Debug)]
-struct Kept {
-    adapter: Option<u64>,
-    cache: KvCache,
+    prefixes: Mutex<Prefixes>,
 }
 
 impl Model {
@@ -52,7 +45,7 @@ impl Model {
     pub fn from_source(source: Source, precision: Precision) -> Result<Self> {
         let decoder = Decoder::load(&source, precision)?;
         let Source { tokenizer, template, identity, .. } = source;
-        Ok(Self { decoder, tokenizer, template, identity, kept: Mutex::default() })
+        Ok(Self { decoder, tokenizer, template, identity, prefixes: Mutex::default() })
     }
 
     /// Ids of the prompt that [`Model::generate`] answers for these messages.
@@ -64,7 +57,7 @@ impl Model {
     }
 
     /// Answers `messages`. The text goes to `on_text` piece by piece as it is certain; breaking from it ends the
-    /// answer.
+    /// answer. While the prompt is read, `on_text` is asked with an empty text whether anybody still listens.
     ///
     /// # Errors
     /// Those of the template; [`crate::Error::TooLong`] when the prompt fills the context;
@@ -91,35 +84,39 @@ impl Model {
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Generation> {
         let key = adapter.map(fingerprint);
-        let mut cache = self.take_cache(key, prompt);
-        let (decoder, tokenizer) = (&self.decoder, &self.tokenizer);
-        let answer = generate(decoder, tokenizer, adapter, &mut cache, prompt, options, on_text);
-        // After an error the cache holds what it says it holds, for a forward pass either runs or changes nothing.
-        self.keep(Kept { adapter: key, cache });
-        answer
-    }
-
-    /// The kept cache that saves most, or an empty one.
-    fn take_cache(&self, adapter: Option<u64>, prompt: &[u32]) -> KvCache {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let saved = |kept: &Kept| if kept.adapter == adapter { reusable(&kept.cache, prompt) } else { 0 };
-        let best = (0..kept.len()).max_by_key(|at| saved(&kept[*at])).filter(|at| saved(&kept[*at]) > 0);
-        best.map_or_else(|| self.decoder.new_cache(), |at| kept.remove(at).cache)
-    }
-
-    fn keep(&self, cache: Kept) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == KEPT_CACHES {
-            kept.remove(0);
+        let mut answer = Running::new(&self.decoder, &self.tokenizer, adapter, prompt, options)?;
+        answer.begin_with(self.prefixes().find(key, prompt).unwrap_or_else(|| self.decoder.new_cache()));
+        while answer.is_reading() {
+            answer.read_piece(&self.decoder)?;
+            // A receiver that has left is noticed between the pieces too.
+            if answer.is_reading() && on_text("").is_break() {
+                answer.cancel();
+                return Ok(answer.into_generation());
+            }
         }
-        kept.push(cache);
+        self.prefixes().keep(key, answer.prefix(), KEPT_TOKENS);
+        loop {
+            let text = answer.take_text();
+            if !text.is_empty() && on_text(text).is_break() && !answer.is_finished() {
+                answer.cancel();
+            }
+            if answer.is_finished() {
+                return Ok(answer.into_generation());
+            }
+            decode(&self.decoder, &mut [&mut answer])?;
+        }
+    }
+
+    /// What earlier prompts have left.
+    pub(crate) fn prefixes(&self) -> MutexGuard<'_, Prefixes> {
+        self.prefixes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Tells adapters apart by all their parameters: a cache filled under one adapter is wrong under another, and
 /// training changes parameters in place. Four multiplicative hashes side by side (FNV-1a over words); some
 /// milliseconds for five million parameters.
-fn fingerprint(adapter: &Lora) -> u64 {
+pub(crate) fn fingerprint(adapter: &Lora) -> u64 {
     const PRIME: u64 = 0x0100_0000_01B3;
     let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(PRIME);
     let mut lanes = [0xCBF2_9CE4_8422_2325u64; 4];

@@ -63,6 +63,24 @@ fn smollm2_answers_as_transformers_does() {
 }
 
 #[test]
+fn smollm2_quotes_the_same_with_and_without_prompt_lookup() {
+    let Some(path) = cached("smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf") else { return };
+    let passage = "The Normans were the people who in the 10th and 11th centuries gave their name to Normandy, a region \
+                   in France. They were descended from Norse raiders and pirates from Denmark, Iceland and Norway.";
+    let question = format!("Repeat this passage word by word, and write nothing else.\n\n{passage}");
+    let model = Model::open(&path, Precision::Auto).unwrap();
+    for temperature in [0.0, 0.5] {
+        let answers = [true, false].map(|lookup| {
+            let options = GenerateOptions { max_tokens: 40, temperature, lookup, ..Default::default() };
+            let messages = [Message::new(Role::User, &question)];
+            model.generate(&messages, None, &options, &mut |_| ControlFlow::Continue(())).unwrap()
+        });
+        assert_eq!(answers[0].ids, answers[1].ids);
+        assert_eq!(answers[0].text, answers[1].text);
+    }
+}
+
+#[test]
 fn minilm_vectors_are_those_of_sentence_transformers() {
     let Some(folder) = cached("all-minilm-l6-v2") else { return };
     let texts = json("all-minilm-l6-v2.json");

@@ -208,7 +208,8 @@ impl<'a> Runner<'a> {
 
     /// The hash of everything an answer depends on.
     fn key(&self, messages: &[Message], adapter: Option<&str>) -> String {
-        let GenerateOptions { max_tokens, temperature, top_p, top_k, seed, stop } = &self.options;
+        // Looking up changes no answer.
+        let GenerateOptions { max_tokens, temperature, top_p, top_k, seed, stop, lookup: _ } = &self.options;
         let all = serde_json::json!({
             "model": self.model.identity,
             "precision": format!("{:?}", self.model.decoder.precision()),

@@ -1,19 +1,23 @@
 #![allow(clippy::unwrap_used)]
+use std::ops::ControlFlow;
+
 use super::*;
-use crate::{Model, Precision, Source};
+use crate::{DecoderConfig, Model, Precision, Source};
 
 fn answer(stop: &[&str], pieces: &[&str]) -> (Vec<String>, String, Option<FinishReason>) {
     let tokenizer = Source::tiny(1).unwrap().tokenizer;
     let stop: Vec<String> = stop.iter().map(|s| (*s).to_owned()).collect();
     let mut answer = Answer::new(TextStream::new(&tokenizer), &stop);
     let mut sent = Vec::new();
-    let mut receive = |text: &str| {
-        sent.push(text.to_owned());
-        ControlFlow::Continue(())
-    };
-    let reason = pieces.iter().find_map(|piece| answer.append(piece, &mut receive));
-    let text = answer.finish(reason.unwrap_or(FinishReason::Length), &mut receive);
-    (sent, text, reason)
+    let reason = pieces.iter().find_map(|piece| {
+        let reason = answer.append(piece);
+        sent.push(answer.take().to_owned());
+        reason
+    });
+    answer.end();
+    sent.push(answer.take().to_owned());
+    sent.retain(|text| !text.is_empty());
+    (sent, answer.into_sent(), reason)
 }
 
 #[test]
@@ -141,4 +145,44 @@ fn the_context_bounds_prompt_and_answer() {
     assert!(matches!(error, Error::NoTokens), "{error}");
     let none = GenerateOptions { max_tokens: 0, ..options() };
     assert!(model.complete(&[70], None, &none, &mut |_| ControlFlow::Continue(())).is_err());
+}
+
+#[test]
+fn answers_are_the_same_with_and_without_looking_up() {
+    // Few tokens, so that a random model repeats itself and some drafts come true while others do not.
+    for precision in [Precision::F32, Precision::Bf16] {
+        let model = Model::from_source(Source::tiny(11).unwrap(), precision).unwrap();
+        let text = "the keeper of the light at the end of the land lit the lamp, the keeper of the";
+        for (temperature, seed) in [(0.0, 0), (0.3, 1), (1.0, 2)] {
+            for cut in [10, 40, text.len()] {
+                let prompt = prompt(&model, &text[..cut]);
+                let options = GenerateOptions { max_tokens: 150, temperature, seed, ..Default::default() };
+                let (with, streamed) = run(&model, &prompt, &options);
+                let (without, _) = run(&model, &prompt, &GenerateOptions { lookup: false, ..options });
+                assert_eq!(essence(&with), essence(&without), "{precision:?} {temperature} {cut}");
+                assert_eq!(with.completion_tokens, without.completion_tokens);
+                assert_eq!(streamed, with.text);
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_drafts_leave_no_trace_in_the_cache() {
+    let config = DecoderConfig { max_positions: 500, ..DecoderConfig::tiny() };
+    let decoder = Decoder::random(config, 3, Precision::Auto).unwrap();
+    let ids: Vec<u32> = (0..70).map(|i| i * 13 % 67).collect();
+    let mut plain = decoder.new_cache();
+    decoder.extend(&ids, &mut plain, None).unwrap();
+    let mut drafted = plain.clone();
+    let step = |ids: &[u32], cache: &mut KvCache| {
+        decoder.forward_batch(&mut [BatchInput { ids, cache, adapter: None }]).unwrap()
+    };
+    for next in [5, 9, 40, 2] {
+        let expected = step(&[next], &mut plain);
+        let held = drafted.len();
+        let found = step(&[next, 1, 2, 3, 4, 5], &mut drafted);
+        assert_eq!(found[..67], expected);
+        drafted.truncate(held + 1);
+    }
 }

@@ -60,13 +60,18 @@ fn a_cache_is_never_shared_between_adapters() {
 }
 
 #[test]
-fn few_caches_are_kept_and_the_oldest_goes_first() {
+fn a_receiver_that_has_left_ends_the_reading_of_the_prompt() {
     let model = model();
-    let loras: Vec<Lora> = (0..5).map(|seed| adapter(&model, seed)).collect();
-    loras.iter().for_each(|lora| drop(answer(&model, "q", Some(lora))));
-    assert_eq!(model.kept.lock().unwrap().len(), KEPT_CACHES);
-    assert!(answer(&model, "q", Some(&loras[4])).cached_tokens > 0);
-    assert_eq!(answer(&model, "q", Some(&loras[0])).cached_tokens, 0);
+    let mut asked = 0;
+    let long = vec![70; 200];
+    let answer = model.complete(&long, None, &GenerateOptions::default(), &mut |text| {
+        assert_eq!(text, "");
+        asked += 1;
+        if asked == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let answer = answer.unwrap();
+    assert_eq!((answer.finish_reason, answer.completion_tokens), (crate::FinishReason::Cancelled, 0));
+    assert_eq!((asked, answer.text.as_str()), (2, ""));
 }
 
 #[test]
