@@ -10,7 +10,7 @@ use app::ask::AskRequest;
 use app::models::Cache;
 use app::service::Served;
 use app::{Error, Service};
-use lm::{GenerateOptions, Message, Role};
+use lm::{EngineOptions, GenerateOptions, Message, Role};
 use server::{Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServeOptions, ServedModel, TurnRole};
 
 #[derive(clap::Args)]
@@ -18,19 +18,24 @@ pub(crate) struct Arguments {
     /// Address to listen on; loopback only
     #[arg(long, default_value_t = ServeOptions::default().address)]
     address: SocketAddr,
-    /// Requests that may wait while one is answered
+    /// Requests answered at once, in one batch
+    #[arg(long, default_value_t = ServeOptions::default().slots)]
+    slots: usize,
+    /// Requests that may wait behind them; one more is refused
     #[arg(long, default_value_t = ServeOptions::default().queue)]
     queue: usize,
 }
 
 pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let project = super::open_project(project)?;
-    let service = Service::open(project, &Cache::from_env()?)?;
+    // As many threads as slots ask the engine, so its own queue need not be longer.
+    let bounds = EngineOptions { slots: arguments.slots, queue: arguments.slots, ..EngineOptions::default() };
+    let service = Service::open(project, &Cache::from_env()?)?.at_once(bounds)?;
     let chat = Arc::new(ProjectChat::new(service)?);
     for model in chat.models() {
         println!("serving {} ({})", model.id, model.description);
     }
-    let options = ServeOptions { address: arguments.address, queue: arguments.queue };
+    let options = ServeOptions { address: arguments.address, slots: arguments.slots, queue: arguments.queue };
     server::serve(chat, &options, |address| println!("listening on http://{address}/v1"))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -126,6 +131,7 @@ impl Chat for ProjectChat {
 fn refusal(error: Error) -> ChatError {
     match error {
         Error::Model(too_long @ lm::Error::TooLong { .. }) => ChatError::Request(too_long.to_string()),
+        Error::Model(busy @ lm::Error::Busy { .. }) => ChatError::Busy(busy.to_string()),
         error => ChatError::Internal { message: error.to_string(), source: Some(Box::new(error)) },
     }
 }

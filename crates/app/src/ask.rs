@@ -159,13 +159,13 @@ pub(crate) fn answer(
     };
     let options = GenerateOptions { max_tokens, ..request.sampling.clone() };
     seconds.render = start.elapsed().as_secs_f64() - seconds.embed - seconds.search;
-    let lora = adapter.as_ref().map(|adapter| &*adapter.lora);
+    let lora = adapter.as_ref().map(|adapter| &adapter.lora);
     // The questions of a set are answered exactly as they were compared; any other answer may end before it runs in circles.
     let generation = match set {
-        Some(_) => model.generate(&messages, lora, &options, on_text)?,
+        Some(_) => service.generate(&messages, lora, &options, on_text)?,
         None => {
             let mut guard = Unrepeated::new(on_text);
-            let generation = model.generate(&messages, lora, &options, &mut |piece| guard.push(piece))?;
+            let generation = service.generate(&messages, lora, &options, &mut |piece| guard.push(piece))?;
             Generation { text: guard.finish(), ..generation }
         }
     };

@@ -28,6 +28,10 @@ impl<'a> Unrepeated<'a> {
 
     /// Takes the next piece of text; breaks when a sentence was repeated or the reader wants no more.
     pub(crate) fn push(&mut self, piece: &str) -> ControlFlow<()> {
+        // Nothing new: only whether anybody still listens.
+        if piece.is_empty() {
+            return (self.on_text)("");
+        }
         for c in piece.chars() {
             self.held.push(c);
             if matches!(c, '.' | '!' | '?' | '\n') {

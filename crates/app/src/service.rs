@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use eval::{Arm, Decision};
-use lm::{Lora, Message, Model, Precision};
+use lm::{Engine, EngineOptions, GenerateOptions, Generation, Lora, Message, Model, Precision};
 
 use crate::adapters;
 use crate::ask::{Answer, AskRequest, answer};
@@ -19,12 +19,14 @@ use crate::questions::QuestionSet;
 use crate::shots::Shots;
 
 /// Everything needed to answer questions about a project. All methods take `&self`; searches take turns on the store, generation
-/// does not.
+/// does not: questions asked at once are answered each for itself, or together after [`Service::at_once`].
 pub struct Service {
     /// The project.
     pub project: Project,
     /// The generator.
-    pub model: Model,
+    pub model: Arc<Model>,
+    /// Answers questions together, where many may come at once.
+    engine: Option<Engine>,
     knowledge: Mutex<Knowledge>,
     adapters: Mutex<HashMap<PathBuf, Arc<Lora>>>,
     shots: Mutex<HashMap<String, Arc<Shots>>>,
@@ -73,11 +75,35 @@ impl Service {
     pub fn new(project: Project, knowledge: Knowledge, model: Model) -> Self {
         Self {
             project,
-            model,
+            model: Arc::new(model),
+            engine: None,
             knowledge: Mutex::new(knowledge),
             adapters: Mutex::default(),
             shots: Mutex::default(),
         }
+    }
+
+    /// Answers questions that come at once in one batch, within these bounds.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub fn at_once(mut self, options: EngineOptions) -> Result<Self> {
+        self.engine = Some(Engine::start(Arc::clone(&self.model), options)?);
+        Ok(self)
+    }
+
+    /// Lets the model answer, beside other questions where there is an engine.
+    pub(crate) fn generate(
+        &self,
+        messages: &[Message],
+        adapter: Option<&Arc<Lora>>,
+        options: &GenerateOptions,
+        on_text: &mut dyn FnMut(&str) -> std::ops::ControlFlow<()>,
+    ) -> Result<Generation> {
+        Ok(match &self.engine {
+            Some(engine) => engine.generate(messages, adapter, options, on_text)?,
+            None => self.model.generate(messages, adapter.map(|lora| &**lora), options, on_text)?,
+        })
     }
 
     /// The knowledge base, for as long as the guard lives.

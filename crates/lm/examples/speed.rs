@@ -6,20 +6,26 @@
 //!     speed MODEL decode DEPTH           one stream behind DEPTH tokens
 //!     speed MODEL batch STREAMS          streams side by side behind 512 tokens
 //!     speed MODEL first PROMPT           the first token after a prompt, written as soon as it is there; timed from outside
+//!     speed MODEL decode-quoting TEXT    an answer that repeats a text file, with and without prompt lookup
+//!     speed MODEL concurrent STREAMS     requests answered at once by one engine, behind different prompts
+//!     speed MODEL first-token TEXT       the first token of a second question about a text file
 //!
 //! All but `render` and `first` print one JSON line with what was done a second and the peak of resident memory. `PRECISION=f32` or
-//! `bf16` overrides the machine's choice.
+//! `bf16` overrides the machine's choice. Decoding also reports the processor time a token took, all threads together, which other
+//! work on the machine disturbs less.
 
 use std::error::Error;
 use std::fs;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lm::{
-    BatchInput, ChatTemplate, Decoder, GenerateOptions, Model, Pack, Precision, Rendered, Source, Tokenizer,
-    TrainEvent, TrainOptions, TrainingRun, read_examples, render_examples,
+    BatchInput, ChatTemplate, Decoder, Engine, EngineOptions, Event, GenerateOptions, Message, Model, Pack,
+    Precision, Rendered, Role, Source, Tokenizer, TrainEvent, TrainOptions, TrainingRun, read_examples,
+    render_examples,
 };
 use serde_json::{Value, json};
 use tunesmith_lm as lm;
@@ -48,9 +54,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         [model, "decode", depth] => decode(model, 1, depth.parse()?)?,
         [model, "batch", streams] => decode(model, streams.parse()?, 512)?,
         [model, "first", prompt] => return first(model, prompt),
+        [model, "decode-quoting", text] => quoting(model, &fs::read_to_string(text)?)?,
+        [model, "concurrent", streams] => concurrent(model, streams.parse()?)?,
+        [model, "first-token", text] => first_token(model, &fs::read_to_string(text)?)?,
         _ => {
             let usage = "render PAIRS COUNT | train PAIRS COUNT | prefill TOKENS | decode DEPTH | batch STREAMS | \
-                         first PROMPT";
+                         first PROMPT | decode-quoting TEXT | concurrent STREAMS | first-token TEXT";
             return Err(format!("usage: speed MODEL {usage}").into());
         }
     };
@@ -150,18 +159,124 @@ fn decode(model: &str, streams: usize, depth: usize) -> Result<Value, Box<dyn Er
     let mut start = decoder.new_cache();
     decoder.forward(&ids(depth.max(1)), &mut start, None)?;
     let mut caches = vec![start; streams];
-    let mut seconds = 0.0;
+    let (mut seconds, mut processor) = (0.0, None);
     // The first turn warms up.
     for _ in 0..2 {
         let started = Instant::now();
+        let before = processor_seconds();
         for id in ids(DECODED) {
-            let inputs = caches.iter_mut().map(|cache| BatchInput { ids: std::slice::from_ref(&id), cache });
-            decoder.forward_batch(&mut inputs.collect::<Vec<_>>(), None)?;
+            let inputs = caches.iter_mut().map(|cache| BatchInput {
+                ids: std::slice::from_ref(&id),
+                cache,
+                adapter: None,
+            });
+            decoder.forward_batch(&mut inputs.collect::<Vec<_>>())?;
         }
         seconds = started.elapsed().as_secs_f64();
+        processor = processor_seconds().zip(before).map(|(after, before)| after - before);
         caches.iter_mut().for_each(|cache| cache.truncate(depth.max(1)));
     }
-    Ok(json!({ "tokens_per_second": (streams * DECODED) as f64 / seconds }))
+    let tokens = (streams * DECODED) as f64;
+    Ok(json!({
+        "tokens_per_second": tokens / seconds,
+        "processor_ms_per_token": processor.map(|seconds| 1e3 * seconds / tokens),
+    }))
+}
+
+/// An answer that repeats the beginning of `text`, with and without prompt lookup; both must be the same.
+fn quoting(model: &str, text: &str) -> Result<Value, Box<dyn Error>> {
+    let model = Model::open(Path::new(model), precision())?;
+    let passage: String = text.chars().take(1500).collect();
+    let question = format!("Repeat this passage word by word, and write nothing else.\n\n{passage}");
+    let messages = [Message::new(Role::User, &question)];
+    let answer = |lookup: bool| {
+        let options = GenerateOptions { max_tokens: 200, lookup, ..GenerateOptions::default() };
+        let mut best = (Vec::new(), 0.0, None);
+        // The first turn warms up.
+        for _ in 0..2 {
+            let before = processor_seconds();
+            let answer = model.generate(&messages, None, &options, &mut |_| ControlFlow::Continue(()))?;
+            let processor = processor_seconds().zip(before).map(|(after, before)| after - before);
+            let tokens = answer.completion_tokens as f64;
+            best = (answer.ids, (tokens - 1.0) / answer.decode_seconds, processor.map(|s| 1e3 * s / tokens));
+        }
+        Ok::<_, Box<dyn Error>>(best)
+    };
+    let (ids, with, processor) = answer(true)?;
+    let (plain_ids, without, plain_processor) = answer(false)?;
+    if ids != plain_ids {
+        return Err("prompt lookup changed the answer".into());
+    }
+    Ok(json!({
+        "tokens_per_second": with,
+        "tokens_per_second_without": without,
+        "processor_ms_per_token": processor,
+        "processor_ms_per_token_without": plain_processor,
+        "tokens": ids.len(),
+        "begins": model.tokenizer.decode(&ids).chars().take(80).collect::<String>(),
+    }))
+}
+
+/// Tokens a second of all answers together, from the first submission to the last token, prompts of 256 tokens included.
+fn concurrent(model: &str, streams: usize) -> Result<Value, Box<dyn Error>> {
+    let model = Arc::new(Model::open(Path::new(model), precision())?);
+    let bounds = EngineOptions { slots: streams, queue: streams, ..EngineOptions::default() };
+    let engine = Engine::start(model, bounds)?;
+    // Ids of no meaning are answered by text that repeats itself, which lookup would flatter.
+    let options = GenerateOptions { max_tokens: 128, lookup: false, ..GenerateOptions::default() };
+    let mut figures = json!(null);
+    // The first turn warms up.
+    for turn in 0..2 {
+        let started = Instant::now();
+        let before = processor_seconds();
+        let submit = |stream: usize| {
+            let prompt = ids(256 + streams * 2)[turn * streams + stream..][..256].to_vec();
+            engine.submit(prompt, None, &options)
+        };
+        let answers = (0..streams).map(submit).collect::<Result<Vec<_>, _>>()?;
+        let mut tokens = 0;
+        for answer in &answers {
+            tokens += loop {
+                if let Some(Event::Done(answer)) = answer.next(Duration::from_secs(1))? {
+                    break answer?.completion_tokens;
+                }
+            };
+        }
+        let processor = processor_seconds().zip(before).map(|(after, before)| after - before);
+        figures = json!({
+            "tokens_per_second": tokens as f64 / started.elapsed().as_secs_f64(),
+            "tokens": tokens,
+            "processor_ms_per_token": processor.map(|seconds| 1e3 * seconds / tokens as f64),
+        });
+    }
+    Ok(figures)
+}
+
+/// Time to the first token of a second question over the same text, and of the first, which has to read the text.
+fn first_token(model: &str, text: &str) -> Result<Value, Box<dyn Error>> {
+    let model = Model::open(Path::new(model), precision())?;
+    let text: String = text.chars().take(4000).collect();
+    let options = GenerateOptions { max_tokens: 1, ..GenerateOptions::default() };
+    let ask = |question: &str| -> Result<(f64, Value), Box<dyn Error>> {
+        let messages = [Message::new(Role::User, format!("{text}\n\n{question}"))];
+        let started = Instant::now();
+        let answer = model.generate(&messages, None, &options, &mut |_| ControlFlow::Continue(()))?;
+        let tokens = json!({ "prompt": answer.prompt_tokens, "cached": answer.cached_tokens });
+        Ok((started.elapsed().as_secs_f64(), tokens))
+    };
+    let (first, _) = ask("What is this text about?")?;
+    let (follow_up, tokens) = ask("Who is named in it, and why?")?;
+    Ok(json!({ "seconds": follow_up, "seconds_of_the_first_question": first, "tokens": tokens }))
+}
+
+/// Processor time of all threads so far; `None` elsewhere than on Linux.
+fn processor_seconds() -> Option<f64> {
+    let threads = fs::read_dir("/proc/self/task").ok()?;
+    let nanoseconds = threads.flatten().filter_map(|thread| {
+        let line = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Some(nanoseconds.sum::<u64>() as f64 / 1e9)
 }
 
 /// Peak of resident memory; `None` elsewhere than on Linux.

@@ -163,6 +163,21 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// An engine has as many requests waiting as it may.
+    #[error("{waiting} requests are waiting already; try again shortly")]
+    Busy {
+        /// How many may wait.
+        waiting: usize,
+    },
+    /// An engine's thread has ended.
+    #[error("the engine has stopped")]
+    Stopped,
+    /// An engine's thread could not be started.
+    #[error("cannot start the engine's thread: {source}")]
+    Thread {
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// An option outside its range.
     #[error("{name}: {reason}")]
     Option {

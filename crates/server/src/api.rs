@@ -126,6 +126,7 @@ impl From<ChatError> for ApiError {
     fn from(error: ChatError) -> Self {
         match error {
             ChatError::Request(message) => Self::unanswerable(message),
+            ChatError::Busy(message) => Self::busy(message),
             ChatError::Internal { message, .. } => Self::internal(message),
         }
     }

@@ -7,7 +7,8 @@ pub trait Chat: Send + Sync + 'static {
     /// The models a client may name, best first; never empty once serving.
     fn models(&self) -> Vec<ServedModel>;
 
-    /// Answers `request`, handing every new piece of text to `on_text`; stops early when that breaks.
+    /// Answers `request`, handing every new piece of text to `on_text`; stops early when that breaks. While nothing comes,
+    /// `on_text` may be asked with an empty text whether the client is still there. Several threads call this at once.
     ///
     /// # Errors
     /// [`ChatError`], by whose fault it is.
@@ -96,6 +97,9 @@ pub enum ChatError {
     /// The client's fault, such as a prompt longer than the context.
     #[error("{0}")]
     Request(String),
+    /// Too much to do; the same request may be answered shortly.
+    #[error("{0}")]
+    Busy(String),
     /// Ours.
     #[error("{message}")]
     Internal {

@@ -2,11 +2,14 @@
 
 use axum::{
     Json,
-    http::StatusCode,
+    http::{StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
 use std::net::SocketAddr;
+
+/// Seconds after which a refused client may try again: an answer takes about as long.
+const RETRY_SECONDS: &str = "1";
 
 /// The server could not start or keep running.
 #[derive(Debug, thiserror::Error)]
@@ -85,12 +88,17 @@ impl ApiError {
 
     /// The queue is full.
     pub(crate) fn overloaded() -> Self {
+        Self::busy("too many requests are waiting; try again shortly")
+    }
+
+    /// Too much to do: status 429, to be tried again after [`RETRY_SECONDS`].
+    pub(crate) fn busy(message: impl Into<String>) -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
             kind: "overloaded_error",
             code: Some("overloaded"),
             param: None,
-            message: "too many requests are waiting; try again shortly".into(),
+            message: message.into(),
         }
     }
 
@@ -113,6 +121,10 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(self.to_json())).into_response()
+        let body = Json(self.to_json());
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            return (self.status, [(RETRY_AFTER, RETRY_SECONDS)], body).into_response();
+        }
+        (self.status, body).into_response()
     }
 }

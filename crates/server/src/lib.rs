@@ -1,7 +1,7 @@
 //! The HTTP face of tunesmith: an OpenAI-compatible endpoint for the arm that won.
 //!
-//! Requests are checked here and answered by one generation thread behind a bounded queue ([`Worker`]); handlers never
-//! block the runtime. The server binds to loopback only and answers only requests addressed to loopback, because it has
+//! Requests are checked here and answered by a few threads behind a bounded queue ([`Worker`]); handlers never block the
+//! runtime. The server binds to loopback only and answers only requests addressed to loopback, because it has
 //! no keys yet.
 
 mod api;
@@ -24,13 +24,15 @@ use std::{net::SocketAddr, sync::Arc};
 pub struct ServeOptions {
     /// Address to bind; refused unless it is a loopback address.
     pub address: SocketAddr,
-    /// Requests that may wait for the generation thread; one more is refused at once with status 429.
+    /// Requests answered at once.
+    pub slots: usize,
+    /// Requests that may wait behind them; one more is refused at once with status 429.
     pub queue: usize,
 }
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self { address: SocketAddr::from(([127, 0, 0, 1], 8080)), queue: 16 }
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 8080)), slots: 8, queue: 16 }
     }
 }
 
@@ -48,7 +50,7 @@ pub fn serve(
     if !options.address.ip().is_loopback() {
         return Err(ServeError::NotLoopback(options.address));
     }
-    let worker = Worker::start(chat, options.queue).map_err(ServeError::Io)?;
+    let worker = Worker::start(chat, options.slots, options.queue).map_err(ServeError::Io)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -1,16 +1,18 @@
-//! One generation thread behind a bounded queue: overload is refused at once, departed clients are dropped.
+//! Threads that answer, behind a bounded queue: overload is refused at once, departed clients are dropped.
+//!
+//! A thread waits for its answer most of the time; the model behind [`Chat`] batches what they ask at once.
 
 use crate::chat::{Chat, ChatError, ChatReply, ChatRequest, ServedModel};
 use std::{
     ops::ControlFlow,
     sync::{
-        Arc,
-        mpsc::{SyncSender, TrySendError, sync_channel},
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
 };
 use tokio::sync::mpsc;
 
-/// Pieces of text that may wait for a slow client before generation waits with it.
+/// Pieces of text that may wait for a slow client before its thread waits with it.
 const PIECES: usize = 64;
 
 /// What a waiting client receives.
@@ -25,14 +27,14 @@ struct Job {
     client: mpsc::Sender<Event>,
 }
 
-/// The queue's full or its thread is gone.
+/// The queue is full or its threads are gone.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     Overloaded,
     Gone,
 }
 
-/// Handle to the generation thread; cheap to clone. The thread ends when the last handle is dropped.
+/// Handle to the answering threads; cheap to clone. They end when the last handle is dropped.
 #[derive(Clone)]
 pub struct Worker {
     chat: Arc<dyn Chat>,
@@ -40,18 +42,21 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread; at most `queue` requests wait behind the one being answered.
+    /// Starts the threads: `slots` requests are answered at once, and at most `queue` wait behind them.
     ///
     /// # Errors
     /// When the operating system refuses a thread.
-    pub fn start(chat: Arc<dyn Chat>, queue: usize) -> std::io::Result<Self> {
+    pub fn start(chat: Arc<dyn Chat>, slots: usize, queue: usize) -> std::io::Result<Self> {
         let (jobs, inbox) = sync_channel::<Job>(queue);
-        let answering = Arc::clone(&chat);
-        std::thread::Builder::new().name("generate".into()).spawn(move || {
-            for job in inbox {
-                answer(answering.as_ref(), &job);
-            }
-        })?;
+        let inbox = Arc::new(Mutex::new(inbox));
+        for _ in 0..slots.max(1) {
+            let (answering, inbox) = (Arc::clone(&chat), Arc::clone(&inbox));
+            std::thread::Builder::new().name("answer".into()).spawn(move || {
+                while let Some(job) = next(&inbox) {
+                    answer(answering.as_ref(), &job);
+                }
+            })?;
+        }
         Ok(Self { chat, jobs })
     }
 
@@ -69,15 +74,22 @@ impl Worker {
     }
 }
 
+/// The next request; `None` when no more can come.
+fn next(inbox: &Mutex<Receiver<Job>>) -> Option<Job> {
+    inbox.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
 fn answer(chat: &dyn Chat, job: &Job) {
     if job.client.is_closed() {
         return;
     }
-    let reply =
-        chat.answer(&job.request, &mut |text| match job.client.blocking_send(Event::Text(text.to_owned())) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        });
+    let reply = chat.answer(&job.request, &mut |text| {
+        let left = match text {
+            "" => job.client.is_closed(),
+            text => job.client.blocking_send(Event::Text(text.to_owned())).is_err(),
+        };
+        if left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
     // A client that left needs no reply.
     let _ = job.client.blocking_send(Event::Done(reply));
 }

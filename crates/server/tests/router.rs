@@ -54,9 +54,19 @@ impl Chat for Script {
         request: &ChatRequest,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<ChatReply, ChatError> {
-        self.gate.pass();
         self.requests.lock().unwrap().push(request.clone());
+        self.gate.pass();
         let said = &request.turns.last().unwrap().content;
+        // Reading a long prompt: no text yet.
+        if said == "think" {
+            while on_text("").is_continue() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            return Err(ChatError::Request("the client has left".into()));
+        }
+        if said == "busy" {
+            return Err(ChatError::Busy("too many".into()));
+        }
         if said == "boom" {
             return Err(ChatError::Request("the prompt is longer than the context".into()));
         }
@@ -80,7 +90,7 @@ impl Chat for Script {
 
 fn script() -> (Arc<Script>, Worker) {
     let script = Arc::new(Script::default());
-    let worker = Worker::start(script.clone(), 1).unwrap();
+    let worker = Worker::start(script.clone(), 1, 1).unwrap();
     (script, worker)
 }
 
@@ -209,6 +219,15 @@ async fn a_failed_answer_is_an_error_whole_and_streamed() {
 }
 
 #[tokio::test]
+async fn a_busy_model_says_when_to_come_again() {
+    let (_, worker) = script();
+    let response = call(&worker, post(&say("busy"))).await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!(json_of(response).await["error"]["code"], "overloaded");
+}
+
+#[tokio::test]
 async fn other_hosts_are_refused() {
     let (_, worker) = script();
     let request = Request::get("/v1/models").header("host", "rebound.example").body(Body::empty()).unwrap();
@@ -258,4 +277,41 @@ async fn a_departed_client_stops_generation() {
     // The thread is free again once the abandoned answer has ended, and it ended early.
     assert_eq!(call(&worker, post(&say("next"))).await.status(), StatusCode::OK);
     assert!(script.pieces_sent.load(Ordering::SeqCst) < 10_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_before_the_first_word_stops_generation_too() {
+    let (script, worker) = script();
+    let mut body = say("think");
+    body["stream"] = json!(true);
+    let mut stream = call(&worker, post(&body)).await.into_body();
+    stream.frame().await.unwrap().unwrap();
+    while script.requests.lock().unwrap().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    drop(stream);
+    // The one thread is free again, though no text was ever sent.
+    assert_eq!(call(&worker, post(&say("next"))).await.status(), StatusCode::OK);
+    assert_eq!(script.pieces_sent.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_requests_are_answered_at_once_as_there_are_slots() {
+    let script = Arc::new(Script::default());
+    let worker = Worker::start(script.clone(), 3, 3).unwrap();
+    script.gate.close();
+    let asked: Vec<_> = (0..3)
+        .map(|_| {
+            let worker = worker.clone();
+            tokio::spawn(async move { call(&worker, post(&say("hi"))).await.status() })
+        })
+        .collect();
+    // All three have reached the model before any of them is answered.
+    while script.requests.lock().unwrap().len() < 3 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    script.gate.open();
+    for status in asked {
+        assert_eq!(status.await.unwrap(), StatusCode::OK);
+    }
 }
