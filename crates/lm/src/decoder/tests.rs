@@ -267,7 +267,8 @@ fn a_batch_gives_each_token_to_the_last_bit_what_it_gets_alone() {
                 .collect();
             let together = decoder.forward_batch(&mut inputs).unwrap();
             assert_eq!(together, alone);
-            assert_close(&together, &read, 2e-4);
+            // A prompt's products are summed in another order, and what is rounded to bf16 after may fall the other way.
+            assert_close(&together, &read, if precision == Precision::Bf16 { 5e-3 } else { 2e-4 });
         }
     }
 }
