@@ -9,10 +9,11 @@
 //!     speed MODEL decode-quoting TEXT    an answer that repeats a text file, with and without prompt lookup
 //!     speed MODEL concurrent STREAMS     requests answered at once by one engine, behind different prompts
 //!     speed MODEL first-token TEXT       the first token of a second question about a text file
+//!     speed FOLDER embed CHUNKS          vectors of the lines of a file, and their cosine to those in f32
 //!
-//! All but `render` and `first` print one JSON line with what was done a second and the peak of resident memory. `PRECISION=f32` or
-//! `bf16` overrides the machine's choice. Decoding also reports the processor time a token took, all threads together, which other
-//! work on the machine disturbs less.
+//! All but `render` and `first` print one JSON line with what was done a second and the peak of resident memory. `PRECISION=f32`,
+//! `bf16` or `int8` overrides the machine's choice. Decoding also reports the processor time a token took, all threads together, which
+//! other work on the machine disturbs less.
 
 use std::error::Error;
 use std::fs;
@@ -23,9 +24,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lm::{
-    BatchInput, ChatTemplate, Decoder, Engine, EngineOptions, Event, GenerateOptions, Message, Model, Pack,
-    Precision, Rendered, Role, Source, Tokenizer, TrainEvent, TrainOptions, TrainingRun, read_examples,
-    render_examples,
+    BatchInput, ChatTemplate, Decoder, Encoder, Engine, EngineOptions, Event, GenerateOptions, Message,
+    Model, Pack, Precision, Rendered, Role, Source, Tokenizer, TrainEvent, TrainOptions, TrainingRun,
+    read_examples, render_examples,
 };
 use serde_json::{Value, json};
 use tunesmith_lm as lm;
@@ -52,6 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         [model, "train", pairs, count] => train(model, pairs, count.parse()?)?,
         [model, "prefill", tokens] => prefill(model, tokens.parse()?)?,
         [model, "decode", depth] => decode(model, 1, depth.parse()?)?,
+        [model, "embed", chunks] => embed(model, chunks)?,
         [model, "batch", streams] => decode(model, streams.parse()?, 512)?,
         [model, "first", prompt] => return first(model, prompt),
         [model, "decode-quoting", text] => quoting(model, &fs::read_to_string(text)?)?,
@@ -59,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         [model, "first-token", text] => first_token(model, &fs::read_to_string(text)?)?,
         _ => {
             let usage = "render PAIRS COUNT | train PAIRS COUNT | prefill TOKENS | decode DEPTH | batch STREAMS | \
-                         first PROMPT | decode-quoting TEXT | concurrent STREAMS | first-token TEXT";
+                         first PROMPT | decode-quoting TEXT | concurrent STREAMS | first-token TEXT | embed CHUNKS";
             return Err(format!("usage: speed MODEL {usage}").into());
         }
     };
@@ -72,6 +74,7 @@ fn precision() -> Precision {
     match std::env::var("PRECISION").as_deref() {
         Ok("f32") => Precision::F32,
         Ok("bf16") => Precision::Bf16,
+        Ok("int8") => Precision::Int8,
         _ => Precision::Auto,
     }
 }
@@ -277,6 +280,30 @@ fn processor_seconds() -> Option<f64> {
         line.split_whitespace().next()?.parse::<u64>().ok()
     });
     Some(nanoseconds.sum::<u64>() as f64 / 1e9)
+}
+
+/// Chunks a second for the lines of a file, and how near their vectors are to those in f32.
+fn embed(model: &str, chunks: &str) -> Result<Value, Box<dyn Error>> {
+    let text = fs::read_to_string(chunks)?;
+    let chunks: Vec<&str> = text.lines().collect();
+    let encoder = Encoder::open_with(Path::new(model), precision())?;
+    encoder.embed(&chunks[..chunks.len().min(32)])?;
+    let started = Instant::now();
+    let vectors = encoder.embed(&chunks)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let mut tokens = 0;
+    for chunk in &chunks {
+        tokens += encoder.count_tokens(chunk)?;
+    }
+    let exact = Encoder::open_with(Path::new(model), Precision::F32)?.embed(&chunks)?;
+    let cosine = |(a, b): (&Vec<f32>, &Vec<f32>)| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let cosines: Vec<f32> = vectors.iter().zip(&exact).map(cosine).collect();
+    Ok(json!({
+        "chunks_per_second": chunks.len() as f64 / seconds,
+        "tokens": tokens,
+        "cosine_min": cosines.iter().copied().fold(1.0, f32::min),
+        "cosine_mean": cosines.iter().sum::<f32>() / cosines.len() as f32,
+    }))
 }
 
 /// Peak of resident memory; `None` elsewhere than on Linux.

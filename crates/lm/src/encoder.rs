@@ -1,23 +1,32 @@
 //! Sentence embeddings with a BERT encoder, as sentence-transformers makes them.
 
+mod attention;
 mod bert;
+mod linear;
 
+use std::cell::Cell;
 use std::path::Path;
 
 use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::folder::read_json;
+use crate::kernels::Threads;
 use crate::safetensors::Shards;
 use crate::source::fingerprint;
 use crate::{Error, Isa, Precision, Result, Tokenizer};
 use bert::{Bert, Buffers};
 
-/// Tokens encoded at a time: enough to keep the arithmetic busy, few enough to stay near the cache.
-const BATCH_TOKENS: usize = 1024;
+/// Tokens that one thread encodes at a time: enough for whole tiles, few enough to stay near the cache.
+const BATCH_TOKENS: usize = 256;
 
 /// Cut of texts for models that name none.
 const DEFAULT_MAX_TOKENS: usize = 256;
+
+thread_local! {
+    /// Buffers of one thread; taken while in use.
+    static BUFFERS: Cell<Buffers> = Cell::default();
+}
 
 /// A BERT encoder with mean pooling and unit-length output.
 #[derive(Debug)]
@@ -46,7 +55,7 @@ impl Encoder {
         let path = folder.join("config.json");
         let config = read_json(&path)?;
         let shards = Shards::open(folder)?;
-        let bert = Bert::load(&config, &shards, &path, precision)?;
+        let bert = Bert::load(&config, &shards, &path, precision.resolve())?;
         check_pooling(&folder.join("1_Pooling/config.json"))?;
 
         let settings = folder.join("sentence_bert_config.json");
@@ -72,8 +81,7 @@ impl Encoder {
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
         let ids: Vec<Vec<u32>> =
             texts.par_iter().map(|text| self.tokenizer.encode_framed(text)).collect::<Result<_>>()?;
-        let mut buffers = Buffers::default();
-        let mut vectors = Vec::with_capacity(ids.len());
+        let mut batches = Vec::new();
         let mut rest = ids.as_slice();
         while !rest.is_empty() {
             let mut tokens = 0;
@@ -82,14 +90,24 @@ impl Encoder {
                 tokens <= BATCH_TOKENS
             });
             let (batch, later) = rest.split_at(fitting.count().max(1));
-            let states = self.bert.encode(batch, &mut buffers)?;
-            let mut states = states.chunks_exact(self.dim());
-            for text in batch {
-                vectors.push(mean_direction(states.by_ref().take(text.len()), self.dim()));
-            }
+            batches.push(batch);
             rest = later;
         }
-        Ok(vectors)
+        // A batch for each thread, or all threads for each batch where there are few.
+        let few = batches.len() < rayon::current_num_threads();
+        let threads = if few { Threads::All } else { Threads::One };
+        let vectors = batches.par_iter().with_max_len(1).map(|batch| {
+            let mut buffers = BUFFERS.take();
+            let states = self.bert.encode(batch, threads, &mut buffers);
+            let vectors = states.map(|states| {
+                let mut states = states.chunks_exact(self.dim());
+                let vector = |text: &Vec<u32>| mean_direction(states.by_ref().take(text.len()), self.dim());
+                batch.iter().map(vector).collect::<Vec<_>>()
+            });
+            BUFFERS.set(buffers);
+            vectors
+        });
+        Ok(vectors.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     /// Number of values of a vector.

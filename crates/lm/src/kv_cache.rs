@@ -65,7 +65,7 @@ impl KvCache {
     fn shape(config: &DecoderConfig, precision: Precision) -> Shape {
         let form = match precision.resolve() {
             Precision::Bf16 => Form::Bf16,
-            Precision::F32 | Precision::Auto => Form::F32,
+            Precision::F32 | Precision::Auto | Precision::Int8 => Form::F32,
         };
         Shape {
             layers: config.layers,

@@ -132,6 +132,10 @@ impl Decoder {
     ) -> Result<Self> {
         config.validate()?;
         Isa::chosen()?;
+        if precision == Precision::Int8 {
+            let reason = "8 bits are for encoders; a decoder takes 32-bit floats or bf16".to_owned();
+            return Err(Error::Option { name: "precision", reason });
+        }
         let precision = precision.resolve();
         let mut tensors = Tensors { tensor, precision };
         let embedding =

@@ -6,9 +6,9 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde_json::Value;
 
-use crate::kernels::{
-    Frozen, MatMut, MatRef, Rounded, Threads, exp_shifted, gelu, gemm, layer_norm_row, max, scale,
-};
+use super::attention::{Shape, attend};
+use super::linear::{Linear, Scratch};
+use crate::kernels::{Threads, gelu, layer_norm_row};
 use crate::safetensors::Shards;
 use crate::{Error, Precision, Result};
 
@@ -17,6 +17,8 @@ pub(super) struct Bert {
     hidden: usize,
     heads: usize,
     eps: f32,
+    /// Whether attention works in bf16.
+    rounded: bool,
     /// `[vocabulary, hidden]`.
     tokens: Vec<f32>,
     /// `[positions, hidden]`, the first type's embedding added: all our texts are of that type.
@@ -37,16 +39,13 @@ struct Layer {
 }
 
 #[derive(Debug)]
-struct Linear {
-    weights: Frozen,
-    bias: Vec<f32>,
-}
-
-#[derive(Debug)]
 struct Norm {
     weight: Vec<f32>,
     bias: Vec<f32>,
 }
+
+/// Rows whose inner states of a feed-forward block stay in the second-level cache.
+const FEED_ROWS: usize = 64;
 
 /// Buffers of a pass, kept from batch to batch.
 #[derive(Debug, Default)]
@@ -55,7 +54,7 @@ pub(super) struct Buffers {
     qkv: Vec<f32>,
     attended: Vec<f32>,
     inner: Vec<f32>,
-    rounded: Rounded,
+    scratch: Scratch,
 }
 
 impl Bert {
@@ -106,8 +105,7 @@ impl Bert {
                 weights.extend(tensor(&format!("{name}.weight"), &[outputs, inputs])?);
                 bias.extend(tensor(&format!("{name}.bias"), &[outputs])?);
             }
-            let weights = Frozen::new(weights, names.len() * outputs, inputs, precision);
-            Ok::<_, Error>(Linear { weights, bias })
+            Ok::<_, Error>(Linear::new(weights, bias, inputs, precision))
         };
 
         let mut positions =
@@ -131,6 +129,7 @@ impl Bert {
         Ok(Self {
             hidden,
             heads,
+            rounded: precision != Precision::F32 && Precision::Auto.resolve() == Precision::Bf16,
             eps: config["layer_norm_eps"].as_f64().unwrap_or(1e-12) as f32,
             tokens: tensor("embeddings.word_embeddings.weight", &[number("vocab_size")?, hidden])?,
             positions,
@@ -150,14 +149,20 @@ impl Bert {
 
     /// Last hidden states of the texts' tokens, `[all tokens, hidden]`, one text after the other; every token
     /// attends to its own text alone.
-    pub(super) fn encode<'a>(&self, texts: &[Vec<u32>], buffers: &'a mut Buffers) -> Result<&'a [f32]> {
+    pub(super) fn encode<'a>(
+        &self,
+        texts: &[Vec<u32>],
+        threads: Threads,
+        buffers: &'a mut Buffers,
+    ) -> Result<&'a [f32]> {
         let rows: usize = texts.iter().map(Vec::len).sum();
         let vocabulary = self.tokens.len() / self.hidden;
         if let Some(id) = texts.iter().flatten().find(|id| **id as usize >= vocabulary) {
             return Err(Error::TokenOutOfRange { id: *id, vocabulary });
         }
-        let Buffers { x, qkv, attended, inner, rounded } = buffers;
+        let Buffers { x, qkv, attended, inner, scratch } = buffers;
         x.resize(rows * self.hidden, 0.0);
+        attended.resize(x.len(), 0.0);
         let places = texts.iter().flat_map(|text| text.iter().enumerate());
         for (row, (position, id)) in x.chunks_exact_mut(self.hidden).zip(places) {
             let token = &self.tokens[*id as usize * self.hidden..][..self.hidden];
@@ -165,76 +170,31 @@ impl Bert {
             row.iter_mut().zip(token).zip(position).for_each(|((x, token), position)| *x = token + position);
         }
         self.norm.apply(x, self.eps);
-        // One entry into the thread pool for all operators, not one for each.
-        rayon::scope(|_| {
-            for layer in &self.layers {
-                layer.qkv.apply(rows, x, qkv, rounded);
-                self.attend(texts, qkv, attended);
-                layer.attention_out.add_to(rows, attended, x, rounded);
-                layer.attention_norm.apply(x, self.eps);
-                layer.up.apply(rows, x, inner, rounded);
-                inner.par_chunks_mut(1 << 14).for_each(gelu);
-                layer.down.add_to(rows, inner, x, rounded);
-                layer.norm.apply(x, self.eps);
-            }
-        });
-        Ok(x)
-    }
-
-    /// Attention of each text to itself: `qkv` is `[rows, 3 * hidden]`, `attended` `[rows, hidden]`.
-    fn attend(&self, texts: &[Vec<u32>], qkv: &[f32], attended: &mut Vec<f32>) {
-        let (hidden, width) = (self.hidden, self.hidden / self.heads);
-        attended.resize(qkv.len() / 3, 0.0);
-        let mut pieces = Vec::with_capacity(texts.len());
-        let (mut qkv, mut out) = (qkv, attended.as_mut_slice());
-        for text in texts {
-            let (mine, rest) = qkv.split_at(text.len() * 3 * hidden);
-            let (my_out, rest_out) = out.split_at_mut(text.len() * hidden);
-            pieces.push((mine, my_out));
-            (qkv, out) = (rest, rest_out);
-        }
-        let factor = 1.0 / (width as f32).sqrt();
-        pieces.into_par_iter().with_max_len(1).for_each_init(Vec::new, |scores, (qkv, out)| {
-            let rows = out.len() / hidden;
-            scores.resize(rows * rows, 0.0);
-            for head in 0..self.heads {
-                let part =
-                    |of: usize| MatRef::strided(&qkv[of * hidden + head * width..], rows, width, 3 * hidden);
-                let square = MatMut::new(scores, rows, rows);
-                gemm(square, false, factor, part(0), part(1).t(), Threads::One);
-                for row in scores.chunks_exact_mut(rows) {
-                    let total = exp_shifted(row, max(row));
-                    scale(row, 1.0 / total);
+        let shape = Shape { hidden: self.hidden, heads: self.heads, rounded: self.rounded };
+        for layer in &self.layers {
+            layer.qkv.apply(rows, x, qkv, threads, scratch);
+            attend(shape, texts.iter().map(Vec::len), qkv, attended, threads);
+            layer.attention_out.add_to(rows, attended, x, threads, scratch);
+            layer.attention_norm.apply(x, self.eps);
+            for x in x.chunks_mut(FEED_ROWS * self.hidden) {
+                let rows = x.len() / self.hidden;
+                layer.up.apply(rows, x, inner, threads, scratch);
+                match threads {
+                    Threads::One => gelu(inner),
+                    Threads::All => inner.par_chunks_mut(1 << 14).for_each(gelu),
                 }
-                let mixed = MatMut::strided(&mut out[head * width..], rows, width, hidden);
-                gemm(mixed, false, 1.0, MatRef::new(scores, rows, rows), part(2), Threads::One);
+                layer.down.add_to(rows, inner, x, threads, scratch);
             }
-        });
-    }
-}
-
-impl Linear {
-    /// `y = x Wᵀ + bias`.
-    fn apply(&self, rows: usize, x: &[f32], y: &mut Vec<f32>, rounded: &mut Rounded) {
-        y.resize(rows * self.bias.len(), 0.0);
-        y.par_chunks_exact_mut(self.bias.len())
-            .with_min_len(64)
-            .for_each(|row| row.copy_from_slice(&self.bias));
-        self.weights.forward(rows, x, y, true, rounded);
-    }
-
-    /// `y += x Wᵀ + bias`.
-    fn add_to(&self, rows: usize, x: &[f32], y: &mut [f32], rounded: &mut Rounded) {
-        for row in y.chunks_exact_mut(self.bias.len()) {
-            row.iter_mut().zip(&self.bias).for_each(|(y, bias)| *y += bias);
+            layer.norm.apply(x, self.eps);
         }
-        self.weights.forward(rows, x, y, true, rounded);
+        Ok(x)
     }
 }
 
 impl Norm {
     fn apply(&self, x: &mut [f32], eps: f32) {
-        let rows = x.par_chunks_exact_mut(self.weight.len()).with_min_len(32);
-        rows.for_each(|row| layer_norm_row(row, &self.weight, &self.bias, eps));
+        for row in x.chunks_exact_mut(self.weight.len()) {
+            layer_norm_row(row, &self.weight, &self.bias, eps);
+        }
     }
 }

@@ -35,15 +35,23 @@ fn vectors_are_those_of_sentence_transformers() {
             assert!((a - b).abs() < 2e-6, "{text:?}: {a} {b}");
         }
     }
-    let rounded = Encoder::open_with(&folder(), Precision::Bf16).unwrap();
-    for (vector, (text, wanted)) in rounded.embed(&texts).unwrap().iter().zip(&expected) {
-        assert!(cosine(vector, wanted) > 0.999, "{text:?}");
+    for precision in [Precision::Bf16, Precision::Int8] {
+        let rounded = Encoder::open_with(&folder(), precision).unwrap();
+        for (vector, (text, wanted)) in rounded.embed(&texts).unwrap().iter().zip(&expected) {
+            let cosine = cosine(vector, wanted);
+            assert!(cosine > 0.999, "{precision:?} {text:?}: {cosine}");
+        }
     }
 }
 
 #[test]
 fn a_text_gets_the_same_vector_alone_and_in_any_company() {
-    let encoder = encoder();
+    for precision in [Precision::F32, Precision::Int8] {
+        alone_and_in_company(&Encoder::open_with(&folder(), precision).unwrap());
+    }
+}
+
+fn alone_and_in_company(encoder: &Encoder) {
     let texts: Vec<String> = (0..90).map(|n| format!("text number {n} {}", "word ".repeat(n % 37))).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let together = encoder.embed(&texts).unwrap();

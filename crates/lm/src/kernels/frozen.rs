@@ -39,7 +39,7 @@ impl Frozen {
                 panels: Panels::transposed(&weights, outputs, inputs),
                 few: Nibbles::pack(&weights, outputs, inputs),
             },
-            Precision::F32 | Precision::Auto => {
+            Precision::F32 | Precision::Auto | Precision::Int8 => {
                 Weights::F32 { few: Nibbles::pack(&weights, outputs, inputs), rows: weights }
             }
         };

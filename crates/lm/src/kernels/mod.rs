@@ -9,6 +9,8 @@ mod bf16;
 mod cached;
 mod frozen;
 mod gemm;
+mod head_product;
+mod int8;
 mod isa;
 mod nibbles;
 mod vector;
@@ -18,6 +20,8 @@ pub(crate) use bf16::{Orientation, Rounded, outer};
 pub(crate) use cached::{Form, Rows, multiply};
 pub(crate) use frozen::Frozen;
 pub(crate) use gemm::{MatMut, MatRef, Threads, gemm};
+pub(crate) use head_product::HeadProduct;
+pub(crate) use int8::{Int8Panels, Int8Rows};
 pub use isa::Isa;
 pub(crate) use vector::{
     add, dot, dots, exp_shifted, geglu, geglu_backward, gelu, layer_norm_row, max, rms_norm_backward_row,
@@ -35,10 +39,13 @@ pub enum Precision {
     /// bfloat16 weights and inputs, products summed in f32. Runs everywhere; without AVX-512 bf16 it saves memory
     /// and not time.
     Bf16,
+    /// Eight-bit weights and inputs, products summed in f32 over groups. For encoders alone; runs everywhere, slowly
+    /// without AVX-512 VNNI.
+    Int8,
 }
 
 impl Precision {
-    /// `F32` or `Bf16`: what this value means on this machine.
+    /// `F32` or `Bf16`: what `Auto` means on this machine; the others mean themselves.
     pub fn resolve(self) -> Self {
         match self {
             Self::Auto if Isa::current() == Isa::Avx512Bf16 => Self::Bf16,

@@ -10,6 +10,8 @@
 //! That is for processors which multiply bf16; on others the codes become f32, and the inputs stay as they are.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod floats;
 
@@ -193,7 +195,7 @@ impl Nibbles {
             };
             // SAFETY: `y` holds the rows from `first` on.
             let result = Destination(unsafe { result.at(first * self.outputs) });
-            floats::outputs(isa, self, rows, inputs, range, result, accumulate);
+            floats::outputs(isa, self, rows, inputs, range, floats::Target { result, accumulate });
         });
     }
 

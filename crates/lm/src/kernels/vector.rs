@@ -86,6 +86,14 @@ fn sum(n: usize, term: impl Fn(usize) -> f32) -> f32 {
     partial.iter().sum()
 }
 
+/// What `join` makes of sixteen lanes, halves joined with halves.
+#[inline(always)]
+fn fold(lanes: [f32; 16], join: impl Fn(f32, f32) -> f32) -> f32 {
+    let eight: [f32; 8] = std::array::from_fn(|i| join(lanes[i], lanes[i + 8]));
+    let four: [f32; 4] = std::array::from_fn(|i| join(eight[i], eight[i + 4]));
+    join(join(four[0], four[2]), join(four[1], four[3]))
+}
+
 /// Inner product in sixteen interleaved partial sums: one order, whatever the vector width.
 #[inline(always)]
 fn inner<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
@@ -100,10 +108,7 @@ fn inner<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     for (p, (a, b)) in partial.iter_mut().zip(a_rest.iter().zip(b_rest)) {
         *p = multiply_add::<FMA>(*a, *b, *p);
     }
-    // Halving by halves is what vector registers do without leaving their lanes.
-    let eight: [f32; 8] = std::array::from_fn(|i| partial[i] + partial[i + 8]);
-    let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
-    (four[0] + four[2]) + (four[1] + four[3])
+    fold(partial, |a, b| a + b)
 }
 
 vectorised! {
@@ -294,6 +299,42 @@ vectorised! {
         for i in 0..n {
             x[i] = (x[i] - mean) * inverse * weight[i] + bias[i];
         }
+    }
+}
+
+vectorised! {
+    /// Rounds `x` to 256 even steps from its lowest to its highest number; returns the step and the lowest, which is NaN
+    /// if some number is not finite.
+    fn round_to_bytes(x: &[f32], codes: &mut [u8]) -> [f32; 2] {
+        let (mut low, mut high, mut doubt) = ([f32::INFINITY; 16], [f32::NEG_INFINITY; 16], [0f32; 16]);
+        let (blocks, rest) = x.as_chunks::<16>();
+        for block in blocks {
+            for lane in 0..16 {
+                low[lane] = if block[lane] < low[lane] { block[lane] } else { low[lane] };
+                high[lane] = if block[lane] > high[lane] { block[lane] } else { high[lane] };
+                // Zero, or NaN for what is not finite.
+                doubt[lane] += block[lane] * 0.0;
+            }
+        }
+        for (lane, &x) in rest.iter().enumerate() {
+            low[lane] = if x < low[lane] { x } else { low[lane] };
+            high[lane] = if x > high[lane] { x } else { high[lane] };
+            doubt[lane] += x * 0.0;
+        }
+        let lowest = fold(low, |a, b| if a < b { a } else { b });
+        let highest = fold(high, |a, b| if a > b { a } else { b });
+        let doubt = fold(doubt, |a, b| a + b);
+        let step = (highest - lowest) / 255.0;
+        let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
+        let rounded = |x: f32| ((x - lowest) * inverse + 0.5) as i32 as u8;
+        let (code_blocks, code_rest) = codes.as_chunks_mut::<16>();
+        for (codes, block) in code_blocks.iter_mut().zip(blocks) {
+            *codes = block.map(rounded);
+        }
+        for (code, &x) in code_rest.iter_mut().zip(rest) {
+            *code = rounded(x);
+        }
+        [step, lowest + doubt]
     }
 }
 

@@ -1,10 +1,11 @@
-//! Few rows by weights of few bits, in f32. One body, compiled for the target's baseline, for AVX2 with FMA, and for AVX-512.
+//! Few rows by weights of few bits, in f32 and in plain loops.
 
 use std::ops::Range;
 
 use super::super::Isa;
 use super::super::bf16::Destination;
-use super::super::vector::multiply_add;
+#[cfg(target_arch = "x86_64")]
+use super::avx2;
 use super::{Bits, EXCESS, GROUP, Nibbles};
 
 /// Sums kept side by side.
@@ -21,9 +22,9 @@ pub(super) struct Inputs<'a> {
 
 /// Where sums go.
 #[derive(Clone, Copy)]
-struct Target {
-    result: Destination,
-    accumulate: bool,
+pub(super) struct Target {
+    pub(super) result: Destination,
+    pub(super) accumulate: bool,
 }
 
 /// Computes the outputs of `range` for one to four rows. Concurrent calls must get disjoint ranges.
@@ -33,52 +34,31 @@ pub(super) fn outputs(
     rows: usize,
     inputs: Inputs<'_>,
     range: Range<usize>,
-    result: Destination,
-    accumulate: bool,
-) {
-    let to = Target { result, accumulate };
-    match isa {
-        Isa::Portable => each::<false>(w, rows, inputs, range, to),
-        // SAFETY: a level is only chosen on a processor that has its instructions.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { each_avx2(w, rows, inputs, range, to) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        _ => unsafe { each_avx512(w, rows, inputs, range, to) },
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => each::<false>(w, rows, inputs, range, to),
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn each_avx2(w: &Nibbles, rows: usize, inputs: Inputs<'_>, range: Range<usize>, to: Target) {
-    each::<true>(w, rows, inputs, range, to);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn each_avx512(w: &Nibbles, rows: usize, inputs: Inputs<'_>, range: Range<usize>, to: Target) {
-    each::<true>(w, rows, inputs, range, to);
-}
-
-#[inline(always)]
-fn each<const FMA: bool>(w: &Nibbles, rows: usize, inputs: Inputs<'_>, range: Range<usize>, to: Target) {
-    match rows {
-        1 => some_rows::<FMA, 1>(w, inputs, range, to),
-        2 => some_rows::<FMA, 2>(w, inputs, range, to),
-        3 => some_rows::<FMA, 3>(w, inputs, range, to),
-        _ => some_rows::<FMA, 4>(w, inputs, range, to),
-    }
-}
-
-#[inline(always)]
-fn some_rows<const FMA: bool, const ROWS: usize>(
-    w: &Nibbles,
-    inputs: Inputs<'_>,
-    range: Range<usize>,
     to: Target,
 ) {
+    #[cfg(target_arch = "x86_64")]
+    if isa >= Isa::Avx2 {
+        // SAFETY: a level is only chosen on a processor that has its instructions; inputs and result have as many rows, and
+        // the ranges are disjoint.
+        return unsafe {
+            match rows {
+                1 => avx2::outputs::<1>(w, inputs, range, to),
+                2 => avx2::outputs::<2>(w, inputs, range, to),
+                3 => avx2::outputs::<3>(w, inputs, range, to),
+                _ => avx2::outputs::<4>(w, inputs, range, to),
+            }
+        };
+    }
+    let _ = isa;
+    match rows {
+        1 => some_rows::<1>(w, inputs, range, to),
+        2 => some_rows::<2>(w, inputs, range, to),
+        3 => some_rows::<3>(w, inputs, range, to),
+        _ => some_rows::<4>(w, inputs, range, to),
+    }
+}
+
+fn some_rows<const ROWS: usize>(w: &Nibbles, inputs: Inputs<'_>, range: Range<usize>, to: Target) {
     let (blocks, groups) = (w.inputs / w.bits.inputs(), w.inputs / GROUP);
     let rows: [&[[f32; GROUP]]; ROWS] =
         std::array::from_fn(|row| inputs.x[row * w.inputs..][..w.inputs].as_chunks().0);
@@ -91,11 +71,11 @@ fn some_rows<const FMA: bool, const ROWS: usize>(
         let mut from_offsets = [0f32; ROWS];
         let mut group = |at: usize, codes: [f32; GROUP], scale: f32, offset: f32| {
             for (row, sums) in sums.iter_mut().enumerate() {
-                let product = product::<FMA>(&codes, &rows[row][at]);
+                let product = product(&codes, &rows[row][at]);
                 for (sum, product) in sums.iter_mut().zip(product) {
-                    *sum = multiply_add::<FMA>(product, scale, *sum);
+                    *sum += product * scale;
                 }
-                from_offsets[row] = multiply_add::<FMA>(offset, group_sums[row][at], from_offsets[row]);
+                from_offsets[row] += offset * group_sums[row][at];
             }
         };
         for (block, (codes, scales)) in codes.iter().zip(scales).enumerate() {
@@ -104,13 +84,13 @@ fn some_rows<const FMA: bool, const ROWS: usize>(
                 Bits::Four => {
                     let [low, high] = *scales;
                     let at = 2 * block;
-                    let offset = multiply_add::<FMA>(EXCESS, low, offsets[at]);
+                    let offset = offsets[at] + EXCESS * low;
                     group(at, codes.map(|code| f32::from(code & 0xF)), low, offset);
-                    let offset = multiply_add::<FMA>(EXCESS, high, offsets[at + 1]);
+                    let offset = offsets[at + 1] + EXCESS * high;
                     group(at + 1, codes.map(|code| f32::from(code >> 4)), high, offset);
                 }
                 Bits::Eight => {
-                    let offset = multiply_add::<FMA>(17.0 * EXCESS, scales[0], offsets[block]);
+                    let offset = offsets[block] + 17.0 * EXCESS * scales[0];
                     group(block, codes.map(f32::from), scales[0], offset);
                 }
             }
@@ -128,8 +108,6 @@ fn some_rows<const FMA: bool, const ROWS: usize>(
 
 /// Products of a group, added up in lanes.
 #[inline(always)]
-fn product<const FMA: bool>(codes: &[f32; GROUP], x: &[f32; GROUP]) -> [f32; LANES] {
-    std::array::from_fn(|lane| {
-        multiply_add::<FMA>(codes[lane], x[lane], codes[lane + LANES] * x[lane + LANES])
-    })
+fn product(codes: &[f32; GROUP], x: &[f32; GROUP]) -> [f32; LANES] {
+    std::array::from_fn(|lane| codes[lane] * x[lane] + codes[lane + LANES] * x[lane + LANES])
 }

@@ -1,0 +1,122 @@
+//! Attention of texts to themselves, in both directions and without padding.
+
+use std::cell::Cell;
+
+use rayon::prelude::*;
+
+use crate::kernels::{HeadProduct, MatMut, MatRef, Threads, exp_shifted, gemm, max, scale};
+
+/// Rows whose scores stay in the cache.
+const ROWS: usize = 64;
+
+thread_local! {
+    /// Buffers of one thread; taken while in use.
+    static BUFFERS: Cell<Buffers> = Cell::default();
+}
+
+#[derive(Default)]
+struct Buffers {
+    scores: Vec<f32>,
+    /// Of one head, each `[rows, width]`.
+    queries: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    mixed: Vec<f32>,
+    product: HeadProduct,
+}
+
+/// How a model attends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) hidden: usize,
+    pub(super) heads: usize,
+    /// Whether queries, keys, values and probabilities may be rounded to bf16.
+    pub(super) rounded: bool,
+}
+
+/// `attended = softmax(q kᵀ / sqrt(width)) v` for each text by itself. `lengths` are the texts' rows; `qkv` is
+/// `[rows, 3 * hidden]`, queries, keys and values side by side, `attended` is `[rows, hidden]`.
+pub(super) fn attend(
+    shape: Shape,
+    lengths: impl Iterator<Item = usize>,
+    mut qkv: &[f32],
+    mut attended: &mut [f32],
+    threads: Threads,
+) {
+    for length in lengths {
+        let of_text = qkv.split_off(..length * 3 * shape.hidden).unwrap_or_default();
+        let out = attended.split_off_mut(..length * shape.hidden).unwrap_or_default();
+        if shape.rounded {
+            let mut buffers = BUFFERS.take();
+            in_bf16(shape, of_text, out, &mut buffers);
+            BUFFERS.set(buffers);
+            continue;
+        }
+        let block = |(index, out): (usize, &mut [f32])| {
+            let mut buffers = BUFFERS.take();
+            rows(shape, of_text, index * ROWS, out, &mut buffers.scores);
+            BUFFERS.set(buffers);
+        };
+        match threads {
+            Threads::One => out.chunks_mut(ROWS * shape.hidden).enumerate().for_each(block),
+            Threads::All => out.par_chunks_mut(ROWS * shape.hidden).enumerate().for_each(block),
+        }
+    }
+}
+
+/// The rows of `out`, the first of which is row `first` of the text, attend to the whole text.
+fn rows(shape: Shape, qkv: &[f32], first: usize, out: &mut [f32], scores: &mut Vec<f32>) {
+    let Shape { hidden, heads, .. } = shape;
+    let (width, stride) = (hidden / heads, 3 * hidden);
+    let (rows, keys) = (out.len() / hidden, qkv.len() / stride);
+    let factor = 1.0 / (width as f32).sqrt();
+    scores.resize(rows * keys, 0.0);
+    for head in 0..heads {
+        let queries = MatRef::strided(&qkv[first * stride + head * width..], rows, width, stride);
+        let of_head =
+            |part: usize| MatRef::strided(&qkv[part * hidden + head * width..], keys, width, stride);
+        gemm(MatMut::new(scores, rows, keys), false, factor, queries, of_head(1).t(), Threads::One);
+        let mut totals = [0f32; ROWS];
+        for (scores, total) in scores.chunks_exact_mut(keys).zip(&mut totals) {
+            *total = exp_shifted(scores, max(scores));
+        }
+        let mixed = MatMut::strided(&mut out[head * width..], rows, width, hidden);
+        gemm(mixed, false, 1.0, MatRef::new(scores, rows, keys), of_head(2), Threads::One);
+        // Divided after mixing, which is narrower.
+        for (row, total) in out.chunks_exact_mut(hidden).zip(totals) {
+            scale(&mut row[head * width..][..width], 1.0 / total);
+        }
+    }
+}
+
+/// All rows of a text, head by head, in products of bf16.
+fn in_bf16(shape: Shape, qkv: &[f32], out: &mut [f32], buffers: &mut Buffers) {
+    let Shape { hidden, heads, .. } = shape;
+    let (width, stride) = (hidden / heads, 3 * hidden);
+    let rows = out.len() / hidden;
+    let factor = 1.0 / (width as f32).sqrt();
+    let Buffers { scores, queries, keys, values, mixed, product } = buffers;
+    scores.resize(rows * rows, 0.0);
+    mixed.resize(rows * width, 0.0);
+    for head in 0..heads {
+        for (part, to) in [&mut *queries, &mut *keys, &mut *values].into_iter().enumerate() {
+            to.clear();
+            let of_head = |row: &[f32]| to.extend_from_slice(&row[part * hidden + head * width..][..width]);
+            qkv.chunks_exact(stride).for_each(of_head);
+        }
+        scale(queries, factor);
+        product.transposed(rows, width, rows, queries, keys, scores);
+        let mut totals = Vec::with_capacity(rows);
+        for scores in scores.chunks_exact_mut(rows.max(1)) {
+            totals.push(exp_shifted(scores, max(scores)));
+        }
+        product.plain(rows, rows, width, scores, values, mixed);
+        for ((row, mixed), total) in
+            out.chunks_exact_mut(hidden).zip(mixed.chunks_exact_mut(width)).zip(totals)
+        {
+            // Divided after mixing, which is narrower.
+            scale(mixed, 1.0 / total);
+            row[head * width..][..width].copy_from_slice(mixed);
+        }
+    }
+}
