@@ -21,9 +21,15 @@ def line(entry):
     share = f"{entry['share_of_peak']:.0%} of {entry['peak']}" if "share_of_peak" in entry else ""
     cells = [
         f"`{entry['row']}`", figure(entry, "ours"), figure(entry, "peer"), entry["peer_name"], f"**{entry['ratio']:.2f}**",
-        f"{sign} {entry['target']:.2f}{mark}", share, entry.get("measured", ""),
+        f"{sign} {entry['target']:.2f}{mark}", share, when(entry),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def when(entry):
+    """The date, and the number of turns."""
+    turns = len(entry["runs"].get("ours", []))
+    return f"{entry.get('measured', '')}, {turns} turn{'' if turns == 1 else 's'}" if turns else entry.get("measured", "")
 
 
 def figure(entry, side):
