@@ -37,7 +37,7 @@ def read_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("model", "embedder", "data", "tunesmith", "out"):
         parser.add_argument(f"--{name}", type=pathlib.Path, required=True)
-    parser.add_argument("--row", default="", help="rows that begin so; all when left out")
+    parser.add_argument("--row", default="", help="rows that begin so, several beginnings with commas; all when left out")
     parser.add_argument("--runs", type=int, default=3, help="turns of every row")
     parser.add_argument("--python", type=pathlib.Path, help="one that has the packages of requirements.txt; set up when left out")
     parser.add_argument("--quick", action="store_true", help="little work and one turn, only to see that rows run: no figures are kept")
@@ -101,9 +101,9 @@ def main():
     peers = Peers(options.model, options.out, options.python, perplexity_text(options.data, options.out))
     bench = Bench(options, peers)
     rows = bench.rows()
-    chosen = [row for name, row in rows.items() if name.startswith(options.row)]
+    chosen = [row for name, row in rows.items() if name.startswith(tuple(options.row.split(",")))]
     if not chosen:
-        parser.error(f"no row begins with {options.row!r}; there are {', '.join(rows)}")
+        parser.error(f"no row begins so: {options.row!r}; there are {', '.join(rows)}")
     set_up("cargo", "build", "--release", "--locked", "-p", "tunesmith-lm", "--examples", cwd=ROOT)
     results = Results(options.out, planned(rows.values()))
     failed = []
