@@ -172,6 +172,8 @@ def build(name: str, folder: Path) -> dict:
         for key, parameter in parameters.items():
             if "lora_B" in key:
                 parameter.copy_(torch.randn_like(parameter) * 0.2)
+    # Not the path of whoever ran this.
+    adapted.peft_config["default"].base_model_name_or_path = folder.name
     adapted.save_pretrained(folder / "adapter")
     (folder / "adapter/README.md").unlink(missing_ok=True)
     loss, count, logits, base = 0.0, 0, [], []

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::product::{Result, Run};
+use super::product::{Run, Written};
 use super::{WIDTH, portable_convert_row};
 
 /// # Safety
@@ -29,7 +29,7 @@ pub(super) unsafe fn convert_row(row: &[f32], pairs: &mut [u32]) {
 /// The processor must have AVX-512 F, BW and BF16; there are one or two runs, each of which must have the rows and, from
 /// the first of `panels` on, the panels; the piece must lie within the result, and nobody else may touch it meanwhile.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn sums(runs: &[Run<'_>], result: Result, rows: Range<usize>, panels: Range<usize>) {
+pub(super) unsafe fn sums(runs: &[Run<'_>], result: Written, rows: Range<usize>, panels: Range<usize>) {
     let first = panels.start * result.width;
     // SAFETY: passed on to the caller; whole panels alone are written several at once.
     unsafe {
@@ -60,7 +60,7 @@ pub(super) unsafe fn sums(runs: &[Run<'_>], result: Result, rows: Range<usize>, 
 /// # Safety
 /// As [`sums`].
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn column<const VECTORS: usize>(runs: &[Run<'_>], result: Result, rows: Range<usize>, panel: usize) {
+unsafe fn column<const VECTORS: usize>(runs: &[Run<'_>], result: Written, rows: Range<usize>, panel: usize) {
     /// Rows of the highest tile.
     const MOST: usize = 16;
     let first = panel * result.width;
@@ -185,7 +185,7 @@ pub(super) unsafe fn transpose_pairs(source: &[u32], width: usize, out: &mut [u3
 }
 
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn bf16x32(bits: __m512i) -> __m512bh {
+pub(super) fn bf16x32(bits: __m512i) -> __m512bh {
     // SAFETY: both are 64 bytes without invalid values.
     unsafe { std::mem::transmute(bits) }
 }

@@ -6,13 +6,13 @@ use std::ops::Range;
 use super::super::Isa;
 use super::super::vector::multiply_add;
 use super::WIDTH;
-use super::product::{Result, Run};
+use super::product::{Run, Written};
 
 /// Columns of a tile of several rows: with four rows, its sums fill half the registers of AVX2.
 const COLUMNS: usize = 16;
 
 /// `super::product::sums` on a level without products of bf16.
-pub(super) fn sums(isa: Isa, runs: &[Run<'_>], result: Result, rows: Range<usize>, panels: Range<usize>) {
+pub(super) fn sums(isa: Isa, runs: &[Run<'_>], result: Written, rows: Range<usize>, panels: Range<usize>) {
     #[cfg(target_arch = "x86_64")]
     if isa >= Isa::Avx2 {
         // SAFETY: a level is only chosen on a processor that has its instructions.
@@ -24,12 +24,12 @@ pub(super) fn sums(isa: Isa, runs: &[Run<'_>], result: Result, rows: Range<usize
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn sums_avx2(runs: &[Run<'_>], result: Result, rows: Range<usize>, panels: Range<usize>) {
+fn sums_avx2(runs: &[Run<'_>], result: Written, rows: Range<usize>, panels: Range<usize>) {
     strips::<true>(runs, result, rows, panels);
 }
 
 #[inline(always)]
-fn strips<const FMA: bool>(runs: &[Run<'_>], result: Result, rows: Range<usize>, panels: Range<usize>) {
+fn strips<const FMA: bool>(runs: &[Run<'_>], result: Written, rows: Range<usize>, panels: Range<usize>) {
     for (index, panel) in panels.enumerate() {
         let both = [runs[0], runs[runs.len() - 1]].map(|run| run.skip(index, result.width));
         let runs = &both[..runs.len()];
@@ -52,7 +52,7 @@ fn strips<const FMA: bool>(runs: &[Run<'_>], result: Result, rows: Range<usize>,
 #[inline(always)]
 fn tiles<const FMA: bool, const ROWS: usize, const TILE: usize>(
     runs: &[Run<'_>],
-    result: Result,
+    result: Written,
     row: usize,
     panel: usize,
 ) {

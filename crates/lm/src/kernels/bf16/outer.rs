@@ -37,6 +37,7 @@ mod vector {
 
     use rayon::prelude::*;
 
+    use super::super::avx512::bf16x32;
     use super::super::product::Destination;
     use super::{MatMut, MatRef, Orientation};
 
@@ -172,11 +173,5 @@ mod vector {
             let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
             _mm512_permutexvar_epi16(_mm512_loadu_si512(ORDER.as_ptr().cast()), both)
         }
-    }
-
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    fn bf16x32(bits: __m512i) -> __m512bh {
-        // SAFETY: both are 64 bytes without invalid values.
-        unsafe { std::mem::transmute(bits) }
     }
 }

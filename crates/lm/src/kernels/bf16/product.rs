@@ -115,7 +115,7 @@ unsafe impl Sync for Destination {}
 
 /// Where a tile's sums go.
 #[derive(Clone, Copy)]
-pub(super) struct Result {
+pub(super) struct Written {
     pub(super) start: Destination,
     pub(super) n: usize,
     /// Columns of a panel.
@@ -124,7 +124,7 @@ pub(super) struct Result {
     pub(super) accumulate: bool,
 }
 
-impl Result {
+impl Written {
     fn new(target: Target<'_>, rows: usize, n: usize, width: usize) -> Self {
         let Target { data, stride, accumulate } = target;
         assert!(n <= stride || rows <= 1, "rows to be written overlap");
@@ -139,7 +139,7 @@ pub(in crate::kernels) fn multiply(rows: usize, terms: &[Term<'_>], c: Target<'_
     let right = terms[0].right;
     let (n, width, panels) = (right.n, right.width, right.count());
     terms.iter().for_each(|term| term.check(rows, n, width));
-    let result = Result::new(c, rows, n, width);
+    let result = Written::new(c, rows, n, width);
     if rows == 0 || n == 0 {
         return;
     }
@@ -189,7 +189,7 @@ pub(in crate::kernels) fn multiply_transposed(
     if let Some(extra) = &extra {
         extra.check(rows, w.k, width);
     }
-    let result = Result::new(c, rows, w.k, width);
+    let result = Written::new(c, rows, w.k, width);
     if rows == 0 || w.k == 0 {
         return;
     }
@@ -208,7 +208,7 @@ pub(in crate::kernels) fn multiply_transposed(
             let run = Run { left: &left.pairs[first / 2..], stride: left.depth, right: &packed, depth };
             let extra = extra.filter(|_| last).map(|extra| extra.run(panel));
             let runs = [run, extra.unwrap_or(run)];
-            let result = Result { accumulate: result.accumulate || first > 0, ..result };
+            let result = Written { accumulate: result.accumulate || first > 0, ..result };
             sums(isa, &runs[..1 + usize::from(extra.is_some())], result, part.clone(), panel..panel + 1);
         }
         PANEL.set(packed);
@@ -217,7 +217,7 @@ pub(in crate::kernels) fn multiply_transposed(
 
 /// Sums of all runs for a range of rows and one panel, or more where there are at most four rows. Distinct calls must
 /// get disjoint pieces.
-fn sums(isa: Isa, runs: &[Run<'_>], result: Result, rows: Range<usize>, panels: Range<usize>) {
+fn sums(isa: Isa, runs: &[Run<'_>], result: Written, rows: Range<usize>, panels: Range<usize>) {
     #[cfg(target_arch = "x86_64")]
     if isa >= Isa::Avx512Bf16 {
         // SAFETY: a level is only chosen on a processor that has its instructions; the callers have checked that runs
