@@ -11,7 +11,7 @@ from measure import Row, median
 from peers import CONTEXT, HERE, admitted
 
 # Pairs of each set to train on, and the peers' batch sizes and pack lengths.
-PAIRS = {"banking77": 128, "gsm8k": 48, "squad": 48}
+PAIRS = {"banking77": 128, "gsm8k": 48, "squad": 48, "squad-apart": 48}
 LAYOUTS = [("batch", 1), ("batch", 4), ("batch", 8), ("pack", 1024)]
 PREFILLS, DEPTHS = [256, 1024, 4096], [0, 1024]
 # Weight formats of llama.cpp that may be peers; the file's own is always one.
@@ -91,11 +91,10 @@ class Bench:
 
     def pairs(self, name):
         """Training pairs of a set; those of squad with their passage in the prompt."""
-        if name != "squad":
+        if not name.startswith("squad"):
             return self.data / name / "train.jsonl"
-        file = self.out / "squad.jsonl"
-        if not file.exists():
-            file.write_text(conversations.squad_pairs(self.data / "squad"), encoding="utf-8")
+        file = self.out / f"{name}.jsonl"
+        file.write_text(conversations.squad_pairs(self.data / "squad", apart=name == "squad-apart"), encoding="utf-8")
         return file
 
     # train/SET
@@ -115,9 +114,8 @@ class Bench:
 
     def peft(self, name, count, mode, layout, size):
         rendered = self.out / f"{name}.{count}.jsonl"
-        if not rendered.exists():
-            command = [self.options.examples / "speed", self.model, "render", self.pairs(name), count]
-            rendered.write_text(output(*command), encoding="utf-8")
+        command = [self.options.examples / "speed", self.model, "render", self.pairs(name), count]
+        rendered.write_text(output(*command), encoding="utf-8")
         return self.peers.script("peer_training.py", self.peers.weights(), rendered, mode, layout, size)
 
     def train_share(self, runs):

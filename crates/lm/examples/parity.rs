@@ -130,7 +130,7 @@ fn adapter(model: &Path, adapter: &Path, out: &Path, inputs: &[Value]) -> Outcom
     gradients.save(out)?;
     println!(
         "{}",
-        json!({"logits": logits, "base": base, "loss": loss / targets as f64, "shared": packs[0].shared})
+        json!({"logits": logits, "base": base, "loss": loss / targets as f64, "shared": packs[0].sequence_tokens() - packs[0].len()})
     );
     Ok(())
 }

@@ -46,7 +46,7 @@ pub use kv_cache::KvCache;
 pub use lora::{Lora, LoraConfig, Module, Projection};
 pub use model::Model;
 pub use optimizer::{AdamW, AdamWOptions, Group, clip_norm};
-pub use pack::Pack;
+pub use pack::{Pack, Segment};
 pub use schedule::{Decay, Schedule};
 pub use source::{Source, Tensor};
 pub use template::{ChatTemplate, Message, Rendered, Role};

@@ -1,49 +1,66 @@
 //! Several training sequences laid end to end, without padding.
 
+mod trie;
+
 use crate::ops::Layout;
 use crate::{DecoderConfig, Error, Result};
 
-/// Training sequences laid end to end, after a beginning that all of them have in common (an instruction, say) and
-/// that is therefore run once. Attention sees the beginning and its own sequence, and positions restart behind
-/// the beginning, so a pack gives the same loss and gradients as its sequences one by one.
+pub(crate) use trie::trie;
+
+/// Training sequences laid end to end. What several of them begin with in common (an instruction, a passage that several
+/// questions are about) is run once. Attention sees a sequence's own tokens and what precedes them in that sequence, and
+/// positions follow the sequence, so a pack gives the same loss and gradients as its sequences one by one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pack {
-    /// Token ids: the common beginning, then the rest of every sequence, one after the other.
+    /// Token ids, segment after segment.
     pub ids: Vec<u32>,
     /// As long as `ids`; 1 = this token is a target, predicted from the tokens of its sequence before it.
-    /// Neither the common beginning nor the first token of a sequence behind it is a target.
+    /// Neither a token that sequences share nor the first one of a segment is a target.
     pub mask: Vec<u8>,
-    /// Tokens of the common beginning.
-    pub shared: usize,
-    /// Length of each sequence behind the common beginning; with it they sum to `ids.len()`.
-    pub lengths: Vec<usize>,
+    /// How `ids` divide. The last segment of a sequence is its own; those before it may belong to several.
+    pub segments: Vec<Segment>,
+}
+
+/// A piece of one sequence, or of several that agree up to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Place of the segment that comes before it in its sequences, an earlier one; `None` = it begins them.
+    pub parent: Option<usize>,
+    /// Tokens.
+    pub length: usize,
 }
 
 impl Pack {
-    /// Packs sequences of (ids, mask), their longest common beginning once. A sequence always keeps a token of its
-    /// own that is no target, so that every target is predicted by a row of its own sequence.
+    /// Packs sequences of (ids, mask), common beginnings once: what all have in common, and what some have in common
+    /// besides if it is long enough to be worth it. A sequence always keeps a token of its own that is no target,
+    /// so that every target is predicted by a row of its own sequence.
     ///
     /// # Panics
     /// When ids and mask of a sequence differ in length (a fault of the caller, not of data).
     pub fn of(sequences: &[(&[u32], &[u8])]) -> Self {
-        let shared = common_beginning(sequences.iter().copied());
-        let mut pack = Pack { shared, ..Pack::default() };
-        if let Some((ids, mask)) = sequences.first() {
-            pack.ids.extend_from_slice(&ids[..shared]);
-            pack.mask.extend_from_slice(&mask[..shared]);
-        }
-        for (ids, mask) in sequences {
-            pack.push(&ids[shared..], &mask[shared..]);
+        let given: Vec<_> = sequences.iter().filter(|(ids, _)| !ids.is_empty()).copied().collect();
+        let mut pack = Pack::default();
+        for node in trie(&given) {
+            let (ids, mask) = given[node.sequence];
+            pack.append(node.parent, &ids[node.start..node.end], &mask[node.start..node.end]);
+            if !node.leaf {
+                let from = pack.mask.len() - (node.end - node.start);
+                pack.mask[from..].fill(0);
+            }
         }
         pack
     }
 
-    /// Appends one sequence, given without the common beginning. A mask on its first token is cleared: nothing of its
-    /// own predicts that token.
+    /// Appends one sequence that shares nothing. A mask on its first token is cleared: nothing predicts that token.
     ///
     /// # Panics
     /// When `ids` and `mask` differ in length (a fault of the caller, not of data).
     pub fn push(&mut self, ids: &[u32], mask: &[u8]) {
+        self.append(None, ids, mask);
+    }
+
+    /// Appends a segment behind another. A mask on its first token is cleared.
+    fn append(&mut self, parent: Option<usize>, ids: &[u32], mask: &[u8]) {
         assert_eq!(ids.len(), mask.len(), "one mask entry per token");
         if ids.is_empty() {
             return;
@@ -52,22 +69,46 @@ impl Pack {
         self.ids.extend_from_slice(ids);
         self.mask.extend_from_slice(mask);
         self.mask[start] = 0;
-        self.lengths.push(ids.len());
+        self.segments.push(Segment { parent, length: ids.len() });
     }
 
-    /// Tokens that are run: the common beginning once, and the rest of all sequences.
+    /// Tokens that are run: what sequences share once, and the rest of all.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Tokens of all sequences, the common beginning counted for each.
+    /// Tokens of all sequences, what they share counted for each.
     pub fn sequence_tokens(&self) -> usize {
-        self.lengths.iter().map(|length| self.shared + length).sum()
+        let mut ends = vec![true; self.segments.len()];
+        for parent in self.segments.iter().filter_map(|segment| segment.parent) {
+            ends[parent] = false;
+        }
+        let spans = self.layout().spans().zip(ends).filter(|(_, end)| *end);
+        spans.map(|(span, _)| span.past + span.rows).sum()
     }
 
-    /// How the rows divide into sequences.
+    /// The sequences one by one, as ids and mask.
+    #[cfg(test)]
+    pub(crate) fn sequences(&self) -> Vec<(Vec<u32>, Vec<u8>)> {
+        let spans: Vec<_> = self.layout().spans().collect();
+        let leaf = |index: &usize| self.segments.iter().all(|segment| segment.parent != Some(*index));
+        let sequence = |index: usize| {
+            let mut path: Vec<usize> =
+                std::iter::successors(Some(index), |&segment| self.segments[segment].parent).collect();
+            path.reverse();
+            let rows: Vec<usize> =
+                path.iter().flat_map(|&s| spans[s].start..spans[s].start + spans[s].rows).collect();
+            (
+                rows.iter().map(|&row| self.ids[row]).collect(),
+                rows.iter().map(|&row| self.mask[row]).collect(),
+            )
+        };
+        (0..self.segments.len()).filter(leaf).map(sequence).collect()
+    }
+
+    /// How the rows divide.
     pub(crate) fn layout(&self) -> Layout<'_> {
-        Layout { shared: self.shared, lengths: &self.lengths }
+        Layout { segments: &self.segments }
     }
 
     /// Whether there is no token at all.
@@ -85,41 +126,40 @@ impl Pack {
     /// # Errors
     /// [`Error::Pack`], [`Error::TokenOutOfRange`] or [`Error::TooLong`].
     pub fn validate(&self, config: &DecoderConfig) -> Result<()> {
+        let wrong = |what: String| Err(Error::Pack(what));
         if self.mask.len() != self.ids.len() {
-            return Err(Error::Pack(format!(
-                "{} mask entries for {} tokens",
-                self.mask.len(),
-                self.ids.len()
-            )));
+            return wrong(format!("{} mask entries for {} tokens", self.mask.len(), self.ids.len()));
         }
-        if self.mask.iter().take(self.shared).any(|&m| m != 0) {
-            return Err(Error::Pack("a token of the common beginning is a target".into()));
+        let sum = self.segments.iter().try_fold(0usize, |sum, segment| sum.checked_add(segment.length));
+        if sum != Some(self.ids.len()) {
+            return wrong(format!("its segments do not sum to its {} tokens", self.ids.len()));
         }
-        let mut start = self.shared;
-        for (sequence, &length) in self.lengths.iter().enumerate() {
-            if length == 0 {
-                return Err(Error::Pack(format!("sequence {sequence} is empty")));
+        for (index, segment) in self.segments.iter().enumerate() {
+            if segment.length == 0 {
+                return wrong(format!("segment {index} is empty"));
             }
-            let tokens = self.shared.saturating_add(length);
-            if tokens > config.max_positions {
+            if segment.parent.is_some_and(|parent| parent >= index) {
+                return wrong(format!("segment {index} comes before the one that it follows"));
+            }
+        }
+        let spans: Vec<_> = self.layout().spans().collect();
+        for (index, (span, segment)) in spans.iter().zip(&self.segments).enumerate() {
+            if span.past + span.rows > config.max_positions {
                 return Err(Error::TooLong {
-                    what: format!("sequence {sequence} of the pack"),
-                    tokens,
+                    what: format!("a sequence of the pack, up to its segment {index},"),
+                    tokens: span.past + span.rows,
                     limit: config.max_positions,
                 });
             }
-            if self.mask.get(start).is_some_and(|&m| m != 0) {
-                return Err(Error::Pack(format!(
-                    "the first token of sequence {sequence} is a target, but nothing precedes it"
-                )));
+            if self.mask[span.start] != 0 {
+                return wrong(format!(
+                    "the first token of segment {index} is a target, but none of its own precedes it"
+                ));
             }
-            start = start.saturating_add(length);
-        }
-        if start != self.ids.len() {
-            return Err(Error::Pack(format!(
-                "the common beginning and the sequences sum to {start}, there are {} tokens",
-                self.ids.len()
-            )));
+            let before = segment.parent.map(|parent| spans[parent]);
+            if before.is_some_and(|before| self.mask[before.start..][..before.rows].iter().any(|&m| m != 0)) {
+                return wrong(format!("a token before segment {index}, which sequences share, is a target"));
+            }
         }
         match self.ids.iter().find(|&&id| id as usize >= config.vocabulary) {
             Some(&id) => Err(Error::TokenOutOfRange { id, vocabulary: config.vocabulary }),
@@ -128,21 +168,13 @@ impl Pack {
     }
 }
 
-/// Tokens that all sequences begin with, none of them a target, leaving each at least one more that is none.
-pub(crate) fn common_beginning<'a>(sequences: impl Iterator<Item = (&'a [u32], &'a [u8])> + Clone) -> usize {
-    let mut others = sequences.clone();
-    let Some((first, _)) = others.next() else { return 0 };
-    let alike = |(ids, _): (&[u32], &[u8])| first.iter().zip(ids).take_while(|(a, b)| a == b).count();
-    // A single sequence shares nothing.
-    let Some(alike) = others.map(alike).min() else { return 0 };
-    // Nothing predicts the first token, whatever its mask says.
-    let untrained = |mask: &[u8]| mask.iter().skip(1).take_while(|&&m| m == 0).count();
-    sequences.map(|(_, mask)| untrained(mask)).fold(alike, usize::min)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn segment(parent: impl Into<Option<usize>>, length: usize) -> Segment {
+        Segment { parent: parent.into(), length }
+    }
 
     #[test]
     fn the_common_beginning_stands_once_and_leaves_every_target_a_row_of_its_own() {
@@ -153,15 +185,45 @@ mod tests {
         ];
         let pack = Pack::of(&sequences);
         // The third sequence's target is its fourth token, so its third stays with it.
-        assert_eq!((pack.shared, &pack.lengths[..]), (2, &[3, 4, 2][..]));
+        assert_eq!(pack.segments, [segment(None, 2), segment(0, 3), segment(0, 4), segment(0, 2)]);
         assert_eq!(pack.ids, [1, 2, 3, 4, 9, 3, 5, 6, 9, 3, 7]);
         assert_eq!(pack.mask, [0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 1]);
+        assert_eq!((pack.len(), pack.sequence_tokens()), (11, 15));
         assert!(pack.validate(&DecoderConfig::tiny()).is_ok());
-        assert_eq!(Pack::of(&sequences[..1]).shared, 0);
+        assert_eq!(Pack::of(&sequences[..1]).segments, [segment(None, 5)]);
         assert_eq!(Pack::of(&[]), Pack::default());
         // Equal sequences share all but what the target needs; a mask on the first token counts for nothing.
         let twice: [(&[u32], &[u8]); 2] = [(&[1, 2, 3], &[1, 0, 1]), (&[1, 2, 3], &[0, 0, 1])];
-        assert_eq!((Pack::of(&twice).shared, Pack::of(&twice).lengths), (1, vec![2, 2]));
+        assert_eq!(Pack::of(&twice).segments, [segment(None, 1), segment(0, 2), segment(0, 2)]);
+        assert_eq!(Pack::of(&twice).targets(), 2);
+    }
+
+    #[test]
+    fn what_only_some_have_in_common_is_shared_among_them_if_it_is_long() {
+        // An instruction of 3 tokens; passages of 20 tokens; questions of 2 and an answer of 1.
+        let sequence = |passage: u32, question: u32| -> (Vec<u32>, Vec<u8>) {
+            let ids: Vec<u32> = [1, 2, 3].into_iter().chain([passage; 20]).chain([question, 8, 9]).collect();
+            let mask = (0..ids.len()).map(|at| u8::from(at + 1 == ids.len())).collect();
+            (ids, mask)
+        };
+        let all = [sequence(4, 5), sequence(6, 5), sequence(4, 7), sequence(10, 5)];
+        let borrowed: Vec<(&[u32], &[u8])> = all.iter().map(|(ids, mask)| (&ids[..], &mask[..])).collect();
+        let pack = Pack::of(&borrowed);
+        let expected =
+            [segment(None, 3), segment(0, 20), segment(1, 3), segment(1, 3), segment(0, 23), segment(0, 23)];
+        assert_eq!(pack.segments, expected);
+        assert_eq!((pack.len(), pack.sequence_tokens()), (75, 4 * 26));
+        assert!(pack.validate(&DecoderConfig::tiny()).is_ok());
+        let positions: Vec<usize> = pack.layout().positions().collect();
+        assert_eq!(positions[..26], (0..26).collect::<Vec<_>>());
+        assert_eq!(positions[26..29], [23, 24, 25]);
+        assert_eq!(positions[29..52], (3..26).collect::<Vec<_>>());
+        // Two that agree in fifteen tokens only stay apart.
+        let short = |last: u32| -> Vec<u32> { (10..25).chain([last, 8, 9]).collect() };
+        let (a, b, mask) = (short(1), short(2), [[0; 17].as_slice(), &[1]].concat());
+        let other = [3u32; 18];
+        let pack = Pack::of(&[(&a, &mask), (&b, &mask), (&other, &mask)]);
+        assert_eq!(pack.segments, [segment(None, 18); 3]);
     }
 
     #[test]
@@ -170,16 +232,20 @@ mod tests {
         pack.push(&[1, 2, 3], &[1, 0, 1]);
         pack.push(&[], &[]);
         pack.push(&[4, 5], &[0, 1]);
-        assert_eq!(pack.lengths, [3, 2]);
+        assert_eq!(pack.segments, [segment(None, 3), segment(None, 2)]);
         assert_eq!(pack.mask, [0, 0, 1, 0, 1]);
-        assert_eq!((pack.len(), pack.targets()), (5, 2));
+        assert_eq!((pack.len(), pack.targets(), pack.sequence_tokens()), (5, 2, 5));
         assert!(pack.validate(&DecoderConfig::tiny()).is_ok());
     }
 
     #[test]
     fn contradictions_are_refused() {
         let config = DecoderConfig::tiny();
-        let good = Pack { ids: vec![1, 2, 3], mask: vec![0, 1, 1], shared: 0, lengths: vec![3] };
+        let good = Pack {
+            ids: vec![1, 2, 3, 4],
+            mask: vec![0, 0, 0, 1],
+            segments: vec![segment(None, 2), segment(0, 2)],
+        };
         assert!(good.validate(&config).is_ok());
         let bad = |change: fn(&mut Pack)| {
             let mut pack = good.clone();
@@ -187,12 +253,16 @@ mod tests {
             pack.validate(&config).unwrap_err().to_string()
         };
         assert!(bad(|p| p.mask.truncate(2)).contains("mask"));
-        assert!(bad(|p| p.lengths = vec![2]).contains("sum to 2"));
-        assert!(bad(|p| p.lengths = vec![0, 3]).contains("empty"));
-        assert!(bad(|p| p.mask[0] = 1).contains("first token"));
-        assert!(bad(|p| (p.shared, p.lengths[0]) = (2, 1)).contains("common beginning is a target"));
-        assert!(bad(|p| (p.shared, p.mask[1]) = (1, 0)).contains("sum to 4"));
+        assert!(bad(|p| p.segments[1].length = 1).contains("sum to its 4"));
+        assert!(bad(|p| p.segments = vec![segment(None, 0), segment(0, 4)]).contains("empty"));
+        assert!(bad(|p| p.segments[1].parent = Some(1)).contains("the one that it follows"));
+        assert!(bad(|p| p.mask[0] = 1).contains("first token of segment 0"));
+        assert!(bad(|p| p.mask[2] = 1).contains("first token of segment 1"));
+        assert!(bad(|p| p.mask[1] = 1).contains("which sequences share"));
+        assert!(bad(|p| p.segments = vec![segment(None, usize::MAX), segment(0, 5)]).contains("sum"));
         assert!(bad(|p| p.ids[1] = 67).contains("67"));
-        assert!(bad(|p| p.lengths = vec![1000]).contains("1000"));
+        let mut long = Pack::default();
+        long.push(&[1; 1000], &[0; 1000]);
+        assert!(long.validate(&config).unwrap_err().to_string().contains("1000"));
     }
 }

@@ -102,7 +102,7 @@ fn loss_and_gradients_are_those_of_peft_alone_and_behind_a_common_beginning() {
     let examples = examples();
     let borrowed: Vec<(&[u32], &[u8])> = examples.iter().map(|(ids, mask)| (&ids[..], &mask[..])).collect();
     let behind = [Pack::of(&borrowed[..2]), Pack::of(&borrowed[2..])];
-    assert_eq!(behind[0].shared, 15);
+    assert_eq!(behind[0].segments[0].length, 15);
     let mut joined = Pack::default();
     examples.iter().for_each(|(ids, mask)| joined.push(ids, mask));
     for family in FAMILIES {

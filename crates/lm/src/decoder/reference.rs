@@ -182,20 +182,14 @@ pub(super) fn loss(
     adapter: Option<&Adapter<'_>>,
     pack: &Pack,
 ) -> f64 {
-    let beginning = &pack.ids[..pack.shared];
-    let mut start = pack.shared;
     let mut sum = 0.0;
-    for &length in &pack.lengths {
-        let own = &pack.ids[start..start + length];
-        let rows = logits(config, weights, adapter, &[beginning, own].concat());
-        for i in 1..length {
-            if pack.mask[start + i] != 0 {
-                let row = &rows[pack.shared + i - 1];
-                let total: f64 = row.iter().map(|x| x.exp()).sum();
-                sum += total.ln() - row[own[i] as usize];
-            }
+    for (ids, mask) in pack.sequences() {
+        let rows = logits(config, weights, adapter, &ids);
+        for i in (1..ids.len()).filter(|&i| mask[i] != 0) {
+            let row = &rows[i - 1];
+            let total: f64 = row.iter().map(|x| x.exp()).sum();
+            sum += total.ln() - row[ids[i] as usize];
         }
-        start += length;
     }
     sum
 }

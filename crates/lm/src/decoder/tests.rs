@@ -2,7 +2,7 @@ use super::reference::{self, Adapter, random_weights};
 use super::weights::random_tensor;
 use super::*;
 use crate::ops::testing::{assert_close, noise};
-use crate::{Activation, Error, Lora, LoraConfig, Pack, Projection, RopeScaling, Sliding, Tensor};
+use crate::{Activation, Error, Lora, LoraConfig, Pack, Projection, RopeScaling, Segment, Sliding, Tensor};
 
 fn tiny(precision: Precision) -> Decoder {
     Decoder::random(DecoderConfig::tiny(), 1, precision).unwrap()
@@ -39,7 +39,23 @@ fn pack_behind(shared: usize, lengths: &[usize]) -> Pack {
     let sequences: Vec<_> = (0..).zip(lengths).map(sequence).collect();
     let borrowed: Vec<_> = sequences.iter().map(|(ids, mask)| (&ids[..], &mask[..])).collect();
     let pack = Pack::of(&borrowed);
-    assert_eq!((pack.shared, &pack.lengths[..]), (shared, lengths));
+    assert_eq!(pack.segments[0], Segment { parent: None, length: shared });
+    assert!(pack.segments[1..].iter().zip(lengths).all(|(own, &length)| own.length == length));
+    pack
+}
+
+/// Sequences that share their first tokens in twos, and all of them fewer.
+fn pack_as_tree() -> Pack {
+    let sequence = |i: u64| {
+        let ids = [tokens(77, 6), tokens(80 + i / 2, 40), tokens(50 + i, 30)].concat();
+        let mask: Vec<u8> = (0..ids.len()).map(|at| u8::from(at > 55)).collect();
+        (ids, mask)
+    };
+    let sequences: Vec<_> = (0..4).map(sequence).collect();
+    let borrowed: Vec<_> = sequences.iter().map(|(ids, mask)| (&ids[..], &mask[..])).collect();
+    let pack = Pack::of(&borrowed);
+    let parents: Vec<_> = pack.segments.iter().map(|segment| segment.parent).collect();
+    assert_eq!(parents, [None, Some(0), Some(1), Some(1), Some(0), Some(4), Some(4)]);
     pack
 }
 
@@ -303,21 +319,17 @@ fn loss_and_gradients_do_not_depend_on_how_the_batch_is_cut() {
     for (config, precision) in cases {
         let decoder = Decoder::random(config.clone(), 1, precision).unwrap();
         let lora = trained(decoder.config(), &Projection::ALL);
-        for joined in [pack(&lengths), pack_behind(70, &lengths)] {
+        for joined in [pack(&lengths), pack_behind(70, &lengths), pack_as_tree()] {
             let mut workspace = Workspace::default();
             let mut together = vec![0.0; lora.params.len()];
             let whole = decoder.loss_and_grad(&lora, &joined, 0.01, &mut together, &mut workspace).unwrap();
             assert_eq!(whole, decoder.loss(Some(&lora), &joined).unwrap());
             let mut apart = vec![0.0; lora.params.len()];
-            let (mut sum, mut start) = (0.0, joined.shared);
-            for &length in &lengths {
+            let mut sum = 0.0;
+            for (ids, mask) in joined.sequences() {
                 let mut single = Pack::default();
-                let own = start..start + length;
-                let ids = [&joined.ids[..joined.shared], &joined.ids[own.clone()]].concat();
-                let mask = [&joined.mask[..joined.shared], &joined.mask[own]].concat();
                 single.push(&ids, &mask);
                 sum += decoder.loss_and_grad(&lora, &single, 0.01, &mut apart, &mut workspace).unwrap().sum;
-                start += length;
             }
             assert!((whole.sum - sum).abs() < 1e-6 * sum, "{} {sum}", whole.sum);
             // In bf16 a last bit that differs may be rounded the other way in what comes next, and gradients of a
@@ -423,10 +435,7 @@ fn misuse_is_refused_and_leaves_the_cache_alone() {
         Err(Error::Mismatch { .. })
     ));
     assert_eq!(cache, before);
-    assert!(matches!(
-        decoder.loss(None, &Pack { ids: vec![1], lengths: vec![1], ..Pack::default() }),
-        Err(Error::Pack(_))
-    ));
+    assert!(matches!(decoder.loss(None, &Pack { ids: vec![1], ..Pack::default() }), Err(Error::Pack(_))));
     let lora = trained(decoder.config(), &Projection::ALL);
     let short = decoder.loss_and_grad(&lora, &pack(&[5]), 1.0, &mut [0.0; 3], &mut Workspace::default());
     assert!(matches!(short, Err(Error::Mismatch { what: "gradient buffer", .. })));

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 
-use super::{Heads, Layout, Rotation, Sequence, sequences};
+use super::{Heads, Layout, Rotation, Sequence, Span, sequences};
 use crate::kernels::{self, MatMut, MatRef, Threads, gemm};
 
 /// Query rows taken at a time.
@@ -71,25 +71,23 @@ pub(crate) fn attention_backward(
 
     let stride = (heads.queries + 2 * heads.keys) * width;
     let partial = &partial[..];
-    let places = Places::new(&parts);
+    let places = Places::new(layout);
     d_qkv.par_chunks_mut(stride).enumerate().with_min_len(16).for_each(|(row, d)| {
         let part = |head: usize, place: usize, which: usize| {
             &partial[(head * seen + place) * 3 * width + which * width..][..width]
         };
         let (d_queries, d_rest) = d.split_at_mut(heads.queries * width);
         let (d_keys, d_values) = d_rest.split_at_mut(heads.keys * width);
-        let own = places.own(row);
+        let places = places.of(row);
         for (head, d_query) in d_queries.chunks_exact_mut(width).enumerate() {
-            d_query.copy_from_slice(part(head, own, 0));
+            // Queries are the segment's own.
+            places.clone().take(1).for_each(|own| d_query.copy_from_slice(part(head, own, 0)));
         }
         for (which, out) in [(1, &mut *d_keys), (2, d_values)] {
             for (key_head, out) in out.chunks_exact_mut(width).enumerate() {
                 out.fill(0.0);
                 for head in key_head * heads.group()..(key_head + 1) * heads.group() {
-                    kernels::add(out, part(head, own, which));
-                    for place in places.others(row) {
-                        kernels::add(out, part(head, place, which));
-                    }
+                    places.clone().for_each(|place| kernels::add(out, part(head, place, which)));
                 }
             }
         }
@@ -100,35 +98,36 @@ pub(crate) fn attention_backward(
 
 /// Where the gradients of a row stand among those of one query head.
 struct Places {
-    /// First row of each part, the first of its gradients, and the rows of its past.
-    parts: Vec<(usize, usize, usize)>,
+    segments: Vec<Place>,
+}
+
+struct Place {
+    span: Span,
+    /// Where the gradients of the segment's sequences begin: its own first, then those of the segments behind it.
+    first: Vec<usize>,
 }
 
 impl Places {
-    fn new(parts: &[Sequence<'_>]) -> Self {
-        let (mut row, mut place) = (0, 0);
-        let parts = parts
-            .iter()
-            .map(|part| {
-                let at = (row, place, part.past);
-                row += part.rows;
-                place += part.past + part.rows;
-                at
-            })
-            .collect();
-        Self { parts }
+    fn new(layout: Layout<'_>) -> Self {
+        let mut segments: Vec<Place> = Vec::with_capacity(layout.segments.len());
+        let mut place = 0;
+        for (span, segment) in layout.spans().zip(layout.segments) {
+            let before = |segment: &usize| layout.segments[*segment].parent;
+            for parent in std::iter::successors(segment.parent, before) {
+                segments[parent].first.push(place);
+            }
+            segments.push(Place { span, first: vec![place] });
+            place += span.past + span.rows;
+        }
+        Self { segments }
     }
 
-    /// In the part that the row belongs to.
-    fn own(&self, row: usize) -> usize {
-        let part = self.parts.partition_point(|(start, ..)| *start <= row) - 1;
-        let (start, place, past) = self.parts[part];
-        place + past + row - start
-    }
-
-    /// In the parts that have the row in their past.
-    fn others(&self, row: usize) -> impl Iterator<Item = usize> {
-        self.parts.iter().filter(move |(_, _, past)| row < *past).map(move |(_, place, _)| place + row)
+    /// In the segment that the row belongs to, then in those that have the row in their past.
+    fn of(&self, row: usize) -> impl Iterator<Item = usize> + Clone {
+        let segment = self.segments.partition_point(|place| place.span.start <= row) - 1;
+        let Place { span, first } = &self.segments[segment];
+        let within = span.past + row - span.start;
+        first.iter().map(move |first| first + within)
     }
 }
 
@@ -210,20 +209,34 @@ fn into(piece: &mut [f32], at: usize, rows: usize, width: usize) -> MatMut<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Segment;
     use crate::ops::attention;
     use crate::ops::testing::{assert_gradient, noise};
 
     #[test]
     fn the_gradient_through_rotation_and_attention_matches_differences() {
-        for (layout, window) in [
-            (Layout { shared: 0, lengths: &[67, 1, 9] }, None),
-            (Layout { shared: 5, lengths: &[67, 1, 9] }, None),
-            (Layout { shared: 66, lengths: &[3, 8] }, None),
-            (Layout { shared: 0, lengths: &[67, 1, 9] }, Some(5)),
-            (Layout { shared: 5, lengths: &[67, 1, 9] }, Some(7)),
-            (Layout { shared: 66, lengths: &[3, 8] }, Some(6)),
-            (Layout { shared: 66, lengths: &[3, 8] }, Some(1)),
+        let alone = |lengths: &[usize]| -> Vec<Segment> {
+            lengths.iter().map(|&length| Segment { parent: None, length }).collect()
+        };
+        let behind = |shared: usize, lengths: &[usize]| -> Vec<Segment> {
+            let own = lengths.iter().map(|&length| Segment { parent: Some(0), length });
+            [Segment { parent: None, length: shared }].into_iter().chain(own).collect()
+        };
+        // A beginning, two behind it of which the first is shared again, and one that stands apart.
+        let parents = [(None, 5), (Some(0), 20), (Some(1), 3), (Some(1), 9), (Some(0), 4), (None, 7)];
+        let tree = parents.map(|(parent, length)| Segment { parent, length }).to_vec();
+        for (segments, window) in [
+            (alone(&[67, 1, 9]), None),
+            (behind(5, &[67, 1, 9]), None),
+            (behind(66, &[3, 8]), None),
+            (tree.clone(), None),
+            (alone(&[67, 1, 9]), Some(5)),
+            (behind(5, &[67, 1, 9]), Some(7)),
+            (behind(66, &[3, 8]), Some(6)),
+            (behind(66, &[3, 8]), Some(1)),
+            (tree, Some(6)),
         ] {
+            let layout = Layout { segments: &segments };
             let heads = Heads { window, factor: 0.7, ..Heads::plain(4, 2, 6) };
             let rows = layout.rows();
             let stride = 8 * 6;

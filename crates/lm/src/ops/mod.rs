@@ -16,6 +16,6 @@ pub(crate) use attention_backward::{HeadGradients, Kept, attention_backward};
 pub(crate) use cached_attention::{CachedRows, cached_attention};
 pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use low_rank::{Adapter, project, project_backward, project_each};
-pub(crate) use packed::{Layout, sequences};
+pub(crate) use packed::{Layout, Span, sequences};
 pub(crate) use rotary::Rotation;
 pub(crate) use rows::{HeadNorms, add, add_bias, gated, gated_backward, rms_norm, rms_norm_backward};

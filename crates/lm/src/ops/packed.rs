@@ -1,39 +1,64 @@
-//! Packed sequences behind a common beginning, as attention sees them.
+//! Packed sequences, some with a beginning in common, as attention sees them.
 
 use super::{Heads, Sequence};
+use crate::pack::Segment;
 
-/// How the rows of a pack divide: the common beginning first, then the rest of every sequence.
+/// How the rows of a pack divide into segments, each behind its parent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout<'a> {
-    /// Rows of the common beginning.
-    pub(crate) shared: usize,
-    /// Rows of each sequence behind it.
-    pub(crate) lengths: &'a [usize],
+    pub(crate) segments: &'a [Segment],
+}
+
+/// The rows of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// First row.
+    pub(crate) start: usize,
+    /// Rows.
+    pub(crate) rows: usize,
+    /// Rows before it in its sequences.
+    pub(crate) past: usize,
 }
 
 impl Layout<'_> {
     /// Rows in all.
     pub(crate) fn rows(self) -> usize {
-        self.shared + self.lengths.iter().sum::<usize>()
+        self.segments.iter().map(|segment| segment.length).sum()
     }
 
-    /// Position of every row within its sequence.
+    /// Rows of every segment.
+    pub(crate) fn spans(self) -> impl Iterator<Item = Span> {
+        let mut ends = Vec::with_capacity(self.segments.len());
+        let mut start = 0;
+        self.segments.iter().map(move |segment| {
+            let past = segment.parent.map_or(0, |parent| ends[parent]);
+            let span = Span { start, rows: segment.length, past };
+            ends.push(past + segment.length);
+            start += segment.length;
+            span
+        })
+    }
+
+    /// Position of every row within its sequences.
     pub(crate) fn positions(self) -> impl Iterator<Item = usize> + Clone {
-        let Layout { shared, lengths } = self;
-        (0..shared).chain(lengths.iter().flat_map(move |&length| shared..shared + length))
+        let spans: Vec<Span> = self.spans().collect();
+        spans.into_iter().flat_map(|span| span.past..span.past + span.rows)
     }
 
-    /// Rows that attention looks at, counted once for each sequence that does.
+    /// Rows that attention looks at, counted once for each segment that does.
     pub(crate) fn seen(self) -> usize {
-        let behind: usize = self.lengths.iter().map(|length| self.shared + length).sum();
-        behind + self.shared
+        self.spans().map(|span| span.past + span.rows).sum()
+    }
+
+    /// Rows of the longest sequence.
+    pub(crate) fn longest(self) -> usize {
+        self.spans().map(|span| span.past + span.rows).max().unwrap_or(0)
     }
 }
 
-/// The parts of a pack that attend on their own, in the order of their rows: the common beginning, unless it is
-/// empty, and every sequence with the beginning as its past.
+/// The segments of a pack in the order of their rows, each of which attends on its own, to what precedes it and to itself.
 ///
-/// `qkv` holds queries, keys and values side by side. Keys and values of a part with a past are put together in
+/// `qkv` holds queries, keys and values side by side. Keys and values of a segment with a past are put together in
 /// `joined`, which is a buffer: a copy far smaller than any product of the layer.
 pub(crate) fn sequences<'a>(
     heads: Heads,
@@ -43,37 +68,31 @@ pub(crate) fn sequences<'a>(
 ) -> Vec<Sequence<'a>> {
     let (query, kv) = (heads.queries * heads.width, heads.keys * heads.width);
     let stride = query + 2 * kv;
-    let rows_of = |first: usize, rows: usize| &qkv[first * stride..(first + rows) * stride];
-    let Layout { shared, lengths } = layout;
+    let spans: Vec<Span> = layout.spans().collect();
     joined.clear();
-    if shared > 0 {
-        let mut start = shared;
-        for &length in lengths {
-            for part in [rows_of(0, shared), rows_of(start, length)] {
-                part.chunks_exact(stride).for_each(|row| joined.extend_from_slice(&row[query..]));
-            }
-            start += length;
+    for (index, _) in spans.iter().enumerate().filter(|(_, span)| span.past > 0) {
+        for part in path(layout, index) {
+            let Span { start, rows, .. } = spans[part];
+            let rows = qkv[start * stride..(start + rows) * stride].chunks_exact(stride);
+            rows.for_each(|row| joined.extend_from_slice(&row[query..]));
         }
     }
-    let joined = &joined[..];
-    let alone = |first: usize, rows: usize| {
-        let keys = &qkv[first * stride + query..];
-        Sequence { rows, past: 0, keys, values: &keys[kv..], stride }
+    let mut joined = &joined[..];
+    let sequence = |&Span { start, rows, past }: &Span| {
+        if past == 0 {
+            let keys = &qkv[start * stride + query..];
+            return Sequence { rows, past, keys, values: &keys[kv..], stride };
+        }
+        let keys = joined.split_off(..(past + rows) * 2 * kv).unwrap_or_default();
+        Sequence { rows, past, keys, values: &keys[kv..], stride: 2 * kv }
     };
-    let mut parts = Vec::with_capacity(1 + lengths.len());
-    if shared > 0 {
-        parts.push(alone(0, shared));
-    }
-    let (mut start, mut at) = (shared, 0);
-    for &rows in lengths {
-        parts.push(if shared == 0 {
-            alone(start, rows)
-        } else {
-            let keys = &joined[at * 2 * kv..];
-            Sequence { rows, past: shared, keys, values: &keys[kv..], stride: 2 * kv }
-        });
-        start += rows;
-        at += shared + rows;
-    }
-    parts
+    spans.iter().map(sequence).collect()
+}
+
+/// The segments that lead to one, itself the last.
+fn path(layout: Layout<'_>, segment: usize) -> Vec<usize> {
+    let before = |&segment: &usize| layout.segments[segment].parent;
+    let mut path: Vec<usize> = std::iter::successors(Some(segment), before).collect();
+    path.reverse();
+    path
 }

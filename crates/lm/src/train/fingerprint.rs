@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::{TrainOptions, TrainingRun};
 use crate::checkpoint::Fingerprint;
+use crate::packing::TOGETHER;
 use crate::template::Rendered;
 
 /// Everything that decides the course of `run`: model, data and options, each readable. Left out is what changes
@@ -43,6 +44,7 @@ pub(super) fn fingerprint(run: &TrainingRun<'_>) -> Fingerprint {
         ("decay", format!("{decay:?}").to_lowercase()),
         ("batch_tokens", batch_tokens.to_string()),
         ("pack_tokens", pack_tokens.to_string()),
+        ("of a family together", TOGETHER.to_string()),
         ("weight_decay", weight_decay.to_string()),
         ("clip", clip.to_string()),
         ("seed", seed.to_string()),

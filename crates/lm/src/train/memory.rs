@@ -15,7 +15,7 @@ use crate::{Pack, Precision};
 /// - `adapter`: weights, gradient, two moments, best weights: five f32 a parameter;
 /// - `activations`: kept of every layer for the backward pass, an `f32` for each of `q + 2kv + heads + r` numbers a
 ///   token, and 2 bytes (in bf16) or 4 for each of `2h + q + 2i`; worked in by one layer, `9h + 4q + 5kv + heads + 8i + 3r` numbers
-///   and, for every row that attention looks at, counting those of a common beginning once a sequence, `3q + 4kv`;
+///   and, for every row that attention looks at, counting those that sequences share once for each segment behind them, `3q + 4kv`;
 ///   logits of at most 128 targets, with their bf16 copy; scores of 64 rows of the longest sequence, twice for each
 ///   thread. Norms of heads and behind branches keep their inputs too.
 ///
@@ -66,9 +66,9 @@ pub(super) fn activations(
     let inputs = 3 * hidden + 2 * intermediate + low;
     let worked_in = exact + rounded + gradients + inputs;
     let logits = pack.targets().min(128) * (vocabulary + vocabulary / 2 + 4 * hidden);
-    let seen = pack.layout().seen() * (3 * query + if pack.shared > 0 { 4 * kv } else { 0 });
-    let longest = pack.shared + pack.lengths.iter().max().copied().unwrap_or(0);
-    let scores = rayon::current_num_threads() * 2 * 64 * longest;
+    let behind = pack.layout().spans().filter(|span| span.past > 0).map(|span| span.past + span.rows);
+    let seen = pack.layout().seen() * 3 * query + behind.sum::<usize>() * 4 * kv;
+    let scores = rayon::current_num_threads() * 2 * 64 * pack.layout().longest();
     (pack.len() * (kept + 4 * worked_in) + 4 * (seen + logits + scores)) as u64
 }
 

@@ -1,6 +1,6 @@
 //! The course of a run, known before it starts: which examples each step holds, and when to evaluate.
 
-use crate::packing;
+use crate::packing::{self, Families};
 use crate::template::Rendered;
 use crate::train::TrainOptions;
 use crate::{Error, Result};
@@ -8,10 +8,8 @@ use crate::{Error, Result};
 /// Steps of a whole run.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Plan {
-    lengths: Vec<usize>,
+    families: Families,
     trained: Vec<usize>,
-    /// Tokens that all examples begin with.
-    shared: usize,
     pack_tokens: usize,
     /// The examples of every step. Eight bytes an example and epoch, so kept for the whole run.
     steps: Vec<Vec<usize>>,
@@ -28,13 +26,13 @@ impl Plan {
             return Err(Error::Option { name: "train", reason: "there are no examples to train on".into() });
         }
         check("training", train, options.max_length)?;
-        let lengths: Vec<usize> = train.iter().map(|example| example.ids.len()).collect();
+        let families = Families::of(train);
         let trained = train.iter().map(packing::trained_tokens).collect();
         let limit = options.max_steps.unwrap_or(usize::MAX);
         let mut steps = Vec::new();
         let mut epoch_ends = Vec::new();
         for epoch in 0..options.epochs {
-            steps.extend(packing::steps(&lengths, options.batch_tokens, options.seed, epoch));
+            steps.extend(families.steps(options.batch_tokens, options.seed, epoch));
             steps.truncate(limit);
             epoch_ends.push(steps.len());
             if steps.len() == limit {
@@ -42,8 +40,7 @@ impl Plan {
             }
         }
         let (pack_tokens, eval_every) = (options.pack_tokens, options.eval_every);
-        let shared = packing::shared(train);
-        Ok(Plan { lengths, trained, shared, pack_tokens, steps, epoch_ends, eval_every })
+        Ok(Plan { families, trained, pack_tokens, steps, epoch_ends, eval_every })
     }
 
     /// Steps of the run.
@@ -63,22 +60,20 @@ impl Plan {
 
     /// The examples of step `step` (from 0), cut into packs.
     pub(super) fn packs(&self, step: usize) -> Vec<Vec<usize>> {
-        packing::pack(&self.steps[step], &self.lengths, self.shared, self.pack_tokens)
+        self.families.pack(&self.steps[step], self.pack_tokens)
     }
 
     /// Tokens that the longest pack runs, at most.
     pub(super) fn longest_pack(&self) -> usize {
-        let own =
-            |pack: &Vec<usize>| pack.iter().map(|&index| self.lengths[index] - self.shared).sum::<usize>();
         let packs = (0..self.steps()).flat_map(|step| self.packs(step));
-        packs.map(|pack| self.shared + own(&pack)).max().unwrap_or(0)
+        packs.map(|pack| self.families.run_tokens(&pack)).max().unwrap_or(0)
     }
 
     /// Tokens and trained tokens of steps `from` (counted from 0) and later.
     pub(super) fn count(&self, steps: std::ops::Range<usize>) -> Count {
         let mut count = Count::default();
         for &index in self.steps[steps].iter().flatten() {
-            count.tokens += self.lengths[index];
+            count.tokens += self.families.length(index);
             count.trained += self.trained[index];
         }
         count
@@ -107,9 +102,8 @@ pub(super) struct Count {
 /// The dev examples in packs of at most `pack_tokens`, in an order that never changes.
 pub(super) fn dev_packs(dev: &[Rendered], options: &TrainOptions<'_>) -> Result<Vec<Vec<usize>>> {
     check("dev", dev, options.max_length)?;
-    let lengths: Vec<usize> = dev.iter().map(|example| example.ids.len()).collect();
     let all: Vec<usize> = (0..dev.len()).collect();
-    Ok(packing::pack(&all, &lengths, packing::shared(dev), options.pack_tokens))
+    Ok(Families::of(dev).pack(&all, options.pack_tokens))
 }
 
 /// Refuses examples that cannot be trained or evaluated on.
