@@ -3,8 +3,8 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+use super::WIDTH;
 use super::product::{Run, Written};
-use super::{WIDTH, portable_convert_row};
 
 /// # Safety
 /// The processor must have AVX-512 F, BW and BF16.
@@ -22,7 +22,21 @@ pub(super) unsafe fn convert_row(row: &[f32], pairs: &mut [u32]) {
             _mm512_storeu_si512(pairs.as_mut_ptr().add(start / 2).cast(), both);
         }
     }
-    portable_convert_row(&row[whole..], &mut pairs[whole / 2..]);
+    let rest = row.len() - whole;
+    if rest > 0 {
+        let some = |first: usize| !0 >> (16 - rest.saturating_sub(first).min(16));
+        // SAFETY: the masks leave what `row` holds, and as many pairs as `pairs` holds (asserted).
+        unsafe {
+            let at = row.as_ptr().add(whole);
+            let low = _mm512_maskz_loadu_ps(some(0), at);
+            // No number beyond the last: an empty mask does not use the address.
+            let high =
+                if rest > 16 { _mm512_maskz_loadu_ps(some(16), at.add(16)) } else { _mm512_setzero_ps() };
+            let both: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
+            let words = !0 >> (16 - rest.div_ceil(2));
+            _mm512_mask_storeu_epi32(pairs.as_mut_ptr().add(whole / 2).cast(), words, both);
+        }
+    }
 }
 
 /// # Safety

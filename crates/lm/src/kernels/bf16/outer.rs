@@ -44,15 +44,25 @@ mod vector {
     /// Numbers of a vector, and columns of either factor that one tile covers.
     const LANES: usize = 16;
 
-    /// Pairs of rows that a tile runs down before it turns to the next columns: they stay in the first-level cache.
+    /// Pairs of rows that are packed at a time.
     const PAIRS: usize = 64;
+
+    /// From the pairs of one vector to those of the next. One more than they need, because the first-level cache keeps
+    /// few lines that lie a multiple of 4 KiB apart; so it would with the factor's own rows, hence the packing.
+    const STRIP: usize = PAIRS + 1;
+
+    /// Of these, pairs whose columns are run through together.
+    const ROW_PAIRS: usize = 2;
 
     /// One tile of sums, `[column of left][column of right]`.
     type Tile = [[f32; LANES]; LANES];
 
+    /// Pairs of two rows for sixteen columns.
+    type Line = [u32; LANES];
+
     thread_local! {
-        /// Sums of one thread; taken while in use.
-        static SUMS: Cell<Vec<Tile>> = const { Cell::new(Vec::new()) };
+        /// Sums and packed pairs of one thread; taken while in use.
+        static BUFFERS: Cell<(Vec<Tile>, Vec<Line>)> = const { Cell::new((Vec::new(), Vec::new())) };
     }
 
     pub(super) fn outer(
@@ -73,32 +83,37 @@ mod vector {
             g.shape()
         );
         let (blocks, depth) = (rank.div_ceil(LANES), left.rows().div_ceil(2));
-        let mut pairs = vec![[0u32; LANES]; blocks * depth];
+        let mut pairs = vec![Line::default(); blocks * depth];
         for (block, pairs) in pairs.chunks_exact_mut(depth.max(1)).enumerate() {
-            for (d, line) in pairs.iter_mut().enumerate() {
-                // SAFETY: the level was found before this was called; the store is as long as the line.
-                unsafe {
-                    _mm512_storeu_si512(line.as_mut_ptr().cast(), rows_paired(left, 2 * d, block * LANES))
-                };
-            }
+            // SAFETY: the level was found before this was called.
+            unsafe { pack(left, 0, block * LANES, pairs) };
         }
         let piece = n.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(4 * LANES);
         let (stride, result) = (g.row_stride(), Destination(g.start()));
         (0..n.div_ceil(piece)).into_par_iter().with_max_len(1).for_each(|at| {
             let columns = at * piece..n.min((at + 1) * piece);
             let vectors = columns.len().div_ceil(LANES);
-            let mut sums = SUMS.take();
+            let (mut sums, mut strip) = BUFFERS.take();
             sums.clear();
-            sums.resize(blocks * vectors, [[0.0; LANES]; LANES]);
+            sums.resize(blocks * vectors, Tile::default());
+            strip.resize(vectors * STRIP, Line::default());
             for first in (0..depth).step_by(PAIRS) {
                 let some = first..depth.min(first + PAIRS);
+                // All columns of a few rows at a time, as they lie in memory.
+                for d in (0..some.len()).step_by(ROW_PAIRS) {
+                    let count = ROW_PAIRS.min(some.len() - d);
+                    for vector in 0..vectors {
+                        let lines = &mut strip[vector * STRIP + d..][..count];
+                        // SAFETY: the level was found before this was called.
+                        unsafe { pack(right, 2 * (first + d), columns.start + vector * LANES, lines) };
+                    }
+                }
                 for vector in 0..vectors {
-                    let column = columns.start + vector * LANES;
+                    let right = &strip[vector * STRIP..][..some.len()];
                     for block in 0..blocks {
                         let left = &pairs[block * depth..][some.clone()];
-                        let tile = &mut sums[block * vectors + vector];
                         // SAFETY: the level was found before this was called.
-                        unsafe { add(tile, left, right, 2 * first, column) };
+                        unsafe { add(&mut sums[block * vectors + vector], left, right) };
                     }
                 }
             }
@@ -117,28 +132,42 @@ mod vector {
                     }
                 }
             }
-            SUMS.set(sums);
+            BUFFERS.set((sums, strip));
         });
     }
 
-    /// Adds to a tile what `left`'s pairs of rows and `right`'s rows from `row` on give for the columns from `column` on.
+    /// Adds to a tile what the pairs of `left` give with those of `right`.
     ///
     /// # Safety
-    /// The processor must have AVX-512 F, BW and BF16.
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn add(tile: &mut Tile, left: &[[u32; LANES]], right: MatRef<'_>, row: usize, column: usize) {
+    /// The processor must have AVX-512 F and BF16.
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    unsafe fn add(tile: &mut Tile, left: &[Line], right: &[Line]) {
         // SAFETY: lines of 64 bytes.
         let mut sums: [__m512; LANES] = std::array::from_fn(|i| unsafe { _mm512_loadu_ps(tile[i].as_ptr()) });
-        for (d, left) in left.iter().enumerate() {
-            // SAFETY: passed on to the caller.
-            let both = bf16x32(unsafe { rows_paired(right, row + 2 * d, column) });
+        for (left, right) in left.iter().zip(right) {
+            // SAFETY: a line of 64 bytes.
+            let right = bf16x32(unsafe { _mm512_loadu_si512(right.as_ptr().cast()) });
             for (sum, &left) in sums.iter_mut().zip(left) {
-                *sum = _mm512_dpbf16_ps(*sum, bf16x32(_mm512_set1_epi32(left as i32)), both);
+                *sum = _mm512_dpbf16_ps(*sum, bf16x32(_mm512_set1_epi32(left as i32)), right);
             }
         }
         for (line, sum) in tile.iter_mut().zip(sums) {
             // SAFETY: a line is 64 bytes.
             unsafe { _mm512_storeu_ps(line.as_mut_ptr(), sum) };
+        }
+    }
+
+    /// Writes the pairs of as many rows from `row` on as `lines` take, for the columns from `column` on.
+    ///
+    /// # Safety
+    /// The processor must have AVX-512 F, BW and BF16.
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    unsafe fn pack(matrix: MatRef<'_>, row: usize, column: usize, lines: &mut [Line]) {
+        for (d, line) in lines.iter_mut().enumerate() {
+            // SAFETY: the features are those of the caller; a line is 64 bytes.
+            unsafe {
+                _mm512_storeu_si512(line.as_mut_ptr().cast(), rows_paired(matrix, row + 2 * d, column));
+            }
         }
     }
 
