@@ -8,7 +8,10 @@ use clap::Parser;
 use cli::{Cli, Verb};
 
 fn main() -> ExitCode {
-    let Cli { project, verb } = Cli::parse();
+    let Cli { project, threads, verb } = Cli::parse();
+    if let Err(error) = lm::start_threads(threads) {
+        return cli::output::fail(&error.into());
+    }
     let project = project.as_deref();
     let done = match verb {
         Verb::Init(arguments) => cli::init::run(&arguments),

@@ -7,8 +7,8 @@ import sys
 import threading
 import time
 
-# Threads of every command that is measured.
-THREADS = str(os.cpu_count() or 1)
+# Threads of every command that is measured: ours read the variable, the peers are told.
+THREADS = os.environ.setdefault("TUNESMITH_THREADS", str(os.cpu_count() or 1))
 # Seconds that one command of a row may take, and one that sets something up (PyTorch is large, llama.cpp is compiled).
 LIMIT, SETUP_LIMIT = 1800, 4 * 3600
 

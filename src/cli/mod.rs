@@ -27,6 +27,9 @@ pub(crate) struct Cli {
     /// The project's folder [default: the nearest one upward with a tunesmith.toml]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) project: Option<PathBuf>,
+    /// Threads that compute [default: $TUNESMITH_THREADS, else a thread for each physical core this process may use]
+    #[arg(long, global = true, value_name = "N", value_parser = threads)]
+    pub(crate) threads: Option<usize>,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -53,6 +56,12 @@ pub(crate) enum Verb {
     Eval(eval::Arguments),
     /// Answer over HTTP as the arms that won
     Serve(serve::Arguments),
+}
+
+/// A number of threads.
+fn threads(text: &str) -> Result<usize, String> {
+    let bounds = format!("expected a number from {} to {}", lm::THREADS.start(), lm::THREADS.end());
+    text.parse().ok().filter(|threads| lm::THREADS.contains(threads)).ok_or(bounds)
 }
 
 /// The project of `--project`, or the nearest one upward.

@@ -13,6 +13,8 @@ use app::{Error, Service};
 use lm::{EngineOptions, GenerateOptions, Message, Role};
 use server::{Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServeOptions, ServedModel, TurnRole};
 
+use super::output::plural;
+
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Address to listen on; loopback only
@@ -35,6 +37,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     for model in chat.models() {
         println!("serving {} ({})", model.id, model.description);
     }
+    println!("computing on {}", plural(lm::computing_threads(), "thread"));
     let options = ServeOptions { address: arguments.address, slots: arguments.slots, queue: arguments.queue };
     server::serve(chat, &options, |address| println!("listening on http://{address}/v1"))?;
     Ok(ExitCode::SUCCESS)

@@ -252,3 +252,16 @@ fn full_disk_loses_nothing() {
     assert!(run.err.contains("error: "), "{}", run.err);
     assert!(project.ok(&["search", "ferry"]).contains("at seven"), "what was stored is still there");
 }
+
+#[test]
+fn a_number_of_threads_that_is_none() {
+    let project = Project::new();
+    let run = project.run(&["search", "x", "--threads", "0"]);
+    assert_eq!(run.code, 2, "a wrong option is a usage error");
+    assert!(run.err.contains("expected a number from 1 to 1024"), "{}", run.err);
+    let run: Run =
+        project.command(&["search", "x"]).env("TUNESMITH_THREADS", "many").output().unwrap().into();
+    assert_eq!(run.code, 1);
+    let expected = "error: TUNESMITH_THREADS: expected a number from 1 to 1024, found `many`";
+    assert!(run.err.contains(expected), "{}", run.err);
+}

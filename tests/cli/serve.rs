@@ -14,11 +14,22 @@ struct Server {
 
 impl Server {
     fn start(project: &Project) -> Self {
-        let mut process =
-            project.command(&["serve", "--address", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let url = lines.find_map(|line| line.unwrap().strip_prefix("listening on ").map(str::to_owned));
-        Self { process, url: url.expect("the server says where it listens") }
+        Self::start_with(project, &[]).0
+    }
+
+    /// A server with these options, and what it says before it listens.
+    fn start_with(project: &Project, options: &[&str]) -> (Self, Vec<String>) {
+        let arguments = [&["serve", "--address", "127.0.0.1:0"], options].concat();
+        let mut process = project.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = Vec::new();
+        for line in BufReader::new(process.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            if let Some(url) = line.strip_prefix("listening on ") {
+                return (Self { process, url: url.to_owned() }, said);
+            }
+            said.push(line);
+        }
+        panic!("the server says where it listens: {said:?}")
     }
 }
 
@@ -51,6 +62,16 @@ fn the_openai_client_holds_a_conversation() {
     let client = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/openai_client.py");
     let talk = Command::new(python).args([client, &server.url]).output().unwrap();
     assert!(talk.status.success(), "{}", String::from_utf8_lossy(&talk.stderr));
+}
+
+#[test]
+fn the_server_computes_on_as_many_threads_as_it_is_told() {
+    if !models_are_here() {
+        return;
+    }
+    let project = Project::new();
+    let (_server, said) = Server::start_with(&project, &["--threads", "3"]);
+    assert!(said.contains(&"computing on 3 threads".to_owned()), "{said:?}");
 }
 
 #[test]

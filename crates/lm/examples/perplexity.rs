@@ -36,6 +36,7 @@ fn main() -> Outcome<()> {
         Some(other) => return Err(format!("precision `{other}`, expected f32 or bf16").into()),
     };
     let (context, chunks, rows) = (number(3, 512)?, number(4, 0)?, number(5, 0)?);
+    tunesmith_lm::start_threads(None)?;
     let source = Source::open(Path::new(model))?;
     let decoder = Decoder::load(&source, precision)?;
     let ids = source.tokenizer.encode_framed(&std::fs::read_to_string(text)?)?;

@@ -82,6 +82,7 @@ impl Recipe {
 }
 
 fn run(model: &Path, train: &Path, dev: &Path, settings: &[String]) -> Result<serde_json::Value> {
+    tunesmith_lm::start_threads(None)?;
     let Recipe { train: train_rows, dev: dev_rows, answers, precision, options } = Recipe::parse(settings)?;
     let source = Source::open(model)?;
     let decoder = Decoder::load(&source, precision)?;

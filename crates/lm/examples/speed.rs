@@ -40,6 +40,7 @@ const MAX_LENGTH: usize = 2048;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    lm::start_threads(None)?;
     let mut figures = match words[..] {
         [model, "render", pairs, count] => {
             let source = Source::open(Path::new(model))?;

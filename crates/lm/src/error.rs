@@ -172,8 +172,8 @@ pub enum Error {
     /// An engine's thread has ended.
     #[error("the engine has stopped")]
     Stopped,
-    /// An engine's thread could not be started.
-    #[error("cannot start the engine's thread: {source}")]
+    /// A thread could not be started.
+    #[error("cannot start a thread: {source}")]
     Thread {
         /// What the operating system said.
         source: std::io::Error,

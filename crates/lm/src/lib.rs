@@ -27,6 +27,7 @@ mod sample;
 mod schedule;
 mod source;
 mod template;
+mod threads;
 mod tiny;
 mod tokenizer;
 mod train;
@@ -50,6 +51,7 @@ pub use pack::{Pack, Segment};
 pub use schedule::{Decay, Schedule};
 pub use source::{Source, Tensor};
 pub use template::{ChatTemplate, Message, Rendered, Role};
+pub use threads::{THREADS, computing_threads, start_threads};
 pub use tokenizer::{TextStream, Tokenizer};
 pub use train::{
     Checkpointing, Estimate, Evaluation, History, MemoryEstimate, StepRecord, TrainEvent, TrainOptions,
