@@ -1,7 +1,9 @@
 """Running commands, bounded in time, with errors that name the command."""
 
+import hashlib
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import threading
@@ -55,6 +57,20 @@ def last_json(text, command):
         return json.loads(text.strip().splitlines()[-1])
     except (IndexError, ValueError) as error:
         raise Failed(f"{command}: its last line is no JSON: {text[-200:]!r}") from error
+
+
+def fingerprint(*parts):
+    """SHA-256 of files (paths) and texts, in hex."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, pathlib.Path):
+            try:
+                part = part.read_bytes()
+            except OSError as error:
+                raise Failed(str(error)) from error
+        part = part if isinstance(part, bytes) else part.encode("utf-8")
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()
 
 
 def words(command):

@@ -20,6 +20,8 @@ PACKAGES = ["torch", "transformers", "peft", "sentence-transformers", "onnxrunti
 # A weight format counts as no worse than ours up to this relative difference in perplexity: a third of its standard error on
 # the text. Eight bits, made from the same weights, are within it.
 EQUAL = 1e-2
+# Where the file of perplexities says what ours were measured with.
+MADE_OF = "ours, made of"
 # Tokens of one piece of the text that perplexity is measured on; the second half of each piece counts.
 CONTEXT = 512
 
@@ -104,7 +106,10 @@ class Peers:
         """llama.cpp's perplexity on the text with weights of a kind; measured once, for nothing about it changes between runs."""
         name = f"llama.cpp {kind}"
         known = self.perplexities()
-        return known[name] if name in known else self.keep(name, self.measured_perplexity(kind))
+        if name not in known:
+            known[name] = self.measured_perplexity(kind)
+            self.keep({name: known[name]})
+        return known[name]
 
     def measured_perplexity(self, kind):
         say(f"perplexity: llama.cpp {kind}")
@@ -117,13 +122,18 @@ class Peers:
 
     def perplexities(self):
         """What is known by now, by name."""
+        return {name: perplexity for name, perplexity in self.kept().items() if name != MADE_OF}
+
+    def ours_made_of(self):
+        """The fingerprint of what our perplexities were measured with."""
+        return self.kept().get(MADE_OF)
+
+    def kept(self):
         file = self.out / "perplexity.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
-    def keep(self, name, perplexity):
-        known = {**self.perplexities(), name: perplexity}
-        (self.out / "perplexity.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
-        return perplexity
+    def keep(self, more):
+        (self.out / "perplexity.json").write_text(json.dumps({**self.kept(), **more}, indent=1) + "\n", encoding="utf-8")
 
     def versions(self):
         """What the peers are, for the table: only what is there already is asked."""

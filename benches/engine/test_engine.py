@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+import types
 import unittest
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -18,7 +19,8 @@ import run
 import servers
 import table
 from commands import Failed, last_json, output, seconds_to_output
-from peers import admitted
+from peers import CONTEXT, Peers, admitted
+from rows import SINGLE, WHOLE, Bench
 
 
 def quietly(work, *arguments):
@@ -73,6 +75,34 @@ class Measuring(unittest.TestCase):
 
     def test_formats_that_lose_are_no_peers(self):
         self.assertEqual(["Q8_0", "Q4_1"], admitted({"Q4_0": 19.6, "Q8_0": 16.37, "Q4_1": 16.5, "Q6_K": 16.6}, 16.4))
+
+
+class Perplexities(unittest.TestCase):
+    def test_ours_is_measured_anew_when_program_model_or_text_change(self):
+        with tempfile.TemporaryDirectory() as folder:
+            out = pathlib.Path(folder)
+            model, program, text = out / "model", out / "perplexity", out / "text"
+            options = types.SimpleNamespace(model=model, examples=out, out=out, data=out, quick=False)
+            peers = Peers(model, out, None, text)
+            peers.keep({"llama.cpp Q4_1": 16.5})
+            for file in (model, text, program):
+                file.write_text("one", encoding="utf-8")
+            asked = []
+
+            def example(*arguments):
+                asked.append(arguments)
+                return {"context": CONTEXT, "precision": "bf16", "perplexity": 16.0 + len(asked)}
+
+            def known():
+                bench = Bench(options, peers)
+                bench.example = example
+                return bench.perplexity
+
+            self.assertEqual((18.0, 18.0, 2), (known(), known(), len(asked)))
+            self.assertEqual({"llama.cpp Q4_1": 16.5, WHOLE: 17.0, SINGLE: 18.0}, peers.perplexities())
+            for count, file in enumerate((model, text, program), 2):
+                file.write_text("another", encoding="utf-8")
+                self.assertEqual((known(), len(asked)), (16.0 + 2 * count, 2 * count))
 
 
 class Limits(unittest.TestCase):
