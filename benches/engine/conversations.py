@@ -47,9 +47,9 @@ def passages_and_questions(squad):
     return found
 
 
-def conversation(material, number):
+def conversation(material, number, passages=PASSAGES):
     """Passages with a question answered already: what a follow-up question comes after. And two questions to follow up with."""
-    chosen = [material[(number + offset) % len(material)] for offset in range(PASSAGES)]
+    chosen = [material[(number + offset) % len(material)] for offset in range(passages)]
     text = "\n\n".join(passage for passage, _ in chosen)
     (asked, answer), *others = chosen[0][1]
     before = [

@@ -5,6 +5,7 @@ import os
 from functools import cached_property, partial
 
 import conversations
+import departed
 import limits
 import servers
 from commands import THREADS, Failed, fingerprint, last_json, output, say, seconds_to_output, set_up
@@ -22,6 +23,8 @@ DECODED, STREAMS, ANSWER = 64, 8, 128
 # Tokens of the prompt that holds the quoted passage, where `speed` does not tell.
 QUOTING_DEPTH = 400
 CHUNKS, EMBED_BATCHES = 256, (8, 32)
+# Passages of a conversation of some 4,000 tokens, and seconds that may pass until a client that left costs nothing more.
+LONG, LEFT = 20, 0.05
 TOPIC = "Explain in detail and at length what the passages say."
 PROMPT = "The capital of France is"
 # Our perplexities, by the products that they pass through.
@@ -184,7 +187,7 @@ class Bench:
     def concurrent(self):
         streams, tokens = (2, 16) if self.quick else (STREAMS, ANSWER)
 
-        def work(render, port, model):
+        def work(render, _process, port, model):
             begun = [conversations.conversation(self.material, number)[0] for number in range(streams + 1)]
             servers.chat(port, model, render(begun[streams], TOPIC), 4)
             chats = [render(before, TOPIC) for before in begun[:streams]]
@@ -197,7 +200,7 @@ class Bench:
     def first_token(self):
         count = 1 if self.quick else 5
 
-        def work(render, port, model):
+        def work(render, _process, port, model):
             waits, prompts = [], []
             for number in range(count):
                 before, (first, second) = conversations.conversation(self.material, number)
@@ -209,21 +212,41 @@ class Bench:
 
         return self.served("first-token", 1.3, work, 1, unit="1/s", figure="per_second")
 
-    def served(self, name, target, work, slots, **row):
+    def cancel(self, part):
+        """The longest of several times: the client leaves while its prompt is read, or while it is answered."""
+        waits = [0.3 + 0.35 * n for n in range(2 if self.quick else 8)]
+
+        def work(render, process, port, model):
+            found = []
+            for number, wait in enumerate(waits):
+                before, (question, *_) = conversations.conversation(self.material, number, LONG if part == "prompt" else conversations.PASSAGES)
+                leave = departed.after(wait) if part == "prompt" else departed.after_text(wait / 4)
+                messages = render(before, question if part == "prompt" else TOPIC)
+                found.append(departed.seconds_after_leaving(process, port, model, messages, 4 * ANSWER, leave))
+            say(f"cancel/{part}: {', '.join(f'{1000 * seconds:.0f}' for seconds in found)} ms")
+            return {"seconds": max(found), "prompt_tokens": []}
+
+        def extras(runs):
+            return {"met": median(runs, "seconds") <= LEFT}
+
+        return self.served(f"cancel/{part}", 1.0, work, 1, context=8192, unit="1/s", figure="per_second", extras=extras)
+
+    def served(self, name, target, work, slots, context=2048, **row):
         """A row over HTTP. Both sides must have read prompts of the same lengths."""
         told = {}
 
         def ours():
-            with servers.serving(self.our_server(port := servers.free_port()), port, self.out / "serve.log"):
-                told["ours"] = work(conversations.asked, port, conversations.SET)
+            port = servers.free_port()
+            with servers.serving(self.our_server(port), port, self.out / "serve.log") as process:
+                told["ours"] = work(conversations.asked, process, port, conversations.SET)
             return dict(told["ours"])
 
         def llama(kind):
             port = servers.free_port()
             command = [self.peers.llama("llama-server"), "-m", self.peers.quantised(kind), "--host", "127.0.0.1", "--port", port,
-                       "-t", THREADS, "-np", slots, "-c", 2048 * slots]
-            with servers.serving(command, port, self.out / "llama-server.log"):
-                run = work(conversations.finished, port, "any")
+                       "-t", THREADS, "-np", slots, "-c", context * slots]
+            with servers.serving(command, port, self.out / "llama-server.log") as process:
+                run = work(conversations.finished, process, port, "any")
             if run["prompt_tokens"] != told["ours"]["prompt_tokens"]:
                 raise Failed(f"prompts differ: {told['ours']['prompt_tokens']} tokens and llama.cpp's {run['prompt_tokens']}")
             return run
@@ -289,6 +312,7 @@ class Bench:
         rows += [self.prefill(tokens) for tokens in PREFILLS]
         rows += [self.decode(depth) for depth in DEPTHS]
         rows += [self.decode_quoting(), self.concurrent(), self.first_token(), self.embed(), self.start()]
+        rows += [self.cancel(part) for part in ("prompt", "answer")]
         return {row.name: row for row in rows}
 
 

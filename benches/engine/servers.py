@@ -24,7 +24,7 @@ def free_port():
 
 @contextlib.contextmanager
 def serving(command, port, log):
-    """A server, started and ready; ended, by its process, on the way out. What it prints goes to the file `log`."""
+    """A server's process, started and ready; ended, by its process, on the way out. What it prints goes to the file `log`."""
     with open(log, "w", encoding="utf-8") as sink:
         try:
             process = subprocess.Popen(words(command), stdin=subprocess.DEVNULL, stdout=sink, stderr=sink)
@@ -32,7 +32,7 @@ def serving(command, port, log):
             raise Failed(f"{command[0]}: {error}") from error
         try:
             wait_until_healthy(process, port, log)
-            yield port
+            yield process
         finally:
             process.terminate()
             try:
@@ -60,14 +60,11 @@ def wait_until_healthy(process, port, log):
 
 def chat(port, model, messages, max_tokens):
     """One streamed, greedy answer: {"text", "first" and "seconds" since the request, "prompt_tokens", "completion_tokens"}."""
-    body = {
-        "model": model, "messages": messages, "max_tokens": max_tokens, "temperature": 0, "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+    body = request_body(model, messages, max_tokens)
     started = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=REQUEST_LIMIT)
     try:
-        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+        connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
         reply = connection.getresponse()
         if reply.status != 200:
             raise Failed(f"port {port}: status {reply.status}: {reply.read(400).decode('utf-8', 'replace')}")
@@ -76,6 +73,13 @@ def chat(port, model, messages, max_tokens):
         raise Failed(f"port {port}: {error!r}") from error
     finally:
         connection.close()
+
+
+def request_body(model, messages, max_tokens):
+    return json.dumps({
+        "model": model, "messages": messages, "max_tokens": max_tokens, "temperature": 0, "stream": True,
+        "stream_options": {"include_usage": True},
+    })
 
 
 def read_stream(lines, started):

@@ -2,8 +2,8 @@
 //!
 //! Requests wait in a bounded queue. Between two steps the thread admits what fits, reads one piece of one prompt, and
 //! decodes one step of all answers in a single pass over the weights, each with its own adapter, sampler and receiver.
-//! So a long prompt holds running streams up by no more than a piece at a time, and whoever leaves is noticed within a
-//! step. An answer is the same to the last bit as [`Model::complete`] gives alone.
+//! So a long prompt holds running streams up by no more than a piece at a time. Who leaves is noticed between two steps, and
+//! within one, between two layers, where nobody else waits for it. An answer is the same to the last bit as [`Model::complete`] gives alone.
 //!
 //! Memory is bounded: the tokens that running requests may come to hold and those of kept prefixes are counted together.
 //! Where they would be too many, the oldest prefixes go; then a request waits until another ends.

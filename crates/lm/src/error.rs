@@ -169,6 +169,9 @@ pub enum Error {
         /// How many may wait.
         waiting: usize,
     },
+    /// Work that nobody waited for any more was left off.
+    #[error("cancelled")]
+    Cancelled,
     /// An engine's thread has ended.
     #[error("the engine has stopped")]
     Stopped,

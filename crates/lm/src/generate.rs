@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use answer::Answer;
 
+use crate::decoder::{Stop, Wanted};
 use crate::lookup::Lookup;
 use crate::sample::Sampler;
 use crate::{BatchInput, Decoder, Error, KvCache, Lora, Result, TextStream, Tokenizer};
@@ -200,15 +201,17 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
     /// Reads the next piece of the prompt, and with the last one picks the first token.
     ///
     /// # Errors
-    /// As [`Decoder::forward`].
-    pub(crate) fn read_piece(&mut self, decoder: &Decoder) -> Result<()> {
+    /// As [`Decoder::read`]; the answer is as it was then.
+    pub(crate) fn read_piece(&mut self, decoder: &Decoder, stop: Stop<'_>) -> Result<()> {
         let from = self.cache.len();
         let to = (from + PIECE).min(self.prompt);
-        let (piece, adapter) = (&self.ids[from..to], self.adapter.as_deref());
-        if to < self.prompt {
-            return decoder.extend(piece, &mut self.cache, adapter);
+        let wanted = if to < self.prompt { Wanted::None } else { Wanted::Last };
+        let adapter = self.adapter.as_deref();
+        let piece = BatchInput { ids: &self.ids[from..to], cache: &mut self.cache, adapter };
+        let logits = decoder.read(&mut [piece], wanted, stop)?;
+        if wanted == Wanted::None {
+            return Ok(());
         }
-        let logits = decoder.forward(piece, &mut self.cache, adapter)?;
         self.prefill_seconds = self.start.elapsed().as_secs_f64();
         self.decode_start = Instant::now();
         let first = self.sampler.pick(&logits);
@@ -303,10 +306,11 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
 /// Carries answers on by at least one token each; all of them have read their prompts and none is finished.
 ///
 /// # Errors
-/// As [`Decoder::forward_batch`]; no answer has changed then.
+/// As [`Decoder::read`]; no answer has changed then.
 pub(crate) fn decode<'a, A: Deref<Target = Lora> + 'a>(
     decoder: &Decoder,
     answers: &mut [&mut Running<'a, A>],
+    stop: Stop<'_>,
 ) -> Result<()> {
     let room = (ROWS / answers.len().max(1)).saturating_sub(1);
     let tokens: Vec<Vec<u32>> = answers.iter_mut().map(|answer| answer.next(room)).collect();
@@ -318,7 +322,7 @@ pub(crate) fn decode<'a, A: Deref<Target = Lora> + 'a>(
             BatchInput { ids, cache, adapter: adapter.as_deref() }
         })
         .collect();
-    let logits = decoder.forward_batch(&mut inputs)?;
+    let logits = decoder.read(&mut inputs, Wanted::AllAlike, stop)?;
     let mut rest = &logits[..];
     for (answer, read) in answers.iter_mut().zip(&tokens) {
         let (logits, others) = rest.split_at(read.len() * decoder.config().vocabulary);

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::decoder::NEVER;
 use crate::generate::{Running, decode};
 use crate::prefixes::Prefixes;
 use crate::{
@@ -87,7 +88,7 @@ impl Model {
         let mut answer = Running::new(&self.decoder, &self.tokenizer, adapter, prompt, options)?;
         answer.begin_with(self.prefixes().find(key, prompt).unwrap_or_else(|| self.decoder.new_cache()));
         while answer.is_reading() {
-            answer.read_piece(&self.decoder)?;
+            answer.read_piece(&self.decoder, NEVER)?;
             // A receiver that has left is noticed between the pieces too.
             if answer.is_reading() && on_text("").is_break() {
                 answer.cancel();
@@ -103,7 +104,7 @@ impl Model {
             if answer.is_finished() {
                 return Ok(answer.into_generation());
             }
-            decode(&self.decoder, &mut [&mut answer])?;
+            decode(&self.decoder, &mut [&mut answer], NEVER)?;
         }
     }
 

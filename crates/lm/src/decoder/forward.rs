@@ -20,9 +20,15 @@ pub(super) struct Buffers {
     pub(super) out: Vec<f32>,
 }
 
+/// Asked before every layer whether the pass is to be left off, since nobody waits for it any more.
+pub(crate) type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
+
+/// The [`Stop`] of a pass that is always ended.
+pub(crate) const NEVER: Stop<'static> = &|| false;
+
 /// Which positions' logits are wanted.
-#[derive(Clone, Copy, PartialEq)]
-enum Wanted {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Wanted {
     None,
     Last,
     All,
@@ -46,7 +52,7 @@ impl Decoder {
     /// [`Error::NoTokens`], [`Error::TokenOutOfRange`], [`Error::TooLong`], or [`Error::Mismatch`] for an
     /// adapter or cache of another model.
     pub fn forward(&self, ids: &[u32], cache: &mut KvCache, adapter: Option<&Lora>) -> Result<Vec<f32>> {
-        self.read(&mut [BatchInput { ids, cache, adapter }], Wanted::Last)
+        self.read(&mut [BatchInput { ids, cache, adapter }], Wanted::Last, NEVER)
     }
 
     /// Like [`forward`](Self::forward), without the cost of the logits: for all pieces of a prompt but the last.
@@ -54,7 +60,7 @@ impl Decoder {
     /// # Errors
     /// As [`forward`](Self::forward).
     pub fn extend(&self, ids: &[u32], cache: &mut KvCache, adapter: Option<&Lora>) -> Result<()> {
-        self.read(&mut [BatchInput { ids, cache, adapter }], Wanted::None).map(drop)
+        self.read(&mut [BatchInput { ids, cache, adapter }], Wanted::None, NEVER).map(drop)
     }
 
     /// Like [`forward`](Self::forward), with the logits after every token: `[ids.len(), vocabulary]`.
@@ -62,7 +68,7 @@ impl Decoder {
     /// # Errors
     /// As [`forward`](Self::forward).
     pub fn forward_all(&self, ids: &[u32], cache: &mut KvCache, adapter: Option<&Lora>) -> Result<Vec<f32>> {
-        self.read(&mut [BatchInput { ids, cache, adapter }], Wanted::All)
+        self.read(&mut [BatchInput { ids, cache, adapter }], Wanted::All, NEVER)
     }
 
     /// Reads tokens of several answers at once, so that the weights are read once for all of them, and returns the
@@ -72,17 +78,32 @@ impl Decoder {
     /// # Errors
     /// As [`forward`](Self::forward); on an error no cache has changed.
     pub fn forward_batch(&self, inputs: &mut [BatchInput<'_>]) -> Result<Vec<f32>> {
-        self.read(inputs, Wanted::AllAlike)
+        self.read(inputs, Wanted::AllAlike, NEVER)
     }
 
-    fn read(&self, inputs: &mut [BatchInput<'_>], wanted: Wanted) -> Result<Vec<f32>> {
+    /// The pass behind all of these.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward), and [`Error::Cancelled`] once `stop` says so; on an error no cache has changed.
+    pub(crate) fn read(
+        &self,
+        inputs: &mut [BatchInput<'_>],
+        wanted: Wanted,
+        stop: Stop<'_>,
+    ) -> Result<Vec<f32>> {
         for input in inputs.iter() {
             self.check_input(input)?;
         }
+        let held: Vec<usize> = inputs.iter().map(|input| input.cache.len()).collect();
+        let mut buffers = self.take_buffers();
+        let mut logits = Ok(Vec::new());
         // One entry into the thread pool for all operators, not one for each.
-        let mut logits = Vec::new();
-        rayon::scope(|_| logits = self.read_checked(inputs, wanted));
-        Ok(logits)
+        rayon::scope(|_| logits = self.read_checked(inputs, wanted, stop, &mut buffers));
+        self.return_buffers(buffers);
+        if logits.is_err() {
+            inputs.iter_mut().zip(held).for_each(|(input, held)| input.cache.truncate(held));
+        }
+        logits
     }
 
     fn check_input(&self, input: &BatchInput<'_>) -> Result<()> {
@@ -112,9 +133,14 @@ impl Decoder {
         }
     }
 
-    fn read_checked(&self, inputs: &mut [BatchInput<'_>], wanted: Wanted) -> Vec<f32> {
+    fn read_checked(
+        &self,
+        inputs: &mut [BatchInput<'_>],
+        wanted: Wanted,
+        stop: Stop<'_>,
+        buffers: &mut Buffers,
+    ) -> Result<Vec<f32>> {
         let hidden = self.config.hidden;
-        let mut buffers = self.take_buffers();
         let mut last = Vec::new();
         let mut segments = Vec::new();
         let mut room = CHUNK;
@@ -128,7 +154,7 @@ impl Decoder {
                 first += rows;
                 room -= rows;
                 if room == 0 || (first == length && input + 1 == count) {
-                    self.read_segments(inputs, &segments, wanted, &mut buffers);
+                    self.read_segments(inputs, &segments, wanted, stop, buffers)?;
                     let mut start = 0;
                     for segment in &segments {
                         let rows = &buffers.out[start * hidden..][..segment.rows * hidden];
@@ -146,9 +172,7 @@ impl Decoder {
             }
         }
         let adapters = if wanted == Wanted::AllAlike { Adapters::Each(&[]) } else { Adapters::One(None) };
-        let logits = self.logits(&last, adapters, &mut buffers);
-        self.return_buffers(buffers);
-        logits
+        Ok(self.logits(&last, adapters, buffers))
     }
 
     /// Runs all layers over some rows and leaves the residual stream, before the last norm, in `buffers.out`.
@@ -157,8 +181,9 @@ impl Decoder {
         inputs: &mut [BatchInput<'_>],
         segments: &[Segment],
         wanted: Wanted,
+        stop: Stop<'_>,
         buffers: &mut Buffers,
-    ) {
+    ) -> Result<()> {
         let (query, kv) = (self.config.query_width(), self.config.kv_width());
         let stride = query + 2 * kv;
         let rows = segments.iter().map(|segment| segment.rows).sum();
@@ -184,6 +209,9 @@ impl Decoder {
         let tokens = segments.iter().flat_map(|segment| &inputs[segment.input].ids[ids(segment)]);
         self.embed(tokens, rows, &mut activations.input);
         for (index, layer) in self.layers.iter().enumerate() {
+            if stop() {
+                return Err(Error::Cancelled);
+            }
             layer.before_attention(rows, rotations, adapters, activations, scratch);
             let mut lines = activations.qkv.chunks_exact(stride);
             for segment in segments {
@@ -209,6 +237,7 @@ impl Decoder {
             let BatchInput { ids: all, cache, .. } = &mut inputs[segment.input];
             cache.commit(&all[ids(segment)]);
         }
+        Ok(())
     }
 
     /// Embeddings of `tokens`, `[rows, hidden]`.

@@ -16,6 +16,7 @@ mod weights;
 use std::sync::{Mutex, PoisonError};
 
 use forward::Buffers;
+pub(crate) use forward::{NEVER, Stop, Wanted};
 use layer::{Layer, Rotations};
 pub use training::Workspace;
 

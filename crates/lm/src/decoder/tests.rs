@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::reference::{self, Adapter, random_weights};
 use super::weights::random_tensor;
 use super::*;
@@ -416,6 +418,29 @@ fn bf16_stays_near_f32() {
     assert!(distance(&a.0, &b.0) < 0.02, "{}", distance(&a.0, &b.0));
     assert!((a.1 - b.1).abs() < 0.01, "{} {}", a.1, b.1);
     assert!(distance(&a.2, &b.2) < 0.03, "{}", distance(&a.2, &b.2));
+}
+
+#[test]
+fn a_pass_that_is_cancelled_ends_before_the_next_layer_and_leaves_the_cache_alone() {
+    let config = DecoderConfig { max_positions: 1024, ..DecoderConfig::tiny() };
+    let decoder = Decoder::random(config, 1, Precision::F32).unwrap();
+    let ids = tokens(5, 700);
+    let mut cache = decoder.new_cache();
+    decoder.extend(&ids[..100], &mut cache, None).unwrap();
+    let before = cache.clone();
+    // The first two in the first chunk of rows, the last in the second.
+    for layers in 0..2 * decoder.config().layers {
+        let asked = AtomicUsize::new(0);
+        let stop = || asked.fetch_add(1, Ordering::Relaxed) == layers;
+        let input = BatchInput { ids: &ids[100..], cache: &mut cache, adapter: None };
+        let error = decoder.read(&mut [input], Wanted::Last, &stop).unwrap_err();
+        assert!(matches!(error, Error::Cancelled), "{error}");
+        assert_eq!((asked.into_inner(), cache.ids()), (layers + 1, before.ids()));
+    }
+    let after = decoder.forward(&ids[100..], &mut cache, None).unwrap();
+    let mut fresh = before.clone();
+    assert_eq!(after, decoder.forward(&ids[100..], &mut fresh, None).unwrap());
+    assert_eq!(cache, fresh);
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use super::{Client, EngineOptions, Event, Job};
+use crate::decoder::NEVER;
 use crate::generate::{Running, decode};
 use crate::model::fingerprint;
-use crate::{Lora, Model, Result};
+use crate::{Error, Lora, Model, Result};
 
 /// Adapters whose fingerprints are remembered.
 const ADAPTERS: usize = 16;
@@ -122,9 +123,14 @@ impl<'a> Worker<'a> {
         {
             active.answer.begin_with(prefix);
         }
-        if let Err(error) = active.answer.read_piece(&model.decoder) {
-            self.active.remove(at).client.send(Event::Done(Err(error)));
-            return;
+        let Active { answer, client, .. } = active;
+        match answer.read_piece(&model.decoder, &|| client.is_gone()) {
+            Ok(()) => {}
+            Err(Error::Cancelled) => return,
+            Err(error) => {
+                self.active.remove(at).client.send(Event::Done(Err(error)));
+                return;
+            }
         }
         if !active.answer.is_reading() {
             let (adapter, prefix) = (active.adapter, active.answer.prefix());
@@ -137,16 +143,18 @@ impl<'a> Worker<'a> {
     /// One step of all answers whose prompts are read.
     fn decode(&mut self) {
         let decoder = &self.model.decoder;
-        let mut reading: Vec<_> =
-            self.active.iter_mut().filter(|active| !active.answer.is_reading()).collect();
-        if reading.is_empty() {
+        let decoding = self.active.iter_mut().filter(|active| !active.answer.is_reading());
+        let (mut answers, clients): (Vec<_>, Vec<_>) =
+            decoding.map(|active| (&mut active.answer, &active.client)).unzip();
+        if answers.is_empty() {
             return;
         }
-        let mut answers: Vec<_> = reading.iter_mut().map(|active| &mut active.answer).collect();
-        if decode(decoder, &mut answers).is_err() {
+        // A step goes on as long as anybody waits for it.
+        let decoded = decode(decoder, &mut answers, &|| clients.iter().all(|client| client.is_gone()));
+        if decoded.as_ref().is_err_and(|error| !matches!(error, Error::Cancelled)) {
             // One of them is at fault; the others go on.
             let failed: Vec<Result<()>> =
-                answers.into_iter().map(|answer| decode(decoder, &mut [answer])).collect();
+                answers.into_iter().map(|answer| decode(decoder, &mut [answer], NEVER)).collect();
             let mut failed = failed.into_iter();
             self.active.retain(|active| {
                 if active.answer.is_reading() {
