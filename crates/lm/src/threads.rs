@@ -37,7 +37,8 @@ pub fn start_threads(asked: Option<usize>) -> Result<usize> {
             default_threads(Path::new("/sys/devices/system/cpu"), &status, most)
         }
     };
-    let started = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|at| format!("compute-{at}"));
+    let started = pool.build_global();
     started.map_err(|error| Error::Thread { source: std::io::Error::other(error) })?;
     Ok(threads)
 }
