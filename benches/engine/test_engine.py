@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import pathlib
+import subprocess
 import sys
 import tempfile
 import threading
@@ -13,6 +14,7 @@ import unittest
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import conversations
+import departed
 import limits
 import measure
 import run
@@ -232,6 +234,17 @@ class Servers(unittest.TestCase):
             with self.assertRaises(Failed), servers.serving([sys.executable, "-c", "raise SystemExit('gone')"], port, log):
                 self.fail("it never served")
             self.assertIn("gone", log.read_text(encoding="utf-8"))
+
+
+class Departed(unittest.TestCase):
+    def test_a_process_is_watched_until_it_rests(self):
+        script = "import time\nwhile time.process_time() < 0.4: pass\ntime.sleep(60)"
+        with subprocess.Popen([sys.executable, "-c", script]) as process:
+            try:
+                self.assertGreater(departed.seconds_until_rest(process), 0)
+                self.assertGreater(departed.processor_seconds(process), 0.4)
+            finally:
+                process.kill()
 
 
 class Conversations(unittest.TestCase):
