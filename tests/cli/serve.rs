@@ -20,12 +20,14 @@ impl Server {
     /// A server with these options, and what it says before it listens.
     fn start_with(project: &Project, options: &[&str]) -> (Self, Vec<String>) {
         let arguments = [&["serve", "--address", "127.0.0.1:0"], options].concat();
-        let mut process = project.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let process = project.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut server = Self { process, url: String::new() };
         let mut said = Vec::new();
-        for line in BufReader::new(process.stdout.take().unwrap()).lines() {
+        for line in BufReader::new(server.process.stdout.take().unwrap()).lines() {
             let line = line.unwrap();
             if let Some(url) = line.strip_prefix("listening on ") {
-                return (Self { process, url: url.to_owned() }, said);
+                server.url = url.to_owned();
+                return (server, said);
             }
             said.push(line);
         }
