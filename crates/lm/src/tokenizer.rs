@@ -108,10 +108,7 @@ impl Tokenizer {
 
     pub(crate) fn from_byte_level(parts: ByteLevelBpe<'_>) -> Result<Self> {
         let fail = |reason: String| Error::Tokenizer(reason);
-        let vocabulary: Vocab = parts.tokens.iter().cloned().zip(0u32..).collect();
-        if vocabulary.len() != parts.tokens.len() {
-            return Err(fail("a token stands twice in the vocabulary".into()));
-        }
+        let vocabulary = vocabulary(parts.tokens)?;
         let token = |id: u32| parts.tokens.get(id as usize).cloned();
         let merges = parts
             .merges
@@ -135,12 +132,7 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::new(model);
         inner.with_pre_tokenizer(Some(pre_tokenizer(parts.digits)?));
         inner.with_decoder(Some(ByteLevel::new(false, false, true)));
-        let list = |ids: &[u32], special: bool| -> Vec<AddedToken> {
-            let tokens = ids.iter().filter_map(|id| token(*id));
-            tokens.map(|text| AddedToken::from(text, special).normalized(false)).collect()
-        };
-        inner.add_special_tokens(list(&parts.special, true)).map_err(|e| fail(e.to_string()))?;
-        inner.add_tokens(list(&parts.added, false)).map_err(|e| fail(e.to_string()))?;
+        add_whole(&mut inner, parts.tokens, &parts.special, &parts.added)?;
         let begin = parts.begin.and_then(token);
         frame(&mut inner, begin.as_deref().filter(|_| parts.framed))?;
         Self::new(inner, begin, parts.end)
@@ -298,6 +290,31 @@ impl Tokenizer {
             self.specials.iter().filter_map(|(token, id)| Some((text.find(token)?, token.len(), *id)));
         found.min_by_key(|(start, length, _)| (*start, usize::MAX - length))
     }
+}
+
+/// Ids by token.
+fn vocabulary(tokens: &[String]) -> Result<Vocab> {
+    let vocabulary: Vocab = tokens.iter().cloned().zip(0u32..).collect();
+    if vocabulary.len() != tokens.len() {
+        return Err(Error::Tokenizer("a token stands twice in the vocabulary".into()));
+    }
+    Ok(vocabulary)
+}
+
+/// Adds the tokens that are cut out of text whole: those that never stem from text, and other spellings.
+fn add_whole(
+    inner: &mut tokenizers::Tokenizer,
+    tokens: &[String],
+    special: &[u32],
+    added: &[u32],
+) -> Result<()> {
+    let list = |ids: &[u32], special: bool| -> Vec<AddedToken> {
+        let known = ids.iter().filter_map(|id| tokens.get(*id as usize));
+        known.map(|text| AddedToken::from(text.clone(), special).normalized(false)).collect()
+    };
+    inner.add_special_tokens(list(special, true)).map_err(|e| Error::Tokenizer(e.to_string()))?;
+    inner.add_tokens(list(added, false)).map_err(|e| Error::Tokenizer(e.to_string()))?;
+    Ok(())
 }
 
 /// Makes framed texts begin with this token.

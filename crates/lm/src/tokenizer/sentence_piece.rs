@@ -6,11 +6,11 @@ use tokenizers::decoders::byte_fallback::ByteFallback;
 use tokenizers::decoders::fuse::Fuse;
 use tokenizers::decoders::sequence::Sequence as Decoders;
 use tokenizers::decoders::strip::Strip;
-use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::{Prepend, Replace, Sequence as Normalizers};
-use tokenizers::{AddedToken, DecoderWrapper, NormalizerWrapper};
+use tokenizers::{DecoderWrapper, NormalizerWrapper};
 
-use super::{Tokenizer, frame};
+use super::{Tokenizer, add_whole, frame, vocabulary};
 use crate::{Error, Result};
 
 /// What stands for a space.
@@ -41,10 +41,7 @@ pub(crate) struct SentencePiece<'a> {
 impl Tokenizer {
     pub(crate) fn from_sentence_piece(parts: SentencePiece<'_>) -> Result<Self> {
         let fail = |reason: String| Error::Tokenizer(reason);
-        let vocabulary: Vocab = parts.tokens.iter().cloned().zip(0u32..).collect();
-        if vocabulary.len() != parts.tokens.len() {
-            return Err(fail("a token stands twice in the vocabulary".into()));
-        }
+        let vocabulary = vocabulary(parts.tokens)?;
         if let Some(score) = parts.scores.iter().find(|score| score.is_nan()) {
             return Err(fail(format!("a token's score is {score}")));
         }
@@ -80,12 +77,7 @@ impl Tokenizer {
         }
         inner.with_decoder(Some(Decoders::new(decoders)));
 
-        let list = |ids: &[u32], special: bool| -> Vec<AddedToken> {
-            let tokens = ids.iter().filter_map(|id| token(*id));
-            tokens.map(|text| AddedToken::from(text, special).normalized(false)).collect()
-        };
-        inner.add_special_tokens(list(&parts.special, true)).map_err(|e| fail(e.to_string()))?;
-        inner.add_tokens(list(&parts.added, false)).map_err(|e| fail(e.to_string()))?;
+        add_whole(&mut inner, parts.tokens, &parts.special, &parts.added)?;
         let begin = parts.begin.and_then(token);
         frame(&mut inner, begin.as_deref().filter(|_| parts.framed))?;
         Self::new(inner, begin, parts.end)
