@@ -38,11 +38,15 @@ models:
 	$(CARGO) build --locked
 	$(DEBUG_TUNESMITH) model pull
 
+# The engine's arithmetic with the standard library's pointer checks and debug assertions on, which other test builds leave off.
+CHECKED := --config 'profile.dev.package.tunesmith-lm.debug-assertions=true'
+
 test: models $(VENV)/ready
 	$(CARGO) fmt --all --check
 	$(PYTHON) -m unittest discover --start-directory benches/engine
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	TUNESMITH_REQUIRE_MODELS=1 TUNESMITH_PYTHON=$(CURDIR)/$(VENV)/bin/python $(CARGO) test --workspace --locked
+	TUNESMITH_KERNELS=portable $(CARGO) test -p tunesmith-lm --lib --locked $(CHECKED) -- kernels:: ops:: decoder:: encoder:: kv_cache::
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --quiet
 
 # The official clients that tests hold conversations with.
