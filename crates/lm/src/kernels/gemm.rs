@@ -39,6 +39,7 @@ fn reach(rows: usize, columns: usize, row_stride: usize, column_stride: usize) -
     if rows == 0 || columns == 0 { 0 } else { (rows - 1) * row_stride + (columns - 1) * column_stride + 1 }
 }
 
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // some of it serves instructions of x86-64 alone
 impl<'a> MatRef<'a> {
     /// The first `rows * columns` elements as a row-major matrix.
     pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
@@ -90,6 +91,7 @@ impl<'a> MatRef<'a> {
     }
 }
 
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // some of it serves instructions of x86-64 alone
 impl<'a> MatMut<'a> {
     /// The first `rows * columns` elements as a row-major matrix.
     pub(crate) fn new(data: &'a mut [f32], rows: usize, columns: usize) -> Self {

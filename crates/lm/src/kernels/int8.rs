@@ -165,6 +165,7 @@ struct Product<'a> {
     bias: &'a [f32],
     c: Destination,
     accumulate: bool,
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // elsewhere there is one level
     isa: Isa,
 }
 

@@ -20,7 +20,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Isa;
-use super::bf16::{Destination, convert_row, halves};
+use super::bf16::Destination;
+#[cfg(target_arch = "x86_64")]
+use super::bf16::{convert_row, halves};
 
 /// Up to this many rows, this is the fastest way.
 pub(super) const ROWS: usize = 4;

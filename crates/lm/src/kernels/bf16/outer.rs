@@ -1,6 +1,8 @@
 //! Products summed over rows, as gradients of weights are: both factors rounded to bf16, sums in f32.
 
-use super::super::{Isa, MatMut, MatRef, Threads, gemm};
+#[cfg(target_arch = "x86_64")]
+use super::super::Isa;
+use super::super::{MatMut, MatRef, Threads, gemm};
 
 /// Which way round the result stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
