@@ -36,12 +36,18 @@ pub(crate) struct Int8Panels {
     k: usize,
     n: usize,
     /// `[panel][quad of k][column in panel]`; zero where the matrix has no such row or column.
-    quads: Vec<[[i8; QUAD]; WIDTH]>,
+    quads: Vec<Line>,
     /// `[panel][group]`: by column, the scale, and the scaled sum of the group's weights.
     scales: Vec<Scales>,
 }
 
+/// Four weights of each column, in whole cache lines.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Line([[i8; QUAD]; WIDTH]);
+
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
 struct Scales {
     scale: [f32; WIDTH],
     sum: [f32; WIDTH],
@@ -63,7 +69,7 @@ impl Int8Panels {
     pub(crate) fn pack_transposed(weights: &[f32], n: usize, k: usize) -> Self {
         assert_eq!(weights.len(), n * k, "weights of {n}x{k}");
         let (depth, groups, panels) = (k.div_ceil(QUAD), k.div_ceil(GROUP), n.div_ceil(WIDTH));
-        let mut quads = vec![[[0; QUAD]; WIDTH]; panels * depth];
+        let mut quads = vec![Line([[0; QUAD]; WIDTH]); panels * depth];
         let mut scales = vec![Scales { scale: [0.0; WIDTH], sum: [0.0; WIDTH] }; panels * groups];
         if k == 0 {
             return Self { k, n, quads, scales };
@@ -79,7 +85,7 @@ impl Int8Panels {
                     for (i, weight) in weights.iter().enumerate() {
                         let code = (weight * inverse).round() as i8;
                         sum += i32::from(code);
-                        quads[group * GROUP / QUAD + i / QUAD][column][i % QUAD] = code;
+                        quads[group * GROUP / QUAD + i / QUAD].0[column][i % QUAD] = code;
                     }
                     scales[group].scale[column] = scale;
                     scales[group].sum[column] = scale * sum as f32;
@@ -140,7 +146,7 @@ impl Int8Rows {
         let k = x.len().checked_div(rows).unwrap_or(0);
         assert_eq!(x.len(), rows * k, "{rows} rows");
         (self.rows, self.k) = (rows, k);
-        let (depth, groups) = (k.div_ceil(QUAD), k.div_ceil(GROUP));
+        let (depth, groups, isa) = (k.div_ceil(QUAD), k.div_ceil(GROUP), Isa::current());
         self.codes.resize(rows * depth, [0; QUAD]);
         self.scales.resize(rows * groups, [0.0; 2]);
         if k == 0 {
@@ -152,10 +158,23 @@ impl Int8Rows {
             codes[depth - 1] = [0; QUAD];
             let groups = row.chunks(GROUP).zip(codes.as_flattened_mut().chunks_mut(GROUP));
             for ((x, codes), scales) in groups.zip(scales) {
-                *scales = super::vector::round_to_bytes(x, codes);
+                *scales = round_group(isa, x, codes);
             }
         }
     }
+}
+
+/// Rounds at most [`GROUP`] numbers to 256 even steps from their lowest to their highest; returns the step and the lowest, which
+/// is NaN if some number is not finite.
+fn round_group(isa: Isa, x: &[f32], codes: &mut [u8]) -> [f32; 2] {
+    assert!((1..=GROUP).contains(&x.len()) && codes.len() >= x.len(), "a group of {}", x.len());
+    #[cfg(target_arch = "x86_64")]
+    if isa >= Isa::Avx512 {
+        // SAFETY: a level is only chosen on a processor that has its instructions; the numbers and codes exist.
+        return unsafe { avx512::round(x, codes) };
+    }
+    let _ = isa;
+    floats::round(x, codes)
 }
 
 /// One product in progress.
@@ -175,7 +194,7 @@ impl Product<'_> {
         assert!(rows.end <= self.x.rows && panels.end <= self.panels.n.div_ceil(WIDTH), "piece outside");
         for panel in panels {
             #[cfg(target_arch = "x86_64")]
-            if self.isa >= Isa::Avx512Vnni {
+            if self.isa >= Isa::Avx512Vnni && self.x.k > 0 {
                 // SAFETY: a level is only chosen on a processor that has its instructions; rows and panel exist.
                 unsafe { avx512::panel(self, rows.clone(), panel) };
                 continue;
@@ -193,7 +212,7 @@ impl Product<'_> {
 
     /// Quads of a panel, and its scales by group.
     #[inline]
-    fn panel(&self, panel: usize) -> (&[[[i8; QUAD]; WIDTH]], &[Scales]) {
+    fn panel(&self, panel: usize) -> (&[Line], &[Scales]) {
         let (depth, groups) = (self.x.k.div_ceil(QUAD), self.x.k.div_ceil(GROUP));
         (&self.panels.quads[panel * depth..][..depth], &self.panels.scales[panel * groups..][..groups])
     }
@@ -228,7 +247,7 @@ mod tests {
             let product = |p: usize| {
                 let [scale, lowest] = x.scales[row * groups + p / GROUP].map(f64::from);
                 let code = x.codes[row * depth + p / QUAD][p % QUAD];
-                let weight = w.quads[panel * depth + p / QUAD][within][p % QUAD];
+                let weight = w.quads[panel * depth + p / QUAD].0[within][p % QUAD];
                 let of_weight = w.scales[panel * groups + p / GROUP].scale[within];
                 (lowest + scale * f64::from(code)) * f64::from(of_weight) * f64::from(weight)
             };
@@ -282,7 +301,7 @@ mod tests {
         for (i, weight) in weights.iter().enumerate() {
             let (column, p) = (i / k, i % k);
             let scale = panels.scales[column / WIDTH * 3 + p / GROUP].scale[column % WIDTH];
-            let code = panels.quads[column / WIDTH * 75 + p / QUAD][column % WIDTH][p % QUAD];
+            let code = panels.quads[column / WIDTH * 75 + p / QUAD].0[column % WIDTH][p % QUAD];
             assert!((scale * f32::from(code) - weight).abs() <= 0.501 * scale);
         }
     }

@@ -23,10 +23,10 @@ macro_rules! vectorised {
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2($($arg: $ty),*) $(-> $ret)? { body::<true>($($arg),*) }
 
-                match Isa::current() {
-                    Isa::Portable => {}
+                match $crate::Isa::current() {
+                    $crate::Isa::Portable => {}
                     // SAFETY: a level is only chosen on a processor that has its instructions.
-                    Isa::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::Isa::Avx2 => return unsafe { avx2($($arg),*) },
                     // SAFETY: as above.
                     _ => return unsafe { avx512($($arg),*) },
                 }
@@ -88,7 +88,7 @@ fn sum(n: usize, term: impl Fn(usize) -> f32) -> f32 {
 
 /// What `join` makes of sixteen lanes, halves joined with halves.
 #[inline(always)]
-fn fold(lanes: [f32; 16], join: impl Fn(f32, f32) -> f32) -> f32 {
+pub(super) fn fold(lanes: [f32; 16], join: impl Fn(f32, f32) -> f32) -> f32 {
     let eight: [f32; 8] = std::array::from_fn(|i| join(lanes[i], lanes[i + 8]));
     let four: [f32; 4] = std::array::from_fn(|i| join(eight[i], eight[i + 4]));
     join(join(four[0], four[2]), join(four[1], four[3]))
@@ -299,42 +299,6 @@ vectorised! {
         for i in 0..n {
             x[i] = (x[i] - mean) * inverse * weight[i] + bias[i];
         }
-    }
-}
-
-vectorised! {
-    /// Rounds `x` to 256 even steps from its lowest to its highest number; returns the step and the lowest, which is NaN
-    /// if some number is not finite.
-    fn round_to_bytes(x: &[f32], codes: &mut [u8]) -> [f32; 2] {
-        let (mut low, mut high, mut doubt) = ([f32::INFINITY; 16], [f32::NEG_INFINITY; 16], [0f32; 16]);
-        let (blocks, rest) = x.as_chunks::<16>();
-        for block in blocks {
-            for lane in 0..16 {
-                low[lane] = if block[lane] < low[lane] { block[lane] } else { low[lane] };
-                high[lane] = if block[lane] > high[lane] { block[lane] } else { high[lane] };
-                // Zero, or NaN for what is not finite.
-                doubt[lane] += block[lane] * 0.0;
-            }
-        }
-        for (lane, &x) in rest.iter().enumerate() {
-            low[lane] = if x < low[lane] { x } else { low[lane] };
-            high[lane] = if x > high[lane] { x } else { high[lane] };
-            doubt[lane] += x * 0.0;
-        }
-        let lowest = fold(low, |a, b| if a < b { a } else { b });
-        let highest = fold(high, |a, b| if a > b { a } else { b });
-        let doubt = fold(doubt, |a, b| a + b);
-        let step = (highest - lowest) / 255.0;
-        let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
-        let rounded = |x: f32| ((x - lowest) * inverse + 0.5) as i32 as u8;
-        let (code_blocks, code_rest) = codes.as_chunks_mut::<16>();
-        for (codes, block) in code_blocks.iter_mut().zip(blocks) {
-            *codes = block.map(rounded);
-        }
-        for (code, &x) in code_rest.iter_mut().zip(rest) {
-            *code = rounded(x);
-        }
-        [step, lowest + doubt]
     }
 }
 

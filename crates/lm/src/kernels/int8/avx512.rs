@@ -29,68 +29,135 @@ pub(super) unsafe fn panel(product: &Product<'_>, rows: Range<usize>, panel: usi
     }
 }
 
+/// Sums of a tile between two groups, in a place of their own: there are more of them than registers.
+#[repr(align(64))]
+struct Sums<const ROWS: usize>([[[f32; 16]; 3]; ROWS]);
+
 /// # Safety
 /// As [`panel`], for `ROWS` rows from `row`.
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn tile<const ROWS: usize>(product: &Product<'_>, row: usize, panel: usize) {
     let (quads, scales) = product.panel(panel);
-    let rows: [_; ROWS] = std::array::from_fn(|i| product.row(row + i));
-    let mut sums = [[_mm512_setzero_ps(); 3]; ROWS];
+    let depth = quads.len();
+    let (codes, _) = product.row(row);
+    let codes = codes.as_ptr();
+    let n = product.panels.n;
+    let columns = n - panel * WIDTH;
+    let some: [__mmask16; 3] = std::array::from_fn(|v| lanes(columns.saturating_sub(16 * v)));
+    let mut sums = Sums([[[0.0; 16]; 3]; ROWS]);
     for (group, of_columns) in scales.iter().enumerate() {
-        let first = group * GROUP / QUAD;
-        let quads = &quads[first..quads.len().min(first + GROUP / QUAD)];
         let mut whole = [[_mm512_setzero_si512(); 3]; ROWS];
-        for (d, line) in quads.iter().enumerate() {
-            // SAFETY: a line is three vectors; every row has as many quads as the panel.
+        for d in group * GROUP / QUAD..depth.min((group + 1) * GROUP / QUAD) {
+            // SAFETY: a line is three vectors; each row has as many quads as the panel, and follows the one before.
             unsafe {
-                let line: *const [i8; QUAD] = line.as_ptr();
-                let b = [0, 16, 32].map(|column| _mm512_loadu_si512(line.add(column).cast()));
-                for (whole, row) in whole.iter_mut().zip(&rows) {
-                    let codes = i32::from_ne_bytes(*row.0.get_unchecked(first + d));
-                    let a = _mm512_set1_epi32(codes);
+                let line: *const __m512i = quads.as_ptr().add(d).cast();
+                let b = [0, 1, 2].map(|v| _mm512_load_si512(line.add(v)));
+                for (i, whole) in whole.iter_mut().enumerate() {
+                    let a = _mm512_set1_epi32(codes.add(i * depth + d).cast::<i32>().read_unaligned());
                     for (whole, b) in whole.iter_mut().zip(b) {
                         *whole = _mm512_dpbusd_epi32(*whole, a, b);
                     }
                 }
             }
         }
-        for v in 0..3 {
-            // SAFETY: a group's scales and sums are three vectors each.
-            let (scale, sum) = unsafe {
-                let at = 16 * v;
-                (
-                    _mm512_loadu_ps(of_columns.scale.as_ptr().add(at)),
-                    _mm512_loadu_ps(of_columns.sum.as_ptr().add(at)),
-                )
-            };
-            for ((sums, whole), row) in sums.iter_mut().zip(&whole).zip(&rows) {
-                let [step, lowest] = row.1[group];
-                let product = _mm512_mul_ps(_mm512_cvtepi32_ps(whole[v]), scale);
-                let from_lowest = _mm512_fmadd_ps(_mm512_set1_ps(lowest), sum, sums[v]);
-                sums[v] = _mm512_fmadd_ps(product, _mm512_set1_ps(step), from_lowest);
-            }
-        }
-    }
-    let n = product.panels.n;
-    let columns = n - (panel * WIDTH).min(n);
-    for (i, sums) in sums.iter().enumerate() {
-        for (v, &sum) in sums.iter().enumerate() {
-            let first = panel * WIDTH + 16 * v;
-            let left = columns.saturating_sub(16 * v);
-            let some: __mmask16 = if left >= 16 { !0 } else { (1 << left) - 1 };
-            if left == 0 {
-                break;
-            }
-            // SAFETY: the mask leaves the columns that exist; the row exists, and this call alone writes there.
-            unsafe {
-                let slot = product.c.0.add((row + i) * n + first);
-                let bias = _mm512_maskz_loadu_ps(some, product.bias.as_ptr().add(first));
-                let mut sum = _mm512_add_ps(sum, bias);
-                if product.accumulate {
-                    sum = _mm512_add_ps(_mm512_maskz_loadu_ps(some, slot), sum);
+        let (first, last) = (group == 0, group + 1 == scales.len());
+        // SAFETY: scales and sums are three vectors each; every row has this group; the masks leave the columns that
+        // exist, and this call alone writes there.
+        unsafe {
+            let scale = [0, 16, 32].map(|at| _mm512_load_ps(of_columns.scale.as_ptr().add(at)));
+            let weights = [0, 16, 32].map(|at| _mm512_load_ps(of_columns.sum.as_ptr().add(at)));
+            for i in 0..ROWS {
+                let [step, lowest] = *product.x.scales.as_ptr().add((row + i) * scales.len() + group);
+                let (step, lowest) = (_mm512_set1_ps(step), _mm512_set1_ps(lowest));
+                for v in 0..3 {
+                    let kept: *mut f32 = sums.0[i][v].as_mut_ptr();
+                    let at = panel * WIDTH + 16 * v;
+                    let slot = product.c.0.wrapping_add((row + i) * n + at);
+                    let before = match (first, product.accumulate) {
+                        (false, _) => _mm512_load_ps(kept),
+                        (true, accumulate) => {
+                            let bias = _mm512_maskz_loadu_ps(some[v], product.bias.as_ptr().wrapping_add(at));
+                            match accumulate {
+                                true => _mm512_add_ps(_mm512_maskz_loadu_ps(some[v], slot), bias),
+                                false => bias,
+                            }
+                        }
+                    };
+                    let sum = _mm512_fmadd_ps(lowest, weights[v], before);
+                    let product = _mm512_mul_ps(_mm512_cvtepi32_ps(whole[i][v]), scale[v]);
+                    let sum = _mm512_fmadd_ps(product, step, sum);
+                    match last {
+                        true => _mm512_mask_storeu_ps(slot, some[v], sum),
+                        false => _mm512_store_ps(kept, sum),
+                    }
                 }
-                _mm512_mask_storeu_ps(slot, some, sum);
             }
         }
     }
+}
+
+/// The lanes of a vector of which `count` numbers exist.
+fn lanes(count: usize) -> __mmask16 {
+    if count >= 16 { !0 } else { (1 << count) - 1 }
+}
+
+/// Rounds a group of at most [`GROUP`] numbers to 256 even steps from its lowest to its highest; returns the step and the
+/// lowest, which is NaN if some number is not finite.
+///
+/// # Safety
+/// The processor must have AVX-512 F; there must be a number, and as many codes as numbers.
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn round(x: &[f32], codes: &mut [u8]) -> [f32; 2] {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        match x.len() {
+            GROUP => round_some::<true>(x, codes),
+            _ => round_some::<false>(x, codes),
+        }
+    }
+}
+
+/// # Safety
+/// As [`round`], with [`GROUP`] numbers if `WHOLE`.
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn round_some<const WHOLE: bool>(x: &[f32], codes: &mut [u8]) -> [f32; 2] {
+    let some = |v: usize| if WHOLE { !0 } else { lanes(x.len().saturating_sub(16 * v)) };
+    // The first number stands in for those that do not exist.
+    let first = _mm512_set1_ps(x[0]);
+    let mut numbers = [first; GROUP / 16];
+    let (mut low, mut high, mut doubt) = (first, first, _mm512_setzero_ps());
+    for (v, numbers) in numbers.iter_mut().enumerate() {
+        // SAFETY: the mask leaves the numbers that exist.
+        *numbers = unsafe { _mm512_mask_loadu_ps(first, some(v), x.as_ptr().wrapping_add(16 * v)) };
+        low = _mm512_min_ps(low, *numbers);
+        high = _mm512_max_ps(high, *numbers);
+        // Zero, or NaN for what is not finite.
+        doubt = _mm512_fmadd_ps(*numbers, _mm512_setzero_ps(), doubt);
+    }
+    // Both are folded at once: the highest in the lower eight lanes, the opposite of the lowest in the upper.
+    let low = _mm512_sub_ps(_mm512_setzero_ps(), low);
+    let both = _mm512_max_ps(_mm512_shuffle_f32x4(high, low, 0x44), _mm512_shuffle_f32x4(high, low, 0xEE));
+    let both = _mm512_max_ps(both, _mm512_shuffle_f32x4(both, both, 0xB1));
+    let both = _mm512_max_ps(both, _mm512_permute_ps(both, 0x4E));
+    let both = _mm512_max_ps(both, _mm512_permute_ps(both, 0xB1));
+    let highest = _mm512_cvtss_f32(both);
+    let lowest = -_mm_cvtss_f32(_mm512_extractf32x4_ps(both, 2));
+    let range = highest - lowest;
+    let inverse = if range > 0.0 { 255.0 / range } else { 0.0 };
+    let (from, factor) = (_mm512_set1_ps(lowest), _mm512_set1_ps(inverse));
+    for (v, numbers) in numbers.into_iter().enumerate() {
+        let steps = _mm512_mul_ps(_mm512_sub_ps(numbers, from), factor);
+        let steps = _mm512_cvtps_epi32(steps);
+        let to = codes.as_mut_ptr().wrapping_add(16 * v);
+        // SAFETY: the mask leaves the codes that exist.
+        unsafe {
+            match WHOLE {
+                true => _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(steps)),
+                false => _mm512_mask_cvtusepi32_storeu_epi8(to.cast(), some(v), steps),
+            }
+        }
+    }
+    let finite = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(doubt, doubt) == 0;
+    [range / 255.0, if finite { lowest } else { f32::NAN }]
 }
