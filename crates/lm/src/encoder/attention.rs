@@ -4,6 +4,8 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::self_attention;
 use crate::kernels::{HeadProduct, MatMut, MatRef, Threads, exp_shifted, gemm, max, scale};
 
 /// Rows whose scores stay in the cache.
@@ -46,6 +48,10 @@ pub(super) fn attend(
     for length in lengths {
         let of_text = qkv.split_off(..length * 3 * shape.hidden).unwrap_or_default();
         let out = attended.split_off_mut(..length * shape.hidden).unwrap_or_default();
+        #[cfg(target_arch = "x86_64")]
+        if shape.rounded && self_attention(shape.hidden, shape.heads, of_text, out, threads) {
+            continue;
+        }
         if shape.rounded {
             let mut buffers = BUFFERS.take();
             in_bf16(shape, of_text, out, &mut buffers);

@@ -18,6 +18,8 @@ use rayon::prelude::*;
 
 use super::Isa;
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use avx512::bf16x32;
 pub(crate) use outer::{Orientation, outer};
 pub(super) use panels::Panels;
 pub(super) use product::{Destination, Target, Term, multiply, multiply_transposed};

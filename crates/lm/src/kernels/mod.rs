@@ -13,6 +13,8 @@ mod head_product;
 mod int8;
 mod isa;
 mod nibbles;
+#[cfg(target_arch = "x86_64")]
+mod self_attention;
 mod vector;
 
 pub(crate) use adapted::{Adapted, AdaptedBuffers, Member, Update};
@@ -23,6 +25,8 @@ pub(crate) use gemm::{MatMut, MatRef, Threads, gemm};
 pub(crate) use head_product::HeadProduct;
 pub(crate) use int8::{Int8Panels, Int8Rows};
 pub use isa::Isa;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use self_attention::self_attention;
 pub(crate) use vector::{
     add, dot, dots, exp_shifted, geglu, geglu_backward, gelu, layer_norm_row, max, rms_norm_backward_row,
     rms_norm_row, rotate, scale, softmax_backward_row, swiglu, swiglu_backward, weighted_sum,

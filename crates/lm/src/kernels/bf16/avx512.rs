@@ -199,7 +199,7 @@ pub(super) unsafe fn transpose_pairs(source: &[u32], width: usize, out: &mut [u3
 }
 
 #[target_feature(enable = "avx512f,avx512bf16")]
-pub(super) fn bf16x32(bits: __m512i) -> __m512bh {
+pub(in crate::kernels) fn bf16x32(bits: __m512i) -> __m512bh {
     // SAFETY: both are 64 bytes without invalid values.
     unsafe { std::mem::transmute(bits) }
 }

@@ -1,6 +1,7 @@
 //! The kernel of eight-bit products for processors with AVX-512 VNNI.
 
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::{GROUP, Product, QUAD, WIDTH};
@@ -29,23 +30,22 @@ pub(super) unsafe fn panel(product: &Product<'_>, rows: Range<usize>, panel: usi
     }
 }
 
+/// Whole numbers summed over one group, for the rows and the three vectors of a tile.
+type Whole<const ROWS: usize> = [[__m512i; 3]; ROWS];
+
 /// Sums of a tile between two groups, in a place of their own: there are more of them than registers.
 #[repr(align(64))]
-struct Sums<const ROWS: usize>([[[f32; 16]; 3]; ROWS]);
+struct Sums<const ROWS: usize>(MaybeUninit<[[[f32; 16]; 3]; ROWS]>);
 
 /// # Safety
 /// As [`panel`], for `ROWS` rows from `row`.
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn tile<const ROWS: usize>(product: &Product<'_>, row: usize, panel: usize) {
     let (quads, scales) = product.panel(panel);
-    let depth = quads.len();
-    let (codes, _) = product.row(row);
-    let codes = codes.as_ptr();
-    let n = product.panels.n;
-    let columns = n - panel * WIDTH;
-    let some: [__mmask16; 3] = std::array::from_fn(|v| lanes(columns.saturating_sub(16 * v)));
-    let mut sums = Sums([[[0.0; 16]; 3]; ROWS]);
-    for (group, of_columns) in scales.iter().enumerate() {
+    let (depth, last) = (quads.len(), scales.len() - 1);
+    let codes = product.row(row).0.as_ptr();
+    let mut sums = Sums(MaybeUninit::uninit());
+    for group in 0..scales.len() {
         let mut whole = [[_mm512_setzero_si512(); 3]; ROWS];
         for d in group * GROUP / QUAD..depth.min((group + 1) * GROUP / QUAD) {
             // SAFETY: a line is three vectors; each row has as many quads as the panel, and follows the one before.
@@ -60,36 +60,63 @@ unsafe fn tile<const ROWS: usize>(product: &Product<'_>, row: usize, panel: usiz
                 }
             }
         }
-        let (first, last) = (group == 0, group + 1 == scales.len());
-        // SAFETY: scales and sums are three vectors each; every row has this group; the masks leave the columns that
-        // exist, and this call alone writes there.
+        // SAFETY: passed on to the caller; the first group writes the sums that later ones read.
         unsafe {
-            let scale = [0, 16, 32].map(|at| _mm512_load_ps(of_columns.scale.as_ptr().add(at)));
-            let weights = [0, 16, 32].map(|at| _mm512_load_ps(of_columns.sum.as_ptr().add(at)));
-            for i in 0..ROWS {
-                let [step, lowest] = *product.x.scales.as_ptr().add((row + i) * scales.len() + group);
-                let (step, lowest) = (_mm512_set1_ps(step), _mm512_set1_ps(lowest));
-                for v in 0..3 {
-                    let kept: *mut f32 = sums.0[i][v].as_mut_ptr();
-                    let at = panel * WIDTH + 16 * v;
-                    let slot = product.c.0.wrapping_add((row + i) * n + at);
-                    let before = match (first, product.accumulate) {
-                        (false, _) => _mm512_load_ps(kept),
-                        (true, accumulate) => {
-                            let bias = _mm512_maskz_loadu_ps(some[v], product.bias.as_ptr().wrapping_add(at));
-                            match accumulate {
-                                true => _mm512_add_ps(_mm512_maskz_loadu_ps(some[v], slot), bias),
-                                false => bias,
-                            }
-                        }
-                    };
-                    let sum = _mm512_fmadd_ps(lowest, weights[v], before);
-                    let product = _mm512_mul_ps(_mm512_cvtepi32_ps(whole[i][v]), scale[v]);
-                    let sum = _mm512_fmadd_ps(product, step, sum);
-                    match last {
-                        true => _mm512_mask_storeu_ps(slot, some[v], sum),
-                        false => _mm512_store_ps(kept, sum),
-                    }
+            match (group == 0, group == last) {
+                (true, true) => add::<ROWS, true, true>(product, row, panel, group, &whole, &mut sums),
+                (true, false) => add::<ROWS, true, false>(product, row, panel, group, &whole, &mut sums),
+                (false, true) => add::<ROWS, false, true>(product, row, panel, group, &whole, &mut sums),
+                (false, false) => add::<ROWS, false, false>(product, row, panel, group, &whole, &mut sums),
+            }
+        }
+    }
+}
+
+/// Scales what a group gave and adds it to the sums. Those of the first group start from the bias and, where they add to it,
+/// from the result; those of the last become the result.
+///
+/// # Safety
+/// As [`tile`]; `sums` must have been written by the group before, if it is not the `FIRST`.
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+unsafe fn add<const ROWS: usize, const FIRST: bool, const LAST: bool>(
+    product: &Product<'_>,
+    row: usize,
+    panel: usize,
+    group: usize,
+    whole: &Whole<ROWS>,
+    sums: &mut Sums<ROWS>,
+) {
+    let (n, (_, scales)) = (product.panels.n, product.panel(panel));
+    let some: [__mmask16; 3] = std::array::from_fn(|v| lanes((n - panel * WIDTH).saturating_sub(16 * v)));
+    let kept: *mut f32 = sums.0.as_mut_ptr().cast();
+    // SAFETY: scales and sums are three vectors each; every row has this group; the masks leave the columns that exist, and
+    // this call alone writes there.
+    unsafe {
+        let of_columns = scales.get_unchecked(group);
+        let scale = [0, 16, 32].map(|at| _mm512_load_ps(of_columns.scale.as_ptr().add(at)));
+        let weights = [0, 16, 32].map(|at| _mm512_load_ps(of_columns.sum.as_ptr().add(at)));
+        for (i, whole) in whole.iter().enumerate() {
+            let [step, lowest] = *product.x.scales.as_ptr().add((row + i) * scales.len() + group);
+            let (step, lowest) = (_mm512_set1_ps(step), _mm512_set1_ps(lowest));
+            for v in 0..3 {
+                let kept = kept.add(48 * i + 16 * v);
+                let column = panel * WIDTH + 16 * v;
+                let slot = product.c.0.wrapping_add((row + i) * n + column);
+                let before = if FIRST {
+                    let bias = _mm512_maskz_loadu_ps(some[v], product.bias.as_ptr().wrapping_add(column));
+                    let old = if product.accumulate { some[v] } else { 0 };
+                    _mm512_add_ps(_mm512_maskz_loadu_ps(old, slot), bias)
+                } else {
+                    _mm512_load_ps(kept)
+                };
+                let sum = _mm512_fmadd_ps(lowest, weights[v], before);
+                let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(whole[v]), scale[v]);
+                let sum = _mm512_fmadd_ps(scaled, step, sum);
+                if LAST {
+                    _mm512_mask_storeu_ps(slot, some[v], sum);
+                } else {
+                    _mm512_store_ps(kept, sum);
                 }
             }
         }
