@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::folder::Folder;
-use crate::gguf::Gguf;
+use crate::gguf::{Coded, Gguf};
 use crate::{ChatTemplate, DecoderConfig, Error, Result, Tokenizer};
 
 /// A tensor in f32, row-major.
@@ -16,6 +16,30 @@ pub struct Tensor {
     pub shape: Vec<usize>,
     /// `shape.product()` values.
     pub data: Vec<f32>,
+}
+
+/// A tensor as its file holds it.
+pub(crate) enum Stored<'a> {
+    Floats(Tensor),
+    Coded(Coded<'a>),
+}
+
+impl Stored<'_> {
+    /// Sizes, outermost first.
+    pub(crate) fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::Floats(tensor) => tensor.shape.clone(),
+            Self::Coded(coded) => coded.shape().to_vec(),
+        }
+    }
+
+    /// All of it in f32.
+    pub(crate) fn into_tensor(self) -> Tensor {
+        match self {
+            Self::Floats(tensor) => tensor,
+            Self::Coded(coded) => coded.dequantise(),
+        }
+    }
 }
 
 /// An opened model: configuration, tokenizer, chat template, and its tensors by name, read on demand.
@@ -87,8 +111,11 @@ impl Source {
     /// # Errors
     /// [`Error::MissingTensor`] when there is none; a malformed file.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
-        self.find_tensor(name)?
-            .ok_or_else(|| Error::MissingTensor { path: self.path(), name: name.to_owned() })
+        self.find_tensor(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    pub(crate) fn missing(&self, name: &str) -> Error {
+        Error::MissingTensor { path: self.path(), name: name.to_owned() }
     }
 
     /// Like [`Source::tensor`], but `None` when the model has no tensor of this name (biases, `lm_head.weight`).
@@ -96,11 +123,12 @@ impl Source {
     /// # Errors
     /// A malformed file.
     pub fn find_tensor(&self, name: &str) -> Result<Option<Tensor>> {
-        match &self.weights {
-            Weights::Gguf(file) => file.tensor(name, &self.config),
-            Weights::Folder(folder) => folder.tensor(name),
-            Weights::Memory(tensors) => Ok(tensors.get(name).cloned()),
-        }
+        Ok(self.weights.tensor(name, &self.config)?.map(Stored::into_tensor))
+    }
+
+    /// Like [`Source::tensor`], as the file holds it.
+    pub(crate) fn stored(&self, name: &str) -> Result<Option<Stored<'_>>> {
+        self.weights.tensor(name, &self.config)
     }
 
     /// Where the model was read from, for messages.
@@ -109,6 +137,17 @@ impl Source {
             Weights::Gguf(file) => file.path().to_owned(),
             Weights::Folder(folder) => folder.path().to_owned(),
             Weights::Memory(_) => PathBuf::from("(memory)"),
+        }
+    }
+}
+
+impl Weights {
+    /// The tensor with this Hugging Face name.
+    fn tensor(&self, name: &str, config: &DecoderConfig) -> Result<Option<Stored<'_>>> {
+        match self {
+            Self::Gguf(file) => file.tensor(name, config),
+            Self::Folder(folder) => Ok(folder.tensor(name)?.map(Stored::Floats)),
+            Self::Memory(tensors) => Ok(tensors.get(name).cloned().map(Stored::Floats)),
         }
     }
 }

@@ -68,9 +68,11 @@ impl Decoder {
     /// # Errors
     /// As [`from_tensors`](Self::from_tensors), and those of reading the file.
     pub fn load(source: &Source, precision: Precision) -> Result<Self> {
-        let decoder = Self::from_tensors(source.config.clone(), precision, &mut |name| {
-            if name.ends_with(".bias") { source.find_tensor(name) } else { source.tensor(name).map(Some) }
-        });
+        let decoder =
+            Self::from_stored(source.config.clone(), precision, &mut |name| match source.stored(name)? {
+                None if !name.ends_with(".bias") => Err(source.missing(name)),
+                tensor => Ok(tensor),
+            });
         decoder.map_err(Error::of_model(&source.path()))
     }
 

@@ -8,38 +8,58 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::Decoder;
 use super::layer::{Layer, RotationKind};
+use crate::gguf::Coded;
 use crate::kernels::Frozen;
 use crate::ops::{HeadNorms, Heads};
+use crate::source::Stored;
 use crate::{DecoderConfig, Error, Isa, Precision, Result, Tensor};
 
+/// Gives a tensor by its Hugging Face name; `None` means that there is none.
+type Ask<'a, 'b> = &'b mut dyn FnMut(&str) -> Result<Option<Stored<'a>>>;
+
 /// Asks for tensors and checks their shapes.
-struct Tensors<'a> {
-    tensor: &'a mut dyn FnMut(&str) -> Result<Option<Tensor>>,
+struct Tensors<'a, 'b> {
+    tensor: Ask<'a, 'b>,
     precision: Precision,
 }
 
-impl Tensors<'_> {
-    fn find(&mut self, name: &str, expected: &[usize]) -> Result<Option<Vec<f32>>> {
+impl<'a> Tensors<'a, '_> {
+    fn find(&mut self, name: &str, expected: &[usize]) -> Result<Option<Stored<'a>>> {
         let Some(tensor) = (self.tensor)(name)? else { return Ok(None) };
-        if tensor.shape != expected || tensor.data.len() != expected.iter().product::<usize>() {
-            let (expected, found) = (expected.to_vec(), tensor.shape);
-            return Err(Error::Shape { name: name.to_owned(), expected, found });
+        let found = tensor.shape();
+        let whole = match &tensor {
+            Stored::Floats(tensor) => tensor.data.len() == expected.iter().product::<usize>(),
+            Stored::Coded(_) => true,
+        };
+        if found != expected || !whole {
+            return Err(Error::Shape { name: name.to_owned(), expected: expected.to_vec(), found });
         }
-        Ok(Some(tensor.data))
+        Ok(Some(tensor))
     }
 
-    fn get(&mut self, name: &str, expected: &[usize]) -> Result<Vec<f32>> {
+    fn get(&mut self, name: &str, expected: &[usize]) -> Result<Stored<'a>> {
         self.find(name, expected)?
             .ok_or_else(|| Error::MissingTensor { path: PathBuf::from("(in memory)"), name: name.to_owned() })
     }
 
+    fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>> {
+        Ok(self.get(name, &[length])?.into_tensor().data)
+    }
+
     /// Matrices `[outputs, inputs]` with the same inputs, stacked into one.
     fn stacked(&mut self, parts: &[(String, usize)], inputs: usize) -> Result<Frozen> {
-        let mut weights = Vec::with_capacity(parts.iter().map(|part| part.1 * inputs).sum());
-        for (name, outputs) in parts {
-            weights.extend(self.get(&format!("{name}.weight"), &[*outputs, inputs])?);
-        }
         let outputs = parts.iter().map(|part| part.1).sum();
+        let matrices = parts
+            .iter()
+            .map(|(name, outputs)| self.get(&format!("{name}.weight"), &[*outputs, inputs]))
+            .collect::<Result<Vec<_>>>()?;
+        if let Some(frozen) = coded(&matrices, outputs, inputs, self.precision) {
+            return Ok(frozen);
+        }
+        let mut weights = Vec::with_capacity(outputs * inputs);
+        for matrix in matrices {
+            weights.extend(matrix.into_tensor().data);
+        }
         Ok(Frozen::new(weights, outputs, inputs, self.precision))
     }
 
@@ -51,7 +71,7 @@ impl Tensors<'_> {
             match self.find(&format!("{name}.bias"), &[*outputs])? {
                 Some(part) => {
                     any = true;
-                    bias.extend(part);
+                    bias.extend(part.into_tensor().data);
                 }
                 None => bias.resize(bias.len() + outputs, 0.0),
             }
@@ -74,18 +94,18 @@ impl Tensors<'_> {
         let head_norms = match config.query_key_norm {
             true => Some(HeadNorms {
                 eps: config.rms_norm_eps,
-                query: self.get(&name("self_attn.q_norm.weight"), &[config.head_dim])?,
-                key: self.get(&name("self_attn.k_norm.weight"), &[config.head_dim])?,
+                query: self.vector(&name("self_attn.q_norm.weight"), config.head_dim)?,
+                key: self.vector(&name("self_attn.k_norm.weight"), config.head_dim)?,
             }),
             false => None,
         };
-        let after_attention = self.get(&name("post_attention_layernorm.weight"), &[hidden])?;
+        let after_attention = self.vector(&name("post_attention_layernorm.weight"), hidden)?;
         // What precedes the feed-forward part is called by its place after attention, unless a norm truly is there.
         let (post_attention_norm, feed_norm, post_feed_norm) = match config.post_norms {
             true => (
                 Some(after_attention),
-                self.get(&name("pre_feedforward_layernorm.weight"), &[hidden])?,
-                Some(self.get(&name("post_feedforward_layernorm.weight"), &[hidden])?),
+                self.vector(&name("pre_feedforward_layernorm.weight"), hidden)?,
+                Some(self.vector(&name("post_feedforward_layernorm.weight"), hidden)?),
             ),
             false => (None, after_attention, None),
         };
@@ -108,7 +128,7 @@ impl Tensors<'_> {
             feed_norm,
             post_feed_norm,
             activation: config.activation,
-            attention_norm: self.get(&name("input_layernorm.weight"), &[hidden])?,
+            attention_norm: self.vector(&name("input_layernorm.weight"), hidden)?,
             qkv: self.stacked(&qkv, hidden)?,
             qkv_bias: self.biases(&qkv)?,
             output: self.stacked(&[(name("self_attn.o_proj"), hidden)], query)?,
@@ -116,6 +136,27 @@ impl Tensors<'_> {
             down: self.stacked(&[(name("mlp.down_proj"), hidden)], config.intermediate)?,
         })
     }
+}
+
+/// The matrices as one that holds few bits; `None` if one of them does not come in few.
+fn coded(matrices: &[Stored<'_>], outputs: usize, inputs: usize, precision: Precision) -> Option<Frozen> {
+    let parts: Vec<&Coded<'_>> = matrices
+        .iter()
+        .map(|matrix| match matrix {
+            Stored::Coded(coded) => Some(coded),
+            Stored::Floats(_) => None,
+        })
+        .collect::<Option<_>>()?;
+    let bits = parts.iter().map(|part| part.bits()).max()?;
+    Frozen::coded(bits, (outputs, inputs), precision, |mut output, grids| {
+        for part in &parts {
+            let [rows, _] = part.shape();
+            if output < rows {
+                return part.grids(output, grids);
+            }
+            output -= rows;
+        }
+    })
 }
 
 impl Decoder {
@@ -130,6 +171,15 @@ impl Decoder {
         precision: Precision,
         tensor: &mut dyn FnMut(&str) -> Result<Option<Tensor>>,
     ) -> Result<Self> {
+        Self::from_stored(config, precision, &mut |name| Ok(tensor(name)?.map(Stored::Floats)))
+    }
+
+    /// As [`from_tensors`](Self::from_tensors), from tensors as their file holds them.
+    pub(super) fn from_stored(
+        config: DecoderConfig,
+        precision: Precision,
+        tensor: Ask<'_, '_>,
+    ) -> Result<Self> {
         config.validate()?;
         Isa::chosen()?;
         if precision == Precision::Int8 {
@@ -141,7 +191,7 @@ impl Decoder {
         let embedding =
             tensors.stacked(&[("model.embed_tokens".to_owned(), config.vocabulary)], config.hidden)?;
         let layers = (0..config.layers).map(|index| tensors.layer(&config, index)).collect::<Result<_>>()?;
-        let final_norm = tensors.get("model.norm.weight", &[config.hidden])?;
+        let final_norm = tensors.vector("model.norm.weight", config.hidden)?;
         let head = match config.tied_embeddings {
             true => None,
             false => Some(tensors.stacked(&[("lm_head".to_owned(), config.vocabulary)], config.hidden)?),

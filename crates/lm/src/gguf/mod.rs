@@ -3,6 +3,7 @@
 //! Layout (GGUF specification, versions 2 and 3, little-endian): magic, version, counts, key/value pairs, tensor
 //! table, padding to the alignment, tensor data. Every length and offset is checked against the file before use.
 
+mod coded;
 mod model;
 mod quants;
 mod vocabulary;
@@ -13,8 +14,9 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
-use crate::source::Tensor;
+use crate::source::{Stored, Tensor};
 use crate::{Error, Result};
+pub(crate) use coded::Coded;
 use quants::Kind;
 
 /// No model needs more, and the limit keeps a hostile count from reserving memory.
@@ -86,11 +88,16 @@ impl Gguf {
         self.tensors.get(name).map(|entry| entry.shape.as_slice())
     }
 
-    /// The tensor with this GGUF name, dequantised, rows as in the file.
-    pub(crate) fn read(&self, name: &str) -> Option<Tensor> {
-        let entry = self.tensors.get(name)?;
-        let bytes = &self.map[entry.start..entry.start + entry.length];
-        Some(Tensor { shape: entry.shape.clone(), data: entry.kind.dequantise(bytes) })
+    /// The tensor with this GGUF name, rows as in the file.
+    pub(crate) fn read(&self, name: &str) -> Option<Stored<'_>> {
+        let TensorEntry { shape, kind, start, length } = self.tensors.get(name)?;
+        let bytes = &self.map[*start..start + length];
+        Some(match (kind.bits(), &shape[..]) {
+            (Some(bits), &[rows, columns]) => {
+                Stored::Coded(Coded { kind: *kind, bits, bytes, shape: [rows, columns], head_dim: None })
+            }
+            _ => Stored::Floats(Tensor { shape: shape.clone(), data: kind.dequantise(bytes) }),
+        })
     }
 
     fn value(&self, key: &str) -> Option<&Value> {

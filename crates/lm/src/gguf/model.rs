@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::coded::paired_row;
 use super::{Gguf, Value};
-use crate::source::Tensor;
+use crate::source::Stored;
 use crate::{Activation, ChatTemplate, DecoderConfig, Result, RopeScaling, Sliding, Tokenizer};
 
 /// Metadata of an architecture that is read, or that says nothing about the result. Any other would be a part of the
@@ -141,7 +142,7 @@ impl Gguf {
     fn rope_scaling(&self, architecture: &str) -> Result<RopeScaling> {
         // Llama 3.1 files carry their scaling as one divisor for each frequency.
         if let Some(factors) = self.read(ROPE_FACTORS) {
-            return Ok(RopeScaling::Factors(factors.data));
+            return Ok(RopeScaling::Factors(factors.into_tensor().data));
         }
         match self.text(&format!("{architecture}.rope.scaling.type")) {
             None | Some("none") => Ok(RopeScaling::None),
@@ -162,7 +163,7 @@ impl Gguf {
     }
 
     /// The tensor with this Hugging Face name, in Hugging Face layout.
-    pub(crate) fn tensor(&self, name: &str, config: &DecoderConfig) -> Result<Option<Tensor>> {
+    pub(crate) fn tensor(&self, name: &str, config: &DecoderConfig) -> Result<Option<Stored<'_>>> {
         let Some(stored) = stored_name(name, config.post_norms) else { return Ok(None) };
         let Some(mut tensor) = self.read(&stored) else { return Ok(None) };
         let heads = match stored.split('.').nth(2) {
@@ -171,11 +172,18 @@ impl Gguf {
             _ => 0,
         };
         if heads > 0 && self.architecture()? == "llama" {
-            let rows = tensor.shape.first().copied().unwrap_or(0);
+            let rows = tensor.shape().first().copied().unwrap_or(0);
             if rows != heads * config.head_dim {
                 return Err(self.malformed(format!("tensor `{stored}` has {rows} rows for {heads} heads")));
             }
-            tensor.data = halves_from_pairs(&tensor.data, rows, config.head_dim);
+            match &mut tensor {
+                Stored::Coded(coded) => coded.head_dim = Some(config.head_dim),
+                Stored::Floats(tensor) => {
+                    let columns = tensor.data.len() / rows;
+                    let row = |row| &tensor.data[paired_row(row, config.head_dim) * columns..][..columns];
+                    tensor.data = (0..rows).flat_map(row).copied().collect();
+                }
+            }
         }
         Ok(Some(tensor))
     }
@@ -261,20 +269,6 @@ fn stored_name(name: &str, post_norms: bool) -> Option<String> {
     matches!(kind, "weight" | "bias").then(|| format!("blk.{layer}.{module}.{kind}"))
 }
 
-/// Rows of each head reordered from rotary pairs side by side (0, 1 | 2, 3 | …), as llama.cpp stores them, to
-/// pairs over the two halves of the head, as Hugging Face does.
-fn halves_from_pairs(data: &[f32], rows: usize, head_dim: usize) -> Vec<f32> {
-    let columns = data.len() / rows.max(1);
-    let mut out = Vec::with_capacity(data.len());
-    for row in 0..rows {
-        let (head, within) = (row / head_dim, row % head_dim);
-        let (half, pair) = (within / (head_dim / 2), within % (head_dim / 2));
-        let from = (head * head_dim + 2 * pair + half) * columns;
-        out.extend_from_slice(&data[from..from + columns]);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,11 +286,5 @@ mod tests {
         assert_eq!(stored("lm_head.weight"), "output.weight");
         assert_eq!(stored("model.layers.x.mlp.up_proj.weight"), "");
         assert_eq!(stored("model.layers.1.mlp.up_proj.scale"), "");
-    }
-
-    #[test]
-    fn rotary_pairs_are_spread_over_the_halves_of_each_head() {
-        let rows: Vec<f32> = (0..8).map(|i| i as f32).collect();
-        assert_eq!(halves_from_pairs(&rows, 8, 4), [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
     }
 }

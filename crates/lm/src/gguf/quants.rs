@@ -20,8 +20,8 @@ pub(super) enum Kind {
 }
 
 /// Values in a block of the simple formats, and of the K-quants.
-const SMALL: usize = 32;
-const LARGE: usize = 256;
+pub(super) const SMALL: usize = 32;
+pub(super) const LARGE: usize = 256;
 
 impl Kind {
     pub(super) fn from_code(code: u32) -> Result<Self, String> {
@@ -47,7 +47,7 @@ impl Kind {
     }
 
     /// Values and bytes of one block.
-    fn block(self) -> (usize, usize) {
+    pub(super) fn block(self) -> (usize, usize) {
         match self {
             Self::F32 => (1, 4),
             Self::F16 | Self::Bf16 => (1, 2),
@@ -114,7 +114,7 @@ fn blocks<const BYTES: usize, const VALUES: usize>(
     values
 }
 
-fn half_at(bytes: &[u8], at: usize) -> f32 {
+pub(super) fn half_at(bytes: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
 }
 
@@ -137,7 +137,7 @@ fn q4_1(block: &[u8; 20], out: &mut [f32; SMALL]) {
 }
 
 /// The fifth bits of 32 values, one bit each.
-fn fifth_bits(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn fifth_bits(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
@@ -177,7 +177,7 @@ fn q8_0(block: &[u8; 34], out: &mut [f32; SMALL]) {
 }
 
 /// Scale and minimum, six bits each, of sub-block `i` of 8, out of the 12 bytes that hold all of them.
-fn six_bit_pair(packed: &[u8], i: usize) -> (f32, f32) {
+pub(super) fn six_bit_pair(packed: &[u8], i: usize) -> (f32, f32) {
     let (scale, minimum) = if i < 4 {
         (packed[i] & 63, packed[i + 4] & 63)
     } else {

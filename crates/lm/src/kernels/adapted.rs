@@ -2,7 +2,8 @@
 //! dimension is longer by the rank, so the update costs its few multiplications and no passes over memory of its own.
 
 use super::Frozen;
-use super::bf16::{Panels, Rounded, Target, multiply, multiply_transposed};
+use super::bf16::{Panels, Rounded, Target, multiply};
+use super::right::Right;
 
 /// A low-rank update of a frozen matrix whose outputs are those of several members, side by side.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ impl Update<'_> {
 /// A frozen matrix in bf16 and the update to be taken with it.
 #[derive(Debug)]
 pub(crate) struct Adapted<'a> {
-    panels: &'a Panels,
+    right: Right<'a>,
     update: Update<'a>,
 }
 
@@ -85,7 +86,7 @@ impl Frozen {
     pub(crate) fn with<'a>(&'a self, update: Update<'a>) -> Option<Adapted<'a>> {
         let even = |member: &Member<'_>| member.column.is_multiple_of(2);
         let together = update.rank.is_multiple_of(2) && update.members.iter().all(even);
-        self.panels().filter(|_| together).map(|panels| Adapted { panels, update })
+        self.right().filter(|_| together).map(|right| Adapted { right, update })
     }
 }
 
@@ -106,17 +107,17 @@ impl Adapted<'_> {
         accumulate: bool,
         buffers: &mut AdaptedBuffers,
     ) {
-        let Self { panels, update } = self;
+        let Self { right, update } = self;
         let AdaptedBuffers { rounded, rounded_low, a, b, starts } = buffers;
-        let (inputs, outputs) = panels.shape();
+        let (inputs, outputs) = right.shape();
         let ranks = update.ranks();
         rounded.fill(rows, inputs, x);
         a.fill_transposed(update.a, ranks, inputs);
         multiply(rows, &[rounded.term(a)], Target { data: low, stride: ranks, accumulate: false });
         rounded_low.fill(rows, ranks, low);
         update.pack_up(outputs, b, starts);
-        let terms = [rounded.term(panels), rounded_low.term(b).starting(starts)];
-        multiply(rows, &terms, Target { data: y, stride: outputs, accumulate });
+        let low = rounded_low.term(b).starting(starts);
+        right.multiply(rows, rounded, Some(low), Target { data: y, stride: outputs, accumulate });
     }
 
     /// `d_low = dy B` and, where it is wanted, `dx = dy W + d_low A`. `dy` is `[rows, outputs]`, `dx` `[rows, inputs]`,
@@ -129,9 +130,9 @@ impl Adapted<'_> {
         dx: Option<&mut [f32]>,
         buffers: &mut AdaptedBuffers,
     ) {
-        let Self { panels, update } = self;
+        let Self { right, update } = self;
         let AdaptedBuffers { rounded, rounded_low, a, b, .. } = buffers;
-        let (inputs, outputs) = panels.shape();
+        let (inputs, outputs) = right.shape();
         let (ranks, rank) = (update.ranks(), update.rank);
         rounded.fill(rows, outputs, dy);
         for (index, member) in update.members.iter().enumerate() {
@@ -143,7 +144,7 @@ impl Adapted<'_> {
             rounded_low.fill(rows, ranks, d_low);
             a.fill(update.a, ranks, inputs, 1.0);
             let target = Target { data: dx, stride: inputs, accumulate: false };
-            multiply_transposed(rows, rounded, panels, Some(rounded_low.term(a)), target);
+            right.multiply_transposed(rows, rounded, Some(rounded_low.term(a)), target);
         }
     }
 }

@@ -22,7 +22,9 @@ use super::Isa;
 pub(super) use avx512::bf16x32;
 pub(crate) use outer::{Orientation, outer};
 pub(super) use panels::Panels;
-pub(super) use product::{Destination, Target, Term, multiply, multiply_transposed};
+pub(super) use product::{
+    Destination, OnTheFly, TRANSPOSED_ROWS, Target, Term, multiply, multiply_on_the_fly, multiply_transposed,
+};
 
 /// Columns of a panel of a large matrix: three vectors of sixteen sums.
 pub(super) const WIDTH: usize = 48;

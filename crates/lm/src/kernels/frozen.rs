@@ -1,10 +1,13 @@
 //! A frozen weight matrix, packed once at load.
 
+use std::sync::OnceLock;
+
 use rayon::prelude::*;
 
-use super::bf16::{Panels, Rounded, Target, multiply, multiply_transposed};
-use super::nibbles::{self, Nibbles};
-use super::{MatMut, MatRef, Precision, Threads, dots, gemm};
+use super::bf16::{Panels, Rounded, Target};
+use super::nibbles::{self, Bits, Grid, Nibbles};
+use super::right::Right;
+use super::{Isa, MatMut, MatRef, Precision, Threads, dots, gemm};
 
 /// Weights `W` `[outputs, inputs]` that never change.
 #[derive(Debug)]
@@ -14,43 +17,93 @@ pub(crate) struct Frozen {
     weights: Weights,
 }
 
+/// Where `few` stands, weights have few bits, by which few rows are multiplied.
 #[derive(Debug)]
 enum Weights {
-    F32 {
-        /// Row-major, used in both directions.
-        rows: Vec<f32>,
-        /// Packed for `x Wᵀ` with few rows, where the weights have few bits.
-        few: Option<Nibbles>,
-    },
-    Bf16 {
-        /// Packed for `x Wᵀ`; what `dy W` needs is packed from it piece by piece.
-        panels: Panels,
-        /// Packed for `x Wᵀ` with few rows, where the weights have few bits.
-        few: Option<Nibbles>,
-    },
+    /// Row-major, used in both directions.
+    F32 { rows: Vec<f32>, few: Option<Nibbles> },
+    /// Packed for `x Wᵀ`; what `dy W` needs is packed from it piece by piece.
+    Bf16 { panels: Panels, few: Option<Nibbles> },
+    /// As few bits alone, of which panels are made piece by piece in both directions, until `panels` are kept.
+    Coded { few: Nibbles, panels: OnceLock<Panels> },
+}
+
+/// What many rows are multiplied by.
+enum Side<'a> {
+    F32(&'a [f32]),
+    Bf16(Right<'a>),
 }
 
 impl Frozen {
     /// Packs row-major weights `[outputs, inputs]`.
     pub(crate) fn new(weights: Vec<f32>, outputs: usize, inputs: usize, precision: Precision) -> Self {
         assert_eq!(weights.len(), outputs * inputs, "weights of {outputs}x{inputs}");
+        let few = Nibbles::pack(&weights, outputs, inputs);
         let weights = match precision.resolve() {
-            Precision::Bf16 => Weights::Bf16 {
-                panels: Panels::transposed(&weights, outputs, inputs),
-                few: Nibbles::pack(&weights, outputs, inputs),
-            },
-            Precision::F32 | Precision::Auto | Precision::Int8 => {
-                Weights::F32 { few: Nibbles::pack(&weights, outputs, inputs), rows: weights }
-            }
+            Precision::Bf16 => Weights::Bf16 { panels: Panels::transposed(&weights, outputs, inputs), few },
+            Precision::F32 | Precision::Auto | Precision::Int8 => Weights::F32 { rows: weights, few },
         };
         Self { inputs, outputs, weights }
     }
 
-    /// The weights in panels, if that is how they are held.
-    pub(super) fn panels(&self) -> Option<&Panels> {
+    /// Packs weights whose groups `write` writes, an output at a time, and whose codes have at most `bits`; `None` if rows are
+    /// no whole groups.
+    pub(crate) fn coded(
+        bits: Bits,
+        (outputs, inputs): (usize, usize),
+        precision: Precision,
+        write: impl Fn(usize, &mut [Grid]) + Sync,
+    ) -> Option<Self> {
+        let few = Nibbles::coded(bits, outputs, inputs, write)?;
+        let weights = match precision.resolve() {
+            Precision::Bf16 => Weights::Coded { few, panels: OnceLock::new() },
+            Precision::F32 | Precision::Auto | Precision::Int8 => {
+                let mut rows = vec![0.0; outputs * inputs];
+                let lines = rows.par_chunks_mut(inputs).enumerate();
+                lines.for_each(|(output, row)| few.row(output, row));
+                Weights::F32 { rows, few: Some(few) }
+            }
+        };
+        Some(Self { inputs, outputs, weights })
+    }
+
+    /// Holds panels from now on, where they were made on the fly: results stay the same, products of tens of rows get
+    /// faster, and each weight takes two bytes more.
+    pub(crate) fn keep_panels(&self) {
+        if let Weights::Coded { few, panels } = &self.weights {
+            panels.get_or_init(|| {
+                let isa = Isa::current();
+                let mut panels = Panels::default();
+                panels.fill_panels(self.inputs, self.outputs, |first, width, out| {
+                    few.panel(isa, first, width, out);
+                });
+                panels
+            });
+        }
+    }
+
+    fn side(&self) -> Side<'_> {
         match &self.weights {
-            Weights::F32 { .. } => None,
-            Weights::Bf16 { panels, .. } => Some(panels),
+            Weights::F32 { rows, .. } => Side::F32(rows),
+            Weights::Bf16 { panels, .. } => Side::Bf16(Right::Panels(panels)),
+            Weights::Coded { few, panels } => {
+                Side::Bf16(panels.get().map_or(Right::Coded(few), Right::Panels))
+            }
+        }
+    }
+
+    /// What rows in bf16 are multiplied by, if they are.
+    pub(super) fn right(&self) -> Option<Right<'_>> {
+        match self.side() {
+            Side::F32(_) => None,
+            Side::Bf16(right) => Some(right),
+        }
+    }
+
+    fn few(&self) -> Option<&Nibbles> {
+        match &self.weights {
+            Weights::F32 { few, .. } | Weights::Bf16 { few, .. } => few.as_ref(),
+            Weights::Coded { few, .. } => Some(few),
         }
     }
 
@@ -64,10 +117,12 @@ impl Frozen {
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        match &self.weights {
-            Weights::F32 { rows, few } => size_of_val(&rows[..]) + few.as_ref().map_or(0, Nibbles::bytes),
-            Weights::Bf16 { panels, few } => panels.bytes() + few.as_ref().map_or(0, Nibbles::bytes),
-        }
+        let weights = match &self.weights {
+            Weights::F32 { rows, .. } => size_of_val(&rows[..]),
+            Weights::Bf16 { panels, .. } => panels.bytes(),
+            Weights::Coded { panels, .. } => panels.get().map_or(0, Panels::bytes),
+        };
+        weights + self.few().map_or(0, Nibbles::bytes)
     }
 
     /// `y = x Wᵀ`, or `y += x Wᵀ` when `accumulate`; `x` is `[rows, inputs]`, `y` is `[rows, outputs]`.
@@ -79,21 +134,16 @@ impl Frozen {
         accumulate: bool,
         rounded: &mut Rounded,
     ) {
-        match &self.weights {
-            Weights::F32 { few: Some(few), .. } if rows <= nibbles::ROWS => {
-                few.multiply(rows, x, y, accumulate, false)
-            }
-            Weights::F32 { rows: w, .. } => {
+        match (self.few(), self.side()) {
+            (Some(few), side) if rows <= nibbles::ROWS => few.multiply(rows, x, y, accumulate, side.rounds()),
+            (_, Side::F32(w)) => {
                 let w = MatRef::new(w, self.outputs, self.inputs).t();
                 let x = MatRef::new(x, rows, self.inputs);
                 gemm(MatMut::new(y, rows, self.outputs), accumulate, 1.0, x, w, Threads::All);
             }
-            Weights::Bf16 { few: Some(few), .. } if rows <= nibbles::ROWS => {
-                few.multiply(rows, x, y, accumulate, true)
-            }
-            Weights::Bf16 { panels, .. } => {
+            (_, Side::Bf16(right)) => {
                 rounded.fill(rows, self.inputs, x);
-                multiply(rows, &[rounded.term(panels)], Target { data: y, stride: self.outputs, accumulate });
+                right.multiply(rows, rounded, None, Target { data: y, stride: self.outputs, accumulate });
             }
         }
     }
@@ -108,13 +158,12 @@ impl Frozen {
         accumulate: bool,
         rounded: &mut Rounded,
     ) {
-        match &self.weights {
-            Weights::F32 { few: Some(few), .. } => few.multiply(rows, x, y, accumulate, false),
-            Weights::F32 { rows: w, .. } => rows_alike(w, (self.outputs, self.inputs), x, y, accumulate),
-            Weights::Bf16 { few: Some(few), .. } => few.multiply(rows, x, y, accumulate, true),
-            Weights::Bf16 { panels, .. } => {
+        match (self.few(), self.side()) {
+            (Some(few), side) => few.multiply(rows, x, y, accumulate, side.rounds()),
+            (None, Side::F32(w)) => rows_alike(w, (self.outputs, self.inputs), x, y, accumulate),
+            (None, Side::Bf16(right)) => {
                 rounded.fill(rows, self.inputs, x);
-                multiply(rows, &[rounded.term(panels)], Target { data: y, stride: self.outputs, accumulate });
+                right.multiply(rows, rounded, None, Target { data: y, stride: self.outputs, accumulate });
             }
         }
     }
@@ -128,26 +177,34 @@ impl Frozen {
         accumulate: bool,
         rounded: &mut Rounded,
     ) {
-        match &self.weights {
-            Weights::F32 { rows: w, .. } => {
+        match self.side() {
+            Side::F32(w) => {
                 let w = MatRef::new(w, self.outputs, self.inputs);
                 let dy = MatRef::new(dy, rows, self.outputs);
                 gemm(MatMut::new(dx, rows, self.inputs), accumulate, 1.0, dy, w, Threads::All);
             }
-            Weights::Bf16 { panels, .. } => {
+            Side::Bf16(right) => {
                 rounded.fill(rows, self.outputs, dy);
                 let dx = Target { data: dx, stride: self.inputs, accumulate };
-                multiply_transposed(rows, rounded, panels, None, dx);
+                right.multiply_transposed(rows, rounded, None, dx);
             }
         }
     }
 
     /// Copies row `row` of `W` to `out`, `inputs` values: how an embedding table is read.
     pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
-        match &self.weights {
-            Weights::F32 { rows: w, .. } => out.copy_from_slice(&w[row * self.inputs..][..self.inputs]),
-            Weights::Bf16 { panels, .. } => panels.column(row, out),
+        match self.side() {
+            Side::F32(w) => out.copy_from_slice(&w[row * self.inputs..][..self.inputs]),
+            Side::Bf16(Right::Panels(panels)) => panels.column(row, out),
+            Side::Bf16(Right::Coded(few)) => few.rounded_row(row, out),
         }
+    }
+}
+
+impl Side<'_> {
+    /// Whether inputs are rounded to bf16.
+    fn rounds(&self) -> bool {
+        matches!(self, Self::Bf16(_))
     }
 }
 
@@ -201,8 +258,7 @@ mod tests {
         let x = noise(2, 6 * k);
         for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 0.01)] {
             let frozen = Frozen::new(w.clone(), n, k, precision);
-            let (Weights::F32 { few, .. } | Weights::Bf16 { few, .. }) = &frozen.weights;
-            assert!(few.is_some());
+            assert!(frozen.few().is_some());
             on_every_isa(|_| {
                 let (mut one, mut many) = (vec![0.0; n], vec![0.0; 6 * n]);
                 let rounded = &mut Rounded::default();
@@ -212,6 +268,47 @@ mod tests {
                 assert_close(&one, &many[..n], tolerance);
             });
             frozen.forward(0, &[], &mut [], true, &mut Rounded::default());
+        }
+    }
+
+    #[test]
+    fn panels_made_on_the_fly_and_kept_give_the_bits_of_panels_of_the_weights_in_f32() {
+        for (outputs, inputs) in [(70, 64), (2100, 96)] {
+            let grids = |output: usize, grids: &mut [Grid]| {
+                for (at, grid) in grids.iter_mut().enumerate() {
+                    let draws = noise((output * inputs + at) as u64, nibbles::GROUP);
+                    let codes = std::array::from_fn(|i| (7.5 + 7.5 * draws[i]) as u8);
+                    let scale = half::f16::from_f32(0.02 * draws[0]).to_f32();
+                    *grid = Grid { scale, offset: half::f16::from_f32(0.1 * draws[1]).to_f32(), codes };
+                }
+            };
+            let pack = |precision| Frozen::coded(Bits::Four, (outputs, inputs), precision, grids).unwrap();
+            let (coded, exact) = (pack(Precision::Bf16), pack(Precision::F32));
+            let mut weights = vec![0.0; outputs * inputs];
+            weights.chunks_mut(inputs).enumerate().for_each(|(row, out)| exact.row(row, out));
+            let packed = Frozen::new(weights, outputs, inputs, Precision::Bf16);
+            for kept in [false, true] {
+                if kept {
+                    let before = coded.bytes();
+                    coded.keep_panels();
+                    let panels = packed.bytes() - packed.few().map_or(0, Nibbles::bytes);
+                    assert_eq!(coded.bytes() - before, panels);
+                }
+                on_every_isa(|_| {
+                    for rows in [5, 64, 150] {
+                        let (x, dy) = (noise(2, rows * inputs), noise(3, rows * outputs));
+                        let run = |frozen: &Frozen| {
+                            let (mut y, mut dx) = (vec![1.0; rows * outputs], vec![1.0; rows * inputs]);
+                            let (mut row, scratch) = (vec![0.0; inputs], &mut Rounded::default());
+                            frozen.forward(rows, &x, &mut y, true, scratch);
+                            frozen.backward(rows, &dy, &mut dx, true, scratch);
+                            frozen.row(outputs - 1, &mut row);
+                            (y, dx, row)
+                        };
+                        assert!(run(&coded) == run(&packed), "{rows} rows, kept {kept}");
+                    }
+                });
+            }
         }
     }
 

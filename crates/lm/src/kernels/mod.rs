@@ -13,6 +13,7 @@ mod head_product;
 mod int8;
 mod isa;
 mod nibbles;
+mod right;
 #[cfg(target_arch = "x86_64")]
 mod self_attention;
 mod vector;
@@ -25,6 +26,7 @@ pub(crate) use gemm::{MatMut, MatRef, Threads, gemm};
 pub(crate) use head_product::HeadProduct;
 pub(crate) use int8::{Int8Panels, Int8Rows};
 pub use isa::Isa;
+pub(crate) use nibbles::{Bits, GROUP, Grid};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use self_attention::self_attention;
 pub(crate) use vector::{

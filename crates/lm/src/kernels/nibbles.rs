@@ -1,9 +1,10 @@
 //! Products of a few rows with weights that come in four or eight bits: less memory to read for each token.
 //!
 //! A model file often holds its weights as small whole numbers, 32 at a time, with a scale and an offset. Such weights
-//! are kept here in that form beside their bf16 panels, and only where nothing is lost by it: [`Nibbles::pack`] takes
-//! a matrix whose every group of 32 lies on an even grid, and no other. A single row is bound by the memory it reads,
-//! so a token is decoded about twice as fast; from [`ROWS`] rows on, the panels are faster.
+//! are kept here in that form, and only where nothing is lost by it: [`Nibbles::coded`] takes what the file says,
+//! [`Nibbles::pack`] a matrix whose every group of 32 lies on an even grid, and no other. A single row is bound by the
+//! memory it reads, so a token is decoded about twice as fast as from bf16; from [`ROWS`] rows on, panels of bf16 are faster,
+//! which [`Nibbles::panel`] and [`Nibbles::transposed_panel`] make.
 //!
 //! A number `q` below 16 becomes bf16 by writing it into the mantissa of 128, which gives `128 + q` exactly; what is
 //! too much goes into the offset. An eight-bit number is two such numbers, the upper one with a scale 16 times as large.
@@ -14,6 +15,10 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod floats;
+mod grid;
+mod panels;
+#[cfg(target_arch = "x86_64")]
+mod panels_avx512;
 
 use std::ops::Range;
 
@@ -23,6 +28,7 @@ use super::Isa;
 use super::bf16::Destination;
 #[cfg(target_arch = "x86_64")]
 use super::bf16::{convert_row, halves};
+pub(crate) use grid::Grid;
 
 /// Up to this many rows, this is the fastest way.
 pub(super) const ROWS: usize = 4;
@@ -33,8 +39,11 @@ const AT_ONCE: [usize; 2] = [8, 4];
 /// Outputs a thread takes at a time, at least.
 const OUTPUTS: usize = 32;
 
+/// Weights that are worth a thread's while when they are packed.
+const PACKED: usize = 1 << 14;
+
 /// Weights that share a scale and an offset.
-const GROUP: usize = 32;
+pub(crate) const GROUP: usize = 32;
 
 /// The kernel reads every half byte as this much more than it is.
 const EXCESS: f32 = 128.0;
@@ -48,14 +57,15 @@ pub(super) struct Nibbles {
     /// `[output][block]`, 32 bytes each. The low halves belong to one group of inputs, the high halves to the next
     /// (four bits) or to the same (eight bits).
     codes: Vec<[u8; GROUP]>,
-    /// `[output][block]`: scale of the low and of the high halves.
-    scales: Vec<[f32; 2]>,
-    /// `[output][group of inputs]`: what each input is multiplied by besides.
+    /// `[output][group of inputs]`: what a code is multiplied by.
+    scales: Vec<f32>,
+    /// `[output][group of inputs]`: the weight of code zero.
     offsets: Vec<f32>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Bits {
+/// Bits of a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Bits {
     Four,
     Eight,
 }
@@ -68,41 +78,13 @@ impl Bits {
             Bits::Eight => GROUP,
         }
     }
-}
 
-/// One group of weights as `offset + scale * code`.
-struct Grid {
-    scale: f32,
-    offset: f32,
-    codes: [u8; GROUP],
-}
-
-impl Grid {
-    /// The group on the grid of `steps` even steps from `lowest`, if every weight lies on it up to the rounding of f32.
-    fn fit(group: &[f32; GROUP], lowest: f32, scale: f32) -> Option<Self> {
-        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-        // To the nearest; a cast saturates, so a weight off the grid is seen below.
-        let codes = group.map(|weight| ((weight - lowest) * inverse + 0.5) as u8);
-        let near = 4.0 * f32::EPSILON * group.iter().fold(0f32, |largest, weight| largest.max(weight.abs()));
-        let on_grid =
-            |(weight, code): (&f32, &u8)| (lowest + scale * f32::from(*code) - weight).abs() <= near;
-        // All of them, without an early end: that makes vector code.
-        let all = group.iter().zip(&codes).fold(true, |all, both| all & on_grid(both));
-        all.then_some(Self { scale, offset: lowest, codes })
-    }
-
-    /// Four bits: 15 steps or fewer from the lowest to the highest weight.
-    fn four(group: &[f32; GROUP]) -> Option<Self> {
-        let lowest = group.iter().copied().fold(f32::INFINITY, f32::min);
-        let highest = group.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        (1..=15).rev().find_map(|steps| Self::fit(group, lowest, (highest - lowest) / steps as f32))
-    }
-
-    /// Eight bits: 127 steps from zero to the largest weight, on both sides.
-    fn eight(group: &[f32; GROUP]) -> Option<Self> {
-        let largest = group.iter().fold(0f32, |largest, weight| largest.max(weight.abs()));
-        let scale = largest / 127.0;
-        Self::fit(group, -128.0 * scale, scale)
+    /// How much more than a code the bf16 kernel reads, all halves of it together.
+    fn excess(self) -> f32 {
+        match self {
+            Bits::Four => EXCESS,
+            Bits::Eight => 17.0 * EXCESS,
+        }
     }
 }
 
@@ -110,48 +92,75 @@ impl Nibbles {
     /// The matrix whose element `(output, input)` is `weights[output * inputs + input]`; `None` if some of it would be
     /// lost.
     pub(super) fn pack(weights: &[f32], outputs: usize, inputs: usize) -> Option<Self> {
-        if outputs == 0 {
-            return None;
-        }
-        [Bits::Four, Bits::Eight].into_iter().find_map(|bits| Self::pack_as(weights, outputs, inputs, bits))
+        let fit = |bits: Bits| {
+            Self::pack_as(bits, outputs, inputs, |output, grids| {
+                let groups = weights[output * inputs..][..inputs].as_chunks::<GROUP>().0;
+                grids.iter_mut().zip(groups).try_for_each(|(grid, group)| {
+                    *grid = match bits {
+                        Bits::Four => Grid::four(group)?,
+                        Bits::Eight => Grid::eight(group)?,
+                    };
+                    Some(())
+                })
+            })
+        };
+        fit(Bits::Four).or_else(|| fit(Bits::Eight))
     }
 
-    fn pack_as(weights: &[f32], outputs: usize, inputs: usize, bits: Bits) -> Option<Self> {
-        if inputs == 0 || !inputs.is_multiple_of(bits.inputs()) {
+    /// The matrix of which `write` writes an output's groups, whose codes have at most `bits`; `None` if its rows are no
+    /// whole groups.
+    pub(super) fn coded(
+        bits: Bits,
+        outputs: usize,
+        inputs: usize,
+        write: impl Fn(usize, &mut [Grid]) + Sync,
+    ) -> Option<Self> {
+        let bits = if inputs.is_multiple_of(bits.inputs()) { bits } else { Bits::Eight };
+        Self::pack_as(bits, outputs, inputs, |output, grids| {
+            write(output, grids);
+            Some(())
+        })
+    }
+
+    fn pack_as(
+        bits: Bits,
+        outputs: usize,
+        inputs: usize,
+        write: impl Fn(usize, &mut [Grid]) -> Option<()> + Sync,
+    ) -> Option<Self> {
+        if outputs == 0 || inputs == 0 || !inputs.is_multiple_of(bits.inputs()) {
             return None;
         }
         let (blocks, groups) = (inputs / bits.inputs(), inputs / GROUP);
         let mut codes = vec![[0; GROUP]; outputs * blocks];
-        let mut scales = vec![[0.0; 2]; outputs * blocks];
+        let mut scales = vec![0.0; outputs * groups];
         let mut offsets = vec![0.0; outputs * groups];
-        let blocks_of = codes.par_chunks_mut(blocks).zip(scales.par_chunks_mut(blocks));
-        let lines = blocks_of.zip(offsets.par_chunks_mut(groups)).zip(weights.par_chunks(inputs));
-        lines.try_for_each(|(((codes, scales), offsets), weights)| {
-            let (groups, _) = weights.as_chunks::<GROUP>();
-            match bits {
-                Bits::Four => {
-                    let blocks = codes.iter_mut().zip(scales).zip(offsets.as_chunks_mut::<2>().0);
-                    for (((code, scale), offset), [low, high]) in blocks.zip(groups.as_chunks::<2>().0) {
-                        let (low, high) = (Grid::four(low)?, Grid::four(high)?);
-                        let both = low.codes.iter().zip(&high.codes);
-                        code.iter_mut().zip(both).for_each(|(code, (low, high))| *code = low | high << 4);
-                        *scale = [low.scale, high.scale];
-                        *offset = [low, high].map(|grid| grid.offset - EXCESS * grid.scale);
+        let lines = codes.par_chunks_mut(blocks).zip(scales.par_chunks_mut(groups));
+        let lines = lines.zip(offsets.par_chunks_mut(groups)).enumerate();
+        lines.with_min_len(PACKED.div_ceil(inputs)).try_for_each_init(
+            || vec![Grid::default(); groups],
+            |grids, (output, ((codes, scales), offsets))| {
+                write(output, grids)?;
+                for ((scale, offset), grid) in scales.iter_mut().zip(offsets).zip(&*grids) {
+                    (*scale, *offset) = (grid.scale, grid.offset);
+                }
+                match bits {
+                    Bits::Four => {
+                        for (block, [low, high]) in codes.iter_mut().zip(grids.as_chunks::<2>().0) {
+                            let both = low.codes.iter().zip(&high.codes);
+                            block
+                                .iter_mut()
+                                .zip(both)
+                                .for_each(|(code, (low, high))| *code = low | high << 4);
+                        }
+                    }
+                    Bits::Eight => {
+                        codes.iter_mut().zip(&*grids).for_each(|(block, grid)| *block = grid.codes)
                     }
                 }
-                Bits::Eight => {
-                    for (((code, scale), offset), group) in
-                        codes.iter_mut().zip(scales).zip(offsets).zip(groups)
-                    {
-                        let grid = Grid::eight(group)?;
-                        *code = grid.codes;
-                        *scale = [grid.scale, 16.0 * grid.scale];
-                        *offset = grid.offset - 17.0 * EXCESS * grid.scale;
-                    }
-                }
-            }
-            Some(())
-        })?;
+                Some(())
+            },
+        )?;
         Some(Self { inputs, outputs, bits, codes, scales, offsets })
     }
 
@@ -225,7 +234,7 @@ mod tests {
     use crate::ops::testing::{assert_close, noise};
 
     /// Weights on grids as a file of `bits` would give them: scales and offsets are 16-bit floats there.
-    fn weights(count: usize, bits: Bits) -> Vec<f32> {
+    pub(super) fn weights(count: usize, bits: Bits) -> Vec<f32> {
         let f16 = |x: f32| half::f16::from_f32(x).to_f32();
         let draws = noise(1, count + count / GROUP * 2);
         let (codes, grids) = draws.split_at(count);
@@ -303,13 +312,6 @@ mod tests {
         let mut nearly = weights(64 * 3, Bits::Four);
         nearly[77] += 1e-4;
         assert!(Nibbles::pack(&nearly, 3, 64).is_none());
-        // A group of equal weights, and sixteen steps where fifteen fit.
-        assert!(Grid::four(&[0.25; GROUP]).is_some());
-        assert!(Grid::four(&[0.0; GROUP]).is_some());
-        let steps = std::array::from_fn(|i| (i % 17) as f32);
-        assert!(Grid::four(&steps).is_none() && Grid::eight(&steps).is_none());
-        let not_finite = std::array::from_fn(|i| if i == 3 { f32::NAN } else { 1.0 });
-        assert!(Grid::four(&not_finite).is_none() && Grid::eight(&not_finite).is_none());
         assert!(Nibbles::pack(&[1.0; 33], 1, 33).is_none());
     }
 }

@@ -17,7 +17,7 @@ const ROW_BLOCK: usize = 64;
 const SPLIT_WORK: usize = 1 << 16;
 
 /// Rows of a transposed panel that are packed at a time: with them a panel fills a fifth of a second-level cache.
-const TRANSPOSED_ROWS: usize = 2 * 1008;
+pub(in crate::kernels) const TRANSPOSED_ROWS: usize = 2 * 1008;
 
 /// One product of a sum: rounded rows times a packed matrix.
 #[derive(Clone, Copy)]
@@ -171,40 +171,55 @@ pub(in crate::kernels) fn multiply(rows: usize, terms: &[Term<'_>], c: Target<'_
     if pieces == 1 { run(0) } else { (0..pieces).into_par_iter().with_max_len(1).for_each(run) }
 }
 
-/// `c = left Wᵀ + extra`, or `c += …`, where `w` holds `W`: `left` has as many columns as `W`, `c` as many as `W` has
-/// rows. Panels of the transpose are packed when they are needed, so it never exists whole.
-pub(in crate::kernels) fn multiply_transposed(
+/// A right-hand matrix of `k` rows and `n` columns whose panels are packed when they are needed, so that they never exist
+/// together.
+pub(in crate::kernels) struct OnTheFly<F> {
+    pub(in crate::kernels) k: usize,
+    pub(in crate::kernels) n: usize,
+    /// Rows that are packed at a time, an even number.
+    pub(in crate::kernels) stretch: usize,
+    /// Packs these rows of the columns from one on as a panel of so many columns: `[pair of rows, width]`.
+    pub(in crate::kernels) pack: F,
+}
+
+/// `c = left right + extra`, or `c += …`.
+pub(in crate::kernels) fn multiply_on_the_fly<F>(
     rows: usize,
     left: &Rounded,
-    w: &Panels,
+    right: &OnTheFly<F>,
     extra: Option<Term<'_>>,
     c: Target<'_>,
-) {
+) where
+    F: Fn(Isa, Range<usize>, usize, usize, &mut [u32]) + Sync,
+{
     thread_local! {
-        /// One panel of the transpose; taken while in use.
+        /// One panel; taken while in use.
         static PANEL: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
     }
-    assert!(left.depth == w.n.div_ceil(2) && rows * left.depth <= left.pairs.len(), "{rows} rows on {}", w.n);
-    let width = Panels::width(w.k);
+    let OnTheFly { k, n, stretch, ref pack } = *right;
+    assert!(left.depth == k.div_ceil(2) && rows * left.depth <= left.pairs.len(), "{rows} rows on {k}");
+    assert!(stretch.is_multiple_of(2) && stretch > 0, "{stretch} rows at a time");
+    let width = Panels::width(n);
     if let Some(extra) = &extra {
-        extra.check(rows, w.k, width);
+        extra.check(rows, n, width);
     }
-    let result = Written::new(c, rows, w.k, width);
-    if rows == 0 || w.k == 0 {
+    let result = Written::new(c, rows, n, width);
+    if rows == 0 || n == 0 {
         return;
     }
-    let (panels, isa) = (w.k.div_ceil(width), Isa::current());
+    let (panels, isa) = (n.div_ceil(width), Isa::current());
     // Rows are divided too where there are few panels; each part packs the panel for itself.
     let parts = (2 * rayon::current_num_threads()).div_ceil(panels).min(rows.div_ceil(ROW_BLOCK));
     let part = rows.div_ceil(parts).next_multiple_of(8);
     (0..panels * parts).into_par_iter().with_max_len(1).for_each(|piece| {
         let (panel, part) = (piece / parts, piece % parts * part..rows.min((piece % parts + 1) * part));
         let mut packed = PANEL.take();
-        for first in (0..w.n).step_by(TRANSPOSED_ROWS) {
-            let some = first..w.n.min(first + TRANSPOSED_ROWS);
+        for first in (0..k).step_by(stretch) {
+            let some = first..k.min(first + stretch);
             let depth = some.len().div_ceil(2);
-            let last = some.end == w.n;
-            w.transposed_panel(some, panel * width, width, &mut packed);
+            let last = some.end == k;
+            packed.resize(depth * width, 0);
+            pack(isa, some, panel * width, width, &mut packed);
             let run = Run { left: &left.pairs[first / 2..], stride: left.depth, right: &packed, depth };
             let extra = extra.filter(|_| last).map(|extra| extra.run(panel));
             let runs = [run, extra.unwrap_or(run)];
@@ -213,6 +228,20 @@ pub(in crate::kernels) fn multiply_transposed(
         }
         PANEL.set(packed);
     });
+}
+
+/// `c = left Wᵀ + extra`, or `c += …`, where `w` holds `W`: `left` has as many columns as `W`, `c` as many as `W` has
+/// rows.
+pub(in crate::kernels) fn multiply_transposed(
+    rows: usize,
+    left: &Rounded,
+    w: &Panels,
+    extra: Option<Term<'_>>,
+    c: Target<'_>,
+) {
+    let pack = |isa, rows, first, width, out: &mut [u32]| w.transposed_panel(isa, rows, first, width, out);
+    let right = OnTheFly { k: w.n, n: w.k, stretch: TRANSPOSED_ROWS, pack };
+    multiply_on_the_fly(rows, left, &right, extra, c);
 }
 
 /// Sums of all runs for a range of rows and one panel, or more where there are at most four rows. Distinct calls must

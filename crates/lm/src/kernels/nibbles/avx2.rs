@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::floats::{Inputs, Target};
-use super::{Bits, EXCESS, GROUP, Nibbles};
+use super::{Bits, GROUP, Nibbles};
 
 /// Computes the outputs of `range` for `COUNT` rows.
 ///
@@ -23,10 +23,10 @@ pub(super) unsafe fn outputs<const COUNT: usize>(
     let mask = _mm256_set1_epi8(0xF);
     for output in range {
         let codes = &w.codes[output * blocks..][..blocks];
-        let scales = &w.scales[output * blocks..][..blocks];
+        let scales = &w.scales[output * groups..][..groups];
         let offsets = &w.offsets[output * groups..][..groups];
         let mut sums = [[_mm256_setzero_ps(); 2]; COUNT];
-        for (block, (codes, scales)) in codes.iter().zip(scales).enumerate() {
+        for (block, codes) in codes.iter().enumerate() {
             // SAFETY: a block is 32 bytes; each row of `inputs` holds the groups that the block covers.
             unsafe {
                 let bytes = _mm256_loadu_si256(codes.as_ptr().cast());
@@ -44,11 +44,11 @@ pub(super) unsafe fn outputs<const COUNT: usize>(
                 };
                 match w.bits {
                     Bits::Four => {
-                        group(2 * block, _mm256_and_si256(bytes, mask), scales[0], 0);
+                        group(2 * block, _mm256_and_si256(bytes, mask), scales[2 * block], 0);
                         let high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), mask);
-                        group(2 * block + 1, high, scales[1], 1);
+                        group(2 * block + 1, high, scales[2 * block + 1], 1);
                     }
-                    Bits::Eight => group(block, bytes, scales[0], block % 2),
+                    Bits::Eight => group(block, bytes, scales[block], block % 2),
                 }
             }
         }
@@ -58,13 +58,8 @@ pub(super) unsafe fn outputs<const COUNT: usize>(
             unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), _mm256_add_ps(sums[0], sums[1])) };
             let mut sum = lanes.iter().sum::<f32>();
             let of_row = &inputs.sums[row * groups..][..groups];
-            for (at, (offset, of_group)) in offsets.iter().zip(of_row).enumerate() {
-                // The stored offset counts on codes that are read as too much.
-                let excess = match w.bits {
-                    Bits::Four => EXCESS * scales[at / 2][at % 2],
-                    Bits::Eight => 17.0 * EXCESS * scales[at][0],
-                };
-                sum = (offset + excess).mul_add(*of_group, sum);
+            for (offset, of_group) in offsets.iter().zip(of_row) {
+                sum = offset.mul_add(*of_group, sum);
             }
             // SAFETY: row and output exist, and this call alone writes there.
             unsafe {

@@ -71,13 +71,18 @@ unsafe fn some_rows<const COUNT: usize>(
         Bits::Four => (GROUP, 2 * GROUP),
         Bits::Eight => (0, GROUP),
     };
+    let excess = _mm512_set1_ps(w.bits.excess());
     let (base, mask) = (_mm512_set1_epi16(BASE), _mm512_set1_epi16(0xF));
     for output in range {
         let codes = &w.codes[output * blocks..][..blocks];
-        let scales = &w.scales[output * blocks..][..blocks];
+        let scales = &w.scales[output * groups..][..groups];
         let offsets = &w.offsets[output * groups..][..groups];
         let mut sums = [[_mm512_setzero_ps(); 2]; COUNT];
-        for (block, (codes, scales)) in codes.iter().zip(scales).enumerate() {
+        for (block, codes) in codes.iter().enumerate() {
+            let [low_scale, top_scale] = match w.bits {
+                Bits::Four => [scales[2 * block], scales[2 * block + 1]],
+                Bits::Eight => [scales[block], 16.0 * scales[block]],
+            };
             // SAFETY: a block is 32 bytes; each row of `inputs` holds `blocks * step` numbers, and
             // `high + GROUP <= step`.
             unsafe {
@@ -85,7 +90,7 @@ unsafe fn some_rows<const COUNT: usize>(
                 // (words & mask) | base
                 let low = bf16x32(_mm512_ternarylogic_epi64(words, mask, base, 0xEA));
                 let top = bf16x32(_mm512_or_si512(_mm512_srli_epi16(words, 4), base));
-                let (low_scale, top_scale) = (_mm512_set1_ps(scales[0]), _mm512_set1_ps(scales[1]));
+                let (low_scale, top_scale) = (_mm512_set1_ps(low_scale), _mm512_set1_ps(top_scale));
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let x = inputs.rounded.as_ptr().cast::<u16>().add(row * w.inputs + block * step);
                     let zero = _mm512_setzero_ps();
@@ -102,9 +107,11 @@ unsafe fn some_rows<const COUNT: usize>(
             for start in (0..groups).step_by(16) {
                 let count = (groups - start).min(16);
                 let some = ((1u32 << count) - 1) as __mmask16;
-                // SAFETY: the mask leaves `count` numbers from `start`, which both slices hold.
+                // SAFETY: the mask leaves `count` numbers from `start`, which the slices hold.
                 unsafe {
                     let offset = _mm512_maskz_loadu_ps(some, offsets.as_ptr().add(start));
+                    let scale = _mm512_maskz_loadu_ps(some, scales.as_ptr().add(start));
+                    let offset = _mm512_fnmadd_ps(excess, scale, offset);
                     let sum = _mm512_maskz_loadu_ps(some, of_row.as_ptr().add(start));
                     sums[0] = _mm512_fmadd_ps(offset, sum, sums[0]);
                 }

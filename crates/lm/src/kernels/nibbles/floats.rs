@@ -6,7 +6,7 @@ use super::super::Isa;
 use super::super::bf16::Destination;
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
-use super::{Bits, EXCESS, GROUP, Nibbles};
+use super::{Bits, GROUP, Nibbles};
 
 /// Sums kept side by side.
 const LANES: usize = 16;
@@ -65,7 +65,7 @@ fn some_rows<const ROWS: usize>(w: &Nibbles, inputs: Inputs<'_>, range: Range<us
     let group_sums: [&[f32]; ROWS] = std::array::from_fn(|row| &inputs.sums[row * groups..][..groups]);
     for output in range {
         let codes = &w.codes[output * blocks..][..blocks];
-        let scales = &w.scales[output * blocks..][..blocks];
+        let scales = &w.scales[output * groups..][..groups];
         let offsets = &w.offsets[output * groups..][..groups];
         let mut sums = [[0f32; LANES]; ROWS];
         let mut from_offsets = [0f32; ROWS];
@@ -78,21 +78,14 @@ fn some_rows<const ROWS: usize>(w: &Nibbles, inputs: Inputs<'_>, range: Range<us
                 from_offsets[row] += offset * group_sums[row][at];
             }
         };
-        for (block, (codes, scales)) in codes.iter().zip(scales).enumerate() {
+        for (block, codes) in codes.iter().enumerate() {
             match w.bits {
-                // The stored offset counts on codes that are read as too much.
                 Bits::Four => {
-                    let [low, high] = *scales;
                     let at = 2 * block;
-                    let offset = offsets[at] + EXCESS * low;
-                    group(at, codes.map(|code| f32::from(code & 0xF)), low, offset);
-                    let offset = offsets[at + 1] + EXCESS * high;
-                    group(at + 1, codes.map(|code| f32::from(code >> 4)), high, offset);
+                    group(at, codes.map(|code| f32::from(code & 0xF)), scales[at], offsets[at]);
+                    group(at + 1, codes.map(|code| f32::from(code >> 4)), scales[at + 1], offsets[at + 1]);
                 }
-                Bits::Eight => {
-                    let offset = offsets[block] + 17.0 * EXCESS * scales[0];
-                    group(block, codes.map(f32::from), scales[0], offset);
-                }
+                Bits::Eight => group(block, codes.map(f32::from), scales[block], offsets[block]),
             }
         }
         for (row, (sums, from_offsets)) in sums.iter().zip(from_offsets).enumerate() {
