@@ -148,7 +148,7 @@ pub fn list(project: &Project, set: &str, recipe: Recipe) -> Result<Vec<Manifest
 pub fn load(folder: &Path, model: &Model) -> Result<Lora> {
     let adapter = lm::Adapter::load(folder, model.decoder.config())?;
     if let Some(manifest) = Manifest::read(folder)? {
-        if manifest.base != model.identity {
+        if manifest.base != model.identity()? {
             return Err(Error::OtherBase { adapter: manifest.name(), base: manifest.base_name });
         }
         let path = weights(folder);

@@ -274,14 +274,15 @@ pub fn tune(
     let folder = project.adapter_folder(name, recipe.as_str(), seed);
     if let Some(manifest) = Manifest::read(&folder)?
         && !again
-        && (&manifest.data, &manifest.options, &manifest.base) == (&lessons.hash, &described, &model.identity)
+        && (&manifest.data, &manifest.options) == (&lessons.hash, &described)
+        && manifest.base == model.identity()?
     {
         on_event(TuneEvent::Reused(&manifest));
         return Ok(Some(manifest));
     }
     let run = TrainingRun {
         decoder: &model.decoder,
-        identity: &model.identity,
+        identity: model.identity()?,
         train: &lessons.train,
         dev: &lessons.dev,
         options: &options,
@@ -333,7 +334,7 @@ fn save(
     let adapter = Adapter {
         lora: trained.lora,
         base_name: project.config.generator.clone(),
-        base_identity: Some(model.identity.clone()),
+        base_identity: Some(model.identity()?.to_owned()),
     };
     adapter.save(&folder)?;
     // What is served must not be the base: read back what was written and compare the logits.
@@ -342,7 +343,7 @@ fn save(
         set: name.clone(),
         recipe,
         seed,
-        base: model.identity.clone(),
+        base: model.identity()?.to_owned(),
         base_name: project.config.generator.clone(),
         data: lessons.hash,
         options,

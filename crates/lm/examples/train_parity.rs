@@ -49,13 +49,14 @@ fn parity(model: &Path, pairs: &Path, out: &Path, steps: usize, batch_tokens: us
     };
     let run = TrainingRun {
         decoder: &decoder,
-        identity: &source.identity,
+        identity: source.identity()?,
         train: &examples,
         dev: &[],
         options: &options,
     };
+    let identity = source.identity()?.to_owned();
     let adapter =
-        |lora: Lora| Adapter { lora, base_name: "base".into(), base_identity: Some(source.identity.clone()) };
+        |lora: Lora| Adapter { lora, base_name: "base".into(), base_identity: Some(identity.clone()) };
     let initial = Lora::new(decoder.config(), options.lora.clone(), options.seed)?;
     adapter(initial.clone()).save(&out.join("initial"))?;
 

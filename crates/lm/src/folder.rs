@@ -8,8 +8,9 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize_to_file};
 use serde_json::{Value, json};
 
+use crate::identity::Identity;
 use crate::safetensors::Shards;
-use crate::source::{Tensor, fingerprint};
+use crate::source::Tensor;
 use crate::{ChatTemplate, Error, Result, Source, Tokenizer};
 
 /// An open folder.
@@ -71,10 +72,10 @@ impl Folder {
     }
 
     /// Hash of everything that bears on an answer.
-    pub(crate) fn identity(&self) -> String {
+    pub(crate) fn identity(&self) -> Result<Identity> {
         let names = ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
         let texts = names.map(|name| std::fs::read(self.path.join(name)).unwrap_or_default());
-        fingerprint(texts.iter().map(Vec::as_slice).chain(self.shards.bytes()))
+        Identity::of(texts.into(), self.shards.files())
     }
 }
 

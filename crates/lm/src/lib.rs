@@ -12,6 +12,7 @@ mod float_file;
 mod folder;
 mod generate;
 mod gguf;
+mod identity;
 mod kernels;
 mod kv_cache;
 mod lookup;

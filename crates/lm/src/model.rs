@@ -6,9 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::decoder::NEVER;
 use crate::generate::{Running, decode};
+use crate::identity::Identity;
 use crate::prefixes::Prefixes;
+use crate::source::{Parts, check_vocabulary};
 use crate::{
-    ChatTemplate, Decoder, GenerateOptions, Generation, Lora, Message, Precision, Result, Source, Tokenizer,
+    ChatTemplate, Decoder, Error, GenerateOptions, Generation, Lora, Message, Precision, Result, Source,
+    Tokenizer,
 };
 
 /// Tokens kept for prompts to come: enough for a few conversations and arms side by side.
@@ -25,8 +28,7 @@ pub struct Model {
     pub tokenizer: Tokenizer,
     /// Messages to text.
     pub template: ChatTemplate,
-    /// SHA-256, in hex, of what the model was read from.
-    pub identity: String,
+    identity: Identity,
     prefixes: Mutex<Prefixes>,
 }
 
@@ -36,7 +38,15 @@ impl Model {
     /// # Errors
     /// As [`Source::open`] and [`Decoder::load`].
     pub fn open(path: &Path, precision: Precision) -> Result<Self> {
-        Self::from_source(Source::open(path)?, precision)
+        let Parts { config, identity, weights } = Parts::open(path).map_err(Error::of_model(path))?;
+        // The tokenizer is built on one thread while the others pack weights.
+        let (language, decoder) = rayon::join(
+            || weights.language().map_err(Error::of_model(path)),
+            || Decoder::pack(&config, &weights, precision),
+        );
+        let (tokenizer, template) = language?;
+        check_vocabulary(&tokenizer, &config)?;
+        Ok(Self { decoder: decoder?, tokenizer, template, identity, prefixes: Mutex::default() })
     }
 
     /// Packs the weights of an opened source.
@@ -47,6 +57,14 @@ impl Model {
         let decoder = Decoder::load(&source, precision)?;
         let Source { tokenizer, template, identity, .. } = source;
         Ok(Self { decoder, tokenizer, template, identity, prefixes: Mutex::default() })
+    }
+
+    /// SHA-256, in hex, of what the model was read from. Computed when first asked for.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if a file has been written since the model was read from it.
+    pub fn identity(&self) -> Result<&str> {
+        self.identity.get()
     }
 
     /// Ids of the prompt that [`Model::generate`] answers for these messages.

@@ -19,7 +19,7 @@ const INDEX: &str = "model.safetensors.index.json";
 
 /// One or several safetensors files that hold one model.
 pub(crate) struct Shards {
-    files: Vec<(PathBuf, Mmap)>,
+    files: Vec<(PathBuf, File, Mmap)>,
     tensors: BTreeMap<String, Entry>,
 }
 
@@ -66,14 +66,14 @@ impl Shards {
                 return Err(malformed(format!("tensor `{name}` stands in another file too")));
             }
         }
-        self.files.push((path, map));
+        self.files.push((path, file, map));
         Ok(())
     }
 
     /// The tensor of this name as f32.
     pub(crate) fn tensor(&self, name: &str) -> Result<Option<Tensor>> {
         let Some(entry) = self.tensors.get(name) else { return Ok(None) };
-        let (path, map) = &self.files[entry.file];
+        let (path, _, map) = &self.files[entry.file];
         let bytes = &map[entry.bytes.clone()];
         let data: Vec<f32> = match entry.dtype {
             Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
@@ -94,7 +94,12 @@ impl Shards {
 
     /// Contents of all files, in a fixed order.
     pub(crate) fn bytes(&self) -> impl Iterator<Item = &[u8]> {
-        self.files.iter().map(|(_, map)| &map[..])
+        self.files.iter().map(|(_, _, map)| &map[..])
+    }
+
+    /// All files, in the same order.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&Path, &File)> {
+        self.files.iter().map(|(path, file, _)| (&**path, file))
     }
 }
 

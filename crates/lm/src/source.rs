@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::folder::Folder;
 use crate::gguf::{Coded, Gguf};
+use crate::identity::Identity;
 use crate::{ChatTemplate, DecoderConfig, Error, Result, Tokenizer};
 
 /// A tensor in f32, row-major.
@@ -50,8 +51,7 @@ pub struct Source {
     pub tokenizer: Tokenizer,
     /// The chat template that belongs to the weights.
     pub template: ChatTemplate,
-    /// SHA-256, in hex, of the file or of all files of the folder that bear on an answer.
-    pub identity: String,
+    pub(crate) identity: Identity,
     weights: Weights,
 }
 
@@ -71,37 +71,27 @@ impl Source {
     }
 
     fn read(path: &Path) -> Result<Self> {
-        if path.is_dir() {
-            let folder = Folder::open(path)?;
-            let config = folder.decoder_config()?;
-            let tokenizer = folder.tokenizer()?;
-            let template = folder.template(&tokenizer)?;
-            let identity = folder.identity();
-            Self::new(config, tokenizer, template, identity, Weights::Folder(folder))
-        } else {
-            let file = Gguf::open(path)?;
-            let config = file.decoder_config()?;
-            let tokenizer = file.tokenizer()?;
-            let template = file.template(&tokenizer)?;
-            let identity = fingerprint([file.bytes()]);
-            Self::new(config, tokenizer, template, identity, Weights::Gguf(file))
-        }
+        let Parts { config, identity, weights } = Parts::open(path)?;
+        let (tokenizer, template) = weights.language()?;
+        Self::new(config, tokenizer, template, identity, weights)
+    }
+
+    /// SHA-256, in hex, of the file or of all files of the folder that bear on an answer. Computed when first asked for.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if a file has been written since it was opened.
+    pub fn identity(&self) -> Result<&str> {
+        self.identity.get()
     }
 
     pub(crate) fn new(
         config: DecoderConfig,
         tokenizer: Tokenizer,
         template: ChatTemplate,
-        identity: String,
+        identity: Identity,
         weights: Weights,
     ) -> Result<Self> {
-        // More tokens than rows would let a prompt name a row that does not exist; models pad the other way.
-        if tokenizer.vocabulary() > config.vocabulary {
-            let (tokens, rows) = (tokenizer.vocabulary(), config.vocabulary);
-            return Err(Error::Config(format!(
-                "the tokenizer has {tokens} tokens, the embedding {rows} rows"
-            )));
-        }
+        check_vocabulary(&tokenizer, &config)?;
         Ok(Self { config, tokenizer, template, identity, weights })
     }
 
@@ -111,11 +101,7 @@ impl Source {
     /// # Errors
     /// [`Error::MissingTensor`] when there is none; a malformed file.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
-        self.find_tensor(name)?.ok_or_else(|| self.missing(name))
-    }
-
-    pub(crate) fn missing(&self, name: &str) -> Error {
-        Error::MissingTensor { path: self.path(), name: name.to_owned() }
+        self.find_tensor(name)?.ok_or_else(|| self.weights.missing(name))
     }
 
     /// Like [`Source::tensor`], but `None` when the model has no tensor of this name (biases, `lm_head.weight`).
@@ -126,24 +112,72 @@ impl Source {
         Ok(self.weights.tensor(name, &self.config)?.map(Stored::into_tensor))
     }
 
-    /// Like [`Source::tensor`], as the file holds it.
-    pub(crate) fn stored(&self, name: &str) -> Result<Option<Stored<'_>>> {
-        self.weights.tensor(name, &self.config)
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
     }
+}
 
-    /// Where the model was read from, for messages.
-    pub(crate) fn path(&self) -> PathBuf {
-        match &self.weights {
-            Weights::Gguf(file) => file.path().to_owned(),
-            Weights::Folder(folder) => folder.path().to_owned(),
-            Weights::Memory(_) => PathBuf::from("(memory)"),
+/// What is known of a model before its tokenizer is built.
+pub(crate) struct Parts {
+    pub(crate) config: DecoderConfig,
+    pub(crate) identity: Identity,
+    pub(crate) weights: Weights,
+}
+
+impl Parts {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            let folder = Folder::open(path)?;
+            let (config, identity) = (folder.decoder_config()?, folder.identity()?);
+            Ok(Self { config, identity, weights: Weights::Folder(folder) })
+        } else {
+            let file = Gguf::open(path)?;
+            let (config, identity) = (file.decoder_config()?, file.identity()?);
+            Ok(Self { config, identity, weights: Weights::Gguf(file) })
         }
     }
 }
 
+/// More tokens than rows would let a prompt name a row that does not exist; models pad the other way.
+pub(crate) fn check_vocabulary(tokenizer: &Tokenizer, config: &DecoderConfig) -> Result<()> {
+    if tokenizer.vocabulary() > config.vocabulary {
+        let (tokens, rows) = (tokenizer.vocabulary(), config.vocabulary);
+        return Err(Error::Config(format!("the tokenizer has {tokens} tokens, the embedding {rows} rows")));
+    }
+    Ok(())
+}
+
 impl Weights {
+    /// Tokenizer and chat template.
+    pub(crate) fn language(&self) -> Result<(Tokenizer, ChatTemplate)> {
+        let tokenizer = match self {
+            Self::Gguf(file) => file.tokenizer()?,
+            Self::Folder(folder) => folder.tokenizer()?,
+            Self::Memory(_) => return Err(Error::Tokenizer("a model in memory has its own".to_owned())),
+        };
+        let template = match self {
+            Self::Gguf(file) => file.template(&tokenizer)?,
+            Self::Folder(folder) => folder.template(&tokenizer)?,
+            Self::Memory(_) => ChatTemplate::absent(),
+        };
+        Ok((tokenizer, template))
+    }
+
+    /// Where the model was read from, for messages.
+    pub(crate) fn path(&self) -> PathBuf {
+        match self {
+            Self::Gguf(file) => file.path().to_owned(),
+            Self::Folder(folder) => folder.path().to_owned(),
+            Self::Memory(_) => PathBuf::from("(memory)"),
+        }
+    }
+
+    pub(crate) fn missing(&self, name: &str) -> Error {
+        Error::MissingTensor { path: self.path(), name: name.to_owned() }
+    }
+
     /// The tensor with this Hugging Face name.
-    fn tensor(&self, name: &str, config: &DecoderConfig) -> Result<Option<Stored<'_>>> {
+    pub(crate) fn tensor(&self, name: &str, config: &DecoderConfig) -> Result<Option<Stored<'_>>> {
         match self {
             Self::Gguf(file) => file.tensor(name, config),
             Self::Folder(folder) => Ok(folder.tensor(name)?.map(Stored::Floats)),

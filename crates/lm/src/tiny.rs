@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::identity::Identity;
 use crate::source::{Tensor, Weights};
 use crate::tokenizer::{ByteLevelBpe, Digits};
 use crate::{ChatTemplate, DecoderConfig, Result, Source, Tokenizer};
@@ -37,7 +38,13 @@ impl Source {
                 tensors.insert(name, Tensor { shape, data });
             }
         }
-        Self::new(config, tokenizer, template, format!("tiny-{seed}"), Weights::Memory(tensors))
+        Self::new(
+            config,
+            tokenizer,
+            template,
+            Identity::named(format!("tiny-{seed}")),
+            Weights::Memory(tensors),
+        )
     }
 }
 

@@ -157,7 +157,7 @@ impl<'a> Runner<'a> {
                         question: index,
                         qid: question.id.clone(),
                         seed: adapter.map_or(0, |weights| weights.seed),
-                        key: self.key(&messages, adapter.map(|weights| weights.hash.as_str())),
+                        key: self.key(&messages, adapter.map(|weights| weights.hash.as_str()))?,
                         messages: messages.clone(),
                         documents: documents.clone(),
                         retrieval_seconds,
@@ -207,11 +207,11 @@ impl<'a> Runner<'a> {
     }
 
     /// The hash of everything an answer depends on.
-    fn key(&self, messages: &[Message], adapter: Option<&str>) -> String {
+    fn key(&self, messages: &[Message], adapter: Option<&str>) -> Result<String> {
         // Looking up changes no answer.
         let GenerateOptions { max_tokens, temperature, top_p, top_k, seed, stop, lookup: _ } = &self.options;
         let all = serde_json::json!({
-            "model": self.model.identity,
+            "model": self.model.identity()?,
             "precision": format!("{:?}", self.model.decoder.precision()),
             "adapter": adapter,
             "messages": messages,
@@ -222,7 +222,7 @@ impl<'a> Runner<'a> {
             "seed": seed,
             "stop": stop,
         });
-        hash_bytes(all.to_string().as_bytes())
+        Ok(hash_bytes(all.to_string().as_bytes()))
     }
 
     /// Which of the jobs have yet to be run.

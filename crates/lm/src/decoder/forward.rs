@@ -98,7 +98,12 @@ impl Decoder {
         let mut buffers = self.take_buffers();
         let mut logits = Ok(Vec::new());
         // One entry into the thread pool for all operators, not one for each.
-        rayon::scope(|_| logits = self.read_checked(inputs, wanted, stop, &mut buffers));
+        rayon::scope(|_| {
+            if wanted != Wanted::AllAlike {
+                self.count_piece();
+            }
+            logits = self.read_checked(inputs, wanted, stop, &mut buffers);
+        });
         self.return_buffers(buffers);
         if logits.is_err() {
             inputs.iter_mut().zip(held).for_each(|(input, held)| input.cache.truncate(held));

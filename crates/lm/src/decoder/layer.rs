@@ -139,6 +139,11 @@ fn zeroed(buffer: &mut Vec<f32>, length: usize) -> &mut Vec<f32> {
 }
 
 impl Layer {
+    /// All weight matrices.
+    pub(super) fn matrices(&self) -> [&Frozen; 4] {
+        [&self.qkv, &self.output, &self.gate_up, &self.down]
+    }
+
     /// From `activations.input` to rotated queries and keys, and values, in `activations.qkv`.
     pub(super) fn before_attention(
         &self,

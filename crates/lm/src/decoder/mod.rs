@@ -13,6 +13,7 @@ mod tests;
 mod training;
 mod weights;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use forward::Buffers;
@@ -21,6 +22,7 @@ use layer::{Layer, Rotations};
 pub use training::Workspace;
 
 use crate::kernels::Frozen;
+use crate::source::Weights;
 use crate::{DecoderConfig, Error, KvCache, Lora, Precision, Result, Source};
 
 /// A decoder whose weights are frozen; adapters are handed to each call. Calls may run concurrently.
@@ -40,6 +42,8 @@ pub struct Decoder {
     sliding_frequencies: Option<Vec<f32>>,
     /// Buffers that no call is using.
     buffers: Mutex<Vec<Buffers>>,
+    /// Pieces of prompts read so far.
+    pieces: AtomicUsize,
 }
 
 /// New tokens of one of the answers of a batch.
@@ -68,12 +72,17 @@ impl Decoder {
     /// # Errors
     /// As [`from_tensors`](Self::from_tensors), and those of reading the file.
     pub fn load(source: &Source, precision: Precision) -> Result<Self> {
+        Self::pack(&source.config, source.weights(), precision)
+    }
+
+    /// As [`load`](Self::load), of a model whose tokenizer may not be built yet.
+    pub(crate) fn pack(config: &DecoderConfig, weights: &Weights, precision: Precision) -> Result<Self> {
         let decoder =
-            Self::from_stored(source.config.clone(), precision, &mut |name| match source.stored(name)? {
-                None if !name.ends_with(".bias") => Err(source.missing(name)),
+            Self::from_stored(config.clone(), precision, &mut |name| match weights.tensor(name, config)? {
+                None if !name.ends_with(".bias") => Err(weights.missing(name)),
                 tensor => Ok(tensor),
             });
-        decoder.map_err(Error::of_model(&source.path()))
+        decoder.map_err(Error::of_model(&weights.path()))
     }
 
     /// The shape of the model.
@@ -88,9 +97,17 @@ impl Decoder {
 
     /// Bytes of the weights as they are held for answering.
     pub fn weight_bytes(&self) -> usize {
-        let layers =
-            self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.output, &layer.gate_up, &layer.down]);
+        let layers = self.layers.iter().flat_map(Layer::matrices);
         layers.chain([&self.embedding]).chain(&self.head).map(Frozen::bytes).sum()
+    }
+
+    /// Holds panels of the layers' weights from the second piece of a prompt on: the first token after the start waits for
+    /// none, training never holds any, and prompts are read faster. Results are the same.
+    fn count_piece(&self) {
+        if self.pieces.fetch_add(1, Ordering::Relaxed) == 1 {
+            let matrices = self.layers.iter().flat_map(Layer::matrices);
+            matrices.for_each(Frozen::keep_panels);
+        }
     }
 
     /// An empty cache for this model.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -206,6 +207,7 @@ impl Decoder {
             final_norm,
             head,
             buffers: Mutex::new(Vec::new()),
+            pieces: AtomicUsize::new(0),
         })
     }
 

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
+use crate::identity::Identity;
 use crate::source::{Stored, Tensor};
 use crate::{Error, Result};
 pub(crate) use coded::Coded;
@@ -47,6 +48,7 @@ struct TensorEntry {
 /// An open GGUF file.
 pub(crate) struct Gguf {
     path: PathBuf,
+    file: File,
     map: Mmap,
     metadata: BTreeMap<String, Value>,
     tensors: BTreeMap<String, TensorEntry>,
@@ -72,15 +74,16 @@ impl Gguf {
         // process with SIGBUS, as for every program that maps its models; the cache replaces files atomically.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
         let (metadata, tensors) = parse(&map).map_err(|reason| malformed(path, reason))?;
-        Ok(Self { path: path.to_owned(), map, metadata, tensors })
+        Ok(Self { path: path.to_owned(), file, map, metadata, tensors })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.map
+    /// Hash of the whole file.
+    pub(crate) fn identity(&self) -> Result<Identity> {
+        Identity::of(Vec::new(), [(&*self.path, &self.file)])
     }
 
     /// Shape of a tensor by its GGUF name.
