@@ -22,11 +22,12 @@ pub(super) unsafe fn panel(w: &Nibbles, first: usize, width: usize, out: &mut [u
         let count = w.outputs.saturating_sub(first + column).min(SIDE);
         for block in 0..w.inputs / step {
             let mut squares = [[_mm512_setzero_si512(); SIDE]; 2];
-            for i in 0..count {
+            let [one, other] = &mut squares;
+            for (i, (one, other)) in one.iter_mut().zip(other).enumerate().take(count) {
                 let output = first + column + i;
                 match w.bits {
-                    Bits::Four => [squares[0][i], squares[1][i]] = four(w, output, block),
-                    Bits::Eight => squares[0][i] = eight(w, output, block),
+                    Bits::Four => [*one, *other] = four(w, output, block),
+                    Bits::Eight => *one = eight(w, output, block),
                 }
             }
             for (square, lines) in squares.into_iter().take(step / GROUP).enumerate() {
