@@ -1,7 +1,5 @@
 //! Products with keys and values in f32, and in bf16 where the processor does not multiply it.
 
-#[cfg(target_arch = "x86_64")]
-use super::super::Isa;
 use super::super::bf16::halves;
 use super::super::vector::{multiply_add, vectorised};
 
