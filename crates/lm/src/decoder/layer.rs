@@ -6,7 +6,7 @@ use crate::ops::{
     Adapter, HeadGradients, HeadNorms, Heads, Kept, Layout, Rotation, add, add_bias, attention_backward,
     gated, gated_backward, project, project_backward, project_each, rms_norm, rms_norm_backward,
 };
-use crate::{Activation, Lora};
+use crate::{Activation, Lora, Precision};
 
 /// Frozen weights of one layer. Projections that read the same input are one matrix.
 #[derive(Debug)]
@@ -110,6 +110,8 @@ pub(super) struct Step<'a> {
     pub(super) layout: Layout<'a>,
     /// Rotation of each row, as in the forward pass.
     pub(super) rotations: &'a Rotations,
+    /// How everything is multiplied.
+    pub(super) precision: Precision,
     /// The adapter that is trained.
     pub(super) lora: &'a Lora,
 }
@@ -263,7 +265,7 @@ impl Layer {
         grads: &mut [f32],
         scratch: &mut Scratch,
     ) {
-        let Step { layout, rotations, lora } = step;
+        let Step { layout, rotations, precision, lora } = step;
         let rows = layout.rows();
         let Activations { input, qkv, unnormed, attended, lse, middle, gate_up, branches, low } = activations;
         let [attention_branch, feed_branch] = branches;
@@ -307,7 +309,7 @@ impl Layer {
         d_qkv.resize(qkv.len(), 0.0);
         let kept = Kept { qkv, out: attended, lse };
         let rotation = rotations.of(self.rotation);
-        attention_backward(self.heads, layout, kept, rotation, d_attended, d_qkv, d_heads);
+        attention_backward(self.heads, precision, layout, kept, rotation, d_attended, d_qkv, d_heads);
         if let Some(norms) = &self.head_norms {
             norms.backward(self.heads.queries, self.heads.keys, unnormed, d_qkv, self.qkv.outputs());
         }

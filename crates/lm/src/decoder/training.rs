@@ -113,7 +113,7 @@ impl Decoder {
         dx.resize(rows * self.config.hidden, 0.0);
         let x = &rest.activations.input;
         let sum = self.targets(pack, x, scale, Some(dx), head, &mut rest.scratch.products.rounded);
-        let step = Step { layout: pack.layout(), rotations: &rest.rotations, lora };
+        let step = Step { layout: pack.layout(), rotations: &rest.rotations, precision, lora };
         for (layer, stash) in self.layers.iter().zip(layers).rev() {
             stash.restore(precision, rows, &mut rest.activations);
             layer.backward(step, &rest.activations, dx, grads, &mut rest.scratch);
@@ -147,7 +147,7 @@ impl Decoder {
         activations.lse.resize(if keep { rows * self.config.heads } else { 0 }, 0.0);
         let Activations { qkv, attended, lse, .. } = &mut *activations;
         let parts = sequences(layer.heads, pack.layout(), qkv, &mut scratch.joined);
-        attention(layer.heads, &parts, qkv, stride, attended, lse);
+        attention(layer.heads, self.precision, &parts, qkv, stride, attended, lse);
         layer.after_attention(rows, adapters, activations, scratch, out);
     }
 

@@ -9,6 +9,8 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod floats;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod heads;
 mod outer;
 mod panels;
 mod product;

@@ -19,6 +19,8 @@ mod self_attention;
 mod vector;
 
 pub(crate) use adapted::{Adapted, AdaptedBuffers, Member, Update};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use bf16::heads;
 pub(crate) use bf16::{Orientation, Rounded, outer};
 pub(crate) use cached::{Form, Rows, multiply};
 pub(crate) use frozen::Frozen;

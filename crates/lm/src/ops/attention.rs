@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::Precision;
 use crate::kernels::{self, MatMut, MatRef, Threads, gemm};
 
 /// Query rows a thread takes at a time; few enough that two threads end at the same time.
@@ -95,15 +96,28 @@ struct Buffers {
 ///
 /// `queries` holds the rows of all sequences one after the other, `query_stride` apart, the query heads first in
 /// each row; `out` is `[rows, query heads * width]`; `lse` receives the logarithm of each softmax's denominator,
-/// `[rows, query heads]`, unless it is empty.
+/// `[rows, query heads]`, unless it is empty. In bf16 all factors are rounded where the processor multiplies bf16 itself.
 pub(crate) fn attention(
     heads: Heads,
+    precision: Precision,
     sequences: &[Sequence<'_>],
     queries: &[f32],
     query_stride: usize,
     mut out: &mut [f32],
     mut lse: &mut [f32],
 ) {
+    #[cfg(target_arch = "x86_64")]
+    if precision == Precision::Bf16 && kernels::heads::available() {
+        return super::attention_in_bf16::attention_in_bf16(
+            heads,
+            sequences,
+            queries,
+            query_stride,
+            out,
+            lse,
+        );
+    }
+    let _ = precision;
     let mut pieces = Vec::new();
     let mut first = 0;
     let want_lse = !lse.is_empty();
@@ -313,7 +327,7 @@ mod tests {
                 .collect();
             let mut out = vec![0.0; q.len()];
             let mut lse = vec![0.0; total * queries];
-            attention(heads, &sequences, &q, queries * width, &mut out, &mut lse);
+            attention(heads, Precision::F32, &sequences, &q, queries * width, &mut out, &mut lse);
             let (mut expected, mut expected_lse) = (Vec::new(), Vec::new());
             let mut first = 0;
             for sequence in &sequences {
@@ -326,7 +340,7 @@ mod tests {
             assert_close(&out, &expected, 1e-5);
             assert_close(&lse, &expected_lse, 1e-5);
             let mut quiet = vec![0.0; q.len()];
-            attention(heads, &sequences, &q, queries * width, &mut quiet, &mut []);
+            attention(heads, Precision::F32, &sequences, &q, queries * width, &mut quiet, &mut []);
             assert_eq!(quiet, out);
         }
     }

@@ -5,6 +5,9 @@ use std::cell::Cell;
 use rayon::prelude::*;
 
 use super::{Heads, Layout, Rotation, Sequence, Span, sequences};
+use crate::Precision;
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::heads::{BackwardBuffers, HeadGradient, head_backward};
 use crate::kernels::{self, MatMut, MatRef, Threads, gemm};
 
 /// Query rows taken at a time.
@@ -35,9 +38,11 @@ pub(crate) struct HeadGradients {
 }
 
 /// Gradient of attention over packed sequences, and of the rotation before it: `d_qkv` receives the gradient of
-/// the unrotated queries, keys and values for the gradient `d_out`.
+/// the unrotated queries, keys and values for the gradient `d_out`. `precision` is that of the forward pass.
+#[allow(clippy::too_many_arguments)] // the operands of one product and its gradients
 pub(crate) fn attention_backward(
     heads: Heads,
+    precision: Precision,
     layout: Layout<'_>,
     kept: Kept<'_>,
     rotation: &Rotation,
@@ -63,7 +68,15 @@ pub(crate) fn attention_backward(
             start += sequence.rows;
         }
     }
+    #[cfg(target_arch = "x86_64")]
+    let rounded = precision == Precision::Bf16 && kernels::heads::available();
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = precision;
     pieces.into_par_iter().with_max_len(1).for_each(|mut piece| {
+        #[cfg(target_arch = "x86_64")]
+        if rounded {
+            return piece.compute_in_bf16(heads, kept, d_out);
+        }
         let (mut scores, mut d_scores) = BUFFERS.take();
         piece.compute(heads, kept, d_out, &mut scores, &mut d_scores);
         BUFFERS.set((scores, d_scores));
@@ -142,6 +155,35 @@ struct Piece<'a> {
 }
 
 impl Piece<'_> {
+    #[cfg(target_arch = "x86_64")]
+    fn compute_in_bf16(&mut self, heads: Heads, kept: Kept<'_>, d_out: &[f32]) {
+        thread_local! {
+            /// Buffers of one thread; taken while in use.
+            static BUFFERS: Cell<Option<Box<BackwardBuffers>>> = const { Cell::new(None) };
+        }
+        let Piece { head, start, sequence, .. } = *self;
+        let Heads { queries, keys, width, .. } = heads;
+        // This head's columns of the sequence's rows.
+        fn of_rows(data: &[f32], rows: [usize; 2], head: usize, stride: usize, width: usize) -> MatRef<'_> {
+            let [start, count] = rows;
+            MatRef::strided(&data[start * stride + head * width..], count, width, stride)
+        }
+        let rows = [start, sequence.rows];
+        let key_head = head / heads.group();
+        let head = HeadGradient {
+            sight: heads.sight(sequence.past),
+            queries: of_rows(kept.qkv, rows, head, (queries + 2 * keys) * width, width),
+            keys: sequence.keys_of(key_head, width),
+            values: sequence.values_of(key_head, width),
+            out: of_rows(kept.out, rows, head, queries * width, width),
+            d_out: of_rows(d_out, rows, head, queries * width, width),
+            lse: of_rows(kept.lse, rows, head, queries, 1),
+        };
+        let mut buffers = BUFFERS.take().unwrap_or_default();
+        head_backward(&head, self.gradients, &mut buffers);
+        BUFFERS.set(Some(buffers));
+    }
+
     fn compute(
         &mut self,
         heads: Heads,
@@ -209,6 +251,7 @@ fn into(piece: &mut [f32], at: usize, rows: usize, width: usize) -> MatMut<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Precision::F32;
     use crate::Segment;
     use crate::ops::attention;
     use crate::ops::testing::{assert_gradient, noise};
@@ -245,7 +288,7 @@ mod tests {
             let run = |qkv: &mut [f32], out: &mut [f32], lse: &mut [f32]| {
                 rotation.forward(qkv, 6, stride);
                 let mut joined = Vec::new();
-                attention(heads, &sequences(heads, layout, qkv, &mut joined), qkv, stride, out, lse);
+                attention(heads, F32, &sequences(heads, layout, qkv, &mut joined), qkv, stride, out, lse);
             };
             let (x, d_out) = (noise(1, rows * stride), noise(2, rows * 24));
             let (mut qkv, mut out, mut lse) = (x.clone(), vec![0.0; rows * 24], vec![0.0; rows * 4]);
@@ -253,7 +296,7 @@ mod tests {
             let mut dx = vec![0.0; x.len()];
             let kept = Kept { qkv: &qkv, out: &out, lse: &lse };
             let mut buffers = HeadGradients { partial: vec![5.0; 3], joined: vec![5.0; 3] };
-            attention_backward(heads, layout, kept, &rotation, &d_out, &mut dx, &mut buffers);
+            attention_backward(heads, F32, layout, kept, &rotation, &d_out, &mut dx, &mut buffers);
             assert_gradient(&x, &d_out, &dx, 2e-3, |x, y| run(&mut x.to_vec(), y, &mut []));
         }
     }

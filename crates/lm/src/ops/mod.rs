@@ -2,6 +2,8 @@
 
 mod attention;
 mod attention_backward;
+#[cfg(target_arch = "x86_64")]
+mod attention_in_bf16;
 mod cached_attention;
 mod cross_entropy;
 mod low_rank;
