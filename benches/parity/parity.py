@@ -162,7 +162,7 @@ def embeddings(options) -> dict:
     start = time.perf_counter()
     wanted = model.encode(texts, batch_size=8, normalize_embeddings=True)
     report = {"texts": len(texts), "sentence_transformers_texts_per_second": len(texts) / (time.perf_counter() - start)}
-    for precision in ["f32", "bf16"]:
+    for precision in ["f32", "bf16", "int8"]:
         found, timing = ours(["embed", MINILM, precision], texts)
         cosines = (np.array(found) * wanted).sum(1) / np.linalg.norm(found, axis=1)
         report[precision] = {"min_cosine": float(cosines.min()), "timing": timing}

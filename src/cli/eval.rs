@@ -7,7 +7,7 @@ use anyhow::Context;
 use app::beir::{BeirOptions, measure};
 use app::models::{self, Cache};
 use clap::Subcommand;
-use lm::Encoder;
+use lm::{Encoder, Precision};
 
 use super::output::{self, Progress};
 
@@ -33,6 +33,9 @@ enum What {
         /// The embedder: a name or a path
         #[arg(long, default_value = "all-minilm-l6-v2")]
         embedder: String,
+        /// The number format of the embedder: auto, int8, bf16 or f32
+        #[arg(long, default_value = "auto")]
+        embedder_precision: Precision,
         /// Shares of words to fuse with
         #[arg(long, value_delimiter = ',', default_values_t = [0.3, 0.4, 0.5, 0.6, 0.7])]
         lexical_weights: Vec<f32>,
@@ -40,11 +43,12 @@ enum What {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let What::Retrieval { beir, split, store, embedder, lexical_weights } = &arguments.what;
+    let What::Retrieval { beir, split, store, embedder, embedder_precision, lexical_weights } =
+        &arguments.what;
     let stop = super::stop_flag()?;
     let here = std::env::current_dir().context("the current folder")?;
     let located = models::locate(&Cache::from_env()?, embedder, &here)?;
-    let encoder = Encoder::open(&located.path)?;
+    let encoder = Encoder::open_with(&located.path, *embedder_precision)?;
     // Dropped, and with it removed, when the measuring is done.
     let temporary = match store {
         Some(_) => None,

@@ -29,10 +29,10 @@ fn main() -> Outcome {
     let inputs = std::io::stdin().lock().lines().map(|line| Ok(serde_json::from_str(&line?)?));
     let inputs = inputs.collect::<Result<Vec<Value>, Box<dyn std::error::Error>>>()?;
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["logits", model, precision] => logits(Path::new(model), parse(precision)?, &inputs),
-        ["complete", model, precision] => complete(Path::new(model), parse(precision)?, &inputs),
+        ["logits", model, precision] => logits(Path::new(model), precision.parse()?, &inputs),
+        ["complete", model, precision] => complete(Path::new(model), precision.parse()?, &inputs),
         ["tokens", model] => tokens(Path::new(model), &inputs),
-        ["embed", folder, precision] => embed(Path::new(folder), parse(precision)?, &inputs),
+        ["embed", folder, precision] => embed(Path::new(folder), precision.parse()?, &inputs),
         ["tensors", model] => tensors(Path::new(model)),
         ["adapter", model, adapter, out] => {
             self::adapter(Path::new(model), Path::new(adapter), Path::new(out), &inputs)
@@ -43,14 +43,6 @@ fn main() -> Outcome {
                   `adapter MODEL ADAPTER OUT`"
                 .into(),
         ),
-    }
-}
-
-fn parse(precision: &str) -> Result<Precision, String> {
-    match precision {
-        "f32" => Ok(Precision::F32),
-        "bf16" => Ok(Precision::Bf16),
-        other => Err(format!("precision `{other}`, expected f32 or bf16")),
     }
 }
 

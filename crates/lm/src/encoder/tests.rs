@@ -45,6 +45,24 @@ fn vectors_are_those_of_sentence_transformers() {
 }
 
 #[test]
+fn vectors_of_any_two_precisions_may_be_compared() {
+    let texts = expected();
+    let texts: Vec<&str> = texts.iter().map(|(text, _)| text.as_str()).collect();
+    let embedded = [Precision::F32, Precision::Bf16, Precision::Int8].map(|precision| {
+        let encoder = Encoder::open_with(&folder(), precision).unwrap();
+        (encoder.embed(&texts).unwrap(), encoder.identity().to_owned())
+    });
+    for (some, identity) in &embedded {
+        for (others, other_identity) in &embedded {
+            assert_eq!(identity, other_identity);
+            for ((a, b), text) in some.iter().zip(others).zip(&texts) {
+                assert!(cosine(a, b) > 0.999, "{text:?}: {}", cosine(a, b));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_text_gets_the_same_vector_alone_and_in_any_company() {
     for precision in [Precision::F32, Precision::Int8] {
         alone_and_in_company(&Encoder::open_with(&folder(), precision).unwrap());

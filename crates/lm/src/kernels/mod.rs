@@ -18,6 +18,8 @@ mod right;
 mod self_attention;
 mod vector;
 
+use crate::{Error, Result};
+
 pub(crate) use adapted::{Adapted, AdaptedBuffers, Member, Update};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use bf16::heads;
@@ -60,5 +62,20 @@ impl Precision {
             Self::Auto => Self::F32,
             chosen => chosen,
         }
+    }
+
+    const NAMES: [(&'static str, Self); 4] =
+        [("auto", Self::Auto), ("f32", Self::F32), ("bf16", Self::Bf16), ("int8", Self::Int8)];
+}
+
+impl std::str::FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let found = Self::NAMES.into_iter().find(|(name, _)| *name == text);
+        found.map(|(_, precision)| precision).ok_or_else(|| Error::Option {
+            name: "precision",
+            reason: format!("expected auto, int8, bf16 or f32, found {text:?}"),
+        })
     }
 }
