@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use eval::Measure;
+use lm::Precision;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -26,6 +27,8 @@ pub struct Config {
     pub generator: String,
     /// The model that turns text into vectors: a name of the catalogue or a path.
     pub embedder: String,
+    /// The number format the embedder computes in. Vectors already stored stay: they may be compared with those of another.
+    pub embedder_precision: Precision,
     /// How documents are cut.
     pub chunks: Chunks,
     /// How passages are found.
@@ -181,6 +184,7 @@ documents = ["documents"]          # folders and files to ingest
 [models]
 generator = "smollm2-135m-instruct"  # a name of `tunesmith model list`, or the path of a GGUF file or safetensors folder
 embedder = "all-minilm-l6-v2"
+# embedder_precision = "auto"        # bf16 where the processor multiplies it itself, else f32; or int8, bf16, f32
 
 [chunks]
 # max_tokens = 160
@@ -243,6 +247,7 @@ struct RawProject {
 struct RawModels {
     generator: Option<String>,
     embedder: Option<String>,
+    embedder_precision: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -345,6 +350,15 @@ impl Check<'_> {
         default
     }
 
+    fn precision(&mut self, field: &str, value: Option<Spanned<String>>) -> Precision {
+        let Some(value) = value else { return Precision::default() };
+        value.get_ref().parse().unwrap_or_else(|_| {
+            let message = format!("expected auto, int8, bf16 or f32, found {:?}", value.get_ref());
+            self.problem(&value.span(), field, message);
+            Precision::default()
+        })
+    }
+
     fn positive(&mut self, field: &str, value: Option<Spanned<f64>>, default: f64, upper: f64) -> f64 {
         if let Some(value) = &value
             && *value.get_ref() <= 0.0
@@ -433,6 +447,7 @@ impl Raw {
             documents: self.project.documents,
             generator: self.models.generator.unwrap_or(defaults.generator),
             embedder: self.models.embedder.unwrap_or(defaults.embedder),
+            embedder_precision: check.precision("embedder_precision", self.models.embedder_precision),
             chunks,
             retrieval,
             training,
@@ -490,6 +505,7 @@ impl Default for Config {
             documents: Vec::new(),
             generator: "smollm2-135m-instruct".to_owned(),
             embedder: "all-minilm-l6-v2".to_owned(),
+            embedder_precision: Precision::Auto,
             chunks: Chunks { max_tokens: 160, min_tokens: 40 },
             retrieval: Retrieval {
                 passages: None,
@@ -567,6 +583,24 @@ mod tests {
                 "tunesmith.toml:9: set: expected either `questions`, or `train`, `dev` and `test`, found another combination",
             ]
         );
+    }
+
+    #[test]
+    fn the_precision_of_the_embedder_is_one_of_four() {
+        let with =
+            |name: &str| format!("[project]\nname = \"p\"\n[models]\nembedder_precision = \"{name}\"\n");
+        let named = [
+            ("auto", Precision::Auto),
+            ("int8", Precision::Int8),
+            ("bf16", Precision::Bf16),
+            ("f32", Precision::F32),
+        ];
+        for (name, precision) in named {
+            assert_eq!(parse(&with(name)).unwrap().embedder_precision, precision);
+        }
+        let expected =
+            "tunesmith.toml:4: embedder_precision: expected auto, int8, bf16 or f32, found \"int4\"";
+        assert_eq!(problems(&with("int4")), [expected]);
     }
 
     #[test]

@@ -62,10 +62,11 @@ impl Knowledge {
     pub fn open(project: &Project, cache: &Cache) -> Result<Self> {
         let located = models::locate(cache, &project.config.embedder, &project.root)?;
         let store = Store::open(&project.state()?)?;
-        Self::new(store, Encoder::open(&located.path)?, project.config.retrieval.clone())
+        let encoder = Encoder::open_with(&located.path, project.config.embedder_precision)?;
+        Self::new(store, encoder, project.config.retrieval.clone())
     }
 
-    /// A store and an encoder, put together.
+    /// A store and an encoder, put together. Vectors of another precision are no obstacle: they rank alike.
     pub fn new(mut store: Store, encoder: Encoder, settings: Retrieval) -> Result<Self> {
         store
             .use_embedder(&Embedder { identity: encoder.identity().to_owned(), dimension: encoder.dim() })?;
@@ -148,4 +149,47 @@ fn passages_key(set: &str) -> String {
 
 fn weight_key(set: &str) -> String {
     format!("lexical_weight/{set}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use lm::Precision;
+    use store::{NewChunk, NewDocument};
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn an_index_of_one_precision_is_searched_in_any_other() {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/tiny-bert");
+        let folder = tempfile::tempdir().unwrap();
+        let open = |precision| {
+            let encoder = Encoder::open_with(&model, precision).unwrap();
+            Knowledge::new(Store::open(folder.path()).unwrap(), encoder, Config::default().retrieval).unwrap()
+        };
+        let texts = ["a short text", "something else entirely", "the word word word"];
+        let mut knowledge = open(Precision::Bf16);
+        let vectors = knowledge.encoder.embed(&texts).unwrap();
+        let documents = texts.iter().zip(vectors).map(|(text, vector)| NewDocument {
+            path: (*text).to_owned(),
+            text: (*text).to_owned(),
+            receipt_json: "{}".to_owned(),
+            chunks: vec![NewChunk { span: 0..text.len(), vector: Some(vector), ..NewChunk::default() }],
+            ..NewDocument::default()
+        });
+        knowledge.store.put_documents(documents).unwrap();
+        knowledge.store.commit_index().unwrap();
+        drop(knowledge);
+        for precision in [Precision::Int8, Precision::F32, Precision::Auto] {
+            let knowledge = open(precision);
+            for text in texts {
+                let found = knowledge.search(text, 1, 0.0).unwrap();
+                assert_eq!(found.hits[0].path, text, "{precision:?}");
+                assert!(found.best_cosine().unwrap() > 0.999, "{precision:?}");
+            }
+        }
+    }
 }
