@@ -48,12 +48,12 @@ class Bench:
         """`speed MODEL work…`"""
         return self.example("speed", self.model, *work)
 
-    def example(self, name, *arguments):
+    def example(self, name, *arguments, **environment):
         program = self.options.examples / name
         if not program.exists():
             raise Failed(f"there is no example `{name}` in crates/lm")
         try:
-            return last_json(output(program, *arguments), name)
+            return last_json(output(program, *arguments, env={**os.environ, **environment}), name)
         except Failed as error:
             if "usage: speed" in str(error):
                 raise Failed(f"`speed` has no work called `{arguments[1]}`") from error
@@ -270,7 +270,8 @@ class Bench:
             if not (folder / "int8.onnx").exists():
                 count = 32 if self.quick else CHUNKS
                 self.peers.script("peer_embedding.py", "prepare", encoder, self.data / "squad/docs", folder, count)
-            return self.example("speed", encoder, "embed", folder / "chunks.txt")
+            # `embedder_precision = "int8"` of a project.
+            return self.example("speed", encoder, "embed", folder / "chunks.txt", PRECISION="int8")
 
         def peer(library, number_format, batch):
             return self.peers.script("peer_embedding.py", "time", encoder, folder, library, number_format, batch)
