@@ -176,43 +176,7 @@ impl Config {
 
 /// A new project's configuration: every setting with its default, commented.
 pub fn template(name: &str) -> String {
-    format!(
-        r#"[project]
-name = {name}
-documents = ["documents"]          # folders and files to ingest
-
-[models]
-generator = "smollm2-135m-instruct"  # a name of `tunesmith model list`, or the path of a GGUF file or safetensors folder
-embedder = "all-minilm-l6-v2"
-# embedder_precision = "auto"        # bf16 where the processor multiplies it itself, else f32; or int8, bf16, f32
-
-[chunks]
-# max_tokens = 160
-# min_tokens = 40
-
-[retrieval]
-# passages = 3                    # in a prompt; left out, `compare` tunes the number on dev questions
-# lexical_weight = 0.5             # 0 = vectors only, 1 = words only; left out, `compare` tunes it on dev questions
-# abstain_below = 0.25             # cosine of the best passage below which `ask` gives no answer
-
-[training]
-# epochs = 6
-# learning_rate = 1e-3
-# rank = 16
-# gold_missing = 0.0               # share of raft prompts without the passage that answers, to learn to do without it
-
-# [[set]]
-# name = "facts"
-# questions = "questions/facts.jsonl"   # or train = "…", dev = "…", test = "…"
-# instruction = "Answer the question in a few words."
-# measure = "contains"                  # exact, f1, contains, label, numeric:0.01, rouge-l
-# target = 0.6                          # the score you need
-# margin = 0.05                         # differences up to this do not matter
-# max_tokens = 32
-# expected_queries = 10000
-"#,
-        name = toml::Value::String(name.to_owned())
-    )
+    format!(include_str!("config/template.toml"), name = toml::Value::String(name.to_owned()))
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -198,8 +198,31 @@ pub(super) unsafe fn transpose_pairs(source: &[u32], width: usize, out: &mut [u3
     }
 }
 
+#[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
 pub(in crate::kernels) fn bf16x32(bits: __m512i) -> __m512bh {
     // SAFETY: both are 64 bytes without invalid values.
     unsafe { std::mem::transmute(bits) }
+}
+
+/// Pairs of the numbers of two rows, side by side for each column, the first in the low half.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) fn paired(low: __m512, high: __m512) -> __m512i {
+    // Word `j` of the first row, then word `j` of the second.
+    const ORDER: [i16; 32] = {
+        let mut order = [0; 32];
+        let mut word = 0;
+        while word < 32 {
+            order[word] = (word / 2 + word % 2 * 16) as i16;
+            word += 1;
+        }
+        order
+    };
+    // SAFETY: both types are 64 bytes without invalid values; the order is 64 bytes.
+    unsafe {
+        // The first argument becomes the upper half.
+        let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+        _mm512_permutexvar_epi16(_mm512_loadu_si512(ORDER.as_ptr().cast()), both)
+    }
 }

@@ -12,7 +12,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::super::{Isa, MatRef};
-use super::avx512::convert_row;
+use super::avx512::{convert_row, paired};
 pub(crate) use backward::{BackwardBuffers, HeadGradient, head_backward};
 pub(crate) use forward::{ForwardBuffers, PackedHead, head_forward};
 use strips::{PANEL, ROWS};
@@ -127,25 +127,4 @@ fn exp(x: __m512) -> __m512 {
     }
     let fraction = _mm512_add_ps(_mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r), _mm512_set1_ps(1.0));
     _mm512_scalef_ps(fraction, n)
-}
-
-/// Pairs of the numbers of two rows, side by side for each column, the first in the low half.
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn paired(low: __m512, high: __m512) -> __m512i {
-    // Word `j` of the first row, then word `j` of the second.
-    const ORDER: [i16; 32] = {
-        let mut order = [0; 32];
-        let mut word = 0;
-        while word < 32 {
-            order[word] = (word / 2 + word % 2 * 16) as i16;
-            word += 1;
-        }
-        order
-    };
-    // SAFETY: both types are 64 bytes without invalid values; the order is 64 bytes.
-    unsafe {
-        // The first argument becomes the upper half.
-        let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
-        _mm512_permutexvar_epi16(_mm512_loadu_si512(ORDER.as_ptr().cast()), both)
-    }
 }

@@ -39,7 +39,7 @@ mod vector {
 
     use rayon::prelude::*;
 
-    use super::super::avx512::bf16x32;
+    use super::super::avx512::{bf16x32, paired};
     use super::super::product::Destination;
     use super::{MatMut, MatRef, Orientation};
 
@@ -181,28 +181,16 @@ mod vector {
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     #[inline]
     unsafe fn rows_paired(matrix: MatRef<'_>, row: usize, column: usize) -> __m512i {
-        // Word `j` of the first row, then word `j` of the second.
-        const ORDER: [i16; 32] = {
-            let mut order = [0; 32];
-            let mut word = 0;
-            while word < 32 {
-                order[word] = (word / 2 + word % 2 * 16) as i16;
-                word += 1;
-            }
-            order
-        };
         let low = &matrix.row(row)[column..];
         let some = ((1u32 << low.len().min(LANES)) - 1) as __mmask16;
-        // SAFETY: the mask leaves columns that each row has; the order is 64 bytes.
+        // SAFETY: the mask leaves columns that each row has.
         unsafe {
             let low = _mm512_maskz_loadu_ps(some, low.as_ptr());
             let high = match row + 1 < matrix.rows() {
                 true => _mm512_maskz_loadu_ps(some, matrix.row(row + 1)[column..].as_ptr()),
                 false => _mm512_setzero_ps(),
             };
-            // The first argument becomes the upper half.
-            let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
-            _mm512_permutexvar_epi16(_mm512_loadu_si512(ORDER.as_ptr().cast()), both)
+            paired(low, high)
         }
     }
 }

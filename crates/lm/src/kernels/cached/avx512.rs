@@ -2,6 +2,8 @@
 
 use std::arch::x86_64::*;
 
+use super::super::bf16::bf16x32;
+
 /// [`multiply`](super::multiply) in bf16.
 ///
 /// # Safety
@@ -118,11 +120,4 @@ unsafe fn tile<const ROWS: usize, const VECTORS: usize>(
         }
     }
     16 * VECTORS
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bf16")]
-fn bf16x32(bits: __m512i) -> __m512bh {
-    // SAFETY: both are 64 bytes without invalid values.
-    unsafe { std::mem::transmute(bits) }
 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::super::bf16::Destination;
+use super::super::bf16::{Destination, bf16x32};
 use super::{Bits, GROUP, Nibbles};
 
 /// The bf16 number 128, in both halves of each lane.
@@ -124,10 +124,4 @@ unsafe fn some_rows<const COUNT: usize>(
             }
         }
     }
-}
-
-#[target_feature(enable = "avx512f,avx512bf16")]
-fn bf16x32(bits: __m512i) -> __m512bh {
-    // SAFETY: both are 64 bytes without invalid values.
-    unsafe { std::mem::transmute(bits) }
 }
