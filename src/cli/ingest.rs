@@ -2,17 +2,29 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use app::ingest::{FileReport, IngestEvent, Outcome, ingest};
+use app::ingest::{FileReport, IngestEvent, IngestOptions, IngestReport, Outcome, ingest};
 use app::models::Cache;
-use app::{Error, Knowledge};
+use app::watch::Watch;
+use app::{Error, Knowledge, Project};
 
 use super::output::{self, Progress, duration, plural};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Folders and files [default: `documents` of tunesmith.toml]
+    /// Folders, files, patterns ('notes/**/*.md') and web addresses [default: `documents` of tunesmith.toml]
     paths: Vec<PathBuf>,
+    /// Stay, and ingest what changes until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// Take in what .gitignore, .ignore and .tunesmithignore name, too
+    #[arg(long)]
+    no_ignore: bool,
+    /// Fetch pages from private and loopback addresses, too
+    #[arg(long)]
+    allow_private: bool,
     /// One JSON document with a receipt for every file
     #[arg(long)]
     json: bool,
@@ -21,18 +33,69 @@ pub(crate) struct Arguments {
 pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let project = super::open_project(project)?;
     let stop = super::stop_flag()?;
-    let mut knowledge = Knowledge::open(&project, &Cache::from_env()?)?;
+    let options = IngestOptions {
+        paths: arguments.paths.clone(),
+        include_ignored: arguments.no_ignore,
+        allow_private: arguments.allow_private,
+    };
+    let cache = Cache::from_env()?;
+    if !arguments.watch {
+        let report =
+            once(&project, &mut Knowledge::open(&project, &cache)?, &options, &stop, arguments.json)?;
+        return match report.interrupted {
+            true => Err(Error::Interrupted.into()),
+            false if report.failed() > 0 => Ok(ExitCode::FAILURE),
+            false => Ok(ExitCode::SUCCESS),
+        };
+    }
+    // Watching begins before the first look, so that nothing changes unseen between them. While nothing happens, the store is
+    // free for others.
+    let mut watch = Watch::new(&project, &options)?;
+    loop {
+        let Some(mut knowledge) = open_when_free(&project, &cache, &stop)? else { break };
+        once(&project, &mut knowledge, &options, &stop, arguments.json)?;
+        drop(knowledge);
+        if !watch.wait(&stop)? {
+            break;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits while another process uses the project; `None` when told to stop meanwhile.
+fn open_when_free(project: &Project, cache: &Cache, stop: &AtomicBool) -> anyhow::Result<Option<Knowledge>> {
+    let mut said = false;
+    while !stop.load(Ordering::Relaxed) {
+        match Knowledge::open(project, cache) {
+            Err(Error::Store(locked @ store::Error::Locked { .. })) => {
+                if !std::mem::replace(&mut said, true) {
+                    eprintln!("waiting: {locked}");
+                }
+                std::thread::sleep(Duration::from_millis(250));
+            }
+            opened => return Ok(Some(opened?)),
+        }
+    }
+    Ok(None)
+}
+
+/// Ingests, with progress and a receipt for every file that is not as it was.
+fn once(
+    project: &Project,
+    knowledge: &mut Knowledge,
+    options: &IngestOptions,
+    stop: &AtomicBool,
+    json: bool,
+) -> anyhow::Result<IngestReport> {
     let mut progress: Option<Progress> = None;
     let mut done = 0;
-    let report = ingest(&project, &mut knowledge, &arguments.paths, &stop, &mut |event| match event {
+    let report = ingest(project, knowledge, options, stop, &mut |event| match event {
         IngestEvent::Found { files } => progress = Some(Progress::new("ingesting", files as u64)),
         IngestEvent::File(file) => {
             done += 1;
             if let Some(progress) = &mut progress {
                 progress.set(done, "");
-                if !arguments.json
-                    && let Some(line) = receipt(file)
-                {
+                if !json && let Some(line) = receipt(file) {
                     progress.line(&line);
                 }
             }
@@ -41,7 +104,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     if let Some(progress) = progress {
         progress.finish();
     }
-    if arguments.json {
+    if json {
         output::json(&report)?;
     } else {
         println!(
@@ -54,10 +117,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
             duration(report.seconds)
         );
     }
-    if report.interrupted {
-        return Err(Error::Interrupted.into());
-    }
-    Ok(if report.failed() > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(report)
 }
 
 fn receipt(file: &FileReport) -> Option<String> {
@@ -83,7 +143,8 @@ fn receipt(file: &FileReport) -> Option<String> {
             parts.push(plural(receipt.characters, "character"));
             parts.push(plural(receipt.chunks, "chunk"));
             let verb = if *replaced { "replaced" } else { "stored" };
-            format!("{path}: {verb}: {}", parts.join(", "))
+            let warnings: String = receipt.warnings.iter().map(|warning| format!("\n  {warning}")).collect();
+            format!("{path}: {verb}: {}{warnings}", parts.join(", "))
         }
     })
 }

@@ -45,11 +45,22 @@ pub enum Error {
     /// A folder or file to ingest is not there.
     #[error("{} does not exist", .0.display())]
     MissingDocuments(PathBuf),
-    /// A folder to ingest holds no file.
-    #[error("{} holds no files to ingest", .0.display())]
+    /// A folder or pattern to ingest has no file.
+    #[error("{} holds no files to ingest (hidden files, and those that ignore files name, are passed over)", .0.display())]
     NoFiles(PathBuf),
+    /// A pattern of files that is none.
+    #[error("{}: not a pattern of file names", pattern.display())]
+    Pattern {
+        /// As written.
+        pattern: PathBuf,
+        /// What is wrong with it.
+        source: globset::Error,
+    },
+    /// A folder cannot be watched.
+    #[error("cannot watch for changes")]
+    Watch(#[from] notify::Error),
     /// The configuration names no documents and none were given.
-    #[error("nothing to ingest: name folders or files, or set `documents` in tunesmith.toml")]
+    #[error("nothing to ingest: name folders, files or addresses, or set `documents` in tunesmith.toml")]
     NothingToIngest,
     /// Nothing was ingested yet.
     #[error("the project holds no documents yet: run `tunesmith ingest` first")]

@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use ignore::WalkBuilder;
 use serde::Serialize;
 use store::{NewChunk, NewDocument};
 use text::{ChunkOptions, Document, Receipt, Words};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::fetch::{Fetcher, Missing};
 use crate::knowledge::Knowledge;
 use crate::models::hash_bytes;
 use crate::project::Project;
+use crate::sources::{self, Item, Source};
 
 /// Chunks embedded in one batch: enough to sort by length and to keep both cores busy, few enough to stop soon.
 const BATCH: usize = 64;
@@ -114,46 +115,74 @@ pub enum IngestEvent<'a> {
     File(&'a FileReport),
 }
 
-/// Ingests folders and files: those given, else those of the configuration.
+/// What to ingest, and how far to go for it.
+#[derive(Clone, Debug, Default)]
+pub struct IngestOptions {
+    /// Folders, files, patterns such as `notes/**/*.md`, and addresses of the web, relative to the folder the program runs in; none
+    /// means those of the configuration.
+    pub paths: Vec<PathBuf>,
+    /// Take in what `.gitignore`, `.ignore` and `.tunesmithignore` name, too.
+    pub include_ignored: bool,
+    /// Fetch pages from private and loopback addresses, too.
+    pub allow_private: bool,
+}
+
+impl IngestOptions {
+    /// Where documents come from.
+    fn sources(&self, project: &Project) -> Result<Vec<Source>> {
+        let here = std::path::absolute(".").unwrap_or_default();
+        let (base, written) = match self.paths.is_empty() {
+            true => (&project.root, &project.config.documents),
+            false => (&here, &self.paths),
+        };
+        written.iter().map(|path| Source::parse(base, path)).collect()
+    }
+
+    /// The folders and files in which a change may concern a document.
+    pub(crate) fn watched(&self, project: &Project) -> Result<Vec<PathBuf>> {
+        Ok(self.sources(project)?.into_iter().filter_map(Source::into_root).collect())
+    }
+}
+
+/// Ingests documents.
 ///
 /// # Errors
-/// A folder or file that does not exist, a folder without files, nothing named at all: nothing is changed then. Errors of single
-/// files are in the report.
+/// A source that does not exist or never held a file, nothing named at all: nothing is changed then. Errors of single files are
+/// in the report.
 pub fn ingest(
     project: &Project,
     knowledge: &mut Knowledge,
-    paths: &[PathBuf],
+    options: &IngestOptions,
     stop: &AtomicBool,
     on_event: &mut dyn FnMut(IngestEvent),
 ) -> Result<IngestReport> {
     let start = Instant::now();
-    let roots: Vec<PathBuf> = if paths.is_empty() {
-        project.config.documents.iter().map(|path| project.path(path)).collect()
-    } else {
-        paths.iter().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())).collect()
-    };
-    let files = find_files(project, &roots)?;
-    on_event(IngestEvent::Found { files: files.len() });
+    let sources = options.sources(project)?;
+    let stored = stored_hashes(knowledge)?;
+    let items = sources::items(project, &sources, !options.include_ignored, stored.keys())?;
+    on_event(IngestEvent::Found { files: items.len() });
     let mut work = Ingestion {
         project,
-        stored: stored_hashes(knowledge)?,
+        fetcher: Fetcher::new(options.allow_private),
+        stored,
         knowledge,
         report: IngestReport::default(),
         pending: Vec::new(),
         on_event,
     };
     let mut seen = HashSet::new();
-    for path in &files {
+    for item in items {
         if stop.load(Ordering::Relaxed) {
             work.report.interrupted = true;
             break;
         }
-        seen.insert(project.name_of(path));
-        work.file(path)?;
+        let name = item.name(project);
+        seen.insert(name.clone());
+        work.item(name, item)?;
     }
     work.flush()?;
     if !work.report.interrupted {
-        work.delete_vanished(&roots, &seen)?;
+        work.delete_vanished(&sources, &seen)?;
     }
     let Ingestion { knowledge, mut report, .. } = work;
     knowledge.store.commit_index()?;
@@ -195,32 +224,6 @@ fn record_cost(knowledge: &mut Knowledge, report: &IngestReport) -> Result<()> {
     Ok(knowledge.store.put_setting(SPENT, &spent.to_string())?)
 }
 
-/// All files below `roots`, sorted, each once. Hidden files and the project's own files are not documents.
-fn find_files(project: &Project, roots: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    if roots.is_empty() {
-        return Err(Error::NothingToIngest);
-    }
-    let mut files = Vec::new();
-    for root in roots {
-        let root = std::fs::canonicalize(root).map_err(|_| Error::MissingDocuments(root.clone()))?;
-        let before = files.len();
-        // Nothing but hidden files is passed over: an ignore file is about version control, not about documents.
-        for item in WalkBuilder::new(&root).standard_filters(false).hidden(root.is_dir()).build() {
-            let item = item?;
-            let own = item.path() == project.root.join(crate::config::FILE);
-            if item.file_type().is_some_and(|kind| kind.is_file()) && !own {
-                files.push(item.into_path());
-            }
-        }
-        if files.len() == before {
-            return Err(Error::NoFiles(root));
-        }
-    }
-    files.sort();
-    files.dedup();
-    Ok(files)
-}
-
 /// Document name -> SHA-256 of the stored content.
 fn stored_hashes(knowledge: &Knowledge) -> Result<HashMap<String, String>> {
     Ok(knowledge.store.documents()?.into_iter().map(|row| (row.path, row.sha256)).collect())
@@ -236,6 +239,7 @@ struct Pending {
 
 struct Ingestion<'a> {
     project: &'a Project,
+    fetcher: Fetcher,
     stored: HashMap<String, String>,
     knowledge: &'a mut Knowledge,
     report: IngestReport,
@@ -244,34 +248,49 @@ struct Ingestion<'a> {
 }
 
 impl Ingestion<'_> {
-    fn file(&mut self, path: &Path) -> Result<()> {
-        let name = self.project.name_of(path);
-        let bytes = match text::load(path) {
-            Ok(bytes) => bytes,
-            // The file is there but could not be looked at: what it said before may still hold.
-            Err(error) => {
-                self.done(name, Outcome::Failed { reason: error.to_string(), withdrawn: false });
-                return Ok(());
-            }
-        };
-        let sha256 = hash_bytes(&bytes);
+    fn item(&mut self, name: String, item: Item) -> Result<()> {
+        match item {
+            Item::File(path) => match text::load(&path) {
+                Ok(bytes) => self.document(name, &path, &bytes),
+                Err(error) => self.unreadable(name, error.to_string()),
+            },
+            Item::Page(address) => match self.fetcher.get(&address) {
+                Ok(page) => self.document(name, &page.file, &page.bytes),
+                Err(Missing::Gone(reason)) => self.withdraw(name, reason),
+                Err(Missing::Unreachable(reason)) => self.unreadable(name, reason),
+            },
+        }
+    }
+
+    /// Takes in what a file or page holds; `path` helps to tell its format.
+    fn document(&mut self, name: String, path: &Path, bytes: &[u8]) -> Result<()> {
+        let sha256 = hash_bytes(bytes);
         if self.stored.get(&name) == Some(&sha256) {
             self.done(name, Outcome::Unchanged);
             return Ok(());
         }
-        match text::read(path, &bytes) {
+        match text::read(path, bytes) {
             Ok(document) => {
                 self.pending.push(prepare(self.project, name, sha256, document));
                 if self.pending.iter().map(|pending| pending.texts.len()).sum::<usize>() >= BATCH {
                     self.flush()?;
                 }
+                Ok(())
             }
-            Err(error) => {
-                // The file no longer says what is stored under its name: that must not answer any more.
-                let withdrawn = self.knowledge.store.delete_document(&name)?;
-                self.done(name, Outcome::Failed { reason: error.to_string(), withdrawn });
-            }
+            Err(error) => self.withdraw(name, error.to_string()),
         }
+    }
+
+    /// It no longer says what is stored under its name: that must not answer any more.
+    fn withdraw(&mut self, name: String, reason: String) -> Result<()> {
+        let withdrawn = self.knowledge.store.delete_document(&name)?;
+        self.done(name, Outcome::Failed { reason, withdrawn });
+        Ok(())
+    }
+
+    /// It is there but could not be looked at: what it said before may still hold.
+    fn unreadable(&mut self, name: String, reason: String) -> Result<()> {
+        self.done(name, Outcome::Failed { reason, withdrawn: false });
         Ok(())
     }
 
@@ -304,18 +323,12 @@ impl Ingestion<'_> {
         Ok(())
     }
 
-    /// Deletes documents below `roots` whose file is no longer there.
-    fn delete_vanished(&mut self, roots: &[PathBuf], seen: &HashSet<String>) -> Result<()> {
-        let roots: Vec<PathBuf> = roots.iter().filter_map(|root| std::fs::canonicalize(root).ok()).collect();
-        let mut gone: Vec<String> = self
-            .stored
-            .keys()
-            .filter(|name| {
-                let path = self.project.path(Path::new(name));
-                !seen.contains(*name) && roots.iter().any(|root| path.starts_with(root))
-            })
-            .cloned()
-            .collect();
+    /// Deletes documents that came from the sources and are no longer there.
+    fn delete_vanished(&mut self, sources: &[Source], seen: &HashSet<String>) -> Result<()> {
+        let vanished = |name: &&String| {
+            !seen.contains(*name) && sources.iter().any(|source| source.covers(self.project, name))
+        };
+        let mut gone: Vec<String> = self.stored.keys().filter(vanished).cloned().collect();
         gone.sort();
         for name in gone {
             self.knowledge.store.delete_document(&name)?;

@@ -15,6 +15,7 @@ pub mod compare;
 pub mod config;
 pub mod decide;
 pub mod error;
+mod fetch;
 pub mod grounding;
 pub mod ingest;
 pub mod knowledge;
@@ -26,8 +27,10 @@ mod repetition;
 pub mod report;
 pub mod service;
 pub mod shots;
+mod sources;
 pub mod time;
 pub mod tune;
+pub mod watch;
 
 pub use config::Config;
 pub use error::{Error, Problem};

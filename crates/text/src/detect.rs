@@ -2,13 +2,21 @@
 
 use std::path::Path;
 
-use crate::{Error, Format};
+use crate::{Error, Format, code, email};
 
 /// How the bytes are to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Its pages are in a container of their own.
     Pdf,
+    /// A zip archive with a Word document in it.
+    Docx,
+    /// One with a presentation.
+    Pptx,
+    /// One with a workbook.
+    Xlsx,
+    /// One with an electronic book.
+    Epub,
     /// Characters; which of the text formats is decided by [`text_format`] after decoding.
     Text,
 }
@@ -39,8 +47,7 @@ const MAGIC: &[(&[u8], &str)] = &[
 
 /// Extensions of formats that look like text and are not read.
 const TEXT_BUT_NOT_READ: &[(&[&str], &str)] = &[
-    (&["eml", "mbox"], "an e-mail (eml)"),
-    (&["json"], "a JSON document (json; one value a line is read as jsonl)"),
+    (&["mbox"], "a mailbox (mbox; single messages are read as eml)"),
     (&["xml", "svg"], "an XML file"),
     (&["ipynb"], "a notebook (ipynb)"),
     (
@@ -51,7 +58,7 @@ const TEXT_BUT_NOT_READ: &[(&[&str], &str)] = &[
 ];
 
 /// Looks at the first bytes; names the format where it is one that is not read.
-pub(crate) fn kind(bytes: &[u8]) -> Result<Kind, Error> {
+pub(crate) fn kind(path: &Path, bytes: &[u8]) -> Result<Kind, Error> {
     if bytes.is_empty() {
         return Err(Error::Empty);
     }
@@ -60,7 +67,7 @@ pub(crate) fn kind(bytes: &[u8]) -> Result<Kind, Error> {
         return Ok(Kind::Pdf);
     }
     if bytes.starts_with(b"PK\x03\x04") {
-        return Err(Error::Unsupported { name: zip_content(bytes) });
+        return zip_content(path, bytes);
     }
     match MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         Some((_, name)) => Err(Error::Unsupported { name }),
@@ -74,23 +81,31 @@ fn is_text_before_pdf(bytes: &[u8]) -> bool {
     at > 0 && !matches!(bytes[at - 1], b'\n' | b'\r' | 0) && bytes[..at].is_ascii()
 }
 
-/// Names what is in a zip archive by the member names near its beginning and end.
-fn zip_content(bytes: &[u8]) -> &'static str {
+/// Tells what is in a zip archive by the names of its parts near its beginning and end; by its own name where it is cut short.
+fn zip_content(path: &Path, bytes: &[u8]) -> Result<Kind, Error> {
     const NEAR: usize = 1 << 16;
     let ends = [&bytes[..bytes.len().min(NEAR)], &bytes[bytes.len().saturating_sub(NEAR)..]];
     let has = |name: &[u8]| ends.iter().any(|part| part.windows(name.len()).any(|w| w == name));
     if has(b"application/epub+zip") {
-        "an electronic book (epub)"
+        Ok(Kind::Epub)
     } else if has(b"opendocument") {
-        "an OpenDocument file (odt, ods, odp)"
+        Err(Error::Unsupported { name: "an OpenDocument file (odt, ods, odp)" })
     } else if has(b"word/") {
-        "a Word document (docx)"
+        Ok(Kind::Docx)
     } else if has(b"ppt/") {
-        "a PowerPoint presentation (pptx)"
+        Ok(Kind::Pptx)
+    } else if has(b"xl/workbook.bin") {
+        Err(Error::Unsupported { name: "a binary Excel workbook (xlsb)" })
     } else if has(b"xl/") {
-        "an Excel workbook (xlsx)"
+        Ok(Kind::Xlsx)
     } else {
-        "an archive (zip)"
+        match extension(path).as_str() {
+            "docx" => Ok(Kind::Docx),
+            "pptx" => Ok(Kind::Pptx),
+            "xlsx" => Ok(Kind::Xlsx),
+            "epub" => Ok(Kind::Epub),
+            _ => Err(Error::Unsupported { name: "an archive (zip)" }),
+        }
     }
 }
 
@@ -102,9 +117,12 @@ pub(crate) fn may_declare_its_encoding(path: &Path, bytes: &[u8]) -> bool {
 
 /// The format of decoded text: HTML shows itself, the rest goes by the extension, plain text by default.
 pub(crate) fn text_format(path: &Path, text: &str) -> Result<Format, Error> {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+    let extension = extension(path);
     if looks_like_html(text) {
         return Ok(Format::Html);
+    }
+    if extension == "eml" || email::begins_like_one(text) {
+        return Ok(Format::Email);
     }
     if let Some((_, name)) = TEXT_BUT_NOT_READ.iter().find(|(names, _)| names.contains(&extension.as_str())) {
         return Err(Error::Unsupported { name });
@@ -114,8 +132,19 @@ pub(crate) fn text_format(path: &Path, text: &str) -> Result<Format, Error> {
         "html" | "htm" | "xhtml" | "shtml" => Format::Html,
         "csv" | "tsv" | "tab" => Format::Csv,
         "jsonl" | "ndjson" => Format::Jsonl,
+        "json" => Format::Json,
+        "rst" | "rest" => Format::Rst,
+        _ if code::is_code(&file_name(path), text) => Format::Code,
         _ => Format::Plain,
     })
+}
+
+fn extension(path: &Path) -> String {
+    path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase()
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Whether text begins with a document type or an `html` element, after comments and declarations.
@@ -144,6 +173,7 @@ mod tests {
 
     #[test]
     fn content_comes_before_the_name() {
+        let kind = |bytes: &[u8]| kind(Path::new("a"), bytes);
         assert_eq!(kind(b"%PDF-1.7\n").unwrap(), Kind::Pdf);
         assert_eq!(kind(b"\nThe header is %PDF-1.7").unwrap(), Kind::Text);
         assert!(matches!(kind(b""), Err(Error::Empty)));
@@ -152,7 +182,8 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(named(b"\x89PNG\r\n"), "a picture (png)");
-        assert_eq!(named(b"PK\x03\x04....word/document.xml"), "a Word document (docx)");
+        assert_eq!(kind(b"PK\x03\x04....word/document.xml").unwrap(), Kind::Docx);
+        assert_eq!(kind(b"PK\x03\x04....mimetypeapplication/epub+zip").unwrap(), Kind::Epub);
         assert_eq!(named(b"PK\x03\x04 something"), "an archive (zip)");
     }
 
@@ -163,6 +194,9 @@ mod tests {
         assert_eq!(format("a.md", "<table><tr>"), Format::Markdown);
         assert_eq!(format("README", "hello"), Format::Plain);
         assert_eq!(format("a.TSV", "a\tb"), Format::Csv);
-        assert!(text_format(Path::new("a.eml"), "From: x").is_err());
+        assert_eq!(format("a.eml", "From: x"), Format::Email);
+        assert_eq!(format("a.txt", "From: x\nDate: today\n\ntext"), Format::Email);
+        assert_eq!(format("main.rs", "fn main() {}"), Format::Code);
+        assert!(text_format(Path::new("a.svg"), "<svg/>").is_err());
     }
 }

@@ -21,10 +21,26 @@ pub enum Format {
     Csv,
     /// One JSON value a line.
     Jsonl,
+    /// One JSON value.
+    Json,
+    /// reStructuredText.
+    Rst,
+    /// Source code and settings in any language.
+    Code,
+    /// A Word document.
+    Docx,
+    /// A PowerPoint presentation.
+    Pptx,
+    /// An Excel workbook.
+    Xlsx,
+    /// An electronic book.
+    Epub,
+    /// An email.
+    Email,
 }
 
 impl Format {
-    /// The name stored and shown: `markdown`, `plain`, `html`, `pdf`, `csv` or `jsonl`.
+    /// The name stored and shown, such as `markdown`: the variant's own in lower case.
     pub fn as_str(self) -> &'static str {
         match self {
             Format::Markdown => "markdown",
@@ -33,6 +49,14 @@ impl Format {
             Format::Pdf => "pdf",
             Format::Csv => "csv",
             Format::Jsonl => "jsonl",
+            Format::Json => "json",
+            Format::Rst => "rst",
+            Format::Code => "code",
+            Format::Docx => "docx",
+            Format::Pptx => "pptx",
+            Format::Xlsx => "xlsx",
+            Format::Epub => "epub",
+            Format::Email => "email",
         }
     }
 }
@@ -50,12 +74,13 @@ pub struct Document {
     pub format: Format,
     /// The document's own title, if it has one.
     pub title: Option<String>,
-    /// The canonical text, which every span points into. For Markdown and plain text in UTF-8 it is the file
-    /// itself, byte for byte (a byte order mark included); for the other formats it is what was extracted.
+    /// The canonical text, which every span points into. For Markdown, reStructuredText, source code and plain
+    /// text in UTF-8 it is the file itself, byte for byte (a byte order mark included); for the other formats it is what
+    /// was extracted.
     pub text: String,
     /// The text's blocks in order. They do not overlap and together cover everything but white space.
     pub blocks: Vec<Block>,
-    /// Byte offset in `text` at which each page starts; PDF only.
+    /// Byte offset in `text` at which each page or slide starts; PDF and PPTX only.
     pub pages: Vec<usize>,
     /// What reading found.
     pub receipt: Receipt,
@@ -108,7 +133,7 @@ pub enum BlockKind {
 /// What reading a file found, told to the user file by file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// Pages, for formats that have them.
+    /// Pages or slides, for formats that have them.
     pub pages: usize,
     /// Pages without text among them.
     pub empty_pages: usize,
@@ -120,4 +145,7 @@ pub struct Receipt {
     pub chunks: usize,
     /// Seconds that reading took.
     pub seconds: f64,
+    /// What the file holds and was not read, such as an attachment, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }

@@ -27,10 +27,10 @@ pub enum Error {
         /// The most that is read, in bytes.
         limit: u64,
     },
-    /// A known format that is not read, such as a Word document or a picture.
+    /// A known format that is not read, such as a picture or an archive.
     #[error("is {name}, which is not read")]
     Unsupported {
-        /// The format with its article, such as "a Word document (docx)".
+        /// The format with its article, such as "a picture (png)".
         name: &'static str,
     },
     /// Bytes that are no text in any encoding we recognise.
@@ -73,6 +73,22 @@ pub enum Error {
         field: Option<String>,
         /// What was expected and what was found.
         message: String,
+    },
+    /// A container whose parts cannot be read: cut short, or not what it seems.
+    #[error("is {name}, but damaged: {message}")]
+    Damaged {
+        /// What it seems to be with its article, such as "a Word document (docx)".
+        name: &'static str,
+        /// Which part is concerned and what is wrong with it.
+        message: String,
+    },
+    /// A part of a container that grows without end when it is unpacked.
+    #[error("its part {part} grows to more than {limit} bytes when it is unpacked")]
+    Expands {
+        /// The name of the part inside the container.
+        part: String,
+        /// The most that is unpacked, in bytes.
+        limit: u64,
     },
     /// The format's parser gave up.
     #[error("is not a readable {format} file: {message}")]

@@ -13,7 +13,7 @@ use html5ever::tokenizer::{
     BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts,
 };
 
-use crate::html_writer::Writer;
+use crate::writer::Writer;
 use crate::{Document, Error, Format, MAX_TEXT};
 
 /// Elements deeper than this are read as if they were not there.
@@ -27,8 +27,14 @@ const PORTION: usize = 16 << 10;
 
 /// Reads a page.
 pub(crate) fn read(text: &str) -> Result<Document, Error> {
+    read_into(Writer::default(), text)?.finish(Format::Html)
+}
+
+/// Reads a page that is a part of a document: what it says is written behind what stands there.
+pub(crate) fn read_into(writer: Writer, text: &str) -> Result<Writer, Error> {
     let started = Instant::now();
-    let tokenizer = Tokenizer::new(Sink::default(), TokenizerOpts::default());
+    let page = RefCell::new(Page { writer, ..Page::default() });
+    let tokenizer = Tokenizer::new(Sink { page }, TokenizerOpts::default());
     let queue = BufferQueue::default();
     let mut rest = text.trim_start_matches('\u{feff}');
     while !rest.is_empty() {
@@ -46,10 +52,9 @@ pub(crate) fn read(text: &str) -> Result<Document, Error> {
         }
     }
     tokenizer.end();
-    tokenizer.sink.page.into_inner().writer.finish()
+    Ok(tokenizer.sink.page.into_inner().writer)
 }
 
-#[derive(Default)]
 struct Sink {
     page: RefCell<Page>,
 }
@@ -121,8 +126,8 @@ impl Page {
                 "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
                     self.writer.start_heading(name.as_bytes()[1] - b'0')
                 }
-                "ul" | "menu" | "dl" => self.writer.start_list(false),
-                "ol" => self.writer.start_list(true),
+                "ul" | "menu" | "dl" => self.writer.start_list(None),
+                "ol" => self.writer.start_list(Some(1)),
                 "li" | "dt" | "dd" => self.writer.start_item(),
                 "table" => self.writer.start_table(),
                 "tr" => self.writer.start_row(),

@@ -1,25 +1,32 @@
 //! From bytes to documents, and from documents to chunks.
 //!
-//! [`read`] turns the bytes of a Markdown, plain text, HTML, PDF, CSV or JSONL file into a [`Document`]: one
-//! canonical text and the blocks it is made of. [`chunk`] cuts a document into pieces small enough to embed
+//! [`read`] turns the bytes of a file into a [`Document`]: one canonical text and the blocks it is made of.
+//! [`Format`] lists what is read. [`chunk`] cuts a document into pieces small enough to embed
 //! and to put in a prompt. Every piece is a byte span of the canonical text, so a citation can be checked.
 //!
 //! One bad file is one [`Error`], never a crash: sizes, nesting and time are bounded.
 
 mod blocks;
 mod chunk;
+mod code;
 mod detect;
 mod document;
+mod email;
 mod encoding;
+mod epub;
 mod error;
 mod html;
-mod html_writer;
 mod markdown;
+mod office;
+mod package;
 mod pdf;
 mod pdf_layout;
 mod plain;
 mod records;
+mod rst;
 mod split;
+mod writer;
+mod xml;
 
 use std::path::Path;
 use std::time::Instant;
@@ -33,6 +40,9 @@ pub const MAX_BYTES: u64 = 256 << 20;
 /// The largest canonical text that is made from one file, in bytes.
 pub const MAX_TEXT: usize = 64 << 20;
 
+/// Bytes at the beginning of a file that tell what it is.
+const HEAD: usize = 16 << 10;
+
 /// Takes the bytes of a file, refusing it unread when it is larger than [`MAX_BYTES`].
 pub fn load(path: &Path) -> Result<Vec<u8>, Error> {
     let bytes = std::fs::metadata(path)?.len();
@@ -45,18 +55,33 @@ pub fn load(path: &Path) -> Result<Vec<u8>, Error> {
 /// The content decides the format; the extension of `path` decides only where content cannot (Markdown, CSV
 /// and plain text look alike). `path` itself is not opened.
 pub fn read(path: &Path, bytes: &[u8]) -> Result<Document, Error> {
+    read_nested(path, bytes, 0)
+}
+
+/// Reads a file that came inside others, so many deep.
+fn read_nested(path: &Path, bytes: &[u8], depth: usize) -> Result<Document, Error> {
     let started = Instant::now();
     check_size(bytes.len() as u64)?;
-    let mut document = match detect::kind(bytes)? {
+    let mut document = match detect::kind(path, bytes)? {
         detect::Kind::Pdf => pdf::read(bytes)?,
-        detect::Kind::Text => read_text(path, bytes)?,
+        detect::Kind::Docx => office::docx::read(bytes)?,
+        detect::Kind::Pptx => office::pptx::read(bytes)?,
+        detect::Kind::Xlsx => office::xlsx::read(bytes)?,
+        detect::Kind::Epub => epub::read(bytes)?,
+        detect::Kind::Text => read_text(path, bytes, depth)?,
     };
     document.receipt.characters = document.text.chars().count();
     document.receipt.seconds = started.elapsed().as_secs_f64();
     Ok(document)
 }
 
-fn read_text(path: &Path, bytes: &[u8]) -> Result<Document, Error> {
+fn read_text(path: &Path, bytes: &[u8], depth: usize) -> Result<Document, Error> {
+    // The parts of a message have encodings of their own.
+    if let Ok(Format::Email) =
+        detect::text_format(path, &String::from_utf8_lossy(&bytes[..bytes.len().min(HEAD)]))
+    {
+        return email::read(bytes, depth);
+    }
     let may_declare = detect::may_declare_its_encoding(path, bytes);
     let text = encoding::decode(bytes, may_declare)?;
     if text.chars().all(|c| c.is_whitespace() || c == '\u{feff}') {
@@ -70,7 +95,10 @@ fn read_text(path: &Path, bytes: &[u8]) -> Result<Document, Error> {
         Format::Html => html::read(&text),
         Format::Csv => records::read_csv(&text),
         Format::Jsonl => records::read_jsonl(&text),
-        Format::Plain | Format::Pdf => plain::read(text),
+        Format::Json => records::read_json(&text),
+        Format::Rst => rst::read(text),
+        Format::Code => code::read(text),
+        _ => plain::read(text),
     }
 }
 

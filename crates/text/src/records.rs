@@ -1,4 +1,4 @@
-//! CSV and JSONL: every row becomes a block of its own that names its fields.
+//! CSV and JSON: every row or object becomes a block of its own that names its fields.
 //!
 //! A row that says `Country: Chile` can be embedded, found and read without its header, so rows need no header
 //! repeated when they are cut apart.
@@ -73,6 +73,59 @@ pub(crate) fn read_jsonl(text: &str) -> Result<Document, Error> {
         writer.row(fields)?;
     }
     writer.finish()
+}
+
+/// Reads one JSON value: the objects of a list are rows, wherever in the value the list stands; keys around it are its heading.
+pub(crate) fn read_json(text: &str) -> Result<Document, Error> {
+    let text = text.trim_start_matches('\u{feff}');
+    let value: Json = serde_json::from_str(text).map_err(|error| Error::Malformed {
+        format: Format::Json,
+        line: error.line(),
+        field: None,
+        message: format!("a JSON value was expected: {error}"),
+    })?;
+    let mut writer = Writer::new(Format::Json);
+    write_value(&mut writer, &mut Vec::new(), value)?;
+    writer.finish()
+}
+
+fn write_value(writer: &mut Writer, path: &mut Vec<String>, value: Json) -> Result<(), Error> {
+    match value {
+        Json::List(items) if items.iter().any(|item| matches!(item, Json::Object(_))) => {
+            items.into_iter().try_for_each(|item| {
+                let mut fields = Vec::new();
+                flatten("", item, &mut fields);
+                writer.row_under(path, fields)
+            })
+        }
+        Json::Object(entries) => {
+            let (rows, fields): (Vec<_>, Vec<_>) =
+                entries.into_iter().partition(|(_, value)| holds_rows(value));
+            let mut flat = Vec::new();
+            fields.into_iter().for_each(|(name, value)| flatten(&name, value, &mut flat));
+            writer.row_under(path, flat)?;
+            for (name, value) in rows {
+                path.push(name);
+                write_value(writer, path, value)?;
+                path.pop();
+            }
+            Ok(())
+        }
+        value => {
+            let mut fields = Vec::new();
+            flatten("", value, &mut fields);
+            writer.row_under(path, fields)
+        }
+    }
+}
+
+/// Whether a list of objects stands in a value, at any depth.
+fn holds_rows(value: &Json) -> bool {
+    match value {
+        Json::Scalar(_) => false,
+        Json::List(items) => items.iter().any(|item| matches!(item, Json::Object(_))),
+        Json::Object(entries) => entries.iter().any(|(_, value)| holds_rows(value)),
+    }
 }
 
 /// A JSON value whose keys keep the order of the file, which is the order a reader expects.
@@ -163,6 +216,14 @@ impl Writer {
 
     /// Writes a row, one line a field; empty fields are left out, and rows of nothing else too.
     fn row(&mut self, fields: impl IntoIterator<Item = (String, String)>) -> Result<(), Error> {
+        self.row_under(&[], fields)
+    }
+
+    fn row_under(
+        &mut self,
+        path: &[String],
+        fields: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(), Error> {
         let start = self.text.len();
         for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
             if !name.is_empty() {
@@ -174,7 +235,7 @@ impl Writer {
         }
         let span = crate::blocks::trimmed(&self.text, start..self.text.len());
         if !span.is_empty() {
-            self.blocks.push(Block { span, kind: BlockKind::Row, heading_path: Vec::new() });
+            self.blocks.push(Block { span, kind: BlockKind::Row, heading_path: path.to_vec() });
             self.text.push('\n');
         }
         if self.text.len() > MAX_TEXT {
@@ -270,6 +331,19 @@ mod tests {
         let document =
             read_jsonl("{\"id\":7,\"a\":{\"b\":\"x\",\"c\":[1,\"y\"]},\"n\":null}\n\n\"bare\"\n").unwrap();
         assert_eq!(document.text, "id: 7\na.b: x\na.c: 1, y\n\nbare");
+    }
+
+    #[test]
+    fn objects_in_lists_are_rows() {
+        let of = |text: &str| read_json(text).unwrap();
+        assert_eq!(of("[{\"a\":1},{\"a\":{\"b\":2}}]").text, "a: 1\n\na.b: 2");
+        let nested = of("{\"name\":\"pond\",\"size\":[3,4],\"life\":{\"ducks\":[{\"kg\":1},{\"kg\":2}]}}");
+        assert_eq!(nested.text, "name: pond\nsize: 3, 4\n\nkg: 1\n\nkg: 2");
+        assert_eq!(nested.blocks[2].heading_path, ["life", "ducks"]);
+        assert_eq!(of("\"alone\"").text, "alone");
+        assert!(matches!(read_json("{\n\"a\":}").unwrap_err(), Error::Malformed { line: 2, .. }));
+        assert!(matches!(read_json("[]"), Err(Error::Empty)));
+        assert!(read_json(&"[".repeat(100_000)).is_err());
     }
 
     #[test]

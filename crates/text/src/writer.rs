@@ -1,13 +1,15 @@
-//! Writes what an HTML page says as Markdown-like text with its blocks.
+//! Writes what a page or an office file says as Markdown-like text with its blocks.
 
 use crate::blocks::{Outline, cover};
 use crate::{Block, BlockKind, Document, Error, Format, Receipt};
 
-/// Receives the events of a page in order and keeps text and blocks.
+/// Receives what a file says in order and keeps text and blocks.
 #[derive(Default)]
 pub(crate) struct Writer {
     text: String,
     blocks: Vec<Block>,
+    /// Where each page starts.
+    pages: Vec<usize>,
     outline: Outline,
     title: String,
     first_heading: Option<String>,
@@ -81,6 +83,18 @@ impl Writer {
         self.title.push_str(text);
     }
 
+    /// Sets the document's title, whatever was said before.
+    pub(crate) fn set_title(&mut self, title: &str) {
+        title.clone_into(&mut self.title);
+    }
+
+    /// Begins a page or slide.
+    pub(crate) fn start_page(&mut self) {
+        self.close_all();
+        // The next block is set off from the last one.
+        self.pages.push(if self.text.is_empty() { 0 } else { self.text.len() + 2 });
+    }
+
     pub(crate) fn set_link(&mut self, in_link: bool) {
         self.in_link = in_link;
     }
@@ -136,9 +150,10 @@ impl Writer {
         self.preformatted = false;
     }
 
-    pub(crate) fn start_list(&mut self, numbered: bool) {
+    /// Begins a list, one inside the other; `number` is that of its first item where it is numbered.
+    pub(crate) fn start_list(&mut self, number: Option<usize>) {
         self.end_paragraph();
-        self.lists.push(numbered.then_some(1));
+        self.lists.push(number);
     }
 
     pub(crate) fn end_list(&mut self) {
@@ -216,25 +231,52 @@ impl Writer {
         }
     }
 
-    pub(crate) fn finish(mut self) -> Result<Document, Error> {
+    /// Adds a document as a part of this one, under the headings that are open.
+    pub(crate) fn append(&mut self, document: Document) {
+        self.close_all();
+        let start = self.separate();
+        let outer = self.outline.path();
+        self.text.push_str(document.text.trim_end());
+        self.tables_written += document.receipt.tables;
+        for mut block in document.blocks {
+            block.span = block.span.start + start..block.span.end + start;
+            if let BlockKind::Table { header } = &mut block.kind {
+                *header = header.start + start..header.end + start;
+            }
+            block.heading_path.splice(0..0, outer.iter().cloned());
+            self.blocks.push(block);
+        }
+    }
+
+    /// Ends whatever is open, headings aside.
+    pub(crate) fn close_all(&mut self) {
         self.end_paragraph();
         while !self.tables.is_empty() {
             self.end_table();
         }
+        self.lists.clear();
         self.end_list_block();
+    }
+
+    /// The document, its spans and receipt; what only the caller knows is left for it to fill in.
+    ///
+    /// # Errors
+    /// [`Error::NoText`] where nothing was written.
+    pub(crate) fn finish(mut self, format: Format) -> Result<Document, Error> {
+        self.close_all();
         if self.text.is_empty() {
-            return Err(Error::NoText { pages: 1 });
+            return Err(Error::NoText { pages: self.pages.len().max(1) });
         }
         let title = Some(fold(&self.title)).filter(|title| !title.is_empty()).or(self.first_heading);
         let blocks = cover(&self.text, self.blocks);
-        Ok(Document {
-            format: Format::Html,
-            title,
-            text: self.text,
-            blocks,
-            pages: Vec::new(),
-            receipt: Receipt { tables: self.tables_written, ..Receipt::default() },
-        })
+        let end = self.text.len();
+        let mut pages = self.pages;
+        pages.iter_mut().for_each(|start| *start = end.min(*start));
+        let ends = pages.iter().skip(1).copied().chain([end]);
+        let empty_pages = pages.iter().zip(ends).filter(|(start, end)| *start == end).count();
+        let receipt =
+            Receipt { pages: pages.len(), empty_pages, tables: self.tables_written, ..Receipt::default() };
+        Ok(Document { format, title, text: self.text, blocks, pages, receipt })
     }
 
     /// The data table that text goes into now.
