@@ -169,6 +169,18 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_stops_in_the_middle_ends_there() {
+        let pages = ["<html><h1>One<pre>", "<html><p>Two<ul><li>a<table><tr><td>b", "<html><p>Three"];
+        let mut writer = Writer::default();
+        for page in pages {
+            writer = html::read_into(writer, page).unwrap();
+            writer.close_all();
+        }
+        let document = writer.finish(Format::Epub).unwrap();
+        assert_eq!(document.text, "# One\n\nTwo\n\n- a\n\nb\n\nThree");
+    }
+
+    #[test]
     fn a_protected_book_is_refused_and_scrambled_fonts_are_not() {
         let of = |part: &str| {
             book(&format!(

@@ -248,7 +248,8 @@ impl Writer {
         }
     }
 
-    /// Ends whatever is open, headings aside.
+    /// Ends whatever is open, as a part of a file that stops in the middle leaves it. What follows still stands under the headings
+    /// that were written.
     pub(crate) fn close_all(&mut self) {
         self.end_paragraph();
         while !self.tables.is_empty() {
@@ -256,6 +257,8 @@ impl Writer {
         }
         self.lists.clear();
         self.end_list_block();
+        self.heading = None;
+        (self.preformatted, self.in_link, self.item_begins) = (false, false, false);
     }
 
     /// The document, its spans and receipt; what only the caller knows is left for it to fill in.
