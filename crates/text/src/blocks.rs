@@ -32,7 +32,7 @@ impl Outline {
     }
 }
 
-/// Makes blocks keep the promise: trims them, drops empty ones and those that begin inside an earlier one,
+/// Makes blocks keep the promise: trims them and the headers of tables, drops empty ones and those that begin inside an earlier one,
 /// and turns what no block covers into paragraphs.
 pub(crate) fn cover(text: &str, blocks: Vec<Block>) -> Vec<Block> {
     let mut covered = Vec::with_capacity(blocks.len());
@@ -42,6 +42,11 @@ pub(crate) fn cover(text: &str, blocks: Vec<Block>) -> Vec<Block> {
         block.span = trimmed(text, block.span);
         if block.span.is_empty() || block.span.start < at {
             continue;
+        }
+        // White space that was trimmed off a table is not part of its header either.
+        if let BlockKind::Table { header } = &mut block.kind {
+            header.start = header.start.clamp(block.span.start, block.span.end);
+            header.end = header.end.clamp(header.start, block.span.end);
         }
         fill(text, at..block.span.start, &path, &mut covered);
         at = block.span.end;

@@ -82,7 +82,7 @@ proptest! {
     #[test]
     fn chunks_cover_any_document(page in page(), max in 16usize..120, min in 0usize..60) {
         let options = ChunkOptions { max_tokens: max, min_tokens: min };
-        for name in ["a.md", "a.txt", "a.html", "a.csv"] {
+        for name in ["a.md", "a.txt", "a.html", "a.csv", "a.rst", "a.rs"] {
             if let Ok(document) = read(Path::new(name), page.as_bytes()) {
                 check(&document, &options);
             }
@@ -93,11 +93,23 @@ proptest! {
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), head in 0usize..8) {
         let heads: [&[u8]; 8] = [b"", b"%PDF-1.4\n", b"<html>", b"PK\x03\x04", b"\xff\xfe", b"{\"a\":", b"a,b\n", b"---\n"];
         let bytes = [heads[head], &bytes].concat();
-        for name in ["a.md", "a.txt", "a.html", "a.csv", "a.jsonl", "a.pdf"] {
+        for name in ["a.md", "a.txt", "a.html", "a.csv", "a.jsonl", "a.json", "a.rst", "a.py", "a.eml", "a.pdf"] {
             if let Ok(document) = read(Path::new(name), &bytes) {
                 check(&document, &ChunkOptions::default());
             }
         }
+    }
+}
+
+#[test]
+fn a_header_begins_where_its_table_does() {
+    for (name, page) in [
+        ("a.md", "# Heading\n\u{a0}\u{3000}\t \\| a | b |\n|---|---|\n| 1 | 2 |\n"),
+        ("a.rst", "Table\n=====\n\n  === ===\n  a   b\n  === ===\n  1   2\n  === ===\n"),
+    ] {
+        let document = read(Path::new(name), page.as_bytes()).unwrap();
+        assert_eq!(document.receipt.tables, 1, "{name}");
+        check(&document, &ChunkOptions::default());
     }
 }
 
