@@ -124,7 +124,7 @@ fn receipt(file: &FileReport) -> Option<String> {
     let path = &file.path;
     Some(match &file.outcome {
         Outcome::Unchanged => return None,
-        Outcome::Deleted => format!("{path}: deleted, as the file is gone"),
+        Outcome::Deleted => format!("{path}: deleted, as the file is gone or ignored"),
         Outcome::Failed { reason, withdrawn } => {
             let note = if *withdrawn { "; what was stored of it no longer answers" } else { "" };
             format!("{path}: failed: {reason}{note}")

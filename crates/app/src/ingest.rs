@@ -11,7 +11,7 @@ use serde::Serialize;
 use store::{NewChunk, NewDocument};
 use text::{ChunkOptions, Document, Receipt, Words};
 
-use crate::error::Result;
+use crate::error::{IoContext, Result};
 use crate::fetch::{Fetcher, Missing};
 use crate::knowledge::Knowledge;
 use crate::models::hash_bytes;
@@ -130,12 +130,11 @@ pub struct IngestOptions {
 impl IngestOptions {
     /// Where documents come from.
     fn sources(&self, project: &Project) -> Result<Vec<Source>> {
-        let here = std::path::absolute(".").unwrap_or_default();
         let (base, written) = match self.paths.is_empty() {
-            true => (&project.root, &project.config.documents),
-            false => (&here, &self.paths),
+            true => (project.root.clone(), &project.config.documents),
+            false => (std::env::current_dir().context("open", Path::new("."))?, &self.paths),
         };
-        written.iter().map(|path| Source::parse(base, path)).collect()
+        written.iter().map(|path| Source::parse(&base, path)).collect()
     }
 
     /// The folders and files in which a change may concern a document.

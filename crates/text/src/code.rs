@@ -44,9 +44,7 @@ pub(crate) fn read(text: String) -> Result<Document, Error> {
             continue;
         }
         if is_outer && stands_above(content) {
-            if after_blank || waiting.is_none() {
-                waiting.get_or_insert(start);
-            }
+            waiting.get_or_insert(start);
         } else if is_outer && !closes(content) {
             let begins = waiting.take();
             let names = definition(content);

@@ -109,12 +109,6 @@ fn zip_content(path: &Path, bytes: &[u8]) -> Result<Kind, Error> {
     }
 }
 
-/// Whether a file may say what its encoding is: pages do, by their name or by how they begin.
-pub(crate) fn may_declare_its_encoding(path: &Path, bytes: &[u8]) -> bool {
-    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(4096)]);
-    matches!(text_format(path, &head), Ok(Format::Html))
-}
-
 /// The format of decoded text: HTML shows itself, the rest goes by the extension, plain text by default.
 pub(crate) fn text_format(path: &Path, text: &str) -> Result<Format, Error> {
     let extension = extension(path);

@@ -76,14 +76,14 @@ fn read_nested(path: &Path, bytes: &[u8], depth: usize) -> Result<Document, Erro
 }
 
 fn read_text(path: &Path, bytes: &[u8], depth: usize) -> Result<Document, Error> {
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(HEAD)]);
+    let begins_as = detect::text_format(path, &head).ok();
     // The parts of a message have encodings of their own.
-    if let Ok(Format::Email) =
-        detect::text_format(path, &String::from_utf8_lossy(&bytes[..bytes.len().min(HEAD)]))
-    {
+    if begins_as == Some(Format::Email) {
         return email::read(bytes, depth);
     }
-    let may_declare = detect::may_declare_its_encoding(path, bytes);
-    let text = encoding::decode(bytes, may_declare)?;
+    // A page may say what its encoding is.
+    let text = encoding::decode(bytes, begins_as == Some(Format::Html))?;
     if text.chars().all(|c| c.is_whitespace() || c == '\u{feff}') {
         return Err(Error::Empty);
     }
@@ -95,6 +95,7 @@ fn read_text(path: &Path, bytes: &[u8], depth: usize) -> Result<Document, Error>
         Format::Html => html::read(&text),
         Format::Csv => records::read_csv(&text),
         Format::Jsonl => records::read_jsonl(&text),
+        Format::Email => email::read(text.as_bytes(), depth),
         Format::Json => records::read_json(&text),
         Format::Rst => rst::read(text),
         Format::Code => code::read(text),

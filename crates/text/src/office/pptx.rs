@@ -190,7 +190,7 @@ fn write_notes(writer: &mut Writer, shapes: &[Shape]) {
 
 fn write_content(writer: &mut Writer, content: &[Content], is_list: bool) {
     let mut depth = 0;
-    let mut close = |writer: &mut Writer, to: usize| {
+    let mut set_depth = |writer: &mut Writer, to: usize| {
         while depth > to {
             writer.end_list();
             depth -= 1;
@@ -204,10 +204,10 @@ fn write_content(writer: &mut Writer, content: &[Content], is_list: bool) {
         match content {
             Content::Paragraph(paragraph) => {
                 if paragraph.marked.unwrap_or(is_list || paragraph.level > 0) {
-                    close(writer, paragraph.level + 1);
+                    set_depth(writer, paragraph.level + 1);
                     writer.start_item();
                 } else {
-                    close(writer, 0);
+                    set_depth(writer, 0);
                 }
                 for (at, line) in paragraph.text.split('\n').enumerate() {
                     if at > 0 {
@@ -218,12 +218,12 @@ fn write_content(writer: &mut Writer, content: &[Content], is_list: bool) {
                 writer.end_paragraph();
             }
             Content::Table(rows) => {
-                close(writer, 0);
+                set_depth(writer, 0);
                 write_table(writer, rows);
             }
         }
     }
-    close(writer, 0);
+    set_depth(writer, 0);
 }
 
 fn write_table(writer: &mut Writer, rows: &[Vec<Cell>]) {

@@ -72,7 +72,7 @@ impl Region {
         if columns.len() < 2 || columns.len() * self.rows.len() > cells.saturating_mul(SPARSE) {
             return self.write_lines(writer);
         }
-        // A first row of fewer cells than the second is a title above the table.
+        // Rows of one cell at the top are titles above the table.
         let mut rows = self.rows.values().peekable();
         while let Some(row) = rows.next_if(|row| row.len() == 1) {
             write_line(writer, row);
