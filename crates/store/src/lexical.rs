@@ -15,7 +15,7 @@ use tantivy::tokenizer::{
     AsciiFoldingFilter, Language, LowerCaser, PreTokenizedString, RemoveLongFilter, SimpleTokenizer, Stemmer,
     StopWordFilter, TextAnalyzer,
 };
-use tantivy::{DocSet as _, Index, IndexWriter, TERMINATED, TantivyDocument, Term};
+use tantivy::{DocSet as _, Index, IndexReader, IndexWriter, ReloadPolicy, TERMINATED, TantivyDocument, Term};
 
 use crate::bm25::Bm25;
 use crate::vectors::best;
@@ -176,7 +176,9 @@ impl Lexical {
     }
 
     fn load(index: Index, fields: Fields, stamp: Stamp) -> Result<Self> {
-        let searcher = index.reader()?.searcher();
+        // Otherwise a thread of tantivy's wakes up twice a second to see whether somebody else has written.
+        let reader: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+        let searcher = reader.searcher();
         let mut segments = Vec::new();
         let (mut texts, mut length_sum) = (0, 0u64);
         for reader in searcher.segment_readers() {
