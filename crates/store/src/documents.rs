@@ -8,6 +8,7 @@ use rusqlite::types::Type;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use serde::{Deserialize, Serialize};
 
+use crate::lexical::{Searched, Take};
 use crate::{Error, Result, Store, now, schema, vectors};
 
 /// A document's number; stays the same when the file is edited.
@@ -193,8 +194,8 @@ impl Store {
         const BATCH: usize = 256;
         let mut vectors: Vec<(ChunkId, Vec<f32>)> = Vec::new();
         let mut texts: Vec<(ChunkId, String)> = Vec::new();
-        self.searched_texts(0, &mut |chunk, text| {
-            texts.push((chunk, text.to_string()));
+        self.searched_texts(0, &mut |Searched { chunk, text, .. }| {
+            texts.push((chunk, text.to_owned()));
             Ok(())
         })?;
         for batch in texts.chunks(BATCH) {
@@ -243,37 +244,55 @@ impl Store {
 
     /// Hands over every chunk with a number above `above`, by rising number, with the words it is searched by:
     /// the title and headings that its text does not start with, then its text.
-    pub(crate) fn searched_texts(
-        &self,
-        above: i64,
-        take: &mut dyn FnMut(ChunkId, &str) -> Result<()>,
-    ) -> Result<()> {
-        let sql = format!(
-            "SELECT {CHUNK_COLUMNS}, v.text, v.title, v.document FROM chunks c
-             JOIN documents d ON d.id = c.document
-             JOIN versions v ON v.document = d.id AND v.number = d.version
-             WHERE c.id > ?1 ORDER BY c.id"
-        );
+    pub(crate) fn searched_texts(&self, above: i64, take: Take<'_>) -> Result<()> {
+        let sql = format!("SELECT {CHUNK_COLUMNS}, c.document FROM chunks c WHERE c.id > ?1 ORDER BY c.id");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query([above])?;
+        // Chunks of a document follow each other, so its text is read once.
+        let mut document: Option<(i64, Read)> = None;
         while let Some(row) = rows.next()? {
             let (id, chunk) = chunk_row(row)?;
-            let document = row.get_ref(7)?.as_str().map_err(rusqlite::Error::from)?;
-            let title = row.get_ref(8)?.as_str_or_null().map_err(rusqlite::Error::from)?;
-            let text = match &chunk.text_for_index {
-                Some(text) => Cow::Borrowed(text.as_str()),
-                None => chunk.text(document).unwrap_or_default(),
-            };
-            let mut searched = String::with_capacity(text.len() + 100);
-            let title = title.filter(|title| chunk.heading_path.first().is_none_or(|first| first != title));
-            for place in title.into_iter().chain(chunk.heading_path.iter().map(String::as_str)) {
-                searched.push_str(place);
-                searched.push('\n');
+            let number: i64 = row.get(7)?;
+            if document.as_ref().is_none_or(|(read, _)| *read != number) {
+                let sql = "SELECT v.text, v.title, d.language FROM documents d
+                           JOIN versions v ON v.document = d.id AND v.number = d.version WHERE d.id = ?1";
+                let mut one = self.connection.prepare_cached(sql)?;
+                let row = |row: &Row<'_>| Ok(Read { text: row.get(0)?, title: row.get(1)?, language: row.get(2)? });
+                document = Some((number, one.query_row([number], row)?));
             }
-            searched.push_str(&text);
-            take(id, &searched)?;
+            if let Some((_, document)) = &document {
+                let searched = document.searched(&chunk);
+                let document_id = DocumentId(number);
+                take(Searched { chunk: id, document: document_id, language: &document.language, text: &searched })?;
+            }
         }
         Ok(())
+    }
+}
+
+/// A document as far as its chunks need it.
+struct Read {
+    text: String,
+    title: Option<String>,
+    language: String,
+}
+
+impl Read {
+    /// The words a chunk is searched by.
+    fn searched(&self, chunk: &NewChunk) -> String {
+        let text = match &chunk.text_for_index {
+            Some(text) => Cow::Borrowed(text.as_str()),
+            None => chunk.text(&self.text).unwrap_or_default(),
+        };
+        let title = self.title.as_deref();
+        let title = title.filter(|title| chunk.heading_path.first().is_none_or(|first| first != title));
+        let mut searched = String::with_capacity(text.len() + 100);
+        for place in title.into_iter().chain(chunk.heading_path.iter().map(String::as_str)) {
+            searched.push_str(place);
+            searched.push('\n');
+        }
+        searched.push_str(&text);
+        searched
     }
 }
 

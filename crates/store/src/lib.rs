@@ -10,6 +10,7 @@
 //! STATE/lock           held, with the holder's process id in it, while a Store lives
 //! ```
 
+mod analysis;
 mod bm25;
 mod documents;
 mod error;
