@@ -11,6 +11,7 @@ use serde::Serialize;
 use store::{NewChunk, NewDocument};
 use text::{ChunkOptions, Document, Receipt, Words};
 
+use crate::config::Chunks;
 use crate::error::{IoContext, Result};
 use crate::fetch::{Fetcher, Missing};
 use crate::knowledge::Knowledge;
@@ -229,10 +230,10 @@ fn stored_hashes(knowledge: &Knowledge) -> Result<HashMap<String, String>> {
 }
 
 /// A document that waits for its vectors.
-struct Pending {
-    document: NewDocument,
+pub(crate) struct Pending {
+    pub(crate) document: NewDocument,
     /// What is embedded for each chunk.
-    texts: Vec<String>,
+    pub(crate) texts: Vec<String>,
     receipt: Receipt,
 }
 
@@ -270,7 +271,7 @@ impl Ingestion<'_> {
         }
         match text::read(path, bytes) {
             Ok(document) => {
-                self.pending.push(prepare(self.project, name, sha256, document));
+                self.pending.push(prepare(&self.project.config.chunks, name, sha256, document));
                 if self.pending.iter().map(|pending| pending.texts.len()).sum::<usize>() >= BATCH {
                     self.flush()?;
                 }
@@ -343,8 +344,8 @@ impl Ingestion<'_> {
     }
 }
 
-fn prepare(project: &Project, name: String, sha256: String, document: Document) -> Pending {
-    let limits = &project.config.chunks;
+/// Cuts a document into chunks.
+pub(crate) fn prepare(limits: &Chunks, name: String, sha256: String, document: Document) -> Pending {
     let options = ChunkOptions { max_tokens: limits.max_tokens, min_tokens: limits.min_tokens };
     let chunks = text::chunk(&document, &options, &Words);
     let texts = chunks
