@@ -6,13 +6,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::documents::{checked, heading_path};
+use crate::documents::{checked, strings};
+use crate::duplicates::Shingles;
 use crate::lexical::{self, Lexical, Stamp};
 use crate::vectors::Vectors;
-use crate::{Bm25, ChunkId, DocumentId, Error, Result, Store, records, schema};
+use crate::{Bm25, ChunkId, DocumentId, Error, Filter, Result, Store, records, schema};
 
 /// How to search.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SearchOptions {
     /// Hits wanted.
     pub k: usize,
@@ -20,11 +21,21 @@ pub struct SearchOptions {
     pub candidates: usize,
     /// Share of BM25 in the fused score: 0 is vectors only, 1 is BM25 only.
     pub lexical_weight: f32,
+    /// Which documents may be found.
+    pub filter: Filter,
+    /// Let a chunk that says the same as a better hit stand in [`Hit::also_in`] instead of taking a place of its own.
+    pub merge_copies: bool,
 }
 
 impl Default for SearchOptions {
     fn default() -> Self {
-        SearchOptions { k: 10, candidates: 100, lexical_weight: 0.5 }
+        SearchOptions {
+            k: 10,
+            candidates: 100,
+            lexical_weight: 0.5,
+            filter: Filter::ALL,
+            merge_copies: false,
+        }
     }
 }
 
@@ -51,6 +62,22 @@ pub struct Hit {
     pub score: f32,
     /// How the score came about.
     pub explain: Explain,
+    /// Where else the same is said, best first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also_in: Vec<Place>,
+}
+
+/// A stretch of a stored document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The document.
+    pub document: DocumentId,
+    /// Its path.
+    pub path: String,
+    /// Its version.
+    pub version: u32,
+    /// Bytes of its canonical text.
+    pub span: Range<usize>,
 }
 
 /// How a hit's score came about. Ranks count from 1; `None` where a list was not asked or did not reach as far as
@@ -106,7 +133,9 @@ impl Store {
             [] => None,
             vector => Some(checked(vector.to_vec(), embedder.as_ref(), "the query")?),
         };
-        self.refresh(weight > 0.0, vector.is_some())?;
+        let generation = self.refresh(weight > 0.0, vector.is_some())?;
+        let allowed = self.allowed(&options.filter, generation)?;
+        let keep = |chunk| allowed.as_ref().is_none_or(|allowed| allowed.contains(chunk));
         let derived = self.derived.borrow();
         let count = options.candidates.max(options.k);
 
@@ -115,26 +144,49 @@ impl Store {
             _ => None,
         };
         let table = derived.vectors.as_ref().map(|(_, table)| table);
-        let by_words = words.as_ref().map(|scores| scores.best(count, |_| true)).unwrap_or_default();
+        let by_words = words.as_ref().map(|scores| scores.best(count, keep)).unwrap_or_default();
         let by_meaning = match (&vector, table) {
-            (Some(vector), Some(table)) if weight < 1.0 => table.nearest(vector, count),
+            (Some(vector), Some(table)) if weight < 1.0 => table.nearest_where(vector, count, keep),
             _ => Vec::new(),
         };
         let bm25_of = |chunk| words.as_ref().and_then(|scores| scores.of(chunk));
         let cosine_of =
             |chunk| table.zip(vector.as_ref()).and_then(|(table, vector)| table.cosine(vector, chunk));
-        let mut fused = fuse(&by_words, &by_meaning, weight, bm25_of, cosine_of);
-        fused.truncate(options.k);
-        fused.into_iter().filter_map(|(chunk, explain)| self.hit(chunk, explain).transpose()).collect()
+        let fused = fuse(&by_words, &by_meaning, weight, bm25_of, cosine_of);
+        self.hits(fused, options)
+    }
+
+    /// The first of the chunks as hits.
+    fn hits(&self, fused: Vec<(ChunkId, Explain)>, options: &SearchOptions) -> Result<Vec<Hit>> {
+        let mut hits: Vec<Hit> = Vec::with_capacity(options.k);
+        let mut said: Vec<Shingles> = Vec::new();
+        for (chunk, explain) in fused {
+            if hits.len() == options.k {
+                break;
+            }
+            let Some(hit) = self.hit(chunk, explain)? else { continue };
+            if options.merge_copies {
+                let shingles = Shingles::new(&hit.text);
+                if let Some(copy) = said.iter().position(|other| other.resembles(&shingles)) {
+                    let Hit { document, path, version, span, .. } = hit;
+                    hits[copy].also_in.push(Place { document, path, version, span });
+                    continue;
+                }
+                said.push(shingles);
+            }
+            hits.push(hit);
+        }
+        Ok(hits)
     }
 
     /// Brings the derived indexes up to date with the database now, instead of at the next search.
     pub fn commit_index(&mut self) -> Result<()> {
-        self.refresh(true, self.embedder()?.is_some())
+        self.refresh(true, self.embedder()?.is_some())?;
+        Ok(())
     }
 
-    /// Brings up to date what a search will use.
-    fn refresh(&self, words: bool, meaning: bool) -> Result<()> {
+    /// Brings up to date what a search will use; returns the generation it is of.
+    fn refresh(&self, words: bool, meaning: bool) -> Result<i64> {
         let generation = self.generation()?;
         let mut derived = self.derived.borrow_mut();
         if words && derived.lexical.as_ref().is_none_or(|(at, _)| *at != generation) {
@@ -146,7 +198,7 @@ impl Store {
             let table = derived.vectors.take().map(|(_, table)| table);
             derived.vectors = Some((generation, self.fresh_vectors(table)?));
         }
-        Ok(())
+        Ok(generation)
     }
 
     /// A text index of the current generation: the open one, or the one on disk, brought up to date, or a new one.
@@ -249,11 +301,12 @@ impl Store {
                 path: row.get(1)?,
                 version: row.get(2)?,
                 title: row.get(3)?,
-                heading_path: heading_path(row, 4)?,
+                heading_path: strings(row, 4)?,
                 span: row.get(5)?..row.get(6)?,
                 text,
                 score: explain.fused,
                 explain,
+                also_in: Vec::new(),
             })
         })
     }
