@@ -126,7 +126,8 @@ pub fn measure(
     ways.extend(options.lexical_weights.iter().map(|weight| ("fusion", *weight)));
     let mut runs = Vec::new();
     for (name, lexical_weight) in ways {
-        let search = SearchOptions { k: CHUNKS, candidates: CHUNKS, lexical_weight };
+        let search =
+            SearchOptions { k: CHUNKS, candidates: CHUNKS, lexical_weight, ..SearchOptions::default() };
         let start = Instant::now();
         let mut run = Run::default();
         for (query, vector) in judged.iter().zip(&vectors) {

@@ -125,7 +125,9 @@ impl Pieces {
                 places.push(stretch.len());
                 match places.len() {
                     2 => self.push(stretch, start),
-                    _ => places.windows(3).for_each(|pair| self.push(&stretch[pair[0]..pair[2]], start + pair[0])),
+                    _ => places
+                        .windows(3)
+                        .for_each(|pair| self.push(&stretch[pair[0]..pair[2]], start + pair[0])),
                 }
             }
             Some(Kind::Between) | None => {}
@@ -135,7 +137,13 @@ impl Pieces {
     fn push(&mut self, word: &str, start: usize) {
         let position = self.tokens.len();
         let (offset_from, offset_to) = (start, start + word.len());
-        self.tokens.push(Token { offset_from, offset_to, position, text: word.to_owned(), position_length: 1 });
+        self.tokens.push(Token {
+            offset_from,
+            offset_to,
+            position,
+            text: word.to_owned(),
+            position_length: 1,
+        });
     }
 }
 

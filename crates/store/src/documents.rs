@@ -304,13 +304,19 @@ impl Store {
                 let sql = "SELECT v.text, v.title, d.language FROM documents d
                            JOIN versions v ON v.document = d.id AND v.number = d.version WHERE d.id = ?1";
                 let mut one = self.connection.prepare_cached(sql)?;
-                let row = |row: &Row<'_>| Ok(Read { text: row.get(0)?, title: row.get(1)?, language: row.get(2)? });
+                let row =
+                    |row: &Row<'_>| Ok(Read { text: row.get(0)?, title: row.get(1)?, language: row.get(2)? });
                 document = Some((number, one.query_row([number], row)?));
             }
             if let Some((_, document)) = &document {
                 let searched = document.searched(&chunk);
                 let document_id = DocumentId(number);
-                take(Searched { chunk: id, document: document_id, language: &document.language, text: &searched })?;
+                take(Searched {
+                    chunk: id,
+                    document: document_id,
+                    language: &document.language,
+                    text: &searched,
+                })?;
             }
         }
         Ok(())
@@ -446,7 +452,8 @@ fn describe(transaction: &Transaction<'_>, id: DocumentId, metadata: &Metadata) 
     let sql = "UPDATE documents SET collection = ?2, modified = ?3 WHERE id = ?1";
     transaction.prepare_cached(sql)?.execute((id.0, &metadata.collection, metadata.modified))?;
     transaction.prepare_cached("DELETE FROM tags WHERE document = ?1")?.execute([id.0])?;
-    let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO tags (document, tag) VALUES (?1, ?2)")?;
+    let mut insert =
+        transaction.prepare_cached("INSERT OR IGNORE INTO tags (document, tag) VALUES (?1, ?2)")?;
     for tag in &metadata.tags {
         insert.execute((id.0, tag))?;
     }

@@ -16,7 +16,8 @@ pub(crate) struct Shingles(HashSet<u64>);
 impl Shingles {
     pub(crate) fn new(text: &str) -> Self {
         let lower = text.to_lowercase();
-        let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let words: Vec<&str> =
+            lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
         let hash = |words: &[&str]| {
             let mut hasher = DefaultHasher::new();
             words.hash(&mut hasher);

@@ -1,6 +1,6 @@
 //! Which documents a search may find.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +26,14 @@ pub struct Filter {
 
 impl Filter {
     /// Finds every document.
-    pub const ALL: Filter =
-        Filter { collections: None, paths: Vec::new(), formats: Vec::new(), tags: Vec::new(), since: None, until: None };
+    pub const ALL: Filter = Filter {
+        collections: None,
+        paths: Vec::new(),
+        formats: Vec::new(),
+        tags: Vec::new(),
+        since: None,
+        until: None,
+    };
 
     /// The same filter for someone who may read only `collections`.
     #[must_use]
@@ -61,27 +67,27 @@ impl Allowed {
 
 /// Sets of chunks that are kept, with the generation of the database they are from.
 #[derive(Debug, Default)]
-pub(crate) struct Known(Vec<(i64, Filter, Rc<Allowed>)>);
+pub(crate) struct Known(Vec<(i64, Filter, Arc<Allowed>)>);
 
 /// Filters whose chunks are remembered.
 const KNOWN: usize = 8;
 
 impl Store {
     /// The chunks that a filter lets through; `None` for all.
-    pub(crate) fn allowed(&self, filter: &Filter, generation: i64) -> Result<Option<Rc<Allowed>>> {
+    pub(crate) fn allowed(&self, filter: &Filter, generation: i64) -> Result<Option<Arc<Allowed>>> {
         if *filter == Filter::ALL {
             return Ok(None);
         }
         let known = &mut self.derived.borrow_mut().filters.0;
         known.retain(|(at, ..)| *at == generation);
         if let Some((.., allowed)) = known.iter().find(|(_, other, _)| other == filter) {
-            return Ok(Some(Rc::clone(allowed)));
+            return Ok(Some(Arc::clone(allowed)));
         }
-        let allowed = Rc::new(self.chunks_of(filter)?);
+        let allowed = Arc::new(self.chunks_of(filter)?);
         if known.len() == KNOWN {
             known.remove(0);
         }
-        known.push((generation, filter.clone(), Rc::clone(&allowed)));
+        known.push((generation, filter.clone(), Arc::clone(&allowed)));
         Ok(Some(allowed))
     }
 
@@ -91,7 +97,8 @@ impl Store {
             json.map_err(|source| Error::Record { key: "filter".to_string(), source })
         };
         let collections = filter.collections.as_ref().map(serde_json::to_string).transpose();
-        let collections = collections.map_err(|source| Error::Record { key: "filter".to_string(), source })?;
+        let collections =
+            collections.map_err(|source| Error::Record { key: "filter".to_string(), source })?;
         let sql = "
             SELECT c.id FROM chunks c JOIN documents d ON d.id = c.document
             JOIN versions v ON v.document = d.id AND v.number = d.version

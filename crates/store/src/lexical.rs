@@ -16,7 +16,9 @@ use tantivy::index::SegmentReader;
 use tantivy::postings::Postings as _;
 use tantivy::schema::{Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::PreTokenizedString;
-use tantivy::{DocSet as _, Index, IndexReader, IndexWriter, ReloadPolicy, TERMINATED, TantivyDocument, Term};
+use tantivy::{
+    DocSet as _, Index, IndexReader, IndexWriter, ReloadPolicy, TERMINATED, TantivyDocument, Term,
+};
 
 use crate::analysis::Analyser;
 use crate::bm25::Bm25;
@@ -196,7 +198,8 @@ impl Lexical {
                 let idf = times as f32 * bm25.idf(holding.len(), population.documents);
                 for document in holding {
                     let frequency = std::mem::take(&mut frequencies[document]);
-                    documents[document] += bm25.weight(idf, frequency, self.documents[document], mean_document);
+                    documents[document] +=
+                        bm25.weight(idf, frequency, self.documents[document], mean_document);
                 }
             }
         }

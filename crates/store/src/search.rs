@@ -32,7 +32,7 @@ impl Default for SearchOptions {
         SearchOptions {
             k: 10,
             candidates: 100,
-            lexical_weight: 0.5,
+            lexical_weight: 0.4,
             filter: Filter::ALL,
             merge_copies: false,
         }
@@ -343,7 +343,8 @@ fn fuse(
         fused.iter().filter_map(|(_, explain)| score(explain)).fold(0.0, f32::max)
     };
     let (best_bm25, best_cosine) = (best(|explain| explain.bm25), best(|explain| explain.cosine));
-    let share = |score: Option<f32>, best: f32| if best > 0.0 { score.unwrap_or(0.0).max(0.0) / best } else { 0.0 };
+    let share =
+        |score: Option<f32>, best: f32| if best > 0.0 { score.unwrap_or(0.0).max(0.0) / best } else { 0.0 };
     for (_, explain) in &mut fused {
         explain.bm25_norm = share(explain.bm25, best_bm25);
         explain.cosine_norm = share(explain.cosine, best_cosine);

@@ -9,20 +9,10 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tunesmith_store::{Embedder, Error, Filter, Hit, Metadata, NewChunk, NewDocument, SearchOptions, Store};
 
-const WORDS: SearchOptions = SearchOptions {
-    k: 10,
-    candidates: 50,
-    lexical_weight: 1.0,
-    filter: Filter::ALL,
-    merge_copies: false,
-};
-const MEANING: SearchOptions = SearchOptions {
-    k: 10,
-    candidates: 50,
-    lexical_weight: 0.0,
-    filter: Filter::ALL,
-    merge_copies: false,
-};
+const WORDS: SearchOptions =
+    SearchOptions { k: 10, candidates: 50, lexical_weight: 1.0, filter: Filter::ALL, merge_copies: false };
+const MEANING: SearchOptions =
+    SearchOptions { k: 10, candidates: 50, lexical_weight: 0.0, filter: Filter::ALL, merge_copies: false };
 
 fn store() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -491,7 +481,8 @@ fn filters_let_through_what_meets_every_condition() {
         let mut document = with_vectors(document(path, "a cab in the rain"));
         document.format = path.rsplit('.').next().unwrap().to_string();
         let tags = tags.iter().map(|tag| tag.to_string()).collect();
-        document.metadata = Metadata { collection: collection.to_string(), tags, modified, ..Metadata::default() };
+        document.metadata =
+            Metadata { collection: collection.to_string(), tags, modified, ..Metadata::default() };
         store.put_document(document).unwrap();
     };
     put(&mut store, "a/one.md", "open", &["new", "draft"], Some(100));
@@ -565,7 +556,8 @@ fn what_is_said_twice_takes_one_place() {
     assert_eq!(store.search("harbour office", &[], &WORDS).unwrap().len(), 3);
     let options = SearchOptions { merge_copies: true, ..WORDS };
     let hits = store.search("harbour office", &[], &options).unwrap();
-    let copies: Vec<&str> = hits.iter().flat_map(|hit| &hit.also_in).map(|place| place.path.as_str()).collect();
+    let copies: Vec<&str> =
+        hits.iter().flat_map(|hit| &hit.also_in).map(|place| place.path.as_str()).collect();
     assert_eq!((paths(&hits).len(), copies.len()), (2, 1), "{hits:?}");
 }
 
