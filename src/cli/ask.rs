@@ -11,6 +11,7 @@ use app::ask::{Answer, AskRequest};
 use app::models::Cache;
 use eval::Arm;
 
+use super::filter::FilterArguments;
 use super::output;
 
 #[derive(clap::Args)]
@@ -23,6 +24,8 @@ pub(crate) struct Arguments {
     /// Answer as this arm [default: the winner of the set, else rag]
     #[arg(long)]
     arm: Option<Arm>,
+    #[command(flatten)]
+    filter: FilterArguments,
     /// Passages in the prompt
     #[arg(short, long)]
     k: Option<usize>,
@@ -40,6 +43,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let project = super::open_project(project)?;
     let set = arguments.set.as_deref().map(|name| project.config.set(name).cloned()).transpose()?;
+    let filter = arguments.filter.resolve(&project.config)?;
     let stop = super::stop_flag()?;
     let service = Service::open(project, &Cache::from_env()?)?;
     let request = AskRequest {
@@ -47,6 +51,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         set: set.as_ref(),
         arm: arguments.arm,
         passages: arguments.k,
+        filter,
         max_tokens: arguments.max_tokens,
         ..AskRequest::default()
     };

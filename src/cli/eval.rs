@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use app::beir::{BeirOptions, measure};
+use app::config::{Chunks, Config};
 use app::models::{self, Cache};
 use clap::Subcommand;
 use lm::{Encoder, Precision};
@@ -39,11 +40,14 @@ enum What {
         /// Shares of words to fuse with
         #[arg(long, value_delimiter = ',', default_values_t = [0.3, 0.4, 0.5, 0.6, 0.7])]
         lexical_weights: Vec<f32>,
+        /// The largest chunk, in tokens
+        #[arg(long, default_value_t = Config::default().chunks.max_tokens)]
+        max_tokens: usize,
     },
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let What::Retrieval { beir, split, store, embedder, embedder_precision, lexical_weights } =
+    let What::Retrieval { beir, split, store, embedder, embedder_precision, lexical_weights, max_tokens } =
         &arguments.what;
     let stop = super::stop_flag()?;
     let here = std::env::current_dir().context("the current folder")?;
@@ -56,7 +60,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let folder =
         store.as_deref().or(temporary.as_ref().map(|folder| folder.path())).unwrap_or(Path::new("."));
-    let options = BeirOptions { folder: beir, split, store: folder, lexical_weights };
+    let chunks = Chunks { max_tokens: *max_tokens, ..Config::default().chunks };
+    let options = BeirOptions { folder: beir, split, store: folder, chunks, lexical_weights };
     let mut progress: Option<Progress> = None;
     let report = measure(&options, &encoder, &stop, &mut |done, total| {
         progress.get_or_insert_with(|| Progress::new("embedding", total as u64)).set(done as u64, "");

@@ -4,6 +4,7 @@ pub(crate) mod ask;
 pub(crate) mod compare;
 pub(crate) mod decide;
 pub(crate) mod eval;
+pub(crate) mod filter;
 pub(crate) mod ingest;
 pub(crate) mod init;
 pub(crate) mod model;

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use app::knowledge::Wanted;
 use app::models::Cache;
 use app::{Error, Knowledge};
 
+use super::filter::FilterArguments;
 use super::output;
 
 #[derive(clap::Args)]
@@ -18,6 +20,8 @@ pub(crate) struct Arguments {
     /// Share of words against vectors, 0 to 1 [default: as configured or tuned]
     #[arg(long)]
     lexical_weight: Option<f32>,
+    #[command(flatten)]
+    filter: FilterArguments,
     /// Say how every score came about
     #[arg(long)]
     explain: bool,
@@ -28,6 +32,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let project = super::open_project(project)?;
+    let filter = arguments.filter.resolve(&project.config)?;
     let knowledge = Knowledge::open(&project, &Cache::from_env()?)?;
     if knowledge.store.documents()?.is_empty() {
         return Err(Error::NoDocuments.into());
@@ -36,10 +41,14 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         Some(weight) => weight,
         None => knowledge.lexical_weight(None)?,
     };
-    let retrieved = knowledge.search(&arguments.query, arguments.k, weight)?;
+    let wanted = Wanted { hits: arguments.k, lexical_weight: weight, filter };
+    let retrieved = knowledge.search(&arguments.query, &wanted)?;
     if arguments.json {
         output::json(&retrieved)?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if retrieved.hits.is_empty() {
+        println!("nothing was found");
     }
     for (rank, hit) in retrieved.hits.iter().enumerate() {
         let place = hit.heading_path.join(" > ");
@@ -55,6 +64,10 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
                 explain.cosine_norm,
                 part(explain.cosine, explain.cosine_rank)
             );
+        }
+        if !hit.also_in.is_empty() {
+            let others: Vec<&str> = hit.also_in.iter().map(|place| place.path.as_str()).collect();
+            println!("   the same stands in {}", others.join(", "));
         }
         for line in hit.text.trim().lines() {
             println!("   {line}");
@@ -74,6 +87,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
 fn part(score: Option<f32>, rank: Option<usize>) -> String {
     match (score, rank) {
         (Some(score), Some(rank)) => format!("{score:.3}, place {rank}"),
-        _ => "not found".to_owned(),
+        (Some(score), None) => format!("{score:.3}, not among the candidates"),
+        _ => "none".to_owned(),
     }
 }

@@ -12,6 +12,7 @@ use app::service::Served;
 use app::{Error, Service};
 use lm::{EngineOptions, GenerateOptions, Message, Role};
 use server::{Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServeOptions, ServedModel, TurnRole};
+use store::Filter;
 
 use super::output::plural;
 
@@ -105,6 +106,7 @@ impl Chat for ProjectChat {
             history: &history,
             instruction: system.map(|turn| turn.content.as_str()),
             passages: None,
+            filter: Filter::ALL,
             max_tokens: request.max_tokens,
             sampling: GenerateOptions {
                 temperature: request.temperature,

@@ -108,3 +108,43 @@ fn changes_are_ingested_while_watching() {
     watching.kill().unwrap();
     watching.wait().unwrap();
 }
+
+#[test]
+fn collections_are_searched_apart() {
+    if !models_are_here() {
+        return;
+    }
+    let project =
+        Project::with_documents(&[("a.md", "Ducks swim."), ("inner/b.md", "Ducks dive in secret.")]);
+    let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
+    let with = |tags: &str| {
+        format!(
+            "{config}\n[[collection]]\nname = \"inner\"\ndocuments = [\"documents/inner\"]\ntags = {tags}\n"
+        )
+    };
+    project.ok(&["ingest"]);
+    let found = |options: &[&str]| {
+        let found = project.json(&[&["search", "ducks", "--json"], options].concat());
+        let hits = found["hits"].as_array().unwrap().iter();
+        hits.map(|hit| hit["path"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // What has been stored before the collection was there moves into it, and so do tags, without being read again.
+    project.write("tunesmith.toml", with("[\"closed\", \"birds\"]"));
+    assert!(project.ok(&["ingest"]).contains("2 unchanged"));
+    assert_eq!(found(&["--collection", "inner"]), ["documents/inner/b.md"]);
+    assert_eq!(found(&["--collection", "documents"]), ["documents/a.md"]);
+    assert_eq!(found(&["--tag", "closed", "--tag", "birds"]), ["documents/inner/b.md"]);
+    assert_eq!(found(&["--path", "*/inner/*", "--type", "markdown"]), ["documents/inner/b.md"]);
+    assert!(found(&["--until", "2000-01-01"]).is_empty());
+    assert_eq!(found(&["--since", "2000-01-01"]).len(), 2);
+    project.write("tunesmith.toml", with("[]"));
+    project.ok(&["ingest"]);
+    assert!(found(&["--tag", "closed"]).is_empty());
+    assert!(project.ok(&["search", "ducks", "--tag", "closed"]).contains("nothing was found"));
+    assert!(
+        project
+            .fails(&["search", "ducks", "--collection", "outer"])
+            .contains("expected one of inner, documents")
+    );
+    assert!(project.fails(&["search", "ducks", "--since", "2026-02-30"]).contains("--since: expected a day"));
+}

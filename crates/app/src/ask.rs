@@ -6,12 +6,12 @@ use std::time::Instant;
 use eval::Arm;
 use lm::{FinishReason, GenerateOptions, Generation, Message};
 use serde::Serialize;
-use store::Hit;
+use store::{Filter, Hit};
 
 use crate::citation::{Support, support};
 use crate::config::SetConfig;
 use crate::error::{Error, Result};
-use crate::knowledge::Retrieved;
+use crate::knowledge::{Retrieved, Wanted};
 use crate::prompt::{DEFAULT_INSTRUCTION, Passage, Prompt, Shot};
 use crate::repetition::Unrepeated;
 use crate::service::{ServedAdapter, Service};
@@ -37,6 +37,8 @@ pub struct AskRequest<'a> {
     pub instruction: Option<&'a str>,
     /// Overrides the configured number of passages.
     pub passages: Option<usize>,
+    /// Which documents may be found, of those that the set may.
+    pub filter: Filter,
     /// Overrides the set's longest answer.
     pub max_tokens: Option<usize>,
     /// How tokens are drawn; its `max_tokens` is not looked at.
@@ -209,7 +211,12 @@ fn retrieve(service: &Service, request: &AskRequest) -> Result<Retrieved> {
         Some(passages) => passages,
         None => knowledge.passages(request.set)?,
     };
-    knowledge.search(request.question, passages, knowledge.lexical_weight(request.set)?)
+    let filter = match request.set.and_then(|set| set.collections.as_deref()) {
+        Some(collections) => request.filter.clone().within(collections),
+        None => request.filter.clone(),
+    };
+    let lexical_weight = knowledge.lexical_weight(request.set)?;
+    knowledge.search(request.question, &Wanted { hits: passages, lexical_weight, filter })
 }
 
 fn stale_note(adapter: ServedAdapter) -> String {

@@ -1,5 +1,6 @@
 //! Retrieval measured on a collection in BEIR layout: `corpus.jsonl`, `queries.jsonl`, `qrels/SPLIT.tsv`.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,17 +8,21 @@ use std::time::Instant;
 
 use eval::ranking::{Qrels, Run, mrr_at, ndcg_at, recall_at};
 use serde::{Deserialize, Serialize};
-use store::{Embedder, NewChunk, NewDocument, SearchOptions, Store};
+use store::{Embedder, SearchOptions, Store};
 
 use lm::Encoder;
 
+use crate::config::Chunks;
 use crate::error::{Error, IoContext, Problem, Result};
+use crate::ingest::{Pending, prepare};
 use crate::models::hash_bytes;
 
 /// Documents embedded at a time.
 const BATCH: usize = 128;
-/// Depth of the rankings.
+/// Depth of the rankings, in documents.
 const DEPTH: usize = 100;
+/// Chunks looked at for them.
+const CHUNKS: usize = 3 * DEPTH;
 
 /// One line of `corpus.jsonl`.
 #[derive(Deserialize)]
@@ -42,6 +47,8 @@ struct QueryRow {
 pub struct RetrievalReport {
     /// Documents in the collection.
     pub documents: usize,
+    /// Chunks they were cut into.
+    pub chunks: usize,
     /// Queries with judgements.
     pub queries: usize,
     /// One entry for each way of ranking.
@@ -78,12 +85,14 @@ pub struct BeirOptions<'a> {
     pub split: &'a str,
     /// Where the index is kept, so that a second run embeds nothing.
     pub store: &'a Path,
+    /// How documents are cut.
+    pub chunks: Chunks,
     /// The fused rankings to measure, by their share of BM25.
     pub lexical_weights: &'a [f32],
 }
 
-/// Indexes a collection (each of its documents as one chunk, cut where the encoder's window ends) and measures BM25, vectors and
-/// their fusion. `on_progress` gets (documents done, documents).
+/// Indexes a collection as [`ingest`](crate::ingest()) would and measures BM25, vectors and their fusion; a document ranks as its best
+/// chunk does. `on_progress` gets (documents done, documents).
 ///
 /// # Errors
 /// Files that are missing or malformed, with their line; the store's and the encoder's own.
@@ -101,7 +110,8 @@ pub fn measure(
     let mut store = Store::open(options.store)?;
     store.use_embedder(&Embedder { identity: encoder.identity().to_owned(), dimension: encoder.dim() })?;
     let start = Instant::now();
-    index(&mut store, encoder, &corpus, stop, on_progress)?;
+    index(&mut store, encoder, &corpus, &options.chunks, stop, on_progress)?;
+    let chunks = store.documents()?.iter().map(|row| row.chunks).sum();
     let index_seconds = start.elapsed().as_secs_f64();
 
     let judged: Vec<&QueryRow> = queries.iter().filter(|query| qrels.0.contains_key(&query.id)).collect();
@@ -116,7 +126,8 @@ pub fn measure(
     ways.extend(options.lexical_weights.iter().map(|weight| ("fusion", *weight)));
     let mut runs = Vec::new();
     for (name, lexical_weight) in ways {
-        let search = SearchOptions { k: DEPTH, candidates: DEPTH, lexical_weight };
+        let search =
+            SearchOptions { k: CHUNKS, candidates: CHUNKS, lexical_weight, ..SearchOptions::default() };
         let start = Instant::now();
         let mut run = Run::default();
         for (query, vector) in judged.iter().zip(&vectors) {
@@ -124,8 +135,9 @@ pub fn measure(
                 return Err(Error::Interrupted);
             }
             let hits = store.search(&query.text, vector, &search)?;
-            let ranked = hits.into_iter().map(|hit| (hit.path, f64::from(hit.score))).collect();
-            run.0.insert(query.id.clone(), ranked);
+            let mut seen = HashSet::new();
+            let best = hits.into_iter().filter(|hit| seen.insert(hit.document)).take(DEPTH);
+            run.0.insert(query.id.clone(), best.map(|hit| (hit.path, f64::from(hit.score))).collect());
         }
         if name == "fusion" {
             seconds += start.elapsed().as_secs_f64() / options.lexical_weights.len() as f64;
@@ -141,6 +153,7 @@ pub fn measure(
     }
     Ok(RetrievalReport {
         documents: corpus.len(),
+        chunks,
         queries: judged.len(),
         runs,
         index_seconds,
@@ -153,40 +166,43 @@ fn index(
     store: &mut Store,
     encoder: &Encoder,
     corpus: &[CorpusRow],
+    limits: &Chunks,
     stop: &AtomicBool,
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Result<()> {
-    let known: std::collections::HashMap<String, String> =
+    let known: HashMap<String, String> =
         store.documents()?.into_iter().map(|row| (row.path, row.sha256)).collect();
-    // A collection may hold documents without any text: there is nothing to find in them.
-    let fresh: Vec<(String, String, &CorpusRow)> = corpus
-        .iter()
-        .map(|row| (format!("{} {}", row.title, row.text).trim().to_owned(), row))
-        .filter(|(text, _)| !text.is_empty())
-        .map(|(text, row)| (hash_bytes(text.as_bytes()), text, row))
-        .filter(|(hash, _, row)| known.get(&row.id) != Some(hash))
-        .collect();
-    let mut done = corpus.len() - fresh.len();
-    for batch in fresh.chunks(BATCH) {
+    let mut done = 0;
+    for batch in corpus.chunks(BATCH) {
         if stop.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
-        let texts: Vec<&str> = batch.iter().map(|(_, text, _)| text.as_str()).collect();
-        let vectors = encoder.embed(&texts)?;
-        let documents = batch.iter().zip(vectors).map(|((hash, text, row), vector)| NewDocument {
-            path: row.id.clone(),
-            sha256: hash.clone(),
-            format: "jsonl".to_owned(),
-            title: None,
-            text: text.clone(),
-            receipt_json: "{}".to_owned(),
-            chunks: vec![NewChunk { span: 0..text.len(), vector: Some(vector), ..NewChunk::default() }],
+        let fresh = batch.iter().filter_map(|row| {
+            let hash = hash_bytes(format!("{limits:?}\n{}\n{}", row.title, row.text).as_bytes());
+            (known.get(&row.id) != Some(&hash)).then(|| cut(row, hash, limits)).flatten()
         });
-        store.put_documents(documents)?;
+        let mut fresh: Vec<Pending> = fresh.collect();
+        let texts: Vec<&str> = fresh.iter().flat_map(|pending| &pending.texts).map(String::as_str).collect();
+        let mut vectors = encoder.embed(&texts)?.into_iter();
+        for chunk in fresh.iter_mut().flat_map(|pending| &mut pending.document.chunks) {
+            chunk.vector = vectors.next();
+        }
+        if !fresh.is_empty() {
+            store.put_documents(fresh.into_iter().map(|pending| pending.document))?;
+            on_progress(done + batch.len(), corpus.len());
+        }
         done += batch.len();
-        on_progress(done, corpus.len());
     }
     Ok(store.commit_index()?)
+}
+
+/// A row's document in chunks; `None` for one without any text, in which there is nothing to find.
+fn cut(row: &CorpusRow, hash: String, limits: &Chunks) -> Option<Pending> {
+    let (title, text) = (row.title.trim(), row.text.trim());
+    let whole = if text.is_empty() { title } else { text };
+    let mut document = text::read(Path::new("row.txt"), whole.as_bytes()).ok()?;
+    document.title = (!title.is_empty()).then(|| title.to_owned());
+    Some(prepare(limits, row.id.clone(), hash, document))
 }
 
 fn rows<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>> {

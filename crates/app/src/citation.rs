@@ -344,6 +344,7 @@ mod tests {
             text: String::new(),
             score: 0.0,
             explain: store::Explain::default(),
+            also_in: Vec::new(),
         }
     }
 

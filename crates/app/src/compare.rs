@@ -24,8 +24,8 @@ pub use trials::{Progress, Speed};
 use crate::adapters::{Manifest, Recipe};
 use crate::config::SetConfig;
 use crate::error::{Error, Result};
-use crate::grounding::{Grounded, GroundingOptions, ground, recall, reciprocal_rank};
-use crate::knowledge::{DEFAULT_PASSAGES, Knowledge};
+use crate::grounding::{Grounded, ground, recall, reciprocal_rank};
+use crate::knowledge::{DEFAULT_PASSAGES, Knowledge, Wanted};
 use crate::project::Project;
 use crate::questions::{Question, QuestionSet, Split};
 use crate::shots::Shots;
@@ -119,7 +119,7 @@ pub fn compare(
     let candidates = tuning::passage_candidates(knowledge, set, evidence);
     let most = candidates.iter().copied().max().unwrap_or(DEFAULT_PASSAGES);
     let weight = tuning::lexical_weight(knowledge, set, &dev, candidates[0], stop, on_event)?;
-    let grounding = GroundingOptions { hits: HITS.max(2 * most), lexical_weight: weight };
+    let grounding = Wanted { hits: HITS.max(2 * most), lexical_weight: weight, filter: set.filter() };
     let shots = Shots::new(&knowledge.encoder, &questions.train)?;
 
     // Dev: `rag` with each number of passages and `oracle`, then the gate.

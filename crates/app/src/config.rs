@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use eval::Measure;
 use lm::Precision;
 use serde::Deserialize;
+use store::Filter;
 use toml::Spanned;
 
 use crate::error::{Error, IoContext, Problem};
@@ -21,8 +22,10 @@ pub const FILE: &str = "tunesmith.toml";
 pub struct Config {
     /// The project's name.
     pub name: String,
-    /// Folders and files to ingest.
+    /// What to ingest into the collection [`DOCUMENTS`].
     pub documents: Vec<PathBuf>,
+    /// What else to ingest.
+    pub collections: Vec<Collection>,
     /// The model that writes answers: a name of the catalogue or a path.
     pub generator: String,
     /// The model that turns text into vectors: a name of the catalogue or a path.
@@ -37,6 +40,20 @@ pub struct Config {
     pub training: Training,
     /// The question sets, in the order written.
     pub sets: Vec<SetConfig>,
+}
+
+/// The collection of what no other one claims.
+pub const DOCUMENTS: &str = "documents";
+
+/// `[[collection]]`: documents that can be searched apart from the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collection {
+    /// Its name: letters, digits, `-` and `_`.
+    pub name: String,
+    /// Folders, files, patterns and addresses to ingest.
+    pub documents: Vec<PathBuf>,
+    /// Tags of all its documents.
+    pub tags: Vec<String>,
 }
 
 /// `[chunks]`
@@ -57,6 +74,8 @@ pub struct Retrieval {
     pub candidates: usize,
     /// Weight of BM25 against vectors, 0 to 1; `None` lets `compare` tune it on dev questions.
     pub lexical_weight: Option<f32>,
+    /// ISO 639-1 code of the language of texts too short to tell.
+    pub language: String,
     /// `ask` abstains when the best passage's cosine similarity with the question is below this.
     pub abstain_below: f32,
 }
@@ -110,6 +129,15 @@ pub struct SetConfig {
     pub shots: usize,
     /// Passages in a prompt for this set; the project's number if not given.
     pub passages: Option<usize>,
+    /// Collections its questions are answered from; `None` for all.
+    pub collections: Option<Vec<String>>,
+}
+
+impl SetConfig {
+    /// The documents its questions are answered from.
+    pub fn filter(&self) -> Filter {
+        Filter { collections: self.collections.clone(), ..Filter::ALL }
+    }
 }
 
 /// Where the questions of a set are.
@@ -195,7 +223,18 @@ struct Raw {
     #[serde(default)]
     training: RawTraining,
     #[serde(default)]
+    collection: Vec<RawCollection>,
+    #[serde(default)]
     set: Vec<Spanned<RawSet>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCollection {
+    name: Spanned<String>,
+    documents: Vec<PathBuf>,
+    #[serde(default)]
+    tags: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -227,6 +266,7 @@ struct RawRetrieval {
     passages: Option<Spanned<i64>>,
     candidates: Option<Spanned<i64>>,
     lexical_weight: Option<Spanned<f64>>,
+    language: Option<Spanned<String>>,
     abstain_below: Option<Spanned<f64>>,
 }
 
@@ -261,6 +301,7 @@ struct RawSet {
     expected_queries: Option<Spanned<i64>>,
     shots: Option<Spanned<i64>>,
     passages: Option<Spanned<i64>>,
+    collections: Option<Vec<Spanned<String>>>,
 }
 
 /// Collects problems while values are checked.
@@ -323,6 +364,29 @@ impl Check<'_> {
         })
     }
 
+    fn language(&mut self, field: &str, value: Option<Spanned<String>>, default: String) -> String {
+        let Some(value) = value else { return default };
+        let code = value.get_ref();
+        if code.len() == 2 && code.chars().all(|c| c.is_ascii_lowercase()) {
+            return value.into_inner();
+        }
+        self.problem(&value.span(), field, format!("expected two letters such as en or de, found {code:?}"));
+        default
+    }
+
+    /// A name that may also be a folder's, and of which there is one.
+    fn name(&mut self, what: &str, name: &Spanned<String>, known: &[&str]) {
+        let written = name.get_ref();
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if written.is_empty() || written == "all" || !written.chars().all(plain) {
+            let message = format!("expected letters, digits, `-` and `_` (and not `all`), found {written:?}");
+            self.problem(&name.span(), "name", message);
+        } else if known.contains(&written.as_str()) {
+            let message = format!("expected another name, found a second {what} {written:?}");
+            self.problem(&name.span(), "name", message);
+        }
+    }
+
     fn positive(&mut self, field: &str, value: Option<Spanned<f64>>, default: f64, upper: f64) -> f64 {
         if let Some(value) = &value
             && *value.get_ref() <= 0.0
@@ -367,6 +431,7 @@ impl Raw {
             lexical_weight: found
                 .lexical_weight
                 .map(|weight| check.real("lexical_weight", Some(weight), 0.5, 1.0) as f32),
+            language: check.language("language", found.language, defaults.retrieval.language),
             abstain_below: check.real(
                 "abstain_below",
                 found.abstain_below,
@@ -392,23 +457,26 @@ impl Raw {
                 .map(|number| check.integer("max_tokens", Some(number), usize::MAX, COUNT)),
             gold_missing: check.real("gold_missing", given.gold_missing, usual.gold_missing, 1.0),
         };
+        let mut collections: Vec<Collection> = Vec::new();
+        for RawCollection { name, documents, tags } in self.collection {
+            let mut known: Vec<&str> = collections.iter().map(|other| other.name.as_str()).collect();
+            known.push(DOCUMENTS);
+            check.name("collection", &name, &known);
+            collections.push(Collection { name: name.into_inner(), documents, tags });
+        }
+        let mut named: Vec<&str> = collections.iter().map(|collection| collection.name.as_str()).collect();
+        named.push(DOCUMENTS);
         let mut sets: Vec<SetConfig> = Vec::new();
         for raw in self.set {
             let span = raw.span();
-            let name_span = raw.get_ref().name.span();
-            let set = raw.into_inner().resolve(check, &span);
-            if sets.iter().any(|other| other.name == set.name) {
-                check.problem(
-                    &name_span,
-                    "name",
-                    format!("expected another name, found a second set {:?}", set.name),
-                );
-            }
-            sets.push(set);
+            let known: Vec<&str> = sets.iter().map(|other| other.name.as_str()).collect();
+            check.name("set", &raw.get_ref().name, &known);
+            sets.push(raw.into_inner().resolve(check, &span, &named));
         }
         Config {
             name: self.project.name,
             documents: self.project.documents,
+            collections,
             generator: self.models.generator.unwrap_or(defaults.generator),
             embedder: self.models.embedder.unwrap_or(defaults.embedder),
             embedder_precision: check.precision("embedder_precision", self.models.embedder_precision),
@@ -421,7 +489,7 @@ impl Raw {
 }
 
 impl RawSet {
-    fn resolve(self, check: &mut Check, span: &Range<usize>) -> SetConfig {
+    fn resolve(self, check: &mut Check, span: &Range<usize>, collections: &[&str]) -> SetConfig {
         let files = match (self.questions, self.train, self.dev, self.test) {
             (Some(path), None, None, None) => SetFiles::One(path),
             (None, Some(train), Some(dev), Some(test)) => SetFiles::Three { train, dev, test },
@@ -432,11 +500,12 @@ impl RawSet {
                 SetFiles::One(PathBuf::new())
             }
         };
-        let name = self.name.get_ref();
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if name.is_empty() || name == "all" || !name.chars().all(plain) {
-            let message = format!("expected letters, digits, `-` and `_` (and not `all`), found {name:?}");
-            check.problem(&self.name.span(), "name", message);
+        for name in self.collections.iter().flatten() {
+            if !collections.contains(&name.get_ref().as_str()) {
+                let message =
+                    format!("expected one of {}, found {:?}", collections.join(", "), name.get_ref());
+                check.problem(&name.span(), "collections", message);
+            }
         }
         let measure = self.measure.get_ref().parse().unwrap_or_else(|_| {
             let message = format!(
@@ -457,6 +526,7 @@ impl RawSet {
             expected_queries: check.integer("expected_queries", self.expected_queries, 10_000, COUNT) as u64,
             shots: check.integer("shots", self.shots, 4, 1..65),
             passages: self.passages.map(|number| check.integer("passages", Some(number), 3, 1..101)),
+            collections: self.collections.map(|names| names.into_iter().map(Spanned::into_inner).collect()),
         }
     }
 }
@@ -467,6 +537,7 @@ impl Default for Config {
         Self {
             name: String::new(),
             documents: Vec::new(),
+            collections: Vec::new(),
             generator: "smollm2-135m-instruct".to_owned(),
             embedder: "all-minilm-l6-v2".to_owned(),
             embedder_precision: Precision::Auto,
@@ -475,6 +546,7 @@ impl Default for Config {
                 passages: None,
                 candidates: 100,
                 lexical_weight: None,
+                language: "en".to_owned(),
                 abstain_below: 0.25,
             },
             training: Training {

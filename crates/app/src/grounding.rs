@@ -8,7 +8,7 @@ use serde::Serialize;
 use store::{ChunkId, DocumentId, Hit, NewChunk};
 
 use crate::error::{Error, Problem, Result};
-use crate::knowledge::{Knowledge, Retrieved};
+use crate::knowledge::{Knowledge, Retrieved, Wanted};
 use crate::prompt::Passage;
 use crate::questions::Question;
 
@@ -61,15 +61,6 @@ impl Grounded {
     }
 }
 
-/// How questions are grounded.
-#[derive(Clone, Copy, Debug)]
-pub struct GroundingOptions {
-    /// Hits kept for each question.
-    pub hits: usize,
-    /// Share of BM25.
-    pub lexical_weight: f32,
-}
-
 /// Questions embedded at a time.
 const BATCH: usize = 64;
 
@@ -81,7 +72,7 @@ const BATCH: usize = 64;
 pub fn ground(
     knowledge: &Knowledge,
     questions: &[Question],
-    options: &GroundingOptions,
+    wanted: &Wanted,
     stop: &AtomicBool,
 ) -> Result<Vec<Grounded>> {
     let gold = locate(knowledge, questions)?;
@@ -96,8 +87,7 @@ pub fn ground(
         let vectors = knowledge.encoder.embed(&texts)?;
         let embed_seconds = start.elapsed().as_secs_f64() / batch.len() as f64;
         for (question, vector) in batch.iter().zip(vectors) {
-            let mut retrieved =
-                knowledge.search_vector(&question.text, &vector, options.hits, options.lexical_weight)?;
+            let mut retrieved = knowledge.search_vector(&question.text, &vector, wanted)?;
             retrieved.embed_seconds = embed_seconds;
             grounded.push(Grounded { vector, retrieved, gold: gold.next().unwrap_or_default() });
         }
@@ -295,6 +285,7 @@ mod tests {
                 text: String::new(),
                 score: 0.0,
                 explain: store::Explain::default(),
+                also_in: Vec::new(),
             })
             .collect();
         Grounded { vector: Vec::new(), retrieved: Retrieved { hits, ..Retrieved::default() }, gold }

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde::Serialize;
-use store::{NewChunk, NewDocument};
+use store::{Metadata, NewChunk, NewDocument};
 use text::{ChunkOptions, Document, Receipt, Words};
 
+use crate::config::{Chunks, Collection, DOCUMENTS};
 use crate::error::{IoContext, Result};
 use crate::fetch::{Fetcher, Missing};
 use crate::knowledge::Knowledge;
@@ -130,11 +131,14 @@ pub struct IngestOptions {
 impl IngestOptions {
     /// Where documents come from.
     fn sources(&self, project: &Project) -> Result<Vec<Source>> {
-        let (base, written) = match self.paths.is_empty() {
-            true => (project.root.clone(), &project.config.documents),
-            false => (std::env::current_dir().context("open", Path::new("."))?, &self.paths),
-        };
-        written.iter().map(|path| Source::parse(&base, path)).collect()
+        if self.paths.is_empty() {
+            let config = &project.config;
+            let others = config.collections.iter().flat_map(|collection| &collection.documents);
+            let all = config.documents.iter().chain(others);
+            return all.map(|path| Source::parse(&project.root, path)).collect();
+        }
+        let here = std::env::current_dir().context("open", Path::new("."))?;
+        self.paths.iter().map(|path| Source::parse(&here, path)).collect()
     }
 
     /// The folders and files in which a change may concern a document.
@@ -157,13 +161,15 @@ pub fn ingest(
 ) -> Result<IngestReport> {
     let start = Instant::now();
     let sources = options.sources(project)?;
-    let stored = stored_hashes(knowledge)?;
+    let stored = stored(knowledge)?;
     let items = sources::items(project, &sources, !options.include_ignored, stored.keys())?;
     on_event(IngestEvent::Found { files: items.len() });
     let mut work = Ingestion {
         project,
         fetcher: Fetcher::new(options.allow_private),
+        belonging: Belonging::new(project),
         stored,
+        described: Vec::new(),
         knowledge,
         report: IngestReport::default(),
         pending: Vec::new(),
@@ -180,6 +186,7 @@ pub fn ingest(
         work.item(name, item)?;
     }
     work.flush()?;
+    work.knowledge.store.describe_documents(&work.described)?;
     if !work.report.interrupted {
         work.delete_vanished(&sources, &seen)?;
     }
@@ -223,23 +230,67 @@ fn record_cost(knowledge: &mut Knowledge, report: &IngestReport) -> Result<()> {
     Ok(knowledge.store.put_setting(SPENT, &spent.to_string())?)
 }
 
-/// Document name -> SHA-256 of the stored content.
-fn stored_hashes(knowledge: &Knowledge) -> Result<HashMap<String, String>> {
-    Ok(knowledge.store.documents()?.into_iter().map(|row| (row.path, row.sha256)).collect())
+/// What is stored of a document.
+struct Stored {
+    /// SHA-256 of its content.
+    sha256: String,
+    metadata: Metadata,
+}
+
+/// What is stored, by the documents' names.
+fn stored(knowledge: &Knowledge) -> Result<HashMap<String, Stored>> {
+    let rows = knowledge.store.documents()?.into_iter();
+    Ok(rows.map(|row| (row.path, Stored { sha256: row.sha256, metadata: row.metadata })).collect())
+}
+
+/// Which collection a document belongs to.
+struct Belonging<'a> {
+    project: &'a Project,
+    /// In order of the configuration: the first that covers a document claims it.
+    collections: Vec<(Source, &'a Collection)>,
+}
+
+impl<'a> Belonging<'a> {
+    fn new(project: &'a Project) -> Self {
+        let all = project.config.collections.iter();
+        let sources =
+            all.flat_map(|collection| collection.documents.iter().map(move |path| (path, collection)));
+        // What does not exist holds no document; ingesting it would have said so.
+        let parsed = sources.filter_map(|(path, of)| Some((Source::parse(&project.root, path).ok()?, of)));
+        Belonging { project, collections: parsed.collect() }
+    }
+
+    /// What a document is filtered by, of which `modified` is known.
+    fn metadata(&self, name: &str, modified: Option<i64>) -> Metadata {
+        let claims = |(source, _): &&(Source, &Collection)| source.covers(self.project, name);
+        let of = self.collections.iter().find(claims).map(|(_, collection)| *collection);
+        let mut tags = of.map(|collection| collection.tags.clone()).unwrap_or_default();
+        tags.sort();
+        tags.dedup();
+        Metadata {
+            collection: of.map_or(DOCUMENTS, |collection| &collection.name).to_owned(),
+            tags,
+            modified,
+            language: self.project.config.retrieval.language.clone(),
+        }
+    }
 }
 
 /// A document that waits for its vectors.
-struct Pending {
-    document: NewDocument,
+pub(crate) struct Pending {
+    pub(crate) document: NewDocument,
     /// What is embedded for each chunk.
-    texts: Vec<String>,
+    pub(crate) texts: Vec<String>,
     receipt: Receipt,
 }
 
 struct Ingestion<'a> {
     project: &'a Project,
     fetcher: Fetcher,
-    stored: HashMap<String, String>,
+    belonging: Belonging<'a>,
+    stored: HashMap<String, Stored>,
+    /// Unchanged documents that are filtered by something else now.
+    described: Vec<(String, Metadata)>,
     knowledge: &'a mut Knowledge,
     report: IngestReport,
     pending: Vec<Pending>,
@@ -250,11 +301,11 @@ impl Ingestion<'_> {
     fn item(&mut self, name: String, item: Item) -> Result<()> {
         match item {
             Item::File(path) => match text::load(&path) {
-                Ok(bytes) => self.document(name, &path, &bytes),
+                Ok(bytes) => self.document(name, &path, &bytes, modified(&path)),
                 Err(error) => self.unreadable(name, error.to_string()),
             },
             Item::Page(address) => match self.fetcher.get(&address) {
-                Ok(page) => self.document(name, &page.file, &page.bytes),
+                Ok(page) => self.document(name, &page.file, &page.bytes, None),
                 Err(Missing::Gone(reason)) => self.withdraw(name, reason),
                 Err(Missing::Unreachable(reason)) => self.unreadable(name, reason),
             },
@@ -262,15 +313,25 @@ impl Ingestion<'_> {
     }
 
     /// Takes in what a file or page holds; `path` helps to tell its format.
-    fn document(&mut self, name: String, path: &Path, bytes: &[u8]) -> Result<()> {
+    fn document(&mut self, name: String, path: &Path, bytes: &[u8], modified: Option<i64>) -> Result<()> {
         let sha256 = hash_bytes(bytes);
-        if self.stored.get(&name) == Some(&sha256) {
+        let metadata = self.belonging.metadata(&name, modified);
+        if let Some(stored) = self.stored.get(&name)
+            && stored.sha256 == sha256
+        {
+            let metadata = Metadata { language: stored.metadata.language.clone(), ..metadata };
+            if stored.metadata != metadata {
+                self.described.push((name.clone(), metadata));
+            }
             self.done(name, Outcome::Unchanged);
             return Ok(());
         }
         match text::read(path, bytes) {
             Ok(document) => {
-                self.pending.push(prepare(self.project, name, sha256, document));
+                let language = document.language.map_or(metadata.language, str::to_owned);
+                let mut pending = prepare(&self.project.config.chunks, name, sha256, document);
+                pending.document.metadata = Metadata { language, ..metadata };
+                self.pending.push(pending);
                 if self.pending.iter().map(|pending| pending.texts.len()).sum::<usize>() >= BATCH {
                     self.flush()?;
                 }
@@ -343,8 +404,14 @@ impl Ingestion<'_> {
     }
 }
 
-fn prepare(project: &Project, name: String, sha256: String, document: Document) -> Pending {
-    let limits = &project.config.chunks;
+/// When a file was last changed, in seconds since 1970, where the system knows.
+fn modified(path: &Path) -> Option<i64> {
+    let time = std::fs::metadata(path).ok()?.modified().ok()?;
+    Some(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs().cast_signed())
+}
+
+/// Cuts a document into chunks.
+pub(crate) fn prepare(limits: &Chunks, name: String, sha256: String, document: Document) -> Pending {
     let options = ChunkOptions { max_tokens: limits.max_tokens, min_tokens: limits.min_tokens };
     let chunks = text::chunk(&document, &options, &Words);
     let texts = chunks
@@ -364,6 +431,7 @@ fn prepare(project: &Project, name: String, sha256: String, document: Document) 
         .collect();
     let document = NewDocument {
         path: name,
+        metadata: Metadata::default(),
         sha256,
         format: document.format.to_string(),
         title: document.title,

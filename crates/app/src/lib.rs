@@ -38,6 +38,7 @@ pub use knowledge::Knowledge;
 pub use project::Project;
 pub use questions::{Question, QuestionSet, Split};
 pub use service::Service;
+pub use text::Format;
 
 /// The result of everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

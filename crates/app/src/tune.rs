@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use crate::adapters::{self, Manifest, Recipe, hash_examples};
 use crate::config::{SetConfig, Training};
 use crate::error::{Error, IoContext, Problem, Result};
-use crate::grounding::{Grounded, GroundingOptions, ground};
-use crate::knowledge::Knowledge;
+use crate::grounding::{Grounded, ground};
+use crate::knowledge::{Knowledge, Wanted};
 use crate::models::hash_file;
 use crate::project::{Project, STATE};
 use crate::prompt::{Passage, Prompt};
@@ -142,9 +142,12 @@ fn raft_passages(
         return Err(Error::NoDocuments);
     }
     let k = knowledge.passages(Some(set))?;
-    let options =
-        GroundingOptions { hits: HITS.max(2 * k), lexical_weight: knowledge.lexical_weight(Some(set))? };
-    let grounded = ground(knowledge, questions, &options, stop)?;
+    let wanted = Wanted {
+        hits: HITS.max(2 * k),
+        lexical_weight: knowledge.lexical_weight(Some(set))?,
+        filter: set.filter(),
+    };
+    let grounded = ground(knowledge, questions, &wanted, stop)?;
     let mut all = Vec::with_capacity(questions.len());
     for (question, grounded) in questions.iter().zip(&grounded) {
         documents.extend(grounded.gold.iter().map(|gold| gold.path.clone()));

@@ -48,7 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let judgements = judgements(&folder.join(format!("qrels/{split}.tsv")))?;
     let queries = entries(&folder.join("queries.jsonl"))?;
     for bm25 in parameters {
-        let options = SearchOptions { k: 100, candidates: 100, lexical_weight: 1.0 };
+        let options =
+            SearchOptions { k: 100, candidates: 100, lexical_weight: 1.0, ..SearchOptions::default() };
         let start = Instant::now();
         let (mut ndcg, mut recall, mut count) = (0.0, 0.0, 0u32);
         for query in &queries {

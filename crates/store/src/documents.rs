@@ -8,6 +8,7 @@ use rusqlite::types::Type;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use serde::{Deserialize, Serialize};
 
+use crate::lexical::{Searched, Take};
 use crate::{Error, Result, Store, now, schema, vectors};
 
 /// A document's number; stays the same when the file is edited.
@@ -27,11 +28,37 @@ pub struct Embedder {
     pub dimension: usize,
 }
 
+/// What documents are filtered by, and the language their words are in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Metadata {
+    /// The collection it belongs to.
+    pub collection: String,
+    /// Tags, in any order.
+    pub tags: Vec<String>,
+    /// When it was last changed, in seconds since 1970; `None` where nobody knows.
+    pub modified: Option<i64>,
+    /// ISO 639-1 code of its language, which decides how words are stemmed; empty where there is no stemmer for it.
+    pub language: String,
+}
+
+impl Default for Metadata {
+    fn default() -> Self {
+        Metadata {
+            collection: "documents".to_string(),
+            tags: Vec::new(),
+            modified: None,
+            language: "en".to_string(),
+        }
+    }
+}
+
 /// A document to be stored.
 #[derive(Debug, Clone, Default)]
 pub struct NewDocument {
     /// The project-relative path, the document's key.
     pub path: String,
+    /// What it is filtered by.
+    pub metadata: Metadata,
     /// SHA-256 of the file, in hex.
     pub sha256: String,
     /// Name of the format.
@@ -85,6 +112,8 @@ pub struct DocumentRow {
     pub bytes: usize,
     /// When this version was stored, in seconds since 1970.
     pub stored_at: i64,
+    /// What it is filtered by; tags in order of the alphabet.
+    pub metadata: Metadata,
 }
 
 impl NewChunk {
@@ -114,6 +143,25 @@ impl Store {
         let embedder = self.embedder()?;
         self.change_documents(|transaction| {
             documents.into_iter().map(|document| put(transaction, document, embedder.as_ref())).collect()
+        })
+    }
+
+    /// Changes what stored documents are filtered by, all in one transaction; their language stays, for it is that of their
+    /// text. Returns how many of the paths there are.
+    pub fn describe_documents(&mut self, described: &[(String, Metadata)]) -> Result<usize> {
+        self.change_documents(|transaction| {
+            let mut found = 0;
+            for (path, metadata) in described {
+                let id = transaction
+                    .prepare_cached("SELECT id FROM documents WHERE path = ?1")?
+                    .query_row([path], |row| row.get(0).map(DocumentId))
+                    .optional()?;
+                if let Some(id) = id {
+                    describe(transaction, id, metadata)?;
+                    found += 1;
+                }
+            }
+            Ok(found)
         })
     }
 
@@ -193,8 +241,8 @@ impl Store {
         const BATCH: usize = 256;
         let mut vectors: Vec<(ChunkId, Vec<f32>)> = Vec::new();
         let mut texts: Vec<(ChunkId, String)> = Vec::new();
-        self.searched_texts(0, &mut |chunk, text| {
-            texts.push((chunk, text.to_string()));
+        self.searched_texts(0, &mut |Searched { chunk, text, .. }| {
+            texts.push((chunk, text.to_owned()));
             Ok(())
         })?;
         for batch in texts.chunks(BATCH) {
@@ -243,44 +291,69 @@ impl Store {
 
     /// Hands over every chunk with a number above `above`, by rising number, with the words it is searched by:
     /// the title and headings that its text does not start with, then its text.
-    pub(crate) fn searched_texts(
-        &self,
-        above: i64,
-        take: &mut dyn FnMut(ChunkId, &str) -> Result<()>,
-    ) -> Result<()> {
-        let sql = format!(
-            "SELECT {CHUNK_COLUMNS}, v.text, v.title, v.document FROM chunks c
-             JOIN documents d ON d.id = c.document
-             JOIN versions v ON v.document = d.id AND v.number = d.version
-             WHERE c.id > ?1 ORDER BY c.id"
-        );
+    pub(crate) fn searched_texts(&self, above: i64, take: Take<'_>) -> Result<()> {
+        let sql = format!("SELECT {CHUNK_COLUMNS}, c.document FROM chunks c WHERE c.id > ?1 ORDER BY c.id");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query([above])?;
+        // Chunks of a document follow each other, so its text is read once.
+        let mut document: Option<(i64, Read)> = None;
         while let Some(row) = rows.next()? {
             let (id, chunk) = chunk_row(row)?;
-            let document = row.get_ref(7)?.as_str().map_err(rusqlite::Error::from)?;
-            let title = row.get_ref(8)?.as_str_or_null().map_err(rusqlite::Error::from)?;
-            let text = match &chunk.text_for_index {
-                Some(text) => Cow::Borrowed(text.as_str()),
-                None => chunk.text(document).unwrap_or_default(),
-            };
-            let mut searched = String::with_capacity(text.len() + 100);
-            let title = title.filter(|title| chunk.heading_path.first().is_none_or(|first| first != title));
-            for place in title.into_iter().chain(chunk.heading_path.iter().map(String::as_str)) {
-                searched.push_str(place);
-                searched.push('\n');
+            let number: i64 = row.get(7)?;
+            if document.as_ref().is_none_or(|(read, _)| *read != number) {
+                let sql = "SELECT v.text, v.title, d.language FROM documents d
+                           JOIN versions v ON v.document = d.id AND v.number = d.version WHERE d.id = ?1";
+                let mut one = self.connection.prepare_cached(sql)?;
+                let row =
+                    |row: &Row<'_>| Ok(Read { text: row.get(0)?, title: row.get(1)?, language: row.get(2)? });
+                document = Some((number, one.query_row([number], row)?));
             }
-            searched.push_str(&text);
-            take(id, &searched)?;
+            if let Some((_, document)) = &document {
+                let searched = document.searched(&chunk);
+                let document_id = DocumentId(number);
+                take(Searched {
+                    chunk: id,
+                    document: document_id,
+                    language: &document.language,
+                    text: &searched,
+                })?;
+            }
         }
         Ok(())
+    }
+}
+
+/// A document as far as its chunks need it.
+struct Read {
+    text: String,
+    title: Option<String>,
+    language: String,
+}
+
+impl Read {
+    /// The words a chunk is searched by.
+    fn searched(&self, chunk: &NewChunk) -> String {
+        let text = match &chunk.text_for_index {
+            Some(text) => Cow::Borrowed(text.as_str()),
+            None => chunk.text(&self.text).unwrap_or_default(),
+        };
+        let title = self.title.as_deref();
+        let title = title.filter(|title| chunk.heading_path.first().is_none_or(|first| first != title));
+        let mut searched = String::with_capacity(text.len() + 100);
+        for place in title.into_iter().chain(chunk.heading_path.iter().map(String::as_str)) {
+            searched.push_str(place);
+            searched.push('\n');
+        }
+        searched.push_str(&text);
+        searched
     }
 }
 
 const SELECT_DOCUMENT: &str = "
     SELECT d.id, d.path, v.number, v.sha256, v.format, v.title, v.receipt,
            (SELECT count(*) FROM chunks c WHERE c.document = d.id),
-           length(CAST(v.text AS BLOB)), v.stored_at
+           octet_length(v.text), v.stored_at, d.collection, d.modified, d.language,
+           (SELECT json_group_array(t.tag ORDER BY t.tag) FROM tags t WHERE t.document = d.id)
     FROM documents d JOIN versions v ON v.document = d.id AND v.number = d.version";
 
 const CHUNK_COLUMNS: &str = "c.id, c.start, c.end, c.header_start, c.header_end, c.heading_path, c.indexed";
@@ -299,6 +372,12 @@ fn document_row(row: &Row<'_>) -> rusqlite::Result<DocumentRow> {
         chunks: row.get(7)?,
         bytes: row.get(8)?,
         stored_at: row.get(9)?,
+        metadata: Metadata {
+            collection: row.get(10)?,
+            modified: row.get(11)?,
+            language: row.get(12)?,
+            tags: strings(row, 13)?,
+        },
     })
 }
 
@@ -311,15 +390,15 @@ fn chunk_row(row: &Row<'_>) -> rusqlite::Result<(ChunkId, NewChunk)> {
     let chunk = NewChunk {
         span: row.get(1)?..row.get(2)?,
         header,
-        heading_path: heading_path(row, 5)?,
+        heading_path: strings(row, 5)?,
         text_for_index: row.get(6)?,
         vector: None,
     };
     Ok((ChunkId(row.get(0)?), chunk))
 }
 
-/// Reads a heading path from its JSON in column `at`.
-pub(crate) fn heading_path(row: &Row<'_>, at: usize) -> rusqlite::Result<Vec<String>> {
+/// Reads a list of strings from its JSON in column `at`.
+pub(crate) fn strings(row: &Row<'_>, at: usize) -> rusqlite::Result<Vec<String>> {
     let json = row.get_ref(at)?.as_str()?;
     serde_json::from_str(json)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(at, Type::Text, error.into()))
@@ -339,16 +418,17 @@ fn put(
         Some((id, version)) => {
             flag_dependents(transaction, id, path)?;
             transaction.prepare_cached("DELETE FROM chunks WHERE document = ?1")?.execute([id.0])?;
-            let sql = "UPDATE documents SET version = ?2 WHERE id = ?1";
-            transaction.prepare_cached(sql)?.execute((id.0, version + 1))?;
+            let sql = "UPDATE documents SET version = ?2, language = ?3 WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute((id.0, version + 1, &document.metadata.language))?;
             (id, version + 1)
         }
         None => {
-            let sql = "INSERT INTO documents (path, version) VALUES (?1, 1)";
-            transaction.prepare_cached(sql)?.execute([path])?;
+            let sql = "INSERT INTO documents (path, version, language) VALUES (?1, 1, ?2)";
+            transaction.prepare_cached(sql)?.execute((path, &document.metadata.language))?;
             (DocumentId(transaction.last_insert_rowid()), 1)
         }
     };
+    describe(transaction, id, &document.metadata)?;
     let sql = "INSERT INTO versions (document, number, sha256, format, title, text, receipt, stored_at)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     transaction.prepare_cached(sql)?.execute((
@@ -365,6 +445,19 @@ fn put(
         put_chunk(transaction, id, path, &document.text, chunk, embedder)?;
     }
     Ok(id)
+}
+
+/// Writes what a document is filtered by.
+fn describe(transaction: &Transaction<'_>, id: DocumentId, metadata: &Metadata) -> Result<()> {
+    let sql = "UPDATE documents SET collection = ?2, modified = ?3 WHERE id = ?1";
+    transaction.prepare_cached(sql)?.execute((id.0, &metadata.collection, metadata.modified))?;
+    transaction.prepare_cached("DELETE FROM tags WHERE document = ?1")?.execute([id.0])?;
+    let mut insert =
+        transaction.prepare_cached("INSERT OR IGNORE INTO tags (document, tag) VALUES (?1, ?2)")?;
+    for tag in &metadata.tags {
+        insert.execute((id.0, tag))?;
+    }
+    Ok(())
 }
 
 fn put_chunk(

@@ -10,9 +10,12 @@
 //! STATE/lock           held, with the holder's process id in it, while a Store lives
 //! ```
 
+mod analysis;
 mod bm25;
 mod documents;
+mod duplicates;
 mod error;
+mod filter;
 mod lexical;
 mod lock;
 mod records;
@@ -26,10 +29,11 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
 pub use bm25::Bm25;
-pub use documents::{ChunkId, DocumentId, DocumentRow, Embedder, NewChunk, NewDocument};
+pub use documents::{ChunkId, DocumentId, DocumentRow, Embedder, Metadata, NewChunk, NewDocument};
 pub use error::{Error, Result};
+pub use filter::Filter;
 pub use records::{Adapter, Job, Record, TestOpening};
-pub use search::{Explain, Hit, SearchOptions};
+pub use search::{Explain, Hit, Place, SearchOptions};
 
 use crate::lexical::Lexical;
 use crate::lock::Lock;
@@ -51,6 +55,7 @@ pub struct Store {
 struct Derived {
     lexical: Option<(i64, Lexical)>,
     vectors: Option<(i64, Vectors)>,
+    filters: filter::Known,
 }
 
 impl Store {

@@ -122,6 +122,18 @@ CREATE TABLE split_openings (
     reason TEXT NOT NULL,
     opened_at INTEGER NOT NULL
 ) STRICT;
+", "
+-- What documents are filtered by.
+ALTER TABLE documents ADD COLUMN collection TEXT NOT NULL DEFAULT 'documents';
+ALTER TABLE documents ADD COLUMN modified INTEGER;             -- seconds since 1970; NULL: not known
+ALTER TABLE documents ADD COLUMN language TEXT NOT NULL DEFAULT 'en';  -- ISO 639-1; empty: none of those with a stemmer
+CREATE INDEX documents_by_collection ON documents (collection);
+CREATE TABLE tags (
+    document INTEGER NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (document, tag)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tags_by_tag ON tags (tag);
 "];
 
 /// Why a database is not opened.

@@ -6,13 +6,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::documents::{checked, heading_path};
+use crate::documents::{checked, strings};
+use crate::duplicates::Shingles;
 use crate::lexical::{self, Lexical, Stamp};
 use crate::vectors::Vectors;
-use crate::{Bm25, ChunkId, DocumentId, Error, Result, Store, records, schema};
+use crate::{Bm25, ChunkId, DocumentId, Error, Filter, Result, Store, records, schema};
 
 /// How to search.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SearchOptions {
     /// Hits wanted.
     pub k: usize,
@@ -20,11 +21,21 @@ pub struct SearchOptions {
     pub candidates: usize,
     /// Share of BM25 in the fused score: 0 is vectors only, 1 is BM25 only.
     pub lexical_weight: f32,
+    /// Which documents may be found.
+    pub filter: Filter,
+    /// Let a chunk that says the same as a better hit stand in [`Hit::also_in`] instead of taking a place of its own.
+    pub merge_copies: bool,
 }
 
 impl Default for SearchOptions {
     fn default() -> Self {
-        SearchOptions { k: 10, candidates: 100, lexical_weight: 0.5 }
+        SearchOptions {
+            k: 10,
+            candidates: 100,
+            lexical_weight: 0.4,
+            filter: Filter::ALL,
+            merge_copies: false,
+        }
     }
 }
 
@@ -51,23 +62,39 @@ pub struct Hit {
     pub score: f32,
     /// How the score came about.
     pub explain: Explain,
+    /// Where else the same is said, best first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also_in: Vec<Place>,
+}
+
+/// A stretch of a stored document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The document.
+    pub document: DocumentId,
+    /// Its path.
+    pub path: String,
+    /// Its version.
+    pub version: u32,
+    /// Bytes of its canonical text.
+    pub span: Range<usize>,
 }
 
 /// How a hit's score came about. Ranks count from 1; `None` where a list was not asked or did not reach as far as
 /// this chunk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Explain {
-    /// BM25 score.
+    /// BM25 score of the chunk and of its document, half and half; known even when the list does not reach this far.
     pub bm25: Option<f32>,
     /// Place in the BM25 list.
     pub bm25_rank: Option<usize>,
-    /// The BM25 score in 0..=1, by the list's lowest and highest.
+    /// The BM25 score as a share of the best, 0..=1.
     pub bm25_norm: f32,
-    /// Cosine of query and chunk vector, whenever both are known, even when the vector list does not reach this far.
+    /// Cosine of query and chunk vector; known even when the vector list does not reach this far.
     pub cosine: Option<f32>,
     /// Place in the vector list.
     pub cosine_rank: Option<usize>,
-    /// The cosine in 0..=1, by the list's lowest and highest.
+    /// The cosine as a share of the best, 0..=1; 0 where it is negative.
     pub cosine_norm: f32,
     /// `lexical_weight * bm25_norm + (1 - lexical_weight) * cosine_norm`.
     pub fused: f32,
@@ -76,7 +103,7 @@ pub struct Explain {
 impl Store {
     /// Finds the chunks that fit `query` and `vector` best, best first.
     ///
-    /// Both lists are normalised to 0..=1 and added with their weights (a chunk missing from a list has 0 there).
+    /// Scores of both kinds are taken as shares of the best one and added with their weights.
     /// `vector` may be empty when `lexical_weight` is 1, `query` when it is 0. Equal scores are ordered by chunk.
     pub fn search(&self, query: &str, vector: &[f32], options: &SearchOptions) -> Result<Vec<Hit>> {
         self.search_with(query, vector, options, Bm25::default())
@@ -106,36 +133,60 @@ impl Store {
             [] => None,
             vector => Some(checked(vector.to_vec(), embedder.as_ref(), "the query")?),
         };
-        self.refresh(weight > 0.0, vector.is_some())?;
+        let generation = self.refresh(weight > 0.0, vector.is_some())?;
+        let allowed = self.allowed(&options.filter, generation)?;
+        let keep = |chunk| allowed.as_ref().is_none_or(|allowed| allowed.contains(chunk));
         let derived = self.derived.borrow();
         let count = options.candidates.max(options.k);
 
-        let by_words = match &derived.lexical {
-            Some((_, lexical)) if weight > 0.0 => lexical.search(query, count, bm25)?,
-            _ => Vec::new(),
+        let words = match &derived.lexical {
+            Some((_, lexical)) if weight > 0.0 => Some(lexical.score(query, bm25)?),
+            _ => None,
         };
         let table = derived.vectors.as_ref().map(|(_, table)| table);
+        let by_words = words.as_ref().map(|scores| scores.best(count, keep)).unwrap_or_default();
         let by_meaning = match (&vector, table) {
-            (Some(vector), Some(table)) if weight < 1.0 => table.nearest(vector, count),
+            (Some(vector), Some(table)) if weight < 1.0 => table.nearest_where(vector, count, keep),
             _ => Vec::new(),
         };
-        let mut fused = fuse(&by_words, &by_meaning, weight);
-        fused.truncate(options.k);
-        if let (Some(vector), Some(table)) = (&vector, table) {
-            for (chunk, explain) in &mut fused {
-                explain.cosine = table.cosine(vector, *chunk);
+        let bm25_of = |chunk| words.as_ref().and_then(|scores| scores.of(chunk));
+        let cosine_of =
+            |chunk| table.zip(vector.as_ref()).and_then(|(table, vector)| table.cosine(vector, chunk));
+        let fused = fuse(&by_words, &by_meaning, weight, bm25_of, cosine_of);
+        self.hits(fused, options)
+    }
+
+    /// The first of the chunks as hits.
+    fn hits(&self, fused: Vec<(ChunkId, Explain)>, options: &SearchOptions) -> Result<Vec<Hit>> {
+        let mut hits: Vec<Hit> = Vec::with_capacity(options.k);
+        let mut said: Vec<Shingles> = Vec::new();
+        for (chunk, explain) in fused {
+            if hits.len() == options.k {
+                break;
             }
+            let Some(hit) = self.hit(chunk, explain)? else { continue };
+            if options.merge_copies {
+                let shingles = Shingles::new(&hit.text);
+                if let Some(copy) = said.iter().position(|other| other.resembles(&shingles)) {
+                    let Hit { document, path, version, span, .. } = hit;
+                    hits[copy].also_in.push(Place { document, path, version, span });
+                    continue;
+                }
+                said.push(shingles);
+            }
+            hits.push(hit);
         }
-        fused.into_iter().filter_map(|(chunk, explain)| self.hit(chunk, explain).transpose()).collect()
+        Ok(hits)
     }
 
     /// Brings the derived indexes up to date with the database now, instead of at the next search.
     pub fn commit_index(&mut self) -> Result<()> {
-        self.refresh(true, self.embedder()?.is_some())
+        self.refresh(true, self.embedder()?.is_some())?;
+        Ok(())
     }
 
-    /// Brings up to date what a search will use.
-    fn refresh(&self, words: bool, meaning: bool) -> Result<()> {
+    /// Brings up to date what a search will use; returns the generation it is of.
+    fn refresh(&self, words: bool, meaning: bool) -> Result<i64> {
         let generation = self.generation()?;
         let mut derived = self.derived.borrow_mut();
         if words && derived.lexical.as_ref().is_none_or(|(at, _)| *at != generation) {
@@ -147,7 +198,7 @@ impl Store {
             let table = derived.vectors.take().map(|(_, table)| table);
             derived.vectors = Some((generation, self.fresh_vectors(table)?));
         }
-        Ok(())
+        Ok(generation)
     }
 
     /// A text index of the current generation: the open one, or the one on disk, brought up to date, or a new one.
@@ -171,8 +222,8 @@ impl Store {
                 let first = stored.difference(&indexed).map(|chunk| chunk.0).min();
                 let updated = lexical.update(stamp.clone(), &gone, |take| {
                     let Some(first) = first else { return Ok(()) };
-                    self.searched_texts(first - 1, &mut |chunk, text| {
-                        if indexed.contains(&chunk) { Ok(()) } else { take(chunk, text) }
+                    self.searched_texts(first - 1, &mut |searched| {
+                        if indexed.contains(&searched.chunk) { Ok(()) } else { take(searched) }
                     })
                 });
                 if let Ok(updated) = updated {
@@ -250,41 +301,57 @@ impl Store {
                 path: row.get(1)?,
                 version: row.get(2)?,
                 title: row.get(3)?,
-                heading_path: heading_path(row, 4)?,
+                heading_path: strings(row, 4)?,
                 span: row.get(5)?..row.get(6)?,
                 text,
                 score: explain.fused,
                 explain,
+                also_in: Vec::new(),
             })
         })
     }
 }
 
-/// Adds two ranked lists by weight, each normalised to 0..=1 by its lowest and highest score. Best first.
-fn fuse(by_words: &[(ChunkId, f32)], by_meaning: &[(ChunkId, f32)], weight: f32) -> Vec<(ChunkId, Explain)> {
+/// Adds the scores of all chunks in two ranked lists by weight, each as a share of the best of its kind. Best first.
+///
+/// `bm25_of` and `cosine_of` give the score of a chunk that only the other list has: it was not among the best, which does
+/// not make it 0. As shares of the best, scores keep their distance to nothing at all, which is 0 for both kinds;
+/// minimum and maximum of the lists would hang on how long they happen to be (Bruch, Gai and Ingber, "An Analysis of Fusion
+/// Functions for Hybrid Retrieval", 2023: normalisation by the theoretical minimum).
+fn fuse(
+    by_words: &[(ChunkId, f32)],
+    by_meaning: &[(ChunkId, f32)],
+    weight: f32,
+    bm25_of: impl Fn(ChunkId) -> Option<f32>,
+    cosine_of: impl Fn(ChunkId) -> Option<f32>,
+) -> Vec<(ChunkId, Explain)> {
     let mut found: HashMap<ChunkId, Explain> = HashMap::new();
-    for (rank, ((chunk, score), norm)) in (1..).zip(by_words.iter().zip(normalised(by_words))) {
+    for (rank, (chunk, score)) in (1..).zip(by_words) {
         let explain = found.entry(*chunk).or_default();
-        (explain.bm25, explain.bm25_rank, explain.bm25_norm) = (Some(*score), Some(rank), norm);
+        (explain.bm25, explain.bm25_rank) = (Some(*score), Some(rank));
     }
-    for (rank, ((chunk, score), norm)) in (1..).zip(by_meaning.iter().zip(normalised(by_meaning))) {
+    for (rank, (chunk, score)) in (1..).zip(by_meaning) {
         let explain = found.entry(*chunk).or_default();
-        (explain.cosine, explain.cosine_rank, explain.cosine_norm) = (Some(*score), Some(rank), norm);
+        (explain.cosine, explain.cosine_rank) = (Some(*score), Some(rank));
     }
     let mut fused: Vec<(ChunkId, Explain)> = found.into_iter().collect();
+    for (chunk, explain) in &mut fused {
+        explain.bm25 = explain.bm25.or_else(|| bm25_of(*chunk));
+        explain.cosine = explain.cosine.or_else(|| cosine_of(*chunk));
+    }
+    let best = |score: fn(&Explain) -> Option<f32>| {
+        fused.iter().filter_map(|(_, explain)| score(explain)).fold(0.0, f32::max)
+    };
+    let (best_bm25, best_cosine) = (best(|explain| explain.bm25), best(|explain| explain.cosine));
+    let share =
+        |score: Option<f32>, best: f32| if best > 0.0 { score.unwrap_or(0.0).max(0.0) / best } else { 0.0 };
     for (_, explain) in &mut fused {
+        explain.bm25_norm = share(explain.bm25, best_bm25);
+        explain.cosine_norm = share(explain.cosine, best_cosine);
         explain.fused = weight * explain.bm25_norm + (1.0 - weight) * explain.cosine_norm;
     }
     fused.sort_unstable_by(|a, b| b.1.fused.total_cmp(&a.1.fused).then(a.0.cmp(&b.0)));
     fused
-}
-
-/// Scores of a list, best first, as shares of the way from its lowest to its highest; 1 where all are equal.
-fn normalised(list: &[(ChunkId, f32)]) -> impl Iterator<Item = f32> {
-    let highest = list.first().map_or(0.0, |(_, score)| *score);
-    let lowest = list.last().map_or(0.0, |(_, score)| *score);
-    let width = highest - lowest;
-    list.iter().map(move |(_, score)| if width > 0.0 { (score - lowest) / width } else { 1.0 })
 }
 
 #[cfg(test)]
@@ -292,16 +359,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_added_by_weight() {
-        let words = [(ChunkId(1), 9.0), (ChunkId(2), 5.0), (ChunkId(3), 1.0)];
-        let meaning = [(ChunkId(3), 0.8), (ChunkId(2), 0.6), (ChunkId(4), 0.3)];
-        let fused = fuse(&words, &meaning, 0.75);
+    fn shares_of_the_best_are_added_by_weight() {
+        let words = [(ChunkId(1), 9.0), (ChunkId(2), 4.5)];
+        let meaning = [(ChunkId(3), 0.8), (ChunkId(2), 0.6)];
+        let bm25_of = |chunk: ChunkId| (chunk.0 == 3).then_some(0.9);
+        let cosine_of = |chunk: ChunkId| (chunk.0 == 1).then_some(-0.4);
+        let fused = fuse(&words, &meaning, 0.75, bm25_of, cosine_of);
         let scores: Vec<(i64, f32)> = fused.iter().map(|(chunk, e)| (chunk.0, e.fused)).collect();
+        // The cosine of 1 is below nothing at all.
         assert_eq!(scores[0], (1, 0.75));
-        assert!((scores[1].1 - (0.75 * 0.5 + 0.25 * 0.6)).abs() < 1e-6 && scores[1].0 == 2);
-        assert_eq!((scores[2], scores[3]), ((3, 0.25), (4, 0.0)));
+        assert!((scores[1].1 - (0.75 * 0.5 + 0.25 * 0.75)).abs() < 1e-6 && scores[1].0 == 2);
+        assert!((scores[2].1 - (0.75 * 0.1 + 0.25)).abs() < 1e-6 && scores[2].0 == 3);
         let third = fused[2].1;
-        assert_eq!((third.bm25_rank, third.cosine_rank, third.bm25_norm), (Some(3), Some(1), 0.0));
-        assert_eq!(fuse(&[(ChunkId(7), 3.0)], &[], 1.0)[0].1.fused, 1.0);
+        assert_eq!((third.bm25, third.bm25_rank, third.cosine_rank), (Some(0.9), None, Some(1)));
+        let alone = fuse(&[(ChunkId(7), 3.0)], &[], 1.0, |_| None, |_| None);
+        assert_eq!((alone[0].1.fused, alone[0].1.cosine), (1.0, None));
     }
 }

@@ -56,13 +56,19 @@ impl Vectors {
         self.numbers.truncate(kept * dimension);
     }
 
-    /// The `count` chunks whose vectors have the largest cosine with `query` (of unit length), best first.
-    pub(crate) fn nearest(&self, query: &[f32], count: usize) -> Vec<(ChunkId, f32)> {
+    /// The `count` chunks that `keep` holds for whose vectors have the largest cosine with `query` (of unit length), best first.
+    pub(crate) fn nearest_where(
+        &self,
+        query: &[f32],
+        count: usize,
+        keep: impl Fn(ChunkId) -> bool,
+    ) -> Vec<(ChunkId, f32)> {
         if self.dimension == 0 {
             return Vec::new();
         }
         let rows = self.numbers.chunks_exact(self.dimension);
-        let scored = self.chunks.iter().zip(rows).map(|(&chunk, row)| (chunk, dot(query, row))).collect();
+        let kept = self.chunks.iter().zip(rows).filter(|(chunk, _)| keep(**chunk));
+        let scored = kept.map(|(&chunk, row)| (chunk, dot(query, row))).collect();
         best(scored, count)
     }
 
@@ -133,13 +139,13 @@ mod tests {
             .map(|(chunk, row)| (*chunk, row.iter().zip(&query).map(|(a, b)| a * b).sum()))
             .collect();
         expected.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        let found = vectors.nearest(&query, 10);
+        let found = vectors.nearest_where(&query, 10, |_| true);
         for (found, expected) in found.iter().zip(&expected) {
             assert!((found.1 - expected.1).abs() < 1e-3);
         }
         assert_eq!(found.len(), 10);
         vectors.retain(|chunk| chunk.0 % 2 == 0);
-        assert_eq!(vectors.nearest(&query, 1000).len(), 99);
+        assert_eq!(vectors.nearest_where(&query, 1000, |_| true).len(), 99);
         assert!(vectors.cosine(&query, ChunkId(3)).is_none());
         assert!((vectors.cosine(&query, ChunkId(4)).unwrap() - dot(&rows[3].1, &query)).abs() < 1e-6);
     }

@@ -7,10 +7,12 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
-use tunesmith_store::{Embedder, Error, Hit, NewChunk, NewDocument, SearchOptions, Store};
+use tunesmith_store::{Embedder, Error, Filter, Hit, Metadata, NewChunk, NewDocument, SearchOptions, Store};
 
-const WORDS: SearchOptions = SearchOptions { k: 10, candidates: 50, lexical_weight: 1.0 };
-const MEANING: SearchOptions = SearchOptions { k: 10, candidates: 50, lexical_weight: 0.0 };
+const WORDS: SearchOptions =
+    SearchOptions { k: 10, candidates: 50, lexical_weight: 1.0, filter: Filter::ALL, merge_copies: false };
+const MEANING: SearchOptions =
+    SearchOptions { k: 10, candidates: 50, lexical_weight: 0.0, filter: Filter::ALL, merge_copies: false };
 
 fn store() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -85,7 +87,7 @@ fn a_hit_says_where_it_stands_and_why() {
             ..NewDocument::default()
         })
         .unwrap();
-    let options = SearchOptions { k: 1, candidates: 10, lexical_weight: 0.5 };
+    let options = SearchOptions { k: 1, candidates: 10, lexical_weight: 0.5, ..WORDS };
     let hits = store.search("koln", &[0.0, 3.0, 4.0], &options).unwrap();
     let hit = &hits[0];
     assert_eq!((hit.path.as_str(), hit.title.as_deref(), hit.version), ("towns.md", Some("Rhine"), 1));
@@ -387,7 +389,7 @@ fn a_store_of_format_1_is_still_read() {
     let row = store.document("guide.md").unwrap().unwrap();
     assert_eq!((row.version, row.chunks, row.title.as_deref()), (2, 2, Some("Guide")));
     assert_eq!(store.document_text(row.id, Some(1)).unwrap().as_deref(), Some("# Guide\nfirst edition"));
-    let options = SearchOptions { k: 1, candidates: 10, lexical_weight: 0.5 };
+    let options = SearchOptions { k: 1, candidates: 10, lexical_weight: 0.5, ..WORDS };
     let hits = store.search("opening hours", &letters("abacus"), &options).unwrap();
     assert_eq!(hits[0].text, "The abacus museum opens at nine.");
     assert_eq!(hits[0].heading_path, ["Guide", "Hours"]);
@@ -458,7 +460,7 @@ proptest! {
         fresh.use_embedder(&embedder()).unwrap();
         let documents = last.iter().enumerate().filter_map(|(path, text)| Some(with_vectors(document(&format!("{path}.txt"), TEXTS[(*text)?]))));
         fresh.put_documents(documents).unwrap();
-        let options = SearchOptions { k: 50, candidates: 50, lexical_weight: 0.4 };
+        let options = SearchOptions { k: 50, candidates: 50, lexical_weight: 0.4, ..WORDS };
         for query in ["ape", "cats and bananas", "bee zebra", "the"] {
             let seen = |store: &Store| -> Vec<(String, usize, u32)> {
                 let hits = store.search(query, &letters(query), &options).unwrap();
@@ -469,4 +471,102 @@ proptest! {
             prop_assert_eq!(seen(&lived), seen(&fresh));
         }
     }
+}
+
+#[test]
+fn filters_let_through_what_meets_every_condition() {
+    let (_folder, mut store) = store();
+    store.use_embedder(&embedder()).unwrap();
+    let put = |store: &mut Store, path: &str, collection: &str, tags: &[&str], modified: Option<i64>| {
+        let mut document = with_vectors(document(path, "a cab in the rain"));
+        document.format = path.rsplit('.').next().unwrap().to_string();
+        let tags = tags.iter().map(|tag| tag.to_string()).collect();
+        document.metadata =
+            Metadata { collection: collection.to_string(), tags, modified, ..Metadata::default() };
+        store.put_document(document).unwrap();
+    };
+    put(&mut store, "a/one.md", "open", &["new", "draft"], Some(100));
+    put(&mut store, "a/b/two.md", "open", &["new"], Some(200));
+    put(&mut store, "c/three.txt", "closed", &[], None);
+    let found = |store: &Store, filter: Filter| {
+        let both = [WORDS.lexical_weight, MEANING.lexical_weight, 0.5].map(|lexical_weight| {
+            let options = SearchOptions { lexical_weight, filter: filter.clone(), ..WORDS };
+            let hits = store.search("cab", &letters("cab"), &options).unwrap();
+            paths(&hits).into_iter().map(str::to_string).collect::<Vec<_>>()
+        });
+        assert!(both[0] == both[1] && both[1] == both[2], "{both:?}");
+        both[0].clone()
+    };
+    let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+    let (one, two, three) = ("a/one.md", "a/b/two.md", "c/three.txt");
+    assert_eq!(found(&store, Filter::ALL), [one, two, three]);
+    let open = Filter { collections: Some(names(&["open"])), ..Filter::ALL };
+    assert_eq!(found(&store, open.clone()), [one, two]);
+    assert!(found(&store, open.clone().within(&names(&["closed"]))).is_empty());
+    assert_eq!(found(&store, Filter::ALL.within(&names(&["closed"]))), [three]);
+    assert!(found(&store, Filter::ALL.within(&[])).is_empty());
+    assert_eq!(found(&store, Filter { paths: names(&["a/*.md"]), ..Filter::ALL }), [one, two]);
+    assert_eq!(found(&store, Filter { paths: names(&["*two*", "c/*"]), ..Filter::ALL }), [two, three]);
+    assert_eq!(found(&store, Filter { formats: names(&["txt"]), ..Filter::ALL }), [three]);
+    assert_eq!(found(&store, Filter { tags: names(&["new"]), ..Filter::ALL }), [one, two]);
+    assert_eq!(found(&store, Filter { tags: names(&["draft", "new"]), ..Filter::ALL }), [one]);
+    assert_eq!(found(&store, Filter { since: Some(101), ..Filter::ALL }), [two]);
+    assert_eq!(found(&store, Filter { until: Some(200), ..open.clone() }), [one]);
+
+    // What is known of a filter goes with the next change.
+    let moved = Metadata { collection: "closed".to_string(), ..Metadata::default() };
+    let described = [(one.to_string(), moved), ("none".to_string(), Metadata::default())];
+    assert_eq!(store.describe_documents(&described).unwrap(), 1);
+    assert_eq!(found(&store, open.clone()), [two]);
+    assert_eq!(store.document(one).unwrap().unwrap().metadata.tags, Vec::<String>::new());
+    store.delete_document(two).unwrap();
+    assert!(found(&store, open).is_empty());
+}
+
+#[test]
+fn words_are_found_in_the_language_of_their_document() {
+    let (_folder, mut store) = store();
+    for (path, language, text) in [
+        ("de.txt", "de", "Die H\u{e4}user am Hafen sind die \u{e4}ltesten."),
+        ("en.txt", "en", "The houses at the harbour are the oldest ones; many die in them."),
+        ("ja.txt", "", "\u{6771}\u{4eac}\u{30bf}\u{30ef}\u{30fc}\u{306f}\u{9ad8}\u{3044}"),
+    ] {
+        let metadata = Metadata { language: language.to_string(), ..Metadata::default() };
+        store.put_document(NewDocument { metadata, ..document(path, text) }).unwrap();
+    }
+    let found = |query: &str| {
+        let hits = store.search(query, &[], &WORDS).unwrap();
+        paths(&hits).into_iter().map(str::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(found("das Haus"), ["de.txt"]);
+    assert_eq!(found("house"), ["en.txt"]);
+    // A stop word in one language is a word in another.
+    assert_eq!(found("die"), ["en.txt"]);
+    assert_eq!(found("\u{6771}\u{4eac}"), ["ja.txt"]);
+}
+
+#[test]
+fn what_is_said_twice_takes_one_place() {
+    let (_folder, mut store) = store();
+    let said = "The harbour office opens at eight on weekdays, and at nine on Saturdays in summer.";
+    let more = format!("{said} The harbour is wide.");
+    for (path, text) in [("b.txt", said), ("a.txt", &said.to_uppercase()), ("c.txt", &more)] {
+        store.put_document(document(path, text)).unwrap();
+    }
+    assert_eq!(store.search("harbour office", &[], &WORDS).unwrap().len(), 3);
+    let options = SearchOptions { merge_copies: true, ..WORDS };
+    let hits = store.search("harbour office", &[], &options).unwrap();
+    let copies: Vec<&str> =
+        hits.iter().flat_map(|hit| &hit.also_in).map(|place| place.path.as_str()).collect();
+    assert_eq!((paths(&hits).len(), copies.len()), (2, 1), "{hits:?}");
+}
+
+#[test]
+fn words_of_the_document_help_a_chunk_that_lacks_them() {
+    let (_folder, mut store) = store();
+    store.put_document(document("boats.txt", "On boats and oars\nThey nest in the shed\n")).unwrap();
+    store.put_document(document("gulls.txt", "On gulls and terns\nThey nest in spring\n")).unwrap();
+    let hits = store.search("nest of gulls", &[], &WORDS).unwrap();
+    let nests = hits.iter().filter(|hit| hit.text.contains("nest")).map(|hit| hit.path.as_str());
+    assert_eq!(nests.collect::<Vec<_>>(), ["gulls.txt", "boats.txt"]);
 }

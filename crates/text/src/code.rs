@@ -66,6 +66,7 @@ pub(crate) fn read(text: String) -> Result<Document, Error> {
     Ok(Document {
         format: Format::Code,
         title: None,
+        language: None,
         text,
         blocks,
         pages: Vec::new(),

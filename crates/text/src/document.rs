@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,24 @@ pub enum Format {
 }
 
 impl Format {
+    /// All of them.
+    pub const ALL: [Format; 14] = [
+        Format::Markdown,
+        Format::Plain,
+        Format::Html,
+        Format::Pdf,
+        Format::Csv,
+        Format::Jsonl,
+        Format::Json,
+        Format::Rst,
+        Format::Code,
+        Format::Docx,
+        Format::Pptx,
+        Format::Xlsx,
+        Format::Epub,
+        Format::Email,
+    ];
+
     /// The name stored and shown, such as `markdown`: the variant's own in lower case.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -61,6 +80,15 @@ impl Format {
     }
 }
 
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let named = Self::ALL.into_iter().find(|format| format.as_str() == name);
+        named.ok_or_else(|| format!("expected one of {}", Self::ALL.map(Self::as_str).join(", ")))
+    }
+}
+
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -74,6 +102,8 @@ pub struct Document {
     pub format: Format,
     /// The document's own title, if it has one.
     pub title: Option<String>,
+    /// ISO 639-1 code of the language it is written in, where there is enough running text to tell.
+    pub language: Option<&'static str>,
     /// The canonical text, which every span points into. For Markdown, reStructuredText, source code and plain
     /// text in UTF-8 it is the file itself, byte for byte (a byte order mark included); for the other formats it is what
     /// was extracted.

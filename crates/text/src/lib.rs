@@ -16,6 +16,7 @@ mod encoding;
 mod epub;
 mod error;
 mod html;
+mod language;
 mod markdown;
 mod office;
 mod package;
@@ -70,6 +71,7 @@ fn read_nested(path: &Path, bytes: &[u8], depth: usize) -> Result<Document, Erro
         detect::Kind::Epub => epub::read(bytes)?,
         detect::Kind::Text => read_text(path, bytes, depth)?,
     };
+    document.language = language::detect(&document.text, &document.blocks);
     document.receipt.characters = document.text.chars().count();
     document.receipt.seconds = started.elapsed().as_secs_f64();
     Ok(document)

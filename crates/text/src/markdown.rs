@@ -25,7 +25,7 @@ pub(crate) fn read(text: String) -> Result<Document, Error> {
     let title = reader.front_matter_title.or(reader.first_heading);
     let blocks = cover(&text, reader.blocks);
     let receipt = Receipt { tables, ..Receipt::default() };
-    Ok(Document { format: Format::Markdown, title, text, blocks, pages: Vec::new(), receipt })
+    Ok(Document { format: Format::Markdown, title, language: None, text, blocks, pages: Vec::new(), receipt })
 }
 
 #[derive(Default)]

@@ -55,6 +55,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
     Ok(Document {
         format: Format::Pdf,
         title: title.or(flow.first_heading),
+        language: None,
         blocks: cover(&flow.text, flow.blocks),
         text: flow.text,
         pages: flow.starts,

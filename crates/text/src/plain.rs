@@ -10,6 +10,7 @@ pub(crate) fn read(text: String) -> Result<Document, Error> {
     Ok(Document {
         format: Format::Plain,
         title: None,
+        language: None,
         text,
         blocks,
         pages: Vec::new(),

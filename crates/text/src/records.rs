@@ -252,6 +252,7 @@ impl Writer {
         Ok(Document {
             format: self.format,
             title: None,
+            language: None,
             text: self.text,
             blocks: self.blocks,
             pages: Vec::new(),

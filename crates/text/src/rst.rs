@@ -15,7 +15,7 @@ pub(crate) fn read(text: String) -> Result<Document, Error> {
     let (title, tables, blocks) = (reader.title, reader.tables, reader.blocks);
     let blocks = cover(&text, blocks);
     let receipt = Receipt { tables, ..Receipt::default() };
-    Ok(Document { format: Format::Rst, title, text, blocks, pages: Vec::new(), receipt })
+    Ok(Document { format: Format::Rst, title, language: None, text, blocks, pages: Vec::new(), receipt })
 }
 
 /// The span of every line, its end left out.

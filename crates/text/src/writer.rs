@@ -279,7 +279,7 @@ impl Writer {
         let empty_pages = pages.iter().zip(ends).filter(|(start, end)| *start == end).count();
         let receipt =
             Receipt { pages: pages.len(), empty_pages, tables: self.tables_written, ..Receipt::default() };
-        Ok(Document { format, title, text: self.text, blocks, pages, receipt })
+        Ok(Document { format, title, language: None, text: self.text, blocks, pages, receipt })
     }
 
     /// The data table that text goes into now.

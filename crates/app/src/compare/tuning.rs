@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 use super::{CompareEvent, HITS};
 use crate::config::SetConfig;
 use crate::error::Result;
-use crate::grounding::{Grounded, GroundingOptions, ground, recall, reciprocal_rank};
-use crate::knowledge::{DEFAULT_LEXICAL_WEIGHT, DEFAULT_PASSAGES, Knowledge};
+use crate::grounding::{Grounded, ground, recall, reciprocal_rank};
+use crate::knowledge::{DEFAULT_LEXICAL_WEIGHT, DEFAULT_PASSAGES, Knowledge, Wanted};
 use crate::questions::Question;
 
 /// Steps of the search from vectors only to words only.
@@ -30,12 +30,13 @@ pub(super) fn lexical_weight(
     if evident.is_empty() {
         return Ok(DEFAULT_LEXICAL_WEIGHT);
     }
-    let options = GroundingOptions { hits: HITS, lexical_weight: DEFAULT_LEXICAL_WEIGHT };
-    let mut grounded = ground(knowledge, &evident, &options, stop)?;
+    let mut wanted = Wanted { hits: HITS, lexical_weight: DEFAULT_LEXICAL_WEIGHT, filter: set.filter() };
+    let mut grounded = ground(knowledge, &evident, &wanted, stop)?;
     let mut best: Option<(f64, f64, f32)> = None;
     for weight in candidates() {
+        wanted.lexical_weight = weight;
         for (question, found) in evident.iter().zip(&mut grounded) {
-            found.retrieved = knowledge.search_vector(&question.text, &found.vector, HITS, weight)?;
+            found.retrieved = knowledge.search_vector(&question.text, &found.vector, &wanted)?;
         }
         let (found, rank) = score(&grounded, passages);
         // Candidates come nearest to the default first, so that only a real gain moves away from it.
