@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::documents::{checked, heading_path};
 use crate::lexical::{self, Lexical, Stamp};
-use crate::vectors::Vectors;
 use crate::{Bm25, ChunkId, DocumentId, Error, Result, Store, records, schema};
 
 /// How to search.
@@ -145,7 +144,8 @@ impl Store {
         }
         if meaning && derived.vectors.as_ref().is_none_or(|(at, _)| *at != generation) {
             let table = derived.vectors.take().map(|(_, table)| table);
-            derived.vectors = Some((generation, self.fresh_vectors(table)?));
+            let table = self.fresh_vectors(table, generation).map_err(|error| error.settle(&self.folder))?;
+            derived.vectors = Some((generation, table));
         }
         Ok(())
     }
@@ -198,33 +198,7 @@ impl Store {
         Ok(built)
     }
 
-    /// The vector table of the current generation.
-    fn fresh_vectors(&self, table: Option<Vectors>) -> Result<Vectors> {
-        let dimension = self.embedder()?.map_or(0, |embedder| embedder.dimension);
-        let mut table = match table {
-            Some(mut table) if table.dimension() == dimension => {
-                let stored = self.chunk_ids()?;
-                table.retain(|chunk| stored.contains(&chunk));
-                table
-            }
-            _ => Vectors::new(dimension),
-        };
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT chunk, vector FROM vectors WHERE chunk > ?1 ORDER BY chunk")?;
-        let mut rows = statement.query([table.last().0])?;
-        while let Some(row) = rows.next()? {
-            let chunk = ChunkId(row.get(0)?);
-            let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-            if !table.push(chunk, bytes) {
-                let embedder = self.embedder()?.map_or_else(String::new, |embedder| embedder.identity);
-                return Err(Error::Dimension { embedder, expected: dimension, given: bytes.len() / 4 });
-            }
-        }
-        Ok(table)
-    }
-
-    fn chunk_ids(&self) -> Result<HashSet<ChunkId>> {
+    pub(crate) fn chunk_ids(&self) -> Result<HashSet<ChunkId>> {
         let ids = self.read_all("SELECT id FROM chunks", [], |row| row.get(0).map(ChunkId))?;
         Ok(ids.into_iter().collect())
     }
