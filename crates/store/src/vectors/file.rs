@@ -113,7 +113,7 @@ impl Vectors {
                 graph
                     .numbers()
                     .into_iter()
-                    .try_for_each(|numbers| file.numbers(numbers, |row| row.to_le_bytes()))
+                    .try_for_each(|numbers| file.numbers(&numbers, |row| row.to_le_bytes()))
             })?,
         };
         let json = serde_json::to_vec_pretty(&table)

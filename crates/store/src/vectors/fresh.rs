@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn vector(number: usize) -> Vec<f32> {
-        (0..DIMENSION).map(|at| ((number * 17 + at * 5 + 3) as f32).sin()).collect()
+        (0..DIMENSION).map(|at| ((number * (at + 1)) as f32 * 0.7 + at as f32).sin()).collect()
     }
 
     fn note(number: usize) -> NewDocument {

@@ -173,6 +173,17 @@ impl Rows {
         kernels::fine_dot(first, self.second.row(at, self.dimension), query) * self.scales[at]
     }
 
+    /// Everything that is known of a row: the same for copies of a vector alone.
+    pub(super) fn bits(&self, at: usize) -> Vec<u8> {
+        let first = &self.first[at * self.width()..][..self.dimension];
+        [first, self.second.row(at, self.dimension), &self.scales[at].to_le_bytes()].concat()
+    }
+
+    /// Whether two rows are copies of a vector.
+    pub(super) fn are_copies(&self, a: u32, b: u32) -> bool {
+        self.scales[a as usize] == self.scales[b as usize] && self.bits(a as usize) == self.bits(b as usize)
+    }
+
     /// How many rows to compare again in full where `count` are wanted.
     pub(super) fn again(count: usize) -> usize {
         count + count / 2 + AGAIN

@@ -1,14 +1,27 @@
 //! How rows join the graph.
 
+use std::collections::{BTreeMap, HashMap};
+
 use rayon::prelude::*;
 
-use super::{CONSIDERED, Graph, LINKS, Layer, Walker, level, mix};
+use super::{CONSIDERED, Graph, LINKS, Layer, Walker, level};
 use crate::ChunkId;
 use crate::vectors::best::Scored;
 use crate::vectors::rows::Rows;
 
 /// Rows that join at the same time. Each is compared with all others of its batch, which at this size is a fiftieth of the work.
 const BATCH: usize = 512;
+
+/// Rough cosine of two copies of a vector, at least.
+const ALIKE: f32 = 0.95;
+
+/// How a row joins.
+struct Choice {
+    /// An earlier row with the same vector.
+    copy_of: Option<u32>,
+    /// Otherwise its links on each of its layers, the ground first.
+    links: Vec<Vec<u32>>,
+}
 
 impl Graph {
     /// Links all rows that the graph does not hold yet. `chunks` are those of all rows.
@@ -26,12 +39,22 @@ impl Graph {
 
     /// Links a batch: the rows from `start` on, one for each of `levels`.
     fn join(&mut self, rows: &Rows, start: u32, levels: &[usize]) {
-        let chosen: Vec<Vec<Vec<u32>>> = (0..levels.len())
+        let batch = Batch::new(rows, start, levels);
+        let mut chosen: Vec<Choice> = (0..levels.len())
             .into_par_iter()
-            .map_init(Walker::default, |walker, member| self.choose(walker, rows, start, levels, member))
+            .map_init(Walker::default, |walker, member| self.choose(walker, rows, &batch, member))
             .collect();
-        for (row, chosen) in (start..).zip(&chosen) {
-            for (number, links) in chosen.iter().enumerate() {
+        let originals: BTreeMap<u32, u32> =
+            (start..).zip(&chosen).filter_map(|(row, choice)| Some((row, choice.copy_of?))).collect();
+        for (row, choice) in (start..).zip(&mut chosen) {
+            if let Some(original) = originals.get(&row) {
+                // The original in the batch may have turned out to be a copy itself.
+                self.copies.add(*originals.get(original).unwrap_or(original), row);
+                // It has a place on the ground, but no links.
+                choice.links = vec![Vec::new()];
+            }
+            for (number, links) in choice.links.iter_mut().enumerate() {
+                links.retain(|link| !originals.contains_key(link));
                 if number == self.layers.len() {
                     self.layers.push(Layer::new(number));
                 }
@@ -42,43 +65,64 @@ impl Graph {
         }
         self.rows += levels.len();
         for (number, layer) in self.layers.iter_mut().enumerate() {
-            let pairs = (start..).zip(&chosen).filter_map(|(row, links)| Some((row, links.get(number)?)));
+            let lists =
+                (start..).zip(&chosen).filter_map(|(row, choice)| Some((row, choice.links.get(number)?)));
             let mut back: Vec<(u32, u32)> =
-                pairs.flat_map(|(row, links)| links.iter().map(move |&to| (to, row))).collect();
+                lists.flat_map(|(row, links)| links.iter().map(move |&to| (to, row))).collect();
             back.sort_unstable();
             link_back(layer, rows, &back);
         }
     }
 
-    /// The links of a batch's member on each of its layers, the ground first.
-    fn choose(
-        &self,
-        walker: &mut Walker,
-        rows: &Rows,
-        start: u32,
-        levels: &[usize],
-        member: usize,
-    ) -> Vec<Vec<u32>> {
-        let row = start + member as u32;
+    /// How a batch's member joins.
+    fn choose(&self, walker: &mut Walker, rows: &Rows, batch: &Batch<'_>, member: usize) -> Choice {
+        let mut choice = Choice { copy_of: batch.copy_of[member], links: Vec::new() };
+        if choice.copy_of.is_some() {
+            return choice;
+        }
+        let (row, level) = (batch.rows[member], batch.levels[member]);
         let code = rows.code_of(row as usize);
-        let batch: Vec<u32> = (start..).take(levels.len()).collect();
-        let others = walker.score(rows, &code, &batch);
-        let mut chosen = vec![Vec::new(); levels[member] + 1];
-        let mut from = walker.descend(self, rows, &code, levels[member] + 1);
-        for (number, chosen) in chosen.iter_mut().enumerate().rev() {
+        let others = walker.score(rows, &code, &batch.rows);
+        choice.links.resize(level + 1, Vec::new());
+        let mut from = walker.descend(self, rows, &code, level + 1);
+        for (number, links) in choice.links.iter_mut().enumerate().rev() {
             let found = match (self.layers.get(number), &from) {
                 (Some(layer), Some(from)) => {
-                    walker.walk(layer, rows, &code, from, CONSIDERED, None, usize::MAX)
+                    walker.walk(layer, rows, &code, from, CONSIDERED, None, usize::MAX).unwrap_or_default()
                 }
-                _ => None,
+                _ => Vec::new(),
             };
-            let mut near = found.clone().unwrap_or_default();
-            let here = others.iter().zip(levels).filter(|(_, level)| **level >= number);
-            near.extend(here.map(|(other, _)| *other).filter(|other| other.row != row));
-            *chosen = select(walker, rows, row, near, CONSIDERED, LINKS);
-            from = found.or(from);
+            // A copy is not linked, so the ground's walk, which comes last, is where one is noticed.
+            let mut alike = found.iter().take_while(|found| found.cosine > ALIKE).map(|found| found.row);
+            choice.copy_of = alike.find(|&found| rows.are_copies(found, row));
+            let here = (0..others.len())
+                .filter(|&at| at != member && batch.levels[at] >= number && batch.copy_of[at].is_none());
+            let near = found.iter().copied().chain(here.map(|at| others[at])).collect();
+            *links = select(walker, rows, near, CONSIDERED, LINKS);
+            from = Some(found).filter(|found| !found.is_empty()).or(from);
         }
-        chosen
+        choice
+    }
+}
+
+/// Rows that join at the same time.
+struct Batch<'a> {
+    rows: Vec<u32>,
+    /// The highest layer of each.
+    levels: &'a [usize],
+    /// The first of the batch that a row is a copy of.
+    copy_of: Vec<Option<u32>>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(rows: &Rows, start: u32, levels: &'a [usize]) -> Self {
+        let members: Vec<u32> = (start..).take(levels.len()).collect();
+        let mut first: HashMap<Vec<u8>, u32> = HashMap::new();
+        let copy_of = members.iter().map(|&row| {
+            let original = *first.entry(rows.bits(row as usize)).or_insert(row);
+            (original != row).then_some(original)
+        });
+        Batch { copy_of: copy_of.collect(), rows: members, levels }
     }
 }
 
@@ -97,7 +141,7 @@ fn link_back(layer: &mut Layer, rows: &Rows, pairs: &[(u32, u32)]) {
             }
             if links.len() > layer.most {
                 let near = walker.score(rows, &rows.code_of(row as usize), &links);
-                links = select(walker, rows, row, near, links.len(), layer.most);
+                links = select(walker, rows, near, links.len(), layer.most);
             }
             links
         })
@@ -107,20 +151,16 @@ fn link_back(layer: &mut Layer, rows: &Rows, pairs: &[(u32, u32)]) {
     }
 }
 
-/// Up to `most` links for a row among the `considered` best of `near`: first those that are nearer to the row than to any link
-/// chosen before, so that links lead in all directions (the paper's heuristic), then the nearest of the others.
+/// Up to `most` links for a row among the `considered` best of `near`, which are scored against it: first those that are nearer to
+/// the row than to any link chosen before, so that links lead in all directions (the paper's heuristic), then the nearest others.
 pub(super) fn select(
     walker: &mut Walker,
     rows: &Rows,
-    row: u32,
     mut near: Vec<Scored>,
     considered: usize,
     most: usize,
 ) -> Vec<u32> {
-    // Among equally near ones each row prefers others, or many copies of one text would all point at the same few.
-    let taste = |other: u32| mix(u64::from(row) << 32 | u64::from(other));
-    let order =
-        |a: &Scored, b: &Scored| b.cosine.total_cmp(&a.cosine).then_with(|| taste(a.row).cmp(&taste(b.row)));
+    let order = |a: &Scored, b: &Scored| b.cmp(a);
     if near.len() > considered {
         near.select_nth_unstable_by(considered, order);
         near.truncate(considered);

@@ -9,17 +9,24 @@
 //!   among all other members. So all cores work without locks, and the graph is the same for any number of threads.
 //! - A deleted row leaves the graph at once ([`remove`]): whoever pointed at it is linked with what it pointed at (as in
 //!   FreshDiskANN, Singh and others, 2021). Nothing of a deleted row is walked through or kept.
-//! - After every change all rows can be reached from the entry ([`reach`]); duplicates and deletions would otherwise cut some off.
+//! - Copies of one vector, as boilerplate makes them by the thousand, are one node ([`copies`]): linked with each other they would
+//!   be an island that no walk leaves.
+//! - After every change all rows can be reached from the entry ([`reach`]); deletions would otherwise cut some off.
 
+mod copies;
 mod insert;
 mod reach;
 mod remove;
 mod walk;
 
+use std::borrow::Cow;
+
 use super::Keep;
 use super::best::Scored;
 use super::rows::{Code, Rows};
 use crate::ChunkId;
+
+use copies::Copies;
 
 pub(super) use walk::Walker;
 
@@ -39,6 +46,8 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Graph {
     /// The ground first.
     layers: Vec<Layer>,
+    /// Rows that are no nodes, as the same vector is one already.
+    copies: Copies,
     /// Rows in it: the first so many of the table.
     rows: usize,
 }
@@ -46,7 +55,7 @@ pub(super) struct Graph {
 /// The nodes of one layer and their links.
 #[derive(Debug, PartialEq, Eq)]
 struct Layer {
-    /// Rows by rising number; empty on the ground, where every row is a node.
+    /// Rows by rising number; empty on the ground, where every row has a place.
     nodes: Vec<u32>,
     /// `most` a node, by falling worth, filled up with [`NONE`].
     links: Vec<u32>,
@@ -101,7 +110,7 @@ impl Layer {
 
 impl Graph {
     pub(super) fn new() -> Self {
-        Graph { layers: Vec::new(), rows: 0 }
+        Graph { layers: Vec::new(), copies: Copies::default(), rows: 0 }
     }
 
     /// Number of rows in the graph.
@@ -126,13 +135,28 @@ impl Graph {
     ) -> Option<Vec<Scored>> {
         let mut walker = Walker::default();
         let from = walker.descend(self, rows, code, 1)?;
-        walker.walk(&self.layers[0], rows, code, &from, most, keep, visits)
+        let any =
+            keep.map(|keep| move |row: usize| self.copies.with(row as u32).any(|row| keep(row as usize)));
+        let any: Keep<'_> = any.as_ref().map(|any| any as _);
+        let found = walker.walk(&self.layers[0], rows, code, &from, most, any, visits)?;
+        if self.copies.is_empty() {
+            return Some(found);
+        }
+        let all = found
+            .iter()
+            .flat_map(|found| self.copies.with(found.row).map(|row| Scored { cosine: found.cosine, row }));
+        let mut all: Vec<Scored> = all.filter(|one| keep.is_none_or(|keep| keep(one.row as usize))).collect();
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        all.truncate(most);
+        Some(all)
     }
 
-    /// The graph as numbers, for a file: the number of layers, then of each layer the number of its nodes, their rows (not on the
-    /// ground) and their links.
-    pub(super) fn numbers(&self) -> Vec<&[u32]> {
-        self.layers.iter().flat_map(|layer| [layer.nodes.as_slice(), layer.links.as_slice()]).collect()
+    /// The graph as numbers, for a file: of each layer the rows of its nodes (none for the ground) and their links, then pairs of a
+    /// row and a copy of it.
+    pub(super) fn numbers(&self) -> Vec<Cow<'_, [u32]>> {
+        let layers = self.layers.iter().flat_map(|layer| [layer.nodes.as_slice(), layer.links.as_slice()]);
+        let copies = self.copies.pairs().flat_map(|(row, copy)| [row, copy]).collect();
+        layers.map(Cow::Borrowed).chain([Cow::Owned(copies)]).collect()
     }
 
     /// Nodes of each layer, the ground first.
@@ -151,20 +175,28 @@ impl Graph {
             let links = rest.split_off(..size.checked_mul(most)?)?.to_vec();
             layers.push(Layer { nodes, links, most });
         }
-        let graph = Graph { layers, rows };
+        let (pairs, rest) = rest.as_chunks::<2>();
+        let copies = Copies::from_pairs(pairs.iter().map(|&[row, copy]| (row, copy)));
+        let graph = Graph { layers, copies, rows };
         (rest.is_empty() && graph.is_sound()).then_some(graph)
     }
 
     /// Whether every link leads to a node of its layer, so that no walk leaves the table.
     fn is_sound(&self) -> bool {
+        let known = |row: u32| (row as usize) < self.rows;
+        if !self.copies.pairs().all(|(row, copy)| row < copy && known(copy)) {
+            return false;
+        }
         self.layers.iter().enumerate().all(|(number, layer)| {
             let rising = layer.nodes.is_sorted_by(|a, b| a < b);
             let within = |row: u32| match number {
-                0 => (row as usize) < self.rows,
+                0 => known(row),
                 _ => layer.nodes.binary_search(&row).is_ok(),
             };
-            let known = layer.nodes.iter().all(|&row| (row as usize) < self.rows);
-            layer.len() > 0 && rising && known && layer.links.iter().all(|&row| row == NONE || within(row))
+            layer.len() > 0
+                && rising
+                && layer.nodes.iter().all(|&row| known(row))
+                && layer.links.iter().all(|&row| row == NONE || within(row))
         })
     }
 }

@@ -22,6 +22,7 @@ impl Graph {
         if reached.is_empty() {
             return false;
         }
+        self.copies.pairs().for_each(|(_, copy)| reached[copy as usize] = true);
         self.spread(self.entry(), &mut reached);
         let mut walker = Walker::default();
         let mut changed = false;
