@@ -20,15 +20,18 @@ use self::hnsw::Graph;
 use self::rows::Rows;
 use crate::ChunkId;
 
-/// Vectors from which on a graph is worth its while.
+/// Vectors from which on a graph is worth its while. A scan takes 25 ns a vector of 384 numbers on two cores, so 1.2 ms here, where
+/// a walk takes a fifth of that; building the graph takes a sixth of a millisecond a vector at least, and opening reads its files
+/// (docs/log.md).
 pub(crate) const GRAPH_FROM: usize = 50_000;
 
-/// Rows that a walk collects at least; more of them find more of the true neighbours and take longer.
+/// Rows that a walk collects at least. Of 100,000 clustered vectors it finds .985 of the ten nearest with 64, .995 with 96, and
+/// all with 128.
 const WALKED: usize = 128;
 
 /// A walk past what a filter leaves out gives up after looking at this share of all rows, as reading all of them in order is as
 /// fast then. (Lucene gives up when it has seen as many as the filter lets through, which it knows beforehand.)
-const WALK_SHARE: usize = 8;
+const WALK_SHARE: usize = 32;
 
 /// Lanes that are added up apart, so that the compiler can use vector registers of any width.
 const LANES: usize = 16;
