@@ -259,6 +259,8 @@ impl Store {
         self.change_documents(|transaction| {
             record_embedder(transaction, embedder)?;
             transaction.execute("DELETE FROM vectors", [])?;
+            // Files made of the old vectors count no more, even if the new embedder bears the old one's name.
+            transaction.execute(schema::FORGET_VECTOR_FILES, [])?;
             let mut insert = transaction.prepare_cached(INSERT_VECTOR)?;
             for (chunk, vector) in &vectors {
                 insert.execute((chunk.0, vectors::bytes(vector)))?;

@@ -7,6 +7,7 @@
 //! ```text
 //! STATE/store.sqlite   the truth
 //! STATE/lexical/N/     BM25 postings, derived; which N counts is written in the database
+//! STATE/vectors/N/     the vectors in few bits and their graph, derived, once there are many; N as above
 //! STATE/lock           held, with the holder's process id in it, while a Store lives
 //! ```
 
@@ -47,6 +48,10 @@ pub struct Store {
     connection: Connection,
     folder: PathBuf,
     derived: RefCell<Derived>,
+    /// Vectors from which on a graph finds them.
+    graph_from: usize,
+    /// Compare every vector, graph or no graph.
+    exact: bool,
     _lock: Lock,
 }
 
@@ -70,7 +75,23 @@ impl Store {
             schema::Refused::Sqlite(error) => Error::sqlite(dir, error),
             schema::Refused::TooNew { found } => Error::TooNew { found, known: schema::VERSION },
         })?;
-        Ok(Store { connection, folder: dir.to_path_buf(), derived: RefCell::default(), _lock: lock })
+        Ok(Store {
+            connection,
+            folder: dir.to_path_buf(),
+            derived: RefCell::default(),
+            graph_from: vectors::GRAPH_FROM,
+            exact: false,
+            _lock: lock,
+        })
+    }
+
+    /// Compares a query with every vector, even where there is a graph to find the nearest with: for measuring what the graph
+    /// misses.
+    pub fn compare_all_vectors(&mut self, all: bool) {
+        self.exact = all;
+        if let Some((_, table)) = &mut self.derived.borrow_mut().vectors {
+            table.exact = all;
+        }
     }
 
     /// The state folder.

@@ -16,6 +16,13 @@ pub(crate) const RAISE_GENERATION: &str = "INSERT INTO settings (key, value) VAL
 pub(crate) const IDENTITY: &str = "store/identity";
 /// Setting that names the folder of the text index that counts.
 pub(crate) const LEXICAL: &str = "store/lexical";
+/// Setting that names the folder of the vector table that counts.
+pub(crate) const VECTORS: &str = "store/vectors";
+/// Raises [`VECTORS`], so that it names a folder that is not there. By two: the next number may be that of files whose writing
+/// was broken off.
+pub(crate) const FORGET_VECTOR_FILES: &str =
+    "UPDATE settings SET value = CAST(CAST(value AS INTEGER) + 2 AS TEXT)
+     WHERE key = 'store/vectors'";
 /// Setting that holds the embedder as JSON.
 pub(crate) const EMBEDDER: &str = "store/embedder";
 

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::documents::{checked, strings};
 use crate::duplicates::Shingles;
 use crate::lexical::{self, Lexical, Stamp};
-use crate::vectors::Vectors;
 use crate::{Bm25, ChunkId, DocumentId, Error, Filter, Result, Store, records, schema};
 
 /// How to search.
@@ -146,7 +145,10 @@ impl Store {
         let table = derived.vectors.as_ref().map(|(_, table)| table);
         let by_words = words.as_ref().map(|scores| scores.best(count, keep)).unwrap_or_default();
         let by_meaning = match (&vector, table) {
-            (Some(vector), Some(table)) if weight < 1.0 => table.nearest_where(vector, count, keep),
+            (Some(vector), Some(table)) if weight < 1.0 => match &allowed {
+                Some(allowed) => table.nearest_where(vector, count, |chunk| allowed.contains(chunk)),
+                None => table.nearest(vector, count),
+            },
             _ => Vec::new(),
         };
         let bm25_of = |chunk| words.as_ref().and_then(|scores| scores.of(chunk));
@@ -196,7 +198,8 @@ impl Store {
         }
         if meaning && derived.vectors.as_ref().is_none_or(|(at, _)| *at != generation) {
             let table = derived.vectors.take().map(|(_, table)| table);
-            derived.vectors = Some((generation, self.fresh_vectors(table)?));
+            let table = self.fresh_vectors(table, generation).map_err(|error| error.settle(&self.folder))?;
+            derived.vectors = Some((generation, table));
         }
         Ok(generation)
     }
@@ -249,33 +252,7 @@ impl Store {
         Ok(built)
     }
 
-    /// The vector table of the current generation.
-    fn fresh_vectors(&self, table: Option<Vectors>) -> Result<Vectors> {
-        let dimension = self.embedder()?.map_or(0, |embedder| embedder.dimension);
-        let mut table = match table {
-            Some(mut table) if table.dimension() == dimension => {
-                let stored = self.chunk_ids()?;
-                table.retain(|chunk| stored.contains(&chunk));
-                table
-            }
-            _ => Vectors::new(dimension),
-        };
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT chunk, vector FROM vectors WHERE chunk > ?1 ORDER BY chunk")?;
-        let mut rows = statement.query([table.last().0])?;
-        while let Some(row) = rows.next()? {
-            let chunk = ChunkId(row.get(0)?);
-            let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-            if !table.push(chunk, bytes) {
-                let embedder = self.embedder()?.map_or_else(String::new, |embedder| embedder.identity);
-                return Err(Error::Dimension { embedder, expected: dimension, given: bytes.len() / 4 });
-            }
-        }
-        Ok(table)
-    }
-
-    fn chunk_ids(&self) -> Result<HashSet<ChunkId>> {
+    pub(crate) fn chunk_ids(&self) -> Result<HashSet<ChunkId>> {
         let ids = self.read_all("SELECT id FROM chunks", [], |row| row.get(0).map(ChunkId))?;
         Ok(ids.into_iter().collect())
     }

@@ -1,0 +1,235 @@
+//! The table's files, so that opening a large project neither reads all vectors from the database nor builds the graph again.
+//!
+//! ```text
+//! N/table.json   written last: the stamp, and length and checksum of each file
+//! N/chunks       chunk numbers, i64
+//! N/scales       a scale for each vector, f32
+//! N/first        the first byte of each number, N/second the second ones
+//! N/graph        the graph's layers, u32
+//! ```
+//!
+//! Numbers are little endian. A folder is written once and never changed; another one replaces it.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+
+use crc32fast::Hasher;
+use serde::{Deserialize, Serialize};
+
+use super::hnsw::Graph;
+use super::rows::{Rows, Second};
+use super::{ChunkId, Vectors};
+use crate::{Error, Result};
+
+/// Raised when the files or the graph in them change: older ones are then rebuilt.
+const FORMAT: u32 = 1;
+/// Bytes that are read or written at a time; a multiple of every number's size.
+const PIECE: usize = 1 << 18;
+/// Name of the file that lists the others.
+const TABLE: &str = "table.json";
+
+/// What files were made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stamp {
+    format: u32,
+    /// Identity of the database.
+    pub(super) store: String,
+    /// Identity of the embedder.
+    pub(super) embedder: String,
+    /// Numbers in a vector.
+    pub(super) dimension: usize,
+    /// Generation of the database.
+    pub(super) generation: i64,
+}
+
+/// What the files hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Saved {
+    /// Generation of the database that they were made from.
+    pub(super) generation: i64,
+    /// Vectors in them.
+    pub(super) rows: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Table {
+    stamp: Stamp,
+    rows: usize,
+    /// Nodes of each layer of the graph, the ground first.
+    layers: Vec<usize>,
+    chunks: Sum,
+    scales: Sum,
+    first: Sum,
+    second: Sum,
+    graph: Sum,
+}
+
+/// Length and checksum of a file.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Sum {
+    bytes: u64,
+    crc32: u32,
+}
+
+impl Stamp {
+    pub(super) fn new(store: String, embedder: String, dimension: usize, generation: i64) -> Self {
+        Stamp { format: FORMAT, store, embedder, dimension, generation }
+    }
+
+    /// Whether a table with this stamp can be brought up to date, rather than rebuilt.
+    fn can_follow(&self, wanted: &Stamp) -> bool {
+        let later = Stamp { generation: wanted.generation, ..self.clone() };
+        later == *wanted && self.generation <= wanted.generation
+    }
+}
+
+impl Vectors {
+    /// Writes a table with a graph into the empty folder `folder`, which counts once the database names it.
+    pub(super) fn save(&self, folder: &Path, stamp: Stamp) -> Result<Saved> {
+        std::fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?;
+        let write = |name: &str, write: &dyn Fn(&mut Writer) -> std::io::Result<()>| {
+            let path = folder.join(name);
+            let written = Writer::create(&path).and_then(|mut writer| {
+                write(&mut writer)?;
+                writer.finish()
+            });
+            written.map_err(|source| Error::io(&path, source))
+        };
+        let empty = Graph::new();
+        let graph = self.graph.as_ref().unwrap_or(&empty);
+        let saved = Saved { generation: stamp.generation, rows: self.rows.len() };
+        let table = Table {
+            stamp,
+            rows: self.rows.len(),
+            layers: graph.sizes(),
+            chunks: write("chunks", &|file| file.numbers(&self.chunks, |chunk| chunk.0.to_le_bytes()))?,
+            scales: write("scales", &|file| file.numbers(&self.rows.scales, |scale| scale.to_le_bytes()))?,
+            first: write("first", &|file| file.bytes(&self.rows.first))?,
+            second: write("second", &|file| {
+                self.rows.second.parts().into_iter().try_for_each(|part| file.bytes(part))
+            })?,
+            graph: write("graph", &|file| {
+                graph
+                    .numbers()
+                    .into_iter()
+                    .try_for_each(|numbers| file.numbers(&numbers, |row| row.to_le_bytes()))
+            })?,
+        };
+        let json = serde_json::to_vec_pretty(&table)
+            .map_err(|source| Error::Record { key: format!("{TABLE} of the vectors"), source })?;
+        write(TABLE, &|file| file.bytes(&json))?;
+        sync(folder).map_err(|source| Error::io(folder, source))?;
+        Ok(saved)
+    }
+
+    /// Frees the memory of what the files just written hold, as far as it is not always read.
+    pub(super) fn lean_on(&mut self, folder: &Path) {
+        // Where the system refuses, they stay in memory.
+        if let Ok(second) = Second::mapped(&folder.join("second")) {
+            self.rows.second = second;
+        }
+    }
+
+    /// Reads a table; `None` when it is missing, damaged, or not one that can be brought up to date.
+    pub(super) fn load(folder: &Path, wanted: &Stamp) -> Option<Self> {
+        let table: Table = serde_json::from_slice(&std::fs::read(folder.join(TABLE)).ok()?).ok()?;
+        if !table.stamp.can_follow(wanted) {
+            return None;
+        }
+        let dimension = wanted.dimension;
+        let path = |name| folder.join(name);
+        let chunks = read(&path("chunks"), &table.chunks, |bytes| ChunkId(i64::from_le_bytes(bytes)))?;
+        let scales = read(&path("scales"), &table.scales, f32::from_le_bytes)?;
+        let first = read(&path("first"), &table.first, u8::from_le_bytes)?;
+        let second = Second::mapped(&path("second")).ok()?;
+        if checksum(&path("second")).ok()? != table.second {
+            return None;
+        }
+        let rows = Rows::from_parts(dimension, first, second, scales)?;
+        let numbers = read(&path("graph"), &table.graph, u32::from_le_bytes)?;
+        let graph = Graph::from_numbers(&table.layers, &numbers)?;
+        let sound = rows.len() == table.rows
+            && chunks.len() == rows.len()
+            && graph.len() == rows.len()
+            && chunks.is_sorted_by(|a, b| a < b);
+        let saved = Saved { generation: table.stamp.generation, rows: rows.len() };
+        sound.then_some(Vectors { chunks, rows, graph: Some(graph), saved: Some(saved), exact: false })
+    }
+}
+
+/// A file that is being written, with its checksum.
+struct Writer {
+    file: File,
+    hasher: Hasher,
+    bytes: u64,
+}
+
+impl Writer {
+    fn create(path: &Path) -> std::io::Result<Self> {
+        Ok(Writer { file: File::create(path)?, hasher: Hasher::new(), bytes: 0 })
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        for piece in bytes.chunks(PIECE) {
+            self.hasher.update(piece);
+            self.bytes += piece.len() as u64;
+            self.file.write_all(piece)?;
+        }
+        Ok(())
+    }
+
+    fn numbers<T, const N: usize>(
+        &mut self,
+        numbers: &[T],
+        to: impl Fn(&T) -> [u8; N],
+    ) -> std::io::Result<()> {
+        numbers.chunks(PIECE / N).try_for_each(|piece| {
+            let bytes: Vec<u8> = piece.iter().flat_map(&to).collect();
+            self.bytes(&bytes)
+        })
+    }
+
+    fn finish(self) -> std::io::Result<Sum> {
+        self.file.sync_all()?;
+        Ok(Sum { bytes: self.bytes, crc32: self.hasher.finalize() })
+    }
+}
+
+/// The numbers of a file; `None` when they are not what was written.
+fn read<T, const N: usize>(path: &Path, sum: &Sum, from: impl Fn([u8; N]) -> T) -> Option<Vec<T>> {
+    // The length on record is believed only when it is the file's: no file can ask for more memory than it has bytes.
+    if File::open(path).ok()?.metadata().ok()?.len() != sum.bytes {
+        return None;
+    }
+    let mut numbers = Vec::with_capacity(usize::try_from(sum.bytes).ok()? / N);
+    let found = pieces(path, |piece| {
+        numbers.extend(piece.as_chunks::<N>().0.iter().map(|&bytes| from(bytes)));
+    });
+    (found.ok()? == *sum).then_some(numbers)
+}
+
+fn checksum(path: &Path) -> std::io::Result<Sum> {
+    pieces(path, |_| {})
+}
+
+/// Hands over a file piece by piece, each but the last of [`PIECE`] bytes.
+fn pieces(path: &Path, mut take: impl FnMut(&[u8])) -> std::io::Result<Sum> {
+    let mut file = File::open(path)?;
+    let mut buffer = Vec::with_capacity(PIECE);
+    let (mut hasher, mut bytes) = (Hasher::new(), 0);
+    loop {
+        buffer.clear();
+        if (&mut file).take(PIECE as u64).read_to_end(&mut buffer)? == 0 {
+            return Ok(Sum { bytes, crc32: hasher.finalize() });
+        }
+        hasher.update(&buffer);
+        bytes += buffer.len() as u64;
+        take(&buffer);
+    }
+}
+
+/// Makes a folder's entries survive a power cut, where the system can.
+fn sync(folder: &Path) -> std::io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}

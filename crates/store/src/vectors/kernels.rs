@@ -1,0 +1,214 @@
+//! Inner products of rows of bytes, with the widest instructions of this processor.
+//!
+//! A row's codes are stored as unsigned bytes, 128 above their value, and a query's as signed ones: that is the pairing that
+//! AVX-512 VNNI multiplies. What the 128 adds is the same for all rows of a query, and [`super::rows::Code`] takes it off.
+
+use std::sync::OnceLock;
+
+/// Rows and codes are padded to a multiple of this many bytes: the widest register.
+pub(super) const BLOCK: usize = 64;
+
+/// The levels there are; each gives the same numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
+}
+
+impl Level {
+    /// The best of this processor.
+    fn current() -> Self {
+        static DETECTED: OnceLock<Level> = OnceLock::new();
+        *DETECTED.get_or_init(|| *Self::all().last().unwrap_or(&Level::Portable))
+    }
+
+    /// All that this processor has, the best last.
+    fn all() -> Vec<Self> {
+        #[allow(unused_mut)]
+        let mut all = vec![Level::Portable];
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        {
+            if is_x86_feature_detected!("avx2") {
+                all.push(Level::Avx2);
+            }
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
+                all.push(Level::Vnni);
+            }
+        }
+        all
+    }
+}
+
+/// The inner products of `code` with the rows that lie one after the other in `rows`, in order. A row is as long as `code`,
+/// which is a multiple of [`BLOCK`].
+pub(super) fn all_dots(rows: &[u8], code: &[i8], dots: &mut Vec<i32>) {
+    all_dots_at(Level::current(), rows, code, dots);
+}
+
+/// The inner products of `code` with the rows number `which` of `rows`.
+pub(super) fn some_dots(rows: &[u8], which: &[u32], code: &[i8], dots: &mut Vec<i32>) {
+    some_dots_at(Level::current(), rows, which, code, dots);
+}
+
+/// The inner product of `numbers` with a row of two bytes a number: the first 128 above the value, the second in 254ths of the
+/// first's unit.
+pub(super) fn fine_dot(first: &[u8], second: &[u8], numbers: &[f32]) -> f32 {
+    match Level::current() {
+        Level::Portable => fine_dot_lanes(first, second, numbers),
+        // SAFETY: the level is only chosen where the processor has AVX2 (every one with AVX-512 has).
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::Vnni => unsafe { fine_dot_avx2(first, second, numbers) },
+    }
+}
+
+fn all_dots_at(level: Level, rows: &[u8], code: &[i8], dots: &mut Vec<i32>) {
+    dots.clear();
+    if code.is_empty() {
+        return;
+    }
+    match level {
+        Level::Portable => dots.extend(rows.chunks_exact(code.len()).map(|row| dot(row, code))),
+        // SAFETY: the level is only chosen where the processor has these instructions.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => dots.extend(rows.chunks_exact(code.len()).map(|row| unsafe { dot_avx2(row, code) })),
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Vnni => dots.extend(rows.chunks_exact(code.len()).map(|row| unsafe { dot_vnni(row, code) })),
+    }
+}
+
+fn some_dots_at(level: Level, rows: &[u8], which: &[u32], code: &[i8], dots: &mut Vec<i32>) {
+    let row = |number: u32| &rows[number as usize * code.len()..][..code.len()];
+    which.iter().for_each(|&number| prefetch(row(number)));
+    dots.clear();
+    match level {
+        Level::Portable => dots.extend(which.iter().map(|&number| dot(row(number), code))),
+        // SAFETY: the level is only chosen where the processor has these instructions.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => dots.extend(which.iter().map(|&number| unsafe { dot_avx2(row(number), code) })),
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Vnni => dots.extend(which.iter().map(|&number| unsafe { dot_vnni(row(number), code) })),
+    }
+}
+
+/// Asks for a row that is read soon: rows of a graph lie anywhere, and waiting for one after the other costs most.
+#[inline]
+fn prefetch(row: &[u8]) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    for line in row.chunks(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint: it reads nothing, and the address lies in `row` anyway.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = row;
+}
+
+/// Sums in 32 bits: 255 * 127 a number, so good for 66,000 numbers.
+#[inline(always)]
+fn dot(row: &[u8], code: &[i8]) -> i32 {
+    row.iter().zip(code).map(|(&a, &b)| i32::from(i16::from(a)) * i32::from(i16::from(b))).sum()
+}
+
+/// # Safety
+/// The processor must have AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn dot_avx2(row: &[u8], code: &[i8]) -> i32 {
+    dot(row, code)
+}
+
+/// # Safety
+/// The processor must have AVX-512 F and VNNI.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn dot_vnni(row: &[u8], code: &[i8]) -> i32 {
+    use std::arch::x86_64::{
+        _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_reduce_add_epi32, _mm512_setzero_si512,
+    };
+    let mut sum = _mm512_setzero_si512();
+    let (row, code) = (row.as_chunks::<BLOCK>().0, code.as_chunks::<BLOCK>().0);
+    for (row, code) in row.iter().zip(code) {
+        // SAFETY: both are blocks of 64 bytes, and the load needs no alignment.
+        let (row, code) =
+            unsafe { (_mm512_loadu_si512(row.as_ptr().cast()), _mm512_loadu_si512(code.as_ptr().cast())) };
+        sum = _mm512_dpbusd_epi32(sum, row, code);
+    }
+    _mm512_reduce_add_epi32(sum)
+}
+
+/// Lanes that are added up apart, so that the compiler can use registers of any width and every level adds in the same order.
+const LANES: usize = 16;
+
+#[inline(always)]
+fn fine_dot_lanes(first: &[u8], second: &[u8], numbers: &[f32]) -> f32 {
+    let value = |first: u8, second: u8| {
+        (i32::from(first) - 128) as f32 + (i32::from(second) - 128) as f32 * (1.0 / 254.0)
+    };
+    let (a, b, c) = (first.as_chunks::<LANES>(), second.as_chunks::<LANES>(), numbers.as_chunks::<LANES>());
+    let mut sums = [0f32; LANES];
+    for ((a, b), c) in a.0.iter().zip(b.0).zip(c.0) {
+        for lane in 0..LANES {
+            sums[lane] += value(a[lane], b[lane]) * c[lane];
+        }
+    }
+    let rest: f32 = a.1.iter().zip(b.1).zip(c.1).map(|((&a, &b), c)| value(a, b) * c).sum();
+    sums.iter().sum::<f32>() + rest
+}
+
+/// # Safety
+/// The processor must have AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn fine_dot_avx2(first: &[u8], second: &[u8], numbers: &[f32]) -> f32 {
+    fine_dot_lanes(first, second, numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_level_gives_the_same_products() {
+        let width = 3 * BLOCK;
+        let rows: Vec<u8> = (0..9 * width).map(|at| (at * 97 % 256) as u8).collect();
+        let code: Vec<i8> = (0..width).map(|at| (at * 31 % 255) as u8 as i8).collect();
+        let slow = |row: usize| -> i32 {
+            (0..width).map(|at| i32::from(rows[row * width + at]) * i32::from(code[at])).sum()
+        };
+        for level in Level::all() {
+            let (mut all, mut some) = (Vec::new(), Vec::new());
+            all_dots_at(level, &rows, &code, &mut all);
+            assert_eq!(all, (0..9).map(slow).collect::<Vec<_>>(), "{level:?}");
+            some_dots_at(level, &rows, &[7, 0, 7], &code, &mut some);
+            assert_eq!(some, [slow(7), slow(0), slow(7)], "{level:?}");
+        }
+        // The largest sums there are.
+        let (row, code) = (vec![255u8; width], vec![-127i8; width]);
+        for level in Level::all() {
+            let mut dots = Vec::new();
+            all_dots_at(level, &row, &code, &mut dots);
+            assert_eq!(dots, [-255 * 127 * width as i32], "{level:?}");
+        }
+    }
+
+    #[test]
+    fn a_fine_product_has_the_same_bits_everywhere() {
+        let first: Vec<u8> = (0..83).map(|at| (at * 71 % 256) as u8).collect();
+        let second: Vec<u8> = (0..83).map(|at| (at * 29 % 256) as u8).collect();
+        let numbers: Vec<f32> = (0..83).map(|at| (at as f32).sin()).collect();
+        let lanes = fine_dot_lanes(&first, &second, &numbers);
+        assert_eq!(fine_dot(&first, &second, &numbers).to_bits(), lanes.to_bits());
+        let slow: f64 = (0..83)
+            .map(|at| {
+                let value = f64::from(first[at]) - 128.0 + (f64::from(second[at]) - 128.0) / 254.0;
+                value * f64::from(numbers[at])
+            })
+            .sum();
+        assert!((f64::from(lanes) - slow).abs() < 1e-2);
+    }
+}
