@@ -84,4 +84,4 @@ bench-engine: $(TUNESMITH)
 
 bench-retrieval: $(TUNESMITH)
 	$(TUNESMITH) model pull all-minilm-l6-v2
-	$(BENCH) retrieval.run $(BENCH_OPTIONS)
+	$(BENCH) retrieval.run $(BENCH_OPTIONS) $(if $(PRECISION),--precision $(PRECISION))

@@ -3,8 +3,8 @@
     python -m retrieval.peer_query build STORE FOLDER STATE
     python -m retrieval.peer_query query STORE FOLDER STATE [--k 10] [--embedder PATH]
 
-With an embedder, a query's text is embedded and the time counted; the vector that is searched for is the one in the folder, as those of
-made-up collections are no embeddings of their texts.
+With an embedder, a query's text is turned into the vector that is searched for, and the time counted; else it is the one in the folder.
+Recall is that of the folder's vectors alone.
 """
 
 import argparse
@@ -31,14 +31,14 @@ def build(store, folder):
 def query(store, folder, k, embedder):
     texts = list(layout.texts(folder / "queries.jsonl"))
     vectors = np.array(layout.vectors(folder / "queries.f32"))
-    embed = quickest(embedder, texts) if embedder else lambda text: None
+    embed = quickest(embedder, texts) if embedder else None
     store.open()
     embedding, searching = [], []
     for number in [*range(min(WARM, len(texts))), *range(len(texts))]:
         started = time.perf_counter()
-        embed(texts[number])
+        vector = embed(texts[number]) if embed else vectors[number]
         embedded = time.perf_counter()
-        hits = store.search(texts[number], vectors[number], k)
+        hits = store.search(texts[number], vector, k)
         searching.append(time.perf_counter() - embedded)
         embedding.append(embedded - started)
         if not hits:
@@ -67,7 +67,7 @@ def quickest(path, texts):
         model = SentenceTransformer(str(path), device="cpu", model_kwargs={"dtype": number_format})
 
         def embed(text, model=model):
-            return model.encode(text, normalize_embeddings=True, show_progress_bar=False)
+            return model.encode(text, normalize_embeddings=True, show_progress_bar=False).astype(np.float32)
 
         times = []
         for text in texts[:WARM]:

@@ -4,19 +4,24 @@
 """
 
 import itertools
+import os
 
 import numpy as np
 
 # LanceDB's vector index is made from this many chunks on: below it, it scans.
 INDEXED = 50_000
+# Chunks of one of its graphs: its documentation wants few of them, and memory to build one at a time.
+PARTITION = 250_000
 
 
 class Lance:
-    """LanceDB: a text index (stems, no positions), weighted fusion of both scores; HNSW over 8-bit vectors in partitions."""
+    """LanceDB: a text index (stems, no positions), ranks of both fused; past `INDEXED` chunks HNSW over vectors of eight bits."""
 
     LOT = 10_000
 
     def __init__(self, state, exact=False):
+        # It says at every query that its columns will change one day.
+        os.environ.setdefault("LANCE_LOG", "error")
         import lancedb
 
         self.database, self.exact = lancedb.connect(str(state)), exact
@@ -39,13 +44,14 @@ class Lance:
         if len(vectors) >= INDEXED and not self.exact:
             from lancedb.index import HnswSq
 
-            table.create_index("vector", config=HnswSq(distance_type="cosine"))
+            parts = max(1, len(vectors) // PARTITION)
+            table.create_index("vector", config=HnswSq(distance_type="cosine", num_partitions=parts))
         table.optimize()
 
     def open(self):
-        from lancedb.rerankers import LinearCombinationReranker
+        from lancedb.rerankers import RRFReranker
 
-        self.table, self.fusion = self.database.open_table("chunks"), LinearCombinationReranker(weight=0.5)
+        self.table, self.fusion = self.database.open_table("chunks"), RRFReranker()
 
     def search(self, text, vector, k):
         from lancedb.query import MatchQuery
@@ -60,7 +66,7 @@ class Lance:
         return self.tuned(query).select(["id"]).limit(k).to_arrow()["id"].to_pylist()
 
     def tuned(self, query):
-        """More partitions and candidates than by default, for a recall that can be compared."""
+        """All partitions, and as many candidates as Chroma takes."""
         return query if self.exact else query.nprobes(20).ef(100)
 
 
@@ -103,31 +109,25 @@ class Txtai:
     """txtai with `hybrid`: Faiss, BM25 of its own, weight .5, texts in SQLite."""
 
     def __init__(self, state):
-        self.state, self.vector = str(state), None
-
-    def embeddings(self, transform, **more):
         from txtai import Embeddings
 
-        return Embeddings(method="external", transform=transform, hybrid=True, content=True, **more)
+        self.index, self.state, self.vector = Embeddings, str(state), None
 
     def build(self, texts, vectors):
-        taken = iter(range(0, len(vectors)))
+        taken = iter(range(len(vectors)))
 
         def transform(some):
             return np.asarray(vectors[[next(taken) for _ in some]])
 
-        embeddings = self.embeddings(transform)
-        embeddings.index((number, text, None) for number, text in enumerate(texts))
-        embeddings.save(self.state)
+        index = self.index(method="external", transform=transform, hybrid=True, content=True)
+        index.index((number, text, None) for number, text in enumerate(texts))
+        index.save(self.state)
 
     def open(self):
         def transform(some):
             return np.asarray([self.vector for _ in some])
 
-        self.index = self.embeddings(transform)
-        self.index.load(self.state)
-        # The saved configuration has replaced ours.
-        self.index.model.transform = transform
+        self.index = self.index().load(self.state, config={"transform": transform})
 
     def search(self, text, vector, k):
         self.vector = vector
