@@ -119,7 +119,8 @@ class Bench:
         def ours():
             return self.speed("train", self.pairs(name), count)
 
-        return Row(f"train/{name}", 3.0, ours, lambda: peers, extras=self.train_share, also=(Also(f"train-memory/{name}", "MiB", "peak_mib", 0.35),))
+        memory = Also(f"train-memory/{name}", "MiB", "peak_mib", 0.35)
+        return Row(f"train/{name}", 3.0, ours, lambda: peers, extras=self.train_share, also=(memory,))
 
     def peft(self, name, count, mode, layout, size):
         rendered = self.out / f"{name}.{count}.jsonl"

@@ -22,7 +22,8 @@ class Plan(unittest.TestCase):
         def row(name, *also):
             return Row(name, 1.0, None, None, also=also)
 
-        rows = [row("train/a", Also("train-memory/a", "MiB", "peak_mib", 0.35)), row("start"), row("train/b", Also("train-memory/b", "MiB", "peak_mib", 0.35))]
+        first, second = (Also(f"train-memory/{name}", "MiB", "peak_mib", 0.35) for name in "ab")
+        rows = [row("train/a", first), row("start"), row("train/b", second)]
         self.assertEqual(["train/a", "train/b", "train-memory/a", "train-memory/b", "start"], planned(rows))
 
 

@@ -21,7 +21,7 @@ class Lance:
 
     def __init__(self, state, exact=False):
         # It says at every query that its columns will change one day.
-        os.environ.setdefault("LANCE_LOG", "error")
+        os.environ.setdefault("LANCEDB_LOG", "error")
         import lancedb
 
         self.database, self.exact = lancedb.connect(str(state)), exact
