@@ -11,7 +11,8 @@ from common.commands import Failed, LeftOut, say
 # A peer this much slower than the best one in the first turn takes no part in the later ones.
 CONTENDS = 0.8
 # Figures that stand beside the compared one where both sides have them.
-BESIDE = ("trained_tokens_per_second", "seconds", "cosine_min", "p99_ms", "search_p50_ms", "search_p99_ms", "embed_p50_ms", "recall_at_10")
+BESIDE = ("trained_tokens_per_second", "seconds", "cosine_min", "chunks", "p99_ms", "search_p50_ms", "search_p99_ms", "embed_p50_ms",
+          "recall_at_10")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 # How figures beside the compared one are written.
 NOTES = {
     "cosine_min": "cosine {:.4f}", "trained_tokens_per_second": "{:.0f} trained", "p99_ms": "p99 {}", "search_p50_ms": "search {}",
-    "search_p99_ms": "its p99 {}", "embed_p50_ms": "embedding {}", "recall_at_10": "recall {:.3f}",
+    "search_p99_ms": "its p99 {}", "embed_p50_ms": "embedding {}", "recall_at_10": "recall {:.3f}", "chunks": "{:,.0f} chunks",
 }
 
 
