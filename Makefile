@@ -7,6 +7,8 @@ VENV   := target/venv
 TUNESMITH := target/release/tunesmith
 DEBUG_TUNESMITH := target/debug/tunesmith
 DATA   ?= ../shared/data
+# Runs a module of benches/.
+BENCH  := PYTHONPATH=benches $(PYTHON) -m
 
 .PHONY: help demo test check models bench-public bench-retrieval bench-parity bench-training bench-engine
 
@@ -15,7 +17,7 @@ help:
 	@echo 'make test   formatting, lints, unit and integration tests, documentation'
 	@echo 'make check  the quick part of make test: formatting, lints, tests without models'
 	@echo 'make bench-public      arms and decisions on squad, banking77 and pubmedqa (DATA=folder)'
-	@echo 'make bench-retrieval   nDCG@10 on scifact and cranfield (DATA=folder)'
+	@echo 'make bench-retrieval   ingesting and finding beside its peers (ROW=query for one kind; docs/performance.md)'
 	@echo 'make bench-parity      tokens, logits and vectors against transformers and sentence-transformers'
 	@echo 'make bench-training    gradients and loss curve against PyTorch + PEFT'
 	@echo 'make bench-engine      every row of speed and memory beside its peers (ROW=train for one kind; docs/performance.md)'
@@ -30,7 +32,7 @@ demo: $(TUNESMITH)
 # Cheapest check first.
 check:
 	$(CARGO) fmt --all --check
-	$(PYTHON) -m unittest discover --start-directory benches/engine
+	$(BENCH) unittest discover --start-directory benches --top-level-directory benches
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) test --workspace --locked
 
@@ -43,7 +45,7 @@ CHECKED := --config 'profile.dev.package.tunesmith-lm.debug-assertions=true'
 
 test: models $(VENV)/ready
 	$(CARGO) fmt --all --check
-	$(PYTHON) -m unittest discover --start-directory benches/engine
+	$(BENCH) unittest discover --start-directory benches --top-level-directory benches
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	TUNESMITH_REQUIRE_MODELS=1 TUNESMITH_PYTHON=$(CURDIR)/$(VENV)/bin/python $(CARGO) test --workspace --locked
 	TUNESMITH_KERNELS=portable $(CARGO) test -p tunesmith-lm --lib --locked $(CHECKED) -- kernels:: ops:: decoder:: encoder:: kv_cache::
@@ -57,9 +59,6 @@ $(VENV)/ready: requirements-test.txt
 
 bench-public: $(TUNESMITH)
 	benches/public/run $(TUNESMITH) $(DATA) target/bench/public
-
-bench-retrieval: $(TUNESMITH)
-	benches/retrieval/run $(TUNESMITH) $(DATA) target/bench/retrieval
 
 # These compare with transformers, sentence-transformers and PEFT, which PYTHON must have (see benches/*/README.md).
 MODEL ?= $(shell $(TUNESMITH) model show smollm2-135m-instruct --json | $(PYTHON) -c 'import json, sys; m = json.load(sys.stdin); print(m["folder"] + "/" + m["model"]["entry_point"])')
@@ -75,8 +74,14 @@ bench-training: $(TUNESMITH)
 EMBEDDER ?= $(shell $(TUNESMITH) model show all-minilm-l6-v2 --json | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["folder"])')
 RUNS ?= 3
 
-# Sets its peers up by itself, into a virtual environment, unless PEERS names a Python that has them.
+# These set their peers up by themselves, into a virtual environment, unless PEERS names a Python that has them.
+BENCH_OPTIONS = --embedder '$(EMBEDDER)' --data $(DATA) --tunesmith $(TUNESMITH) --out target/bench --row '$(ROW)' --runs $(RUNS) \
+    $(if $(QUICK),--quick) $(if $(PEERS),--python $(PEERS))
+
 bench-engine: $(TUNESMITH)
 	$(TUNESMITH) model pull
-	$(PYTHON) benches/engine/run.py --model '$(MODEL)' --embedder '$(EMBEDDER)' --data $(DATA) --tunesmith $(TUNESMITH) \
-	    --out target/bench --row '$(ROW)' --runs $(RUNS) $(if $(QUICK),--quick) $(if $(PEERS),--python $(PEERS))
+	$(BENCH) engine.run --model '$(MODEL)' $(BENCH_OPTIONS)
+
+bench-retrieval: $(TUNESMITH)
+	$(TUNESMITH) model pull all-minilm-l6-v2
+	$(BENCH) retrieval.run $(BENCH_OPTIONS) $(if $(PRECISION),--precision $(PRECISION))

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         Verb::Tune(arguments) => cli::tune::run(project, &arguments),
         Verb::Compare(arguments) => cli::compare::run(project, &arguments),
         Verb::Decide(arguments) => cli::decide::run(project, &arguments),
-        Verb::Eval(arguments) => cli::eval::run(&arguments),
+        Verb::Eval(arguments) => cli::eval::run(project, &arguments),
         Verb::Serve(arguments) => cli::serve::run(project, &arguments),
     };
     done.unwrap_or_else(|error| cli::output::fail(&error))

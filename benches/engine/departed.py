@@ -3,8 +3,8 @@
 import socket
 import time
 
-from commands import Failed
-from servers import REQUEST_LIMIT, request_body
+from common.commands import Failed
+from engine.servers import REQUEST_LIMIT, request_body
 
 # Seconds between two looks at the server's processor time; the share of one processor below which it rests; and for how long it
 # must rest to be done.

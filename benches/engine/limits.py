@@ -6,7 +6,7 @@
 
 import json
 
-from commands import THREADS, Failed, last_json, output, say
+from common.commands import THREADS, Failed, last_json, output, say
 
 # Bytes of a key or value that decoding cannot do without reading.
 CACHE_BYTES = 2

@@ -1,13 +1,12 @@
 """What the engine is measured against: set up below a folder, each part on its first use."""
 
 import json
-import os
 import pathlib
 import re
 import shutil
-import sys
 
-from commands import THREADS, Failed, completed, last_json, output, say, set_up
+from common.commands import THREADS, Failed, completed, last_json, output, say, set_up
+from common.packages import Packages
 
 HERE = pathlib.Path(__file__).resolve().parent
 BENCHES = HERE.parent
@@ -29,25 +28,13 @@ CONTEXT = 512
 class Peers:
     def __init__(self, model, out, python, text):
         """`text`: a file to measure perplexity on; `python`: one that has the packages, or `None` to set one up."""
-        self.model, self.out, self.given, self.text = model, out, python, text
-
-    def python(self):
-        if self.given:
-            return self.given
-        python = self.out / "venv/bin/python"
-        wanted = (HERE / "requirements.txt").read_text(encoding="utf-8")
-        ready = self.out / "venv/ready"
-        if not ready.exists() or ready.read_text(encoding="utf-8") != wanted:
-            say("peers: PyTorch, transformers, PEFT, sentence-transformers, onnxruntime")
-            set_up(sys.executable, "-m", "venv", self.out / "venv")
-            set_up(python, "-m", "pip", "install", "--quiet", "-r", HERE / "requirements.txt")
-            ready.write_text(wanted, encoding="utf-8")
-        return python
+        self.model, self.out, self.text = model, out, text
+        self.packages = Packages("engine", out, python, PACKAGES)
+        self.python = self.packages.python
 
     def script(self, name, *arguments):
         """The last line of one of the peers' scripts here, as JSON."""
-        env = {**os.environ, "OMP_NUM_THREADS": THREADS, "RAYON_NUM_THREADS": THREADS, "HF_HUB_OFFLINE": "1"}
-        return last_json(output(self.python(), HERE / name, *arguments, env=env), name)
+        return last_json(output(self.python(), HERE / name, *arguments, env=self.packages.environment()), name)
 
     def weights(self):
         """The model's weights, dequantised, as transformers reads them."""
@@ -142,11 +129,7 @@ class Peers:
         if sources:
             revision = re.search(r"llama\.cpp@(\w+)", sources[0].read_text(encoding="utf-8"))
             lines.append(f"llama.cpp {revision.group(1) if revision else 'of unknown revision'} (in {LLAMA})")
-        python = self.given or self.out / "venv/bin/python"
-        code = "import sys; from importlib.metadata import version; print(*(f'{p} {version(p)}' for p in sys.argv[1:]), sep='\\n')"
-        if pathlib.Path(python).exists():
-            lines += output(python, "-c", code, *PACKAGES).splitlines()
-        return lines
+        return lines + self.packages.versions()
 
 
 def admitted(perplexities, ours):

@@ -4,13 +4,10 @@ import json
 import os
 from functools import cached_property, partial
 
-import conversations
-import departed
-import limits
-import servers
-from commands import THREADS, Failed, fingerprint, last_json, output, say, seconds_to_output, set_up
-from measure import Row, median
-from peers import CONTEXT, HERE, MADE_OF, admitted
+from common.commands import THREADS, Failed, fingerprint, last_json, output, say, seconds_to_output, set_up
+from common.measure import Also, Row, median
+from engine import conversations, departed, limits, servers
+from engine.peers import CONTEXT, HERE, MADE_OF, admitted
 
 # Pairs of each set to train on, and the peers' batch sizes and pack lengths.
 PAIRS = {"banking77": 128, "gsm8k": 48, "squad": 48, "squad-apart": 48}
@@ -122,7 +119,8 @@ class Bench:
         def ours():
             return self.speed("train", self.pairs(name), count)
 
-        return Row(f"train/{name}", 3.0, ours, lambda: peers, extras=self.train_share, memory_target=0.35)
+        memory = Also(f"train-memory/{name}", "MiB", "peak_mib", 0.35)
+        return Row(f"train/{name}", 3.0, ours, lambda: peers, extras=self.train_share, also=(memory,))
 
     def peft(self, name, count, mode, layout, size):
         rendered = self.out / f"{name}.{count}.jsonl"
@@ -318,7 +316,17 @@ class Bench:
 
 
 def planned(rows):
-    """Names of all entries that rows make, in the table's order."""
-    memory = [row.name.replace("train/", "train-memory/") for row in rows if row.memory_target is not None]
-    training = [row.name for row in rows if row.memory_target is not None]
-    return [*training, *memory, *(row.name for row in rows if row.memory_target is None)]
+    """Names of all entries that rows make, in the table's order: training, its memory, the others."""
+    rows = list(rows)
+    training = [row for row in rows if row.also]
+    memory = [also.name for row in training for also in row.also]
+    return [*(row.name for row in training), *memory, *(row.name for row in rows if not row.also)]
+
+
+def perplexities(known):
+    """Perplexity by weight format."""
+    if not known:
+        return ""
+    lines = ["| weights | perplexity |", "|---|--:|"]
+    lines += [f"| {name} | {value:.4f} |" for name, value in sorted(known.items(), key=lambda item: item[1])]
+    return "\n".join(lines) + "\n"

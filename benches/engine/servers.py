@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 
-from commands import Failed, words
+from common.commands import Failed, words
 
 # Seconds until a server must answer, and that one request may take.
 START_LIMIT, REQUEST_LIMIT = 120, 600

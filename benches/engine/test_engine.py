@@ -1,85 +1,40 @@
 """Tests of what the benchmark computes by itself; no peer is needed."""
 
-import contextlib
-import io
 import json
 import pathlib
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 import types
 import unittest
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-import conversations
-import departed
-import limits
-import measure
-import run
-import servers
-import table
-from commands import Failed, last_json, output, seconds_to_output
-from peers import CONTEXT, Peers, admitted
-from rows import SINGLE, WHOLE, Bench
+from common.commands import Failed
+from common.measure import Also, Row
+from engine import conversations, departed, limits, servers
+from engine.peers import CONTEXT, Peers, admitted
+from engine.rows import SINGLE, WHOLE, Bench, perplexities, planned
 
 
-def quietly(work, *arguments):
-    with contextlib.redirect_stderr(io.StringIO()):
-        return work(*arguments)
+class Plan(unittest.TestCase):
+    def test_memory_stands_behind_all_training(self):
+        def row(name, *also):
+            return Row(name, 1.0, None, None, also=also)
 
-
-def scripted(figures):
-    """Work that gives one figure after the other and counts how often it was asked."""
-    runs = iter(figures)
-    return lambda: next(runs)
-
-
-def speeds(*figures):
-    return scripted([{"tokens_per_second": figure} for figure in figures])
-
-
-class Measuring(unittest.TestCase):
-    def test_the_ratio_is_of_medians_against_the_best_peer(self):
-        peers = {"slow": speeds(9.0, 10.0, 11.0), "fast": speeds(10.0, 12.0, 11.0)}
-        row = measure.Row("prefill/7", 1.3, speeds(22.0, 11.0, 44.0), lambda: peers)
-        (entry,) = quietly(measure.measure, row, 3)
-        self.assertEqual(("fast", 22.0, 11.0, 2.0), tuple(entry[key] for key in ("peer_name", "ours", "peer", "ratio")))
-        self.assertEqual([22.0, 11.0, 44.0], entry["runs"]["ours"])
-        self.assertTrue(entry["met"])
-
-    def test_a_peer_far_behind_runs_once(self):
-        peers = {"far": speeds(7.9), "near": speeds(8.1, 20.0), "best": speeds(10.0, 10.0)}
-        row = measure.Row("decode/0", 1.1, speeds(5.0, 5.0), lambda: peers)
-        (entry,) = quietly(measure.measure, row, 2)
-        self.assertEqual({"ours": 2, "far": 1, "near": 2, "best": 2}, {name: len(runs) for name, runs in entry["runs"].items()})
-        self.assertEqual("near", entry["peer_name"])
-        self.assertFalse(entry["met"])
-
-    def test_training_makes_a_row_of_memory_against_the_least_which_stays_in(self):
-        def runs(*pairs):
-            return scripted([{"tokens_per_second": speed, "peak_mib": mib, "trained_tokens_per_second": 1.0} for speed, mib in pairs])
-
-        peers = {"lean": runs((1.0, 500), (1.0, 700)), "fast": runs((9.0, 2000), (9.0, 2000))}
-        row = measure.Row("train/x", 3.0, runs((27.0, 300), (27.0, 300)), lambda: peers, memory_target=0.35)
-        speed, memory = quietly(measure.measure, row, 2)
-        self.assertEqual(("fast", 3.0, True), (speed["peer_name"], speed["ratio"], speed["met"]))
-        self.assertEqual({"ours": 1.0, "peer": 1.0}, speed["trained_tokens_per_second"])
-        self.assertEqual(("train-memory/x", "lean", 0.5, False), tuple(memory[key] for key in ("row", "peer_name", "ratio", "met")))
-
-    def test_of_times_the_shorter_is_better(self):
-        peers = {"a": scripted([{"seconds": 0.2}]), "b": scripted([{"seconds": 0.1}])}
-        row = measure.Row("start", 1.0, scripted([{"seconds": 0.05}]), lambda: peers, unit="1/s", figure="per_second")
-        (entry,) = quietly(measure.measure, row, 1)
-        self.assertEqual(("b", 2.0, 20), (entry["peer_name"], entry["ratio"], entry["ours"]))
-        self.assertEqual({"ours": 0.05, "peer": 0.1}, entry["seconds"])
-
-    def test_formats_that_lose_are_no_peers(self):
-        self.assertEqual(["Q8_0", "Q4_1"], admitted({"Q4_0": 19.6, "Q8_0": 16.37, "Q4_1": 16.5, "Q6_K": 16.6}, 16.4))
+        first, second = (Also(f"train-memory/{name}", "MiB", "peak_mib", 0.35) for name in "ab")
+        rows = [row("train/a", first), row("start"), row("train/b", second)]
+        self.assertEqual(["train/a", "train/b", "train-memory/a", "train-memory/b", "start"], planned(rows))
 
 
 class Perplexities(unittest.TestCase):
+    def test_formats_that_lose_are_no_peers(self):
+        self.assertEqual(["Q8_0", "Q4_1"], admitted({"Q4_0": 19.6, "Q8_0": 16.37, "Q4_1": 16.5, "Q6_K": 16.6}, 16.4))
+
+    def test_the_lowest_stands_first(self):
+        self.assertEqual("", perplexities({}))
+        self.assertEqual(["| b | 1.0000 |", "| a | 2.0000 |"], perplexities({"a": 2.0, "b": 1.0}).splitlines()[2:])
+
     def test_ours_is_measured_anew_when_program_model_or_text_change(self):
         with tempfile.TemporaryDirectory() as folder:
             out = pathlib.Path(folder)
@@ -122,67 +77,6 @@ class Limits(unittest.TestCase):
     def test_without_bf16_the_peak_is_that_of_f32(self):
         self.assertEqual({"share_of_peak": 0.5, "peak": "bf16"}, limits.share(1e11, {"f32": 100.0, "bf16": 200.0}, "bf16"))
         self.assertEqual({"share_of_peak": 1.0, "peak": "f32"}, limits.share(1e11, {"f32": 100.0}, "bf16"))
-
-
-class Tables(unittest.TestCase):
-    ENTRY = {
-        "row": "train/x", "ours": 3000, "peer": 990.5, "peer_name": "PEFT", "unit": "tokens/s", "ratio": 3.03, "runs": {},
-        "target": 3.0, "met": True, "share_of_peak": 0.5, "peak": "bf16", "measured": "2026-01-02",
-        "trained_tokens_per_second": {"ours": 300, "peer": 99.0},
-    }
-
-    def test_rows_in_order_and_those_without_figures(self):
-        lines = table.table(["decode/0", "train/x"], [self.ENTRY]).splitlines()
-        self.assertEqual("| `decode/0` | not measured | | | | | | |", lines[2])
-        self.assertEqual(
-            "| `train/x` | 3,000 tokens/s (300 trained) | 990 tokens/s (99 trained) | PEFT | **3.03** | ≥ 3.00 | 50% of bf16 | 2026-01-02 |",
-            lines[3])
-
-    def test_missed_memory_and_times(self):
-        memory = {**self.ENTRY, "unit": "MiB", "target": 0.35, "met": False}
-        self.assertIn("≤ 0.35 (missed)", table.line(memory))
-        start = {**self.ENTRY, "unit": "1/s", "seconds": {"ours": 0.0504, "peer": 0.1}}
-        self.assertIn("| 50 ms | 100 ms |", table.line(start))
-
-    def test_only_what_is_between_the_markers_is_written(self):
-        page = f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n"
-        self.assertEqual(f"before\n{table.BEGIN}\n\nnew\n\n{table.END}\nafter\n", table.between_markers(page, "new\n"))
-        with self.assertRaises(ValueError):
-            table.between_markers("no markers", "new")
-
-    def test_the_page_has_its_markers(self):
-        page = run.PAGE.read_text(encoding="utf-8")
-        self.assertIn("figures", table.between_markers(page, "figures"))
-
-    def test_results_stay_when_others_are_added(self):
-        with tempfile.TemporaryDirectory() as folder:
-            out = pathlib.Path(folder)
-            run.Results(out, ["train/x"]).add([self.ENTRY])
-            run.Results(out, ["train/x"]).add([{**self.ENTRY, "row": "decode/0"}])
-            entries = json.loads((out / "engine.json").read_text(encoding="utf-8"))
-            self.assertEqual(["decode/0", "train/x"], [entry["row"] for entry in entries])
-
-
-class Commands(unittest.TestCase):
-    def test_failures_name_the_command_and_its_last_words(self):
-        script = "import sys; print('reason', file=sys.stderr); sys.exit(3)"
-        with self.assertRaisesRegex(Failed, "exit status 3: reason"):
-            output(sys.executable, "-c", script)
-        with self.assertRaisesRegex(Failed, "not done after 0.2 s"):
-            output(sys.executable, "-c", "import time; time.sleep(30)", seconds=0.2)
-        with self.assertRaisesRegex(Failed, "no-such-program"):
-            output("no-such-program")
-        with self.assertRaisesRegex(Failed, "no JSON"):
-            last_json("nothing", "x")
-
-    def test_the_first_byte_behind_the_prompt_is_timed(self):
-        script = "import time; print('abc', end='', flush=True); time.sleep(0.4); print('d', flush=True)"
-        command = [sys.executable, "-c", script]
-        self.assertLess(seconds_to_output(command), seconds_to_output(command, skip=3))
-        with self.assertRaises(Failed):
-            seconds_to_output(command, skip=50)
-        with self.assertRaises(Failed):
-            seconds_to_output([sys.executable, "-c", "import time; time.sleep(30)"], limit=0.3)
 
 
 class Answers(BaseHTTPRequestHandler):

@@ -7,7 +7,7 @@ try:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    import peer_training
+    from engine import peer_training
 except ImportError:
     torch = None
 

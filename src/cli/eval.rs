@@ -7,6 +7,7 @@ use anyhow::Context;
 use app::beir::{BeirOptions, measure};
 use app::config::{Chunks, Config};
 use app::models::{self, Cache};
+use app::{Knowledge, QuestionSet, Split, retrieval};
 use clap::Subcommand;
 use lm::{Encoder, Precision};
 
@@ -20,47 +21,75 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// Rank a judged collection by words, by vectors and by both
-    Retrieval {
-        /// A folder in BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv
-        #[arg(long, value_name = "FOLDER")]
-        beir: PathBuf,
-        /// The split whose judgements hold
-        #[arg(long, default_value = "test")]
-        split: String,
-        /// Where to keep the index, so that a second run embeds nothing [default: a temporary folder]
-        #[arg(long, value_name = "DIR")]
-        store: Option<PathBuf>,
-        /// The embedder: a name or a path
-        #[arg(long, default_value = "all-minilm-l6-v2")]
-        embedder: String,
-        /// The number format of the embedder: auto, int8, bf16 or f32
-        #[arg(long, default_value = "auto")]
-        embedder_precision: Precision,
-        /// Shares of words to fuse with
-        #[arg(long, value_delimiter = ',', default_values_t = [0.3, 0.4, 0.5, 0.6, 0.7])]
-        lexical_weights: Vec<f32>,
-        /// The largest chunk, in tokens
-        #[arg(long, default_value_t = Config::default().chunks.max_tokens)]
-        max_tokens: usize,
-    },
+    /// Rank passages by words, by vectors and by both: how many questions have what they need among the first hits
+    Retrieval(Retrieval),
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let What::Retrieval { beir, split, store, embedder, embedder_precision, lexical_weights, max_tokens } =
-        &arguments.what;
+#[derive(clap::Args)]
+struct Retrieval {
+    /// A folder in BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv
+    #[arg(long, value_name = "FOLDER", required_unless_present = "set")]
+    beir: Option<PathBuf>,
+    /// A question set of the project, by the `evidence` of its questions
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["beir", "store", "embedder", "embedder_precision"])]
+    set: Option<String>,
+    /// The split to measure on [default: test of a BEIR folder, dev of a set; opening a set's test split is logged]
+    #[arg(long)]
+    split: Option<String>,
+    /// Where to keep the index, so that a second run embeds nothing [default: a temporary folder]
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// The embedder: a name or a path
+    #[arg(long, default_value = "all-minilm-l6-v2")]
+    embedder: String,
+    /// The number format of the embedder: auto, int8, bf16 or f32
+    #[arg(long, default_value = "auto")]
+    embedder_precision: Precision,
+    /// Shares of words to fuse with
+    #[arg(long, value_delimiter = ',', default_values_t = [0.3, 0.4, 0.5, 0.6, 0.7])]
+    lexical_weights: Vec<f32>,
+    /// The largest chunk of a collection, in tokens
+    #[arg(long, value_name = "N", default_value_t = Config::default().chunks.max_tokens, conflicts_with = "set")]
+    max_tokens: usize,
+}
+
+pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let What::Retrieval(arguments) = &arguments.what;
+    match (&arguments.set, &arguments.beir) {
+        (Some(set), _) => on_set(project, set, arguments),
+        (None, Some(beir)) => on_collection(beir, arguments),
+        (None, None) => anyhow::bail!("expected --beir or --set"),
+    }
+}
+
+fn on_set(project: Option<&Path>, name: &str, arguments: &Retrieval) -> anyhow::Result<ExitCode> {
+    let project = super::open_project(project)?;
+    let stop = super::stop_flag()?;
+    let set = QuestionSet::load(&project, project.config.set(name)?)?;
+    let wanted = arguments.split.as_deref().unwrap_or(Split::Dev.as_str());
+    let Some(split) = Split::ALL.into_iter().find(|split| split.as_str() == wanted) else {
+        anyhow::bail!("--split: expected train, dev or test, found {wanted:?}");
+    };
+    let mut knowledge = Knowledge::open(&project, &Cache::from_env()?)?;
+    output::json(&retrieval::measure(&mut knowledge, &set, split, &arguments.lexical_weights, &stop)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn on_collection(beir: &Path, arguments: &Retrieval) -> anyhow::Result<ExitCode> {
     let stop = super::stop_flag()?;
     let here = std::env::current_dir().context("the current folder")?;
-    let located = models::locate(&Cache::from_env()?, embedder, &here)?;
-    let encoder = Encoder::open_with(&located.path, *embedder_precision)?;
+    let located = models::locate(&Cache::from_env()?, &arguments.embedder, &here)?;
+    let encoder = Encoder::open_with(&located.path, arguments.embedder_precision)?;
     // Dropped, and with it removed, when the measuring is done.
-    let temporary = match store {
+    let temporary = match &arguments.store {
         Some(_) => None,
         None => Some(tempfile::tempdir().context("cannot make a temporary folder")?),
     };
-    let folder =
-        store.as_deref().or(temporary.as_ref().map(|folder| folder.path())).unwrap_or(Path::new("."));
-    let chunks = Chunks { max_tokens: *max_tokens, ..Config::default().chunks };
+    let folder = arguments.store.as_deref();
+    let folder = folder.or(temporary.as_ref().map(|folder| folder.path())).unwrap_or(Path::new("."));
+    let split = arguments.split.as_deref().unwrap_or("test");
+    let chunks = Chunks { max_tokens: arguments.max_tokens, ..Config::default().chunks };
+    let lexical_weights = &arguments.lexical_weights;
     let options = BeirOptions { folder: beir, split, store: folder, chunks, lexical_weights };
     let mut progress: Option<Progress> = None;
     let report = measure(&options, &encoder, &stop, &mut |done, total| {

@@ -45,6 +45,41 @@ fn edited_and_deleted_documents_no_longer_answer() {
 }
 
 #[test]
+fn retrieval_is_measured_on_the_projects_own_questions() {
+    if !models_are_here() {
+        return;
+    }
+    let project = Project::with_documents(&[FERRIES, LIGHTS]);
+    project.ok(&["ingest"]);
+    let row = |split: &str, question: &str, document: &str, quote: &str| {
+        serde_json::json!({"question": question, "answers": [quote], "split": split,
+                           "evidence": [{"document": format!("documents/{document}"), "quote": quote}]})
+    };
+    let rows = [
+        row("train", "How many passengers does the ferry carry?", FERRIES.0, "212 passengers"),
+        row("dev", "What does the lamp burn?", LIGHTS.0, "whale oil"),
+        row("test", "When does the Marrow ferry leave?", FERRIES.0, "seven in the morning"),
+        row("test", "Who lit the lamp on Sallow Rock?", LIGHTS.0, "Edda Vane"),
+        serde_json::json!({"question": "Why?", "answers": ["because"], "split": "test"}),
+    ];
+    let rows: Vec<String> = rows.iter().map(Value::to_string).collect();
+    project.add_set("facts", "contains", &rows.join("\n"));
+    let measured = |split| {
+        let mut arguments = vec!["eval", "retrieval", "--set", "facts", "--lexical-weights", "0.5"];
+        arguments.extend(split);
+        project.json(&arguments)
+    };
+    assert_eq!((&measured([].as_slice())["split"], &measured(&[])["questions"]), (&"dev".into(), &1.into()));
+    let found = measured(&["--split", "test"]);
+    assert_eq!(found["questions"], 2);
+    let names: Vec<&Value> = found["runs"].as_array().unwrap().iter().map(|run| &run["name"]).collect();
+    assert_eq!(names, ["bm25", "vectors", "fusion"]);
+    assert!(found["runs"].as_array().unwrap().iter().all(|run| run["recall_at_1"] == 1.0), "{found}");
+    let run = project.run(&["eval", "retrieval", "--set", "facts", "--split", "valid"]);
+    assert!(run.code != 0 && run.err.contains("expected train, dev or test, found \"valid\""), "{}", run.err);
+}
+
+#[test]
 fn answers_cite_exact_quotes_or_abstain() {
     if !models_are_here() {
         return;

@@ -65,6 +65,16 @@ pub enum Error {
     /// Nothing was ingested yet.
     #[error("the project holds no documents yet: run `tunesmith ingest` first")]
     NoDocuments,
+    /// A split without a question that names its evidence.
+    #[error(
+        "set {set:?} has no {split} question that names its evidence: give rows an `evidence` with document and quote"
+    )]
+    NoEvidence {
+        /// The set.
+        set: String,
+        /// The split's name.
+        split: &'static str,
+    },
     /// Neither the variables nor a home folder say where models are kept.
     #[error("no folder for models: set TUNESMITH_HOME, XDG_DATA_HOME or HOME")]
     NoCacheFolder,

@@ -25,6 +25,7 @@ pub mod prompt;
 pub mod questions;
 mod repetition;
 pub mod report;
+pub mod retrieval;
 pub mod service;
 pub mod shots;
 mod sources;

@@ -29,6 +29,9 @@ pub enum Split {
 }
 
 impl Split {
+    /// All of them, in the order of work.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Dev, Self::Test];
+
     /// The name in files and messages.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -69,6 +69,8 @@ pub struct Hit {
 /// A stretch of a stored document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
+    /// The chunk.
+    pub chunk: ChunkId,
     /// The document.
     pub document: DocumentId,
     /// Its path.
@@ -171,7 +173,7 @@ impl Store {
                 let shingles = Shingles::new(&hit.text);
                 if let Some(copy) = said.iter().position(|other| other.resembles(&shingles)) {
                     let Hit { document, path, version, span, .. } = hit;
-                    hits[copy].also_in.push(Place { document, path, version, span });
+                    hits[copy].also_in.push(Place { chunk, document, path, version, span });
                     continue;
                 }
                 said.push(shingles);

@@ -1,0 +1,1 @@
+"""What all benchmarks with peers share: commands, turns, tables, environments."""

@@ -1,0 +1,1 @@
+"""Ingesting and finding beside peers."""

@@ -1,0 +1,111 @@
+//! Retrieval measured on a project's own questions: how many have their evidence among the first hits.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::grounding::{Grounded, ground, recall, reciprocal_rank};
+use crate::knowledge::{Knowledge, Wanted};
+use crate::questions::{Question, QuestionSet, Split};
+
+/// Hits looked at for each question.
+const DEPTH: usize = 10;
+
+/// What [`measure`] found.
+#[derive(Clone, Debug, Serialize)]
+pub struct EvidenceReport {
+    /// The question set.
+    pub set: String,
+    /// Its split.
+    pub split: Split,
+    /// Questions that name their evidence; the others say nothing here.
+    pub questions: usize,
+    /// One entry for each way of ranking.
+    pub runs: Vec<EvidenceRun>,
+    /// Mean seconds for a question: embedding among others, then searching, by the last ranking.
+    pub seconds_per_query: f64,
+}
+
+/// Measures of one ranking.
+#[derive(Clone, Debug, Serialize)]
+pub struct EvidenceRun {
+    /// `bm25`, `vectors` or `fusion`.
+    pub name: String,
+    /// Share of BM25 in the fused score.
+    pub lexical_weight: f32,
+    /// Share of questions whose evidence is all in the first hit.
+    pub recall_at_1: f64,
+    /// The same in the first five hits.
+    pub recall_at_5: f64,
+    /// The same in the first ten hits.
+    pub recall_at_10: f64,
+    /// Mean of 1 / place of the first hit with enough evidence.
+    pub mrr_at_10: f64,
+}
+
+/// Ranks the passages for every question of a split that names its evidence: by words, by vectors, and fused with each of
+/// `lexical_weights`. Opening the test split is logged, as whoever sees these figures may choose by them.
+///
+/// # Errors
+/// No documents, no question with evidence; evidence that is not in the documents; [`Error::Interrupted`].
+pub fn measure(
+    knowledge: &mut Knowledge,
+    set: &QuestionSet,
+    split: Split,
+    lexical_weights: &[f32],
+    stop: &AtomicBool,
+) -> Result<EvidenceReport> {
+    if knowledge.store.documents()?.is_empty() {
+        return Err(Error::NoDocuments);
+    }
+    let chosen = match split {
+        Split::Train => &set.train,
+        Split::Dev => &set.dev,
+        Split::Test => &set.test,
+    };
+    let questions: Vec<Question> =
+        chosen.iter().filter(|question| !question.evidence.is_empty()).cloned().collect();
+    if questions.is_empty() {
+        return Err(Error::NoEvidence { set: set.config.name.clone(), split: split.as_str() });
+    }
+    if split == Split::Test {
+        knowledge.store.log_test_opening(&set.config.name, "eval retrieval")?;
+    }
+    let mut ways = vec![("bm25", 1.0), ("vectors", 0.0)];
+    ways.extend(lexical_weights.iter().map(|weight| ("fusion", *weight)));
+    let mut wanted = Wanted { hits: DEPTH, lexical_weight: 1.0, filter: set.config.filter() };
+    let mut grounded = ground(knowledge, &questions, &wanted, stop)?;
+    let embed: f64 = grounded.iter().map(|found| found.retrieved.embed_seconds).sum();
+    let mut runs = Vec::new();
+    let mut seconds = 0.0;
+    for (name, lexical_weight) in ways {
+        let start = Instant::now();
+        wanted.lexical_weight = lexical_weight;
+        for (question, found) in questions.iter().zip(&mut grounded) {
+            found.retrieved = knowledge.search_vector(&question.text, &found.vector, &wanted)?;
+        }
+        seconds = embed + start.elapsed().as_secs_f64();
+        runs.push(run(name, lexical_weight, &grounded));
+    }
+    Ok(EvidenceReport {
+        set: set.config.name.clone(),
+        split,
+        questions: questions.len(),
+        runs,
+        seconds_per_query: seconds / questions.len() as f64,
+    })
+}
+
+fn run(name: &str, lexical_weight: f32, grounded: &[Grounded]) -> EvidenceRun {
+    let recall_at = |k| recall(grounded, k).unwrap_or(0.0);
+    EvidenceRun {
+        name: name.to_owned(),
+        lexical_weight,
+        recall_at_1: recall_at(1),
+        recall_at_5: recall_at(5),
+        recall_at_10: recall_at(DEPTH),
+        mrr_at_10: reciprocal_rank(grounded).unwrap_or(0.0),
+    }
+}
