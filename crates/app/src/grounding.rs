@@ -49,14 +49,14 @@ impl Grounded {
 
     /// Hits that hold no evidence, best first.
     pub fn distractors(&self) -> impl Iterator<Item = &Hit> {
-        self.retrieved.hits.iter().filter(|hit| self.gold.iter().all(|gold| gold.chunk != hit.chunk))
+        self.retrieved.hits.iter().filter(|hit| self.gold.iter().all(|gold| !hit.says(gold.chunk)))
     }
 
     /// Whether the first `k` hits hold enough for every evidence entry; `None` for a question without evidence.
     pub fn evidence_retrieved(&self, k: usize) -> Option<bool> {
         let entries = self.gold.iter().map(|gold| gold.evidence).max()? + 1;
         let hits = &self.retrieved.hits[..k.min(self.retrieved.hits.len())];
-        let found = |gold: &GoldChunk| gold.sufficient && hits.iter().any(|hit| hit.chunk == gold.chunk);
+        let found = |gold: &GoldChunk| gold.sufficient && hits.iter().any(|hit| hit.says(gold.chunk));
         Some((0..entries).all(|entry| self.gold.iter().any(|gold| gold.evidence == entry && found(gold))))
     }
 }
@@ -236,8 +236,7 @@ pub fn reciprocal_rank(grounded: &[Grounded]) -> Option<f64> {
     let with_evidence: Vec<&Grounded> =
         grounded.iter().filter(|question| !question.gold.is_empty()).collect();
     let rank = |question: &&Grounded| {
-        let sufficient =
-            |hit: &Hit| question.gold.iter().any(|gold| gold.sufficient && gold.chunk == hit.chunk);
+        let sufficient = |hit: &Hit| question.gold.iter().any(|gold| gold.sufficient && hit.says(gold.chunk));
         question.retrieved.hits.iter().position(sufficient).map_or(0.0, |place| 1.0 / (place + 1) as f64)
     };
     let sum: f64 = with_evidence.iter().map(rank).sum();

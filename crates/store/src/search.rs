@@ -66,6 +66,13 @@ pub struct Hit {
     pub also_in: Vec<Place>,
 }
 
+impl Hit {
+    /// Whether it is this chunk, or one that says the same.
+    pub fn says(&self, chunk: ChunkId) -> bool {
+        self.chunk == chunk || self.also_in.iter().any(|place| place.chunk == chunk)
+    }
+}
+
 /// A stretch of a stored document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {

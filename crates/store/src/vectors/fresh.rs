@@ -106,9 +106,15 @@ mod tests {
 
     use super::super::bytes;
     use super::*;
-    use crate::{Embedder, NewChunk, NewDocument, SearchOptions};
+    use crate::{Embedder, Filter, NewChunk, NewDocument, SearchOptions};
 
-    const MEANING: SearchOptions = SearchOptions { k: 10, candidates: 20, lexical_weight: 0.0 };
+    const MEANING: SearchOptions = SearchOptions {
+        k: 10,
+        candidates: 20,
+        lexical_weight: 0.0,
+        filter: Filter::ALL,
+        merge_copies: false,
+    };
     const DIMENSION: usize = 6;
 
     /// A store with a graph over as few as 40 vectors.
