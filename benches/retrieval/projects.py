@@ -9,9 +9,6 @@ documents = ["documents"]
 
 [models]
 embedder = {embedder}
-
-[retrieval]
-lexical_weight = 0.5
 """
 SET = """
 [[set]]

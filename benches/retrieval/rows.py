@@ -18,7 +18,7 @@ PUBLISHED = {
 }
 NDCG_TARGETS = {"scifact": 0.735, "cranfield": 0.43}
 # The share of words in the fusion without settings, and those tried on training queries.
-DEFAULT_WEIGHT, WEIGHTS = 0.5, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+DEFAULT_WEIGHT, WEIGHTS = 0.4, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 TOP5_TARGET, RECALL = 0.95, 0.98
 # bm25s as it comes, and with what Anserini takes.
 WORD_SETTINGS = [(1.5, 0.75), (0.9, 0.4)]
