@@ -165,6 +165,16 @@ pub enum Error {
         /// The recipe.
         recipe: &'static str,
     },
+    /// An embedder learns from questions whose passages are known.
+    #[error(
+        "set {set:?}: no {split} question says where its answer stands: add `evidence` ([{{\"document\": …, \"quote\": …}}]) to tune the embedder"
+    )]
+    NoEvidence {
+        /// The set.
+        set: String,
+        /// The split that has none.
+        split: &'static str,
+    },
     /// An adapter of another model.
     #[error("adapter {adapter} was trained on {base}, not on the project's generator: train it again")]
     OtherBase {

@@ -29,7 +29,7 @@ pub use bm25::Bm25;
 pub use documents::{ChunkId, DocumentId, DocumentRow, Embedder, NewChunk, NewDocument};
 pub use error::{Error, Result};
 pub use records::{Adapter, Job, Record, TestOpening};
-pub use search::{Explain, Hit, SearchOptions};
+pub use search::{Explain, Hit, SearchOptions, fuse};
 
 use crate::lexical::Lexical;
 use crate::lock::Lock;

@@ -260,8 +260,12 @@ impl Store {
     }
 }
 
-/// Adds two ranked lists by weight, each normalised to 0..=1 by its lowest and highest score. Best first.
-fn fuse(by_words: &[(ChunkId, f32)], by_meaning: &[(ChunkId, f32)], weight: f32) -> Vec<(ChunkId, Explain)> {
+/// Adds two ranked lists by weight (the share of `by_words`), each normalised to 0..=1 by its lowest and highest score. Best first.
+pub fn fuse(
+    by_words: &[(ChunkId, f32)],
+    by_meaning: &[(ChunkId, f32)],
+    weight: f32,
+) -> Vec<(ChunkId, Explain)> {
     let mut found: HashMap<ChunkId, Explain> = HashMap::new();
     for (rank, ((chunk, score), norm)) in (1..).zip(by_words.iter().zip(normalised(by_words))) {
         let explain = found.entry(*chunk).or_default();
