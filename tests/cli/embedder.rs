@@ -20,11 +20,12 @@ fn project(evidence: bool) -> Project {
     for (number, name) in NAMES.iter().enumerate() {
         let quote = format!("The {name} ferry leaves at {} past {}.", number + 3, number + 1);
         project.write(&format!("documents/{name}.md"), format!("# The {name} ferry\n\n{quote}\n"));
+        let split = ["train", "train", "train", "dev", "test"][number % 5];
         let mut row = json!({
             "id": format!("q{number}"),
             "question": format!("when does the boat of {name} go"),
             "answers": [format!("{} past {}", number + 3, number + 1)],
-            "split": ["train", "train", "train", "dev", "test"][number % 5],
+            "split": split,
         });
         if evidence {
             row["evidence"] = json!([{"document": format!("documents/{name}.md"), "quote": quote}]);
