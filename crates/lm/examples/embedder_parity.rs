@@ -38,6 +38,7 @@ fn parity(embedder: &Path, beir: &Path, out: &Path, steps: usize, batch: usize) 
         epochs: 1,
         batch,
         warmup: 0.2,
+        precision: Precision::F32,
         pack_tokens: 700,
         kept_bytes: 32 << 20,
         ..EmbedderOptions::default()

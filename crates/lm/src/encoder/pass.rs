@@ -1,4 +1,4 @@
-//! The forward pass that keeps what the backward pass needs, and the backward pass: explicit, in f32, without dropout.
+//! The forward pass that keeps what the backward pass needs, and the backward pass: explicit, without dropout.
 //!
 //! Texts lie one behind the other without padding, as in inference. Kept are the sums before each layer norm, queries, keys
 //! and values, what attention mixed, and the feed-forward block before its activation; norms, activations and the
@@ -30,6 +30,8 @@ pub(super) struct Model<'a> {
     pub(super) layout: &'a Layout,
     /// All weights, as `layout` places them.
     pub(super) values: &'a [f32],
+    /// Whether the factors of products with weights are rounded to bf16; everything else is f32.
+    pub(super) rounded: bool,
 }
 
 /// Kept of a forward pass over some texts.
@@ -110,7 +112,7 @@ impl Model<'_> {
 
     /// What a layer keeps and its result for the input `x`.
     fn layer(self, at: &LayerAt, texts: &[&[u32]], x: Vec<f32>) -> (KeptLayer, Vec<f32>) {
-        let linear = |layer| Linear::of(self.values, layer);
+        let linear = |layer| Linear::of(self, layer);
         let qkv = forward(linear(&at.qkv), &x, None);
         let mut attended = vec![0.0; x.len()];
         attend(self.config, texts, &qkv, &mut attended);
@@ -161,7 +163,7 @@ impl Model<'_> {
         d: &[f32],
         gradients: &mut [f32],
     ) -> Vec<f32> {
-        let linear = |layer| Linear::of(self.values, layer);
+        let linear = |layer| Linear::of(self, layer);
         let d_sum = norm_backward(self, &at.norm, &kept.sum, d, gradients);
         let mut d_up = backward(linear(&at.down), &activated(&kept.up), &d_sum, None, gradients);
         let pieces = d_up.par_chunks_mut(CHUNK).zip(kept.up.par_chunks(CHUNK));

@@ -25,7 +25,7 @@ use crate::optimizer::{AdamW, AdamWOptions, Group, clip_norm};
 use crate::safetensors::Shards;
 use crate::schedule::{Decay, Schedule};
 use crate::source::{Tensor, fingerprint};
-use crate::{Error, Result};
+use crate::{Error, Precision, Result};
 use batches::{Batch, batches};
 use state::Fingerprint;
 
@@ -63,6 +63,9 @@ pub struct EmbedderOptions {
     pub clip: f64,
     /// Seeds the order of pairs and the choice of negatives.
     pub seed: u64,
+    /// How products with weights are computed: in `F32`, or with their factors rounded to `Bf16` and sums in f32. Weights,
+    /// gradients and everything else are f32.
+    pub precision: Precision,
     /// Tokens run through the model at once, at most, though a text is never cut for it: bounds memory, and changes nothing but
     /// the order of sums.
     pub pack_tokens: usize,
@@ -84,6 +87,7 @@ impl Default for EmbedderOptions {
             weight_decay: 0.0,
             clip: 1.0,
             seed: 1,
+            precision: Precision::Auto,
             pack_tokens: 2048,
             kept_bytes: 1 << 30,
         }
@@ -110,6 +114,9 @@ impl EmbedderOptions {
         }
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             return wrong("weight_decay", format!("is {}, expected 0 or more", self.weight_decay));
+        }
+        if self.precision == Precision::Int8 {
+            return wrong("precision", "is int8, expected auto, bf16 or f32".into());
         }
         if !(0.0..=1.0).contains(&self.warmup) {
             return wrong("warmup", format!("is {}, expected a share from 0 to 1", self.warmup));
@@ -196,6 +203,7 @@ impl EmbedderTraining {
         options: EmbedderOptions,
     ) -> Result<Self> {
         options.validate()?;
+        let options = EmbedderOptions { precision: options.precision.resolve(), ..options };
         check(&questions, passages.len())?;
         let path = base.join("config.json");
         let config = BertConfig::read(&read_json(&path)?, &path)?;
@@ -321,6 +329,11 @@ impl EmbedderTraining {
         Ok(Some(EmbedderStep { step, steps, loss, learning_rate, gradient_norm, tokens }))
     }
 
+    fn model(&self) -> Model<'_> {
+        let rounded = self.options.precision == Precision::Bf16;
+        Model { config: &self.config, layout: &self.layout, values: &self.values, rounded }
+    }
+
     /// The loss of a step, its gradients added to `gradients`; `None` when stopped.
     fn loss_and_gradients(
         &self,
@@ -328,7 +341,7 @@ impl EmbedderTraining {
         stop: &AtomicBool,
         gradients: &mut [f32],
     ) -> Result<Option<f64>> {
-        let model = Model { config: &self.config, layout: &self.layout, values: &self.values };
+        let model = self.model();
         let hidden = self.config.hidden;
         let texts = self.texts(batch);
         let packs = packs(&texts, self.options.pack_tokens);

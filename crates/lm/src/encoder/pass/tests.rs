@@ -29,7 +29,7 @@ impl Tiny {
     }
 
     fn model<'a>(&'a self, values: &'a [f32]) -> Model<'a> {
-        Model { config: &self.config, layout: &self.layout, values }
+        Model { config: &self.config, layout: &self.layout, values, rounded: false }
     }
 }
 
@@ -43,7 +43,11 @@ fn slices(texts: &[Vec<u32>]) -> Vec<&[u32]> {
 }
 
 fn gradients(tiny: &Tiny, texts: &[&[u32]], d_vectors: &[f32]) -> Vec<f32> {
-    let model = tiny.model(&tiny.values);
+    gradients_in(tiny, texts, d_vectors, false)
+}
+
+fn gradients_in(tiny: &Tiny, texts: &[&[u32]], d_vectors: &[f32], rounded: bool) -> Vec<f32> {
+    let model = Model { rounded, ..tiny.model(&tiny.values) };
     let mut gradients = vec![0.0; tiny.values.len()];
     model.backward(texts, &model.forward(texts).unwrap(), d_vectors, &mut gradients);
     gradients
@@ -110,19 +114,38 @@ fn texts_in_one_pass_get_the_gradients_of_texts_one_by_one() {
 }
 
 #[test]
+fn gradients_in_bf16_point_where_those_in_f32_do() {
+    let tiny = Tiny::open();
+    let texts = texts();
+    let d_vectors = noise(4, texts.len() * tiny.config.hidden);
+    let exact = gradients(&tiny, &slices(&texts), &d_vectors);
+    let rounded = gradients_in(&tiny, &slices(&texts), &d_vectors, true);
+    assert_ne!(exact, rounded);
+    let product =
+        |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
+    for (name, _, range) in tiny.layout.tensors() {
+        let (exact, rounded) = (&exact[range.clone()], &rounded[range.clone()]);
+        let cosine = product(exact, rounded) / (product(exact, exact) * product(rounded, rounded)).sqrt();
+        assert!(cosine > 0.999 || name.ends_with("key.bias"), "{name}: {cosine}");
+    }
+}
+
+#[test]
 fn the_number_of_threads_changes_no_bit() {
     let tiny = Tiny::open();
     // Long enough that threads share the work.
     let texts: Vec<Vec<u32>> =
         (0..40).map(|text| (0..60).map(|at| (at * 31 + text * 7) % 300).collect()).collect();
     let d_vectors = noise(3, texts.len() * tiny.config.hidden);
-    let run = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| gradients(&tiny, &slices(&texts), &d_vectors))
-    };
-    let one = run(1);
-    assert!(one.iter().any(|d| *d != 0.0));
-    for threads in [2, 3, 5] {
-        assert!(run(threads) == one, "{threads} threads");
+    for rounded in [false, true] {
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| gradients_in(&tiny, &slices(&texts), &d_vectors, rounded))
+        };
+        let one = run(1);
+        assert!(one.iter().any(|d| *d != 0.0));
+        for threads in [2, 3, 5] {
+            assert!(run(threads) == one, "{threads} threads");
+        }
     }
 }

@@ -31,6 +31,7 @@ fn options() -> EmbedderOptions {
         batch: 5,
         learning_rate: 2e-3,
         pack_tokens: 64,
+        precision: Precision::F32,
         ..EmbedderOptions::default()
     }
 }
@@ -70,8 +71,7 @@ fn the_loss_falls_and_the_saved_folder_gives_the_trained_vectors() {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let ids = &training.ids[training.questions.len()..];
     let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-    let model = Model { config: &training.config, layout: &training.layout, values: &training.values };
-    let trained = model.forward(&ids).unwrap();
+    let trained = training.model().forward(&ids).unwrap();
     let saved = after.embed(&texts).unwrap().concat();
     assert!(saved.iter().zip(trained.vectors()).all(|(a, b)| (a - b).abs() < 2e-6));
     assert_ne!(saved, before.embed(&texts).unwrap().concat());
