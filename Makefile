@@ -19,7 +19,7 @@ help:
 	@echo 'make bench-public      arms and decisions on squad, banking77 and pubmedqa (DATA=folder)'
 	@echo 'make bench-retrieval   ingesting and finding beside its peers (ROW=query for one kind; docs/performance.md)'
 	@echo 'make bench-parity      tokens, logits and vectors against transformers and sentence-transformers'
-	@echo 'make bench-training    gradients and loss curve against PyTorch + PEFT'
+	@echo 'make bench-training    gradients and loss curves against PyTorch: LoRA (PEFT) and the embedder (sentence-transformers)'
 	@echo 'make bench-engine      every row of speed and memory beside its peers (ROW=train for one kind; docs/performance.md)'
 
 $(TUNESMITH): FORCE
@@ -63,15 +63,16 @@ bench-public: $(TUNESMITH)
 # These compare with transformers, sentence-transformers and PEFT, which PYTHON must have (see benches/*/README.md).
 MODEL ?= $(shell $(TUNESMITH) model show smollm2-135m-instruct --json | $(PYTHON) -c 'import json, sys; m = json.load(sys.stdin); print(m["folder"] + "/" + m["model"]["entry_point"])')
 
+EMBEDDER ?= $(shell $(TUNESMITH) model show all-minilm-l6-v2 --json | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["folder"])')
+
 bench-parity: $(TUNESMITH)
 	$(CARGO) build --release --locked -p tunesmith-lm --example parity
 	for part in convert logits 'tokens $(DATA)/squad/docs/*.md' embeddings; do \
 	    $(PYTHON) benches/parity/parity.py $$part || exit 1; done
 
 bench-training: $(TUNESMITH)
-	PYTHON=$(PYTHON) benches/training/run '$(MODEL)' $(DATA)/squad/pairs.train.jsonl target/bench/training
+	PYTHON=$(PYTHON) benches/training/run '$(MODEL)' $(DATA)/squad/pairs.train.jsonl '$(EMBEDDER)' $(DATA)/scifact target/bench/training
 
-EMBEDDER ?= $(shell $(TUNESMITH) model show all-minilm-l6-v2 --json | $(PYTHON) -c 'import json, sys; print(json.load(sys.stdin)["folder"])')
 RUNS ?= 3
 
 # These set their peers up by themselves, into a virtual environment, unless PEERS names a Python that has them.

@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 use app::beir::{BeirOptions, measure};
 use app::config::{Chunks, Config};
+use app::embedder::beir::{Folders, tune_and_measure};
 use app::models::{self, Cache};
 use app::{Knowledge, QuestionSet, Split, retrieval};
 use clap::Subcommand;
 use lm::{Encoder, Precision};
 
+use super::embedder::{Learning, View};
 use super::output::{self, Progress};
 
 #[derive(clap::Args)]
@@ -22,7 +24,7 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 enum What {
     /// Rank passages by words, by vectors and by both: how many questions have what they need among the first hits
-    Retrieval(Retrieval),
+    Retrieval(Box<Retrieval>),
 }
 
 #[derive(clap::Args)]
@@ -51,6 +53,18 @@ struct Retrieval {
     /// The largest chunk of a collection, in tokens
     #[arg(long, value_name = "N", default_value_t = Config::default().chunks.max_tokens, conflicts_with = "set")]
     max_tokens: usize,
+    /// Tune the embedder on qrels/train.tsv first (a part of it chooses the epoch), keep it in this folder, and measure it
+    /// beside the untuned one
+    #[arg(long, value_name = "DIR", conflicts_with = "set")]
+    tune: Option<PathBuf>,
+    /// Go on from the state of an interrupted tuning
+    #[arg(long, requires = "tune")]
+    resume: bool,
+    /// Seed of the order of pairs
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    learning: Learning,
 }
 
 pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -79,7 +93,6 @@ fn on_collection(beir: &Path, arguments: &Retrieval) -> anyhow::Result<ExitCode>
     let stop = super::stop_flag()?;
     let here = std::env::current_dir().context("the current folder")?;
     let located = models::locate(&Cache::from_env()?, &arguments.embedder, &here)?;
-    let encoder = Encoder::open_with(&located.path, arguments.embedder_precision)?;
     // Dropped, and with it removed, when the measuring is done.
     let temporary = match &arguments.store {
         Some(_) => None,
@@ -91,6 +104,18 @@ fn on_collection(beir: &Path, arguments: &Retrieval) -> anyhow::Result<ExitCode>
     let chunks = Chunks { max_tokens: arguments.max_tokens, ..Config::default().chunks };
     let lexical_weights = &arguments.lexical_weights;
     let options = BeirOptions { folder: beir, split, store: folder, chunks, lexical_weights };
+    if let Some(tuned) = &arguments.tune {
+        let folders = Folders { base: &located.path, tuned };
+        let tune_options =
+            arguments.learning.options(arguments.seed, arguments.resume, arguments.embedder_precision);
+        let mut view = View::default();
+        let report =
+            tune_and_measure(&options, folders, &tune_options, &stop, &mut |event| view.show(&event))?;
+        view.finish();
+        output::json(&report)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let encoder = Encoder::open_with(&located.path, arguments.embedder_precision)?;
     let mut progress: Option<Progress> = None;
     let report = measure(&options, &encoder, &stop, &mut |done, total| {
         progress.get_or_insert_with(|| Progress::new("embedding", total as u64)).set(done as u64, "");

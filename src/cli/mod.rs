@@ -3,6 +3,7 @@
 pub(crate) mod ask;
 pub(crate) mod compare;
 pub(crate) mod decide;
+pub(crate) mod embedder;
 pub(crate) mod eval;
 pub(crate) mod filter;
 pub(crate) mod ingest;
@@ -47,7 +48,7 @@ pub(crate) enum Verb {
     Search(search::Arguments),
     /// Ask a question and get an answer with citations
     Ask(ask::Arguments),
-    /// Train an adapter on a question set
+    /// Train an adapter, or the embedder, on a question set
     Tune(tune::Arguments),
     /// Run the arms of question sets against each other
     Compare(compare::Arguments),

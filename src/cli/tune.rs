@@ -9,12 +9,16 @@ use app::tune::{Resume, TuneEvent, TuneRequest, lessons, tune};
 use app::{Knowledge, QuestionSet, service};
 use lm::TrainEvent;
 
+use super::embedder::{self, Learning};
 use super::output::{self, Progress, bytes, duration, plural};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The question set to train on
     set: String,
+    /// Train the embedder instead: questions shall find the passages that hold their evidence
+    #[arg(long, conflicts_with_all = ["recipe", "again", "show", "dry_run"])]
+    embedder: bool,
     /// `plain`: the question alone; `raft`: with retrieved passages, the right one among them in most
     #[arg(long, default_value = "plain")]
     recipe: Recipe,
@@ -33,12 +37,19 @@ pub(crate) struct Arguments {
     /// Print the options and the estimate, and stop
     #[arg(long)]
     dry_run: bool,
-    /// One JSON document at the end: the adapter's manifest
+    /// One JSON document at the end: the adapter's manifest, or what came of the embedder
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    learning: Learning,
 }
 
 pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.embedder {
+        let Arguments { learning, seed, resume, .. } = arguments;
+        let options = |precision| learning.options(*seed, *resume, precision);
+        return embedder::run(project, &arguments.set, options, arguments.json);
+    }
     let project = super::open_project(project)?;
     let set = QuestionSet::load(&project, project.config.set(&arguments.set)?)?;
     let stop = super::stop_flag()?;

@@ -24,6 +24,12 @@ const DEPTH: usize = 100;
 /// Chunks looked at for them.
 const CHUNKS: usize = 3 * DEPTH;
 
+/// Documents and queries of a collection.
+pub(crate) struct Collection {
+    corpus: Vec<CorpusRow>,
+    queries: Vec<QueryRow>,
+}
+
 /// One line of `corpus.jsonl`.
 #[derive(Deserialize)]
 struct CorpusRow {
@@ -32,6 +38,13 @@ struct CorpusRow {
     #[serde(default)]
     title: String,
     text: String,
+}
+
+impl CorpusRow {
+    /// What is indexed and embedded.
+    fn passage(&self) -> String {
+        format!("{} {}", self.title, self.text).trim().to_owned()
+    }
 }
 
 /// One line of `queries.jsonl`.
@@ -102,63 +115,138 @@ pub fn measure(
     stop: &AtomicBool,
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Result<RetrievalReport> {
-    let corpus: Vec<CorpusRow> = rows(&options.folder.join("corpus.jsonl"))?;
-    let queries: Vec<QueryRow> = rows(&options.folder.join("queries.jsonl"))?;
-    let path = options.folder.join("qrels").join(format!("{}.tsv", options.split));
-    let judgements = fs::read_to_string(&path).context("read", &path)?;
-    let qrels = Qrels::parse(&judgements).map_err(|error| malformed(&path, None, error.to_string()))?;
-    let mut store = Store::open(options.store)?;
-    store.use_embedder(&Embedder { identity: encoder.identity().to_owned(), dimension: encoder.dim() })?;
-    let start = Instant::now();
-    index(&mut store, encoder, &corpus, &options.chunks, stop, on_progress)?;
-    let chunks = store.documents()?.iter().map(|row| row.chunks).sum();
-    let index_seconds = start.elapsed().as_secs_f64();
+    let collection = Collection::read(options.folder)?;
+    let qrels = read_qrels(options.folder, options.split)?;
+    Ok(collection.rank(options, &qrels, encoder, stop, on_progress)?.report(&qrels))
+}
 
-    let judged: Vec<&QueryRow> = queries.iter().filter(|query| qrels.0.contains_key(&query.id)).collect();
-    let start = Instant::now();
-    let mut vectors = Vec::with_capacity(judged.len());
-    for batch in judged.chunks(BATCH) {
-        let texts: Vec<&str> = batch.iter().map(|query| query.text.as_str()).collect();
-        vectors.extend(encoder.embed(&texts)?);
+/// The judgements of a split.
+pub(crate) fn read_qrels(folder: &Path, split: &str) -> Result<Qrels> {
+    let path = folder.join("qrels").join(format!("{split}.tsv"));
+    let judgements = fs::read_to_string(&path).context("read", &path)?;
+    Qrels::parse(&judgements).map_err(|error| malformed(&path, None, error.to_string()))
+}
+
+/// Rankings of the judged queries.
+pub(crate) struct Ranked {
+    /// The index they come from.
+    pub(crate) store: Store,
+    pub(crate) ways: Vec<Way>,
+    documents: usize,
+    chunks: usize,
+    queries: usize,
+    index_seconds: f64,
+    seconds_per_query: f64,
+}
+
+/// One way of ranking.
+pub(crate) struct Way {
+    pub(crate) name: &'static str,
+    /// Share of BM25.
+    pub(crate) lexical_weight: f32,
+    pub(crate) run: Run,
+}
+
+impl Collection {
+    /// Reads documents and queries.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        Ok(Self {
+            corpus: rows(&folder.join("corpus.jsonl"))?,
+            queries: rows(&folder.join("queries.jsonl"))?,
+        })
     }
-    let mut seconds = start.elapsed().as_secs_f64();
-    let mut ways = vec![("bm25", 1.0), ("vectors", 0.0)];
-    ways.extend(options.lexical_weights.iter().map(|weight| ("fusion", *weight)));
-    let mut runs = Vec::new();
-    for (name, lexical_weight) in ways {
-        let search =
-            SearchOptions { k: CHUNKS, candidates: CHUNKS, lexical_weight, ..SearchOptions::default() };
+
+    /// Id and text, as embedded, of the documents that hold any.
+    pub(crate) fn passages(&self) -> impl Iterator<Item = (&str, String)> {
+        let all = self.corpus.iter().map(|row| (row.id.as_str(), row.passage()));
+        all.filter(|(_, text)| !text.is_empty())
+    }
+
+    /// Id and text of the queries with judgements.
+    pub(crate) fn judged<'a>(&'a self, qrels: &'a Qrels) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let judged = self.queries.iter().filter(|query| qrels.0.contains_key(&query.id));
+        judged.map(|query| (query.id.as_str(), query.text.as_str()))
+    }
+
+    /// Indexes what is not there yet and ranks for the queries of `qrels`.
+    pub(crate) fn rank(
+        &self,
+        options: &BeirOptions,
+        qrels: &Qrels,
+        encoder: &Encoder,
+        stop: &AtomicBool,
+        on_progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Ranked> {
+        let mut store = Store::open(options.store)?;
+        store
+            .use_embedder(&Embedder { identity: encoder.identity().to_owned(), dimension: encoder.dim() })?;
         let start = Instant::now();
-        let mut run = Run::default();
-        for (query, vector) in judged.iter().zip(&vectors) {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
+        index(&mut store, encoder, &self.corpus, &options.chunks, stop, on_progress)?;
+        let chunks = store.documents()?.iter().map(|row| row.chunks).sum();
+        let index_seconds = start.elapsed().as_secs_f64();
+
+        let judged: Vec<(&str, &str)> = self.judged(qrels).collect();
+        let start = Instant::now();
+        let mut vectors = Vec::with_capacity(judged.len());
+        for batch in judged.chunks(BATCH) {
+            let texts: Vec<&str> = batch.iter().map(|(_, text)| *text).collect();
+            vectors.extend(encoder.embed(&texts)?);
+        }
+        let mut seconds = start.elapsed().as_secs_f64();
+        let mut ways = vec![("bm25", 1.0), ("vectors", 0.0)];
+        ways.extend(options.lexical_weights.iter().map(|weight| ("fusion", *weight)));
+        let mut ranked = Vec::new();
+        for (name, lexical_weight) in ways {
+            let search =
+                SearchOptions { k: CHUNKS, candidates: CHUNKS, lexical_weight, ..SearchOptions::default() };
+            let start = Instant::now();
+            let mut run = Run::default();
+            for ((id, text), vector) in judged.iter().zip(&vectors) {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                let hits = store.search(text, vector, &search)?;
+                let mut seen = HashSet::new();
+                let best = hits.into_iter().filter(|hit| seen.insert(hit.document)).take(DEPTH);
+                run.0.insert((*id).to_owned(), best.map(|hit| (hit.path, f64::from(hit.score))).collect());
             }
-            let hits = store.search(&query.text, vector, &search)?;
-            let mut seen = HashSet::new();
-            let best = hits.into_iter().filter(|hit| seen.insert(hit.document)).take(DEPTH);
-            run.0.insert(query.id.clone(), best.map(|hit| (hit.path, f64::from(hit.score))).collect());
+            if name == "fusion" {
+                seconds += start.elapsed().as_secs_f64() / options.lexical_weights.len() as f64;
+            }
+            ranked.push(Way { name, lexical_weight, run });
         }
-        if name == "fusion" {
-            seconds += start.elapsed().as_secs_f64() / options.lexical_weights.len() as f64;
-        }
-        runs.push(RunReport {
-            name: name.to_owned(),
-            lexical_weight,
-            ndcg_at_10: ndcg_at(10, &qrels, &run),
-            recall_at_10: recall_at(10, &qrels, &run),
-            recall_at_100: recall_at(100, &qrels, &run),
-            mrr_at_10: mrr_at(10, &qrels, &run),
-        });
+        Ok(Ranked {
+            store,
+            ways: ranked,
+            documents: self.corpus.len(),
+            chunks,
+            queries: judged.len(),
+            index_seconds,
+            seconds_per_query: seconds / judged.len().max(1) as f64,
+        })
     }
-    Ok(RetrievalReport {
-        documents: corpus.len(),
-        chunks,
-        queries: judged.len(),
-        runs,
-        index_seconds,
-        seconds_per_query: seconds / judged.len().max(1) as f64,
-    })
+}
+
+impl Ranked {
+    /// The measures.
+    pub(crate) fn report(&self, qrels: &Qrels) -> RetrievalReport {
+        let measured = |way: &Way| RunReport {
+            name: way.name.to_owned(),
+            lexical_weight: way.lexical_weight,
+            ndcg_at_10: ndcg_at(10, qrels, &way.run),
+            recall_at_10: recall_at(10, qrels, &way.run),
+            recall_at_100: recall_at(100, qrels, &way.run),
+            mrr_at_10: mrr_at(10, qrels, &way.run),
+        };
+        RetrievalReport {
+            documents: self.documents,
+            chunks: self.chunks,
+            queries: self.queries,
+            runs: self.ways.iter().map(measured).collect(),
+            index_seconds: self.index_seconds,
+            seconds_per_query: self.seconds_per_query,
+        }
+    }
 }
 
 /// Stores the documents that are not there yet.

@@ -443,7 +443,7 @@ pub(crate) fn prepare(limits: &Chunks, name: String, sha256: String, document: D
 }
 
 /// What is embedded for a chunk: where it stands, then what it says. A paragraph often does not repeat what it is about.
-fn embedded(title: Option<&str>, heading_path: &[String], text: &str) -> String {
+pub(crate) fn embedded(title: Option<&str>, heading_path: &[String], text: &str) -> String {
     let mut place: Vec<&str> = heading_path.iter().map(String::as_str).collect();
     if let Some(title) = title
         && place.first() != Some(&title)

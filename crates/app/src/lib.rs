@@ -3,6 +3,7 @@
 //! - ingest: bytes -> document -> chunks -> vectors -> store
 //! - ask: question -> hits -> passages -> prompt -> answer + citations + timings
 //! - tune: examples -> splits -> (ids, mask) -> checkpoint -> adapter
+//! - tune the embedder: questions with their passages -> negatives -> epochs -> measures on dev -> verdict
 //! - compare: arms x questions -> trials -> measures -> decision
 //!
 //! Long operations report through callbacks and look at a stop flag; drawing and signals are the binary's.
@@ -14,6 +15,7 @@ pub mod citation;
 pub mod compare;
 pub mod config;
 pub mod decide;
+pub mod embedder;
 pub mod error;
 mod fetch;
 pub mod grounding;

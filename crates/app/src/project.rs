@@ -87,6 +87,13 @@ impl Project {
         self.root.join(STATE).join("adapters").join(set).join(recipe).join(format!("seed-{seed}"))
     }
 
+    /// The folder of tuned embedders, created on first use.
+    pub fn embedders(&self) -> Result<PathBuf, Error> {
+        let folder = self.root.join(STATE).join("embedders");
+        fs::create_dir_all(&folder).context("create the folder", &folder)?;
+        Ok(folder)
+    }
+
     /// The folder of reports.
     pub fn reports(&self) -> PathBuf {
         self.root.join(STATE).join("reports")

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+pub(crate) use leak::similar;
 pub use leak::{Leak, leaks, normalised_tokens};
 
 use crate::config::{SetConfig, SetFiles};

@@ -192,7 +192,7 @@ fn raft_prompt(
 }
 
 /// A number in [0, 1) that is the same for the same words.
-fn unit(words: &[&str]) -> f64 {
+pub(crate) fn unit(words: &[&str]) -> f64 {
     let mut hasher = Sha256::new();
     for word in words {
         hasher.update((word.len() as u64).to_le_bytes());

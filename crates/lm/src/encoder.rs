@@ -2,7 +2,13 @@
 
 mod attention;
 mod bert;
+mod config;
+mod contrast;
 mod linear;
+mod parameters;
+mod pass;
+mod save;
+mod training;
 
 use std::cell::Cell;
 use std::path::Path;
@@ -16,6 +22,11 @@ use crate::safetensors::Shards;
 use crate::source::fingerprint;
 use crate::{Error, Isa, Precision, Result, Tokenizer};
 use bert::{Bert, Buffers};
+use config::{BertConfig, Tensors};
+
+pub use training::{
+    EmbedderEstimate, EmbedderOptions, EmbedderStep, EmbedderTraining, PlannedStep, TrainingQuestion,
+};
 
 /// Tokens that one thread encodes at a time: enough for whole tiles, few enough to stay near the cache.
 const BATCH_TOKENS: usize = 256;
@@ -58,23 +69,12 @@ impl Encoder {
         Isa::chosen()?;
         let precision = precision.resolve();
         let path = folder.join("config.json");
-        let config = read_json(&path)?;
+        let config = BertConfig::read(&read_json(&path)?, &path)?;
         let shards = Shards::open(folder)?;
-        let bert = Bert::load(&config, &shards, &path, precision)?;
+        let bert = Bert::load(&config, &Tensors::of(&shards, &path)?, precision)?;
         check_pooling(&folder.join("1_Pooling/config.json"))?;
-
-        let settings = folder.join("sentence_bert_config.json");
-        let named = if settings.exists() { read_json(&settings)?["max_seq_length"].as_u64() } else { None };
-        let max_tokens = named.map_or(DEFAULT_MAX_TOKENS, |n| n as usize).clamp(8, bert.positions().max(8));
-        if max_tokens > bert.positions() {
-            return Err(Error::Config(format!("only {} positions for a text", bert.positions())));
-        }
-
-        let path = folder.join("tokenizer.json");
-        let mut tokenizer = Tokenizer::from_file(&path)?;
-        tokenizer.truncate_at(max_tokens)?;
-        let text = std::fs::read(&path).map_err(Error::io(&path))?;
-        let identity = fingerprint([text.as_slice()].into_iter().chain(shards.bytes()));
+        let Texts { tokenizer, max_tokens, file } = Texts::open(folder, &config)?;
+        let identity = fingerprint([file.as_slice()].into_iter().chain(shards.bytes()));
         Ok(Self { tokenizer, bert, max_tokens, precision, identity })
     }
 
@@ -141,6 +141,31 @@ impl Encoder {
     /// SHA-256, in hex, of the weights and the tokenizer. It does not tell precisions apart: their vectors may be mixed.
     pub fn identity(&self) -> &str {
         &self.identity
+    }
+}
+
+/// How a folder's model reads texts.
+struct Texts {
+    /// Frames texts and cuts them at `max_tokens`.
+    tokenizer: Tokenizer,
+    max_tokens: usize,
+    /// The tokenizer's file.
+    file: Vec<u8>,
+}
+
+impl Texts {
+    fn open(folder: &Path, config: &BertConfig) -> Result<Self> {
+        let settings = folder.join("sentence_bert_config.json");
+        let named = if settings.exists() { read_json(&settings)?["max_seq_length"].as_u64() } else { None };
+        let max_tokens = named.map_or(DEFAULT_MAX_TOKENS, |n| n as usize).clamp(8, config.positions.max(8));
+        if max_tokens > config.positions {
+            return Err(Error::Config(format!("only {} positions for a text", config.positions)));
+        }
+        let path = folder.join("tokenizer.json");
+        let mut tokenizer = Tokenizer::from_file(&path)?;
+        tokenizer.truncate_at(max_tokens)?;
+        let file = std::fs::read(&path).map_err(Error::io(&path))?;
+        Ok(Self { tokenizer, max_tokens, file })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The engine: model files, tokenizer, chat template, decoder, encoder, generation and LoRA training on the CPU.
+//! The engine: model files, tokenizer, chat template, decoder, encoder, generation, LoRA and embedder training on the CPU.
 
 mod adapter;
 mod checkpoint;
@@ -39,7 +39,9 @@ pub use dataset::{
     DatasetErrors, Example, Form, RowError, parse_examples, read_examples, render_examples, show,
 };
 pub use decoder::{BatchInput, Decoder, Loss, Workspace};
-pub use encoder::Encoder;
+pub use encoder::{
+    EmbedderEstimate, EmbedderOptions, EmbedderStep, EmbedderTraining, Encoder, PlannedStep, TrainingQuestion,
+};
 pub use engine::{Engine, EngineOptions, Event, Stream};
 pub use error::{Error, Result};
 pub use generate::{FinishReason, GenerateOptions, Generation};

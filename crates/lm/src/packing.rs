@@ -164,7 +164,7 @@ impl Families {
 }
 
 /// A Fisher-Yates shuffle of `0..count` drawn from (seed, epoch).
-fn shuffled(count: usize, seed: u64, epoch: usize) -> Vec<usize> {
+pub(crate) fn shuffled(count: usize, seed: u64, epoch: usize) -> Vec<usize> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(epoch as u64 + 1);
     let mut order: Vec<usize> = (0..count).collect();

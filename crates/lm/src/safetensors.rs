@@ -92,6 +92,12 @@ impl Shards {
         self.tensors.keys().map(String::as_str)
     }
 
+    /// Names of the tensors of floats.
+    pub(crate) fn float_names(&self) -> impl Iterator<Item = &str> {
+        let floats = |dtype| matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16);
+        self.tensors.iter().filter(move |(_, entry)| floats(entry.dtype)).map(|(name, _)| name.as_str())
+    }
+
     /// Contents of all files, in a fixed order.
     pub(crate) fn bytes(&self) -> impl Iterator<Item = &[u8]> {
         self.files.iter().map(|(_, _, map)| &map[..])

@@ -117,8 +117,9 @@ pub struct DocumentRow {
 }
 
 impl NewChunk {
-    /// The chunk as it is read: the table header it continues, then the bytes of its span.
-    fn text<'a>(&self, document: &'a str) -> Option<Cow<'a, str>> {
+    /// The chunk as it is read: the table header it continues, then the bytes of its span. `None` when `document` is another
+    /// text than the one it was cut from.
+    pub fn text<'a>(&self, document: &'a str) -> Option<Cow<'a, str>> {
         let text = document.get(self.span.clone())?;
         match &self.header {
             None => Some(Cow::Borrowed(text)),

@@ -34,7 +34,7 @@ pub use documents::{ChunkId, DocumentId, DocumentRow, Embedder, Metadata, NewChu
 pub use error::{Error, Result};
 pub use filter::Filter;
 pub use records::{Adapter, Job, Record, TestOpening};
-pub use search::{Explain, Hit, Place, SearchOptions};
+pub use search::{Explain, Hit, Place, SearchOptions, fuse};
 
 use crate::lexical::Lexical;
 use crate::lock::Lock;

@@ -304,7 +304,7 @@ impl Store {
 /// not make it 0. As shares of the best, scores keep their distance to nothing at all, which is 0 for both kinds;
 /// minimum and maximum of the lists would hang on how long they happen to be (Bruch, Gai and Ingber, "An Analysis of Fusion
 /// Functions for Hybrid Retrieval", 2023: normalisation by the theoretical minimum).
-fn fuse(
+pub fn fuse(
     by_words: &[(ChunkId, f32)],
     by_meaning: &[(ChunkId, f32)],
     weight: f32,

@@ -65,7 +65,7 @@ pub fn normalised_tokens(text: &str) -> Vec<String> {
 }
 
 /// Whether two sorted token sets have a Jaccard similarity of at least [`NEAR`].
-pub(super) fn similar(a: &[String], b: &[String]) -> bool {
+pub(crate) fn similar(a: &[String], b: &[String]) -> bool {
     let (small, large) = (a.len().min(b.len()), a.len().max(b.len()));
     if large == 0 || (small as f64) < NEAR * large as f64 {
         return false;

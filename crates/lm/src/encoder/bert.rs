@@ -1,15 +1,12 @@
 //! The layers of BERT (Devlin et al. 2019): token, position and type embeddings, then blocks of attention and
 //! feed-forward, each followed by its residual sum and layer norm.
 
-use std::path::Path;
-
 use rayon::prelude::*;
-use serde_json::Value;
 
 use super::attention::{Shape, attend};
+use super::config::{BertConfig, Tensors};
 use super::linear::{Linear, Scratch};
 use crate::kernels::{Threads, gelu, layer_norm_row};
-use crate::safetensors::Shards;
 use crate::{Error, Precision, Result};
 
 #[derive(Debug)]
@@ -58,63 +55,32 @@ pub(super) struct Buffers {
 }
 
 impl Bert {
-    /// Reads what `config`, the JSON at `path`, describes.
-    pub(super) fn load(config: &Value, shards: &Shards, path: &Path, precision: Precision) -> Result<Self> {
-        let unsupported = |what: String| Error::Unsupported { path: path.to_owned(), what };
-        let expect = |key: &str, wanted: &str| match config[key].as_str() {
-            None => Ok(()),
-            Some(found) if found == wanted => Ok(()),
-            Some(found) => Err(unsupported(format!("`{key}` = `{found}` (expected `{wanted}`)"))),
-        };
-        expect("model_type", "bert")?;
-        expect("hidden_act", "gelu")?;
-        expect("position_embedding_type", "absolute")?;
-        let number = |key: &str| match config[key].as_u64() {
-            Some(n) if (1..=1 << 20).contains(&n) => Ok(n as usize),
-            _ => Err(Error::Config(format!("`{key}`: expected 1 to 1048576, found {}", config[key]))),
-        };
-        let (hidden, heads) = (number("hidden_size")?, number("num_attention_heads")?);
-        if !hidden.is_multiple_of(heads) {
-            return Err(Error::Config(format!("width {hidden} is not a multiple of {heads} heads")));
-        }
-        let inner = number("intermediate_size")?;
-
-        // Some exports keep the name of the model in front.
-        let bare = shards.tensor("embeddings.word_embeddings.weight")?.is_some();
-        let prefix = if bare { "" } else { "bert." };
-        let tensor = |name: &str, shape: &[usize]| {
-            let name = format!("{prefix}{name}");
-            match shards.tensor(&name)? {
-                None => Err(Error::MissingTensor { path: path.to_owned(), name }),
-                Some(tensor) if tensor.shape != shape => {
-                    Err(Error::Shape { name, expected: shape.to_vec(), found: tensor.shape })
-                }
-                Some(tensor) => Ok(tensor.data),
-            }
-        };
+    /// Packs the tensors of a model of this shape.
+    pub(super) fn load(config: &BertConfig, tensors: &Tensors<'_>, precision: Precision) -> Result<Self> {
+        let BertConfig { hidden, heads, inner, .. } = *config;
         let norm = |name: &str| {
             Ok::<_, Error>(Norm {
-                weight: tensor(&format!("{name}.weight"), &[hidden])?,
-                bias: tensor(&format!("{name}.bias"), &[hidden])?,
+                weight: tensors.read(&format!("{name}.weight"), &[hidden])?,
+                bias: tensors.read(&format!("{name}.bias"), &[hidden])?,
             })
         };
         // Projections of one input, stacked.
         let linear = |names: &[String], outputs: usize, inputs: usize| {
             let (mut weights, mut bias) = (Vec::new(), Vec::new());
             for name in names {
-                weights.extend(tensor(&format!("{name}.weight"), &[outputs, inputs])?);
-                bias.extend(tensor(&format!("{name}.bias"), &[outputs])?);
+                weights.extend(tensors.read(&format!("{name}.weight"), &[outputs, inputs])?);
+                bias.extend(tensors.read(&format!("{name}.bias"), &[outputs])?);
             }
             Ok::<_, Error>(Linear::new(weights, bias, inputs, precision))
         };
 
         let mut positions =
-            tensor("embeddings.position_embeddings.weight", &[number("max_position_embeddings")?, hidden])?;
-        let types = tensor("embeddings.token_type_embeddings.weight", &[number("type_vocab_size")?, hidden])?;
+            tensors.read("embeddings.position_embeddings.weight", &[config.positions, hidden])?;
+        let types = tensors.read("embeddings.token_type_embeddings.weight", &[config.types, hidden])?;
         for row in positions.chunks_exact_mut(hidden) {
             row.iter_mut().zip(&types).for_each(|(x, of_type)| *x += of_type);
         }
-        let layers = (0..number("num_hidden_layers")?).map(|layer| {
+        let layers = (0..config.layers).map(|layer| {
             let of_layer = |rest: &str| format!("encoder.layer.{layer}.{rest}");
             let [q, k, v] = ["query", "key", "value"].map(|m| of_layer(&format!("attention.self.{m}")));
             Ok(Layer {
@@ -130,8 +96,8 @@ impl Bert {
             hidden,
             heads,
             rounded: precision != Precision::F32 && Precision::Auto.resolve() == Precision::Bf16,
-            eps: config["layer_norm_eps"].as_f64().unwrap_or(1e-12) as f32,
-            tokens: tensor("embeddings.word_embeddings.weight", &[number("vocab_size")?, hidden])?,
+            eps: config.eps,
+            tokens: tensors.read("embeddings.word_embeddings.weight", &[config.vocabulary, hidden])?,
             positions,
             norm: norm("embeddings.LayerNorm")?,
             layers: layers.collect::<Result<_>>()?,
@@ -140,11 +106,6 @@ impl Bert {
 
     pub(super) fn hidden(&self) -> usize {
         self.hidden
-    }
-
-    /// Longest text in tokens.
-    pub(super) fn positions(&self) -> usize {
-        self.positions.len() / self.hidden
     }
 
     /// Last hidden states of the texts' tokens, `[all tokens, hidden]`, one text after the other; every token

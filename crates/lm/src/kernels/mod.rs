@@ -34,8 +34,9 @@ pub(crate) use nibbles::{Bits, GROUP, Grid};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use self_attention::self_attention;
 pub(crate) use vector::{
-    add, dot, dots, exp_shifted, geglu, geglu_backward, gelu, layer_norm_row, max, rms_norm_backward_row,
-    rms_norm_row, rotate, scale, softmax_backward_row, swiglu, swiglu_backward, weighted_sum,
+    add, dot, dots, exp_shifted, geglu, geglu_backward, gelu, gelu_backward, layer_norm_backward_row,
+    layer_norm_row, max, rms_norm_backward_row, rms_norm_row, rotate, scale, softmax_backward_row, swiglu,
+    swiglu_backward, weighted_sum,
 };
 
 /// How the frozen weight matrices are held and multiplied. Everything else is f32.

@@ -265,6 +265,9 @@ vectorised! {
     }
 }
 
+/// `1 / √(2π)`, the density of a normal distribution at 0.
+const FRAC_1_SQRT_TAU: f32 = 0.398_942_3;
+
 /// Half of `1 + erf(x / √2)`, the share of a normal distribution below `x`, by formula 7.1.26 of Abramowitz and
 /// Stegun; absolute error below 1e-6.
 #[inline(always)]
@@ -284,6 +287,47 @@ vectorised! {
     fn gelu(x: &mut [f32]) {
         for x in x {
             *x *= normal_share::<FMA>(*x);
+        }
+    }
+}
+
+vectorised! {
+    /// Turns the gradient `d` of [`gelu`]'s result into that of its input `x`.
+    fn gelu_backward(x: &[f32], d: &mut [f32]) {
+        let n = d.len();
+        let x = &x[..n];
+        for i in 0..n {
+            let density = FRAC_1_SQRT_TAU * exp::<FMA>(-0.5 * x[i] * x[i]);
+            d[i] *= multiply_add::<FMA>(x[i], density, normal_share::<FMA>(x[i]));
+        }
+    }
+}
+
+vectorised! {
+    /// `dx` becomes the gradient of [`layer_norm_row`] with respect to the row `x` before it, for the result's gradient `dy`;
+    /// the gradients of weight and bias are added to.
+    fn layer_norm_backward_row(
+        x: &[f32],
+        weight: &[f32],
+        eps: f32,
+        dy: &[f32],
+        dx: &mut [f32],
+        d_weight: &mut [f32],
+        d_bias: &mut [f32],
+    ) {
+        let n = x.len();
+        let (weight, dy, dx) = (&weight[..n], &dy[..n], &mut dx[..n]);
+        let (d_weight, d_bias) = (&mut d_weight[..n], &mut d_bias[..n]);
+        let mean = sum(n, |i| x[i]) / n as f32;
+        let variance = sum(n, |i| (x[i] - mean) * (x[i] - mean)) / n as f32;
+        let inverse = 1.0 / (variance + eps).sqrt();
+        let level = sum(n, |i| dy[i] * weight[i]) / n as f32;
+        let along = sum(n, |i| dy[i] * weight[i] * (x[i] - mean)) * inverse / n as f32;
+        for i in 0..n {
+            let normal = (x[i] - mean) * inverse;
+            dx[i] = inverse * (dy[i] * weight[i] - level - along * normal);
+            d_weight[i] += dy[i] * normal;
+            d_bias[i] += dy[i];
         }
     }
 }
@@ -368,7 +412,7 @@ vectorised! {
 mod tests {
     use super::super::isa::on_every_isa;
     use super::*;
-    use crate::ops::testing::{assert_close, noise};
+    use crate::ops::testing::{assert_close, assert_gradient, noise};
 
     #[test]
     fn folded_products_have_the_bits_of_those_taken_in_turn() {
@@ -422,6 +466,31 @@ mod tests {
             gelu(&mut values);
             for (value, (x, expected)) in values.iter().zip(exact) {
                 assert!((value - expected).abs() < 1e-6, "gelu({x}) = {value}, not {expected}");
+            }
+        });
+    }
+
+    #[test]
+    fn gradients_of_gelu_and_layer_norm_match_differences() {
+        on_every_isa(|_| {
+            for n in [1, 15, 16, 17, 40] {
+                let (x, dy) = (noise(1, n).iter().map(|x| 3.0 * x).collect::<Vec<_>>(), noise(2, n));
+                let mut d = dy.clone();
+                gelu_backward(&x, &mut d);
+                assert_gradient(&x, &dy, &d, 2e-3, |x, y| {
+                    y.copy_from_slice(x);
+                    gelu(y);
+                });
+                let (weight, bias) = (noise(3, n), noise(4, n));
+                let (mut dx, mut d_weight, mut d_bias) = (vec![9.0; n], vec![0.0; n], vec![0.0; n]);
+                layer_norm_backward_row(&x, &weight, 0.1, &dy, &mut dx, &mut d_weight, &mut d_bias);
+                let norm = |x: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]| {
+                    y.copy_from_slice(x);
+                    layer_norm_row(y, weight, bias, 0.1);
+                };
+                assert_gradient(&x, &dy, &dx, 2e-3, |x, y| norm(x, &weight, &bias, y));
+                assert_gradient(&weight, &dy, &d_weight, 2e-3, |weight, y| norm(&x, weight, &bias, y));
+                assert_gradient(&bias, &dy, &d_bias, 2e-3, |bias, y| norm(&x, &weight, bias, y));
             }
         });
     }

@@ -1,0 +1,241 @@
+//! The run: negatives, epochs, measures after each, and what is kept of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use lm::{EmbedderOptions, EmbedderStep, EmbedderTraining, Encoder};
+
+use super::measure::{Rankings, Table};
+use super::mining::with_negatives;
+use super::{Epoch, Lessons, TuneEvent, TuneOptions, Tuned, Verdict};
+use crate::error::{Error, IoContext, Result};
+
+/// Passages that are ranked and mined, at most: what more costs after every epoch tells little more.
+const POOL: usize = 20_000;
+
+/// The file beside the weights that says how they came about.
+const REPORT: &str = "tuning.json";
+
+/// Tunes the encoder in the folder `base` and keeps the epoch that does best on dev in `folders/NAME-IDENTITY`, where the
+/// identity's first letters make sure that no embedder in use is overwritten.
+///
+/// A run that is stopped leaves its state in `folders/NAME.partial`; with [`TuneOptions::resume`] the next one goes on from it.
+///
+/// # Errors
+/// Those of the encoder and of its training; [`Error::Interrupted`].
+pub fn tune(
+    lessons: &Lessons,
+    base: &Path,
+    (folders, name): (&Path, &str),
+    options: &TuneOptions,
+    stop: &AtomicBool,
+    on_event: &mut dyn FnMut(TuneEvent),
+) -> Result<Tuned> {
+    let work = Work { lessons, options, stop, pool: lessons.pool(POOL) };
+    let encoder = Encoder::open_with(base, options.precision)?;
+    let table = work.table(&encoder, on_event)?;
+    let untuned = Rankings::new(&encoder, lessons, &table)?;
+    let questions = with_negatives(&encoder, lessons, &table)?;
+    drop(table);
+    let before = untuned.measured();
+
+    let pairs = questions.iter().map(|question| question.positives.len()).sum();
+    let negatives = questions.iter().map(|question| question.negatives.len()).sum();
+    let mut training = EmbedderTraining::new(base, questions, &lessons.passages, options.training.clone())?;
+    let estimate = training.estimate();
+    on_event(TuneEvent::Planned {
+        train: lessons.train.len(),
+        left_out: lessons.left_out,
+        dev: lessons.dev.len(),
+        negatives,
+        estimate: &estimate,
+        before: &before,
+    });
+    let partial = folders.join(format!("{name}.partial"));
+    fs::create_dir_all(&partial).context("create the folder", &partial)?;
+    let (epochs, seconds) = work.epochs(&mut training, &partial, on_event)?;
+    let Some(best) = epochs.iter().rfind(|epoch| epoch.best) else {
+        return Err(Error::Interrupted);
+    };
+
+    let kept = partial.join(BEST);
+    let tuned = Encoder::open_with(&kept, options.precision)?;
+    let rankings = Rankings::new(&tuned, lessons, &work.table(&tuned, on_event)?)?;
+    let (difference_vectors, difference_fused) = rankings.differences(&untuned, &lessons.dev);
+    let identity = tuned.identity().to_owned();
+    let report = Tuned {
+        folder: folders.join(format!("{name}-{}", identity.get(..8).unwrap_or(&identity))),
+        base: encoder.identity().to_owned(),
+        identity,
+        train: lessons.train.len(),
+        pairs,
+        left_out: lessons.left_out,
+        dev: lessons.dev.len(),
+        passages: work.pool.len(),
+        lexical_weight: lessons.lexical_weight,
+        before,
+        after: rankings.measured(),
+        difference_vectors,
+        difference_fused,
+        verdict: Verdict::of(&difference_fused),
+        best_epoch: best.epoch,
+        options: describe(&options.training),
+        epochs,
+        seconds,
+    };
+    keep(&kept, &report)?;
+    fs::remove_dir_all(&partial).context("remove", &partial)?;
+    Ok(report)
+}
+
+/// Below the folder of a run in progress: the best epoch, the one to be measured, and what a run is resumed from.
+const BEST: &str = "best";
+const CANDIDATE: &str = "candidate";
+const STATE: &str = "state.safetensors";
+
+struct Work<'a> {
+    lessons: &'a Lessons,
+    options: &'a TuneOptions,
+    stop: &'a AtomicBool,
+    pool: Vec<usize>,
+}
+
+impl Work<'_> {
+    fn table(&self, encoder: &Encoder, on_event: &mut dyn FnMut(TuneEvent)) -> Result<Table> {
+        let passages = self.pool.len();
+        Table::new(encoder, self.lessons, &self.pool, self.stop, &mut |done| {
+            on_event(TuneEvent::Embedding { done, passages });
+        })
+    }
+
+    /// Trains epoch by epoch, keeping the best in `partial`; returns all epochs and the seconds of training.
+    fn epochs(
+        &self,
+        training: &mut EmbedderTraining,
+        partial: &Path,
+        on_event: &mut dyn FnMut(TuneEvent),
+    ) -> Result<(Vec<Epoch>, f64)> {
+        let state = partial.join(STATE);
+        let mut epochs: Vec<Epoch> = Vec::new();
+        if self.options.resume
+            && let Some(note) = training.resume(&state)?
+        {
+            epochs = serde_json::from_str(&note)
+                .map_err(|source| Error::Record { what: format!("{}", state.display()), source })?;
+            on_event(TuneEvent::Resumed { step: training.step() });
+        }
+        let mut pace = Pace::default();
+        while !(training.is_over() && epochs.len() == training.epochs_made()) && !self.exhausted(&epochs) {
+            // A resumed run may stand at the end of an epoch that is not measured yet.
+            if epochs.len() == training.epochs_made() {
+                let (mut sum, mut steps) = (0.0, 0);
+                let start = Instant::now();
+                let whole = training.finish_epoch(self.stop, &mut |step: EmbedderStep| {
+                    (sum, steps) = (sum + step.loss, steps + 1);
+                    pace.tokens += step.tokens;
+                    let seconds = pace.seconds + start.elapsed().as_secs_f64();
+                    let tokens_per_second = pace.tokens as f64 / seconds;
+                    on_event(TuneEvent::Step { step: &step, tokens_per_second });
+                })?;
+                pace.seconds += start.elapsed().as_secs_f64();
+                pace.loss = sum / f64::from(steps.max(1));
+                if !whole {
+                    self.save(training, &state, &epochs)?;
+                    return Err(Error::Interrupted);
+                }
+            }
+            match self.measure(training, partial, &epochs, pace.loss, on_event) {
+                Ok(epoch) => {
+                    on_event(TuneEvent::Epoch(&epoch));
+                    epochs.push(epoch);
+                    self.save(training, &state, &epochs)?;
+                }
+                Err(error) => {
+                    self.save(training, &state, &epochs)?;
+                    return Err(error);
+                }
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+        }
+        Ok((epochs, pace.seconds))
+    }
+
+    /// Whether the best epoch lies further back than the patience allows.
+    fn exhausted(&self, epochs: &[Epoch]) -> bool {
+        epochs.iter().rev().take_while(|epoch| !epoch.best).count() >= self.options.patience.max(1)
+    }
+
+    /// Measures the model as it is now, from the folder it would be served from, and keeps it if it is the best so far.
+    fn measure(
+        &self,
+        training: &EmbedderTraining,
+        partial: &Path,
+        earlier: &[Epoch],
+        loss: f64,
+        on_event: &mut dyn FnMut(TuneEvent),
+    ) -> Result<Epoch> {
+        let (candidate, best) = (partial.join(CANDIDATE), partial.join(BEST));
+        training.save(&candidate)?;
+        let encoder = Encoder::open_with(&candidate, self.options.precision)?;
+        let rankings = Rankings::new(&encoder, self.lessons, &self.table(&encoder, on_event)?)?;
+        let measured = rankings.measured();
+        let score = |epoch: &Epoch| (epoch.vectors + epoch.fused) / 2.0;
+        let is_best = earlier.iter().all(|epoch| measured.score() > score(epoch));
+        if is_best {
+            replace(&candidate, &best)?;
+        }
+        Ok(Epoch {
+            epoch: training.epochs_made(),
+            loss,
+            vectors: measured.vectors.ndcg_at_10,
+            fused: measured.fused.ndcg_at_10,
+            best: is_best,
+        })
+    }
+
+    fn save(&self, training: &EmbedderTraining, state: &Path, epochs: &[Epoch]) -> Result<()> {
+        let note = serde_json::to_string(epochs)
+            .map_err(|source| Error::Record { what: format!("{}", state.display()), source })?;
+        Ok(training.save_state(state, &note)?)
+    }
+}
+
+/// How fast it goes.
+#[derive(Default)]
+struct Pace {
+    tokens: usize,
+    seconds: f64,
+    /// Mean loss of the last epoch.
+    loss: f64,
+}
+
+/// Writes the report beside the weights and gives the folder its name.
+fn keep(folder: &Path, report: &Tuned) -> Result<()> {
+    let path: PathBuf = folder.join(REPORT);
+    let json = serde_json::to_string_pretty(report)
+        .map_err(|source| Error::Record { what: format!("{}", path.display()), source })?;
+    fs::write(&path, json).context("write", &path)?;
+    replace(folder, &report.folder)
+}
+
+/// Moves a folder to where another may stand.
+fn replace(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to).context("remove", to)?;
+    }
+    fs::rename(from, to).context("move", from)
+}
+
+/// The options as a line to read.
+fn describe(options: &EmbedderOptions) -> String {
+    let EmbedderOptions { epochs, batch, negatives, learning_rate, warmup, scale, symmetric, seed, .. } =
+        options;
+    format!(
+        "epochs {epochs}, batch {batch}, negatives {negatives}, learning rate {learning_rate}, warm-up {warmup}, scale {scale}, \
+         symmetric {symmetric}, seed {seed}"
+    )
+}

@@ -1,0 +1,106 @@
+//! The resumable state of a run, in one file: weights, moments, and how far it has come.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::{EmbedderOptions, EmbedderTraining, TrainingQuestion};
+use crate::float_file::{self, FloatFile, Floats, Values};
+use crate::{Error, Result};
+
+/// Raised when the file's content changes; files of other versions are refused.
+const VERSION: &str = "embedder-1";
+
+/// What a run is, apart from how far it has come.
+pub(super) type Fingerprint = BTreeMap<String, String>;
+
+/// Everything that decides the course of a run, each readable.
+pub(super) fn fingerprint(
+    identity: &str,
+    questions: &[TrainingQuestion],
+    ids: &[Vec<u32>],
+    options: &EmbedderOptions,
+) -> Fingerprint {
+    // What is kept changes nothing.
+    let options = EmbedderOptions { kept_bytes: 0, ..options.clone() };
+    let mut hash = Sha256::new();
+    let mut numbers = |list: &mut dyn ExactSizeIterator<Item = u64>| {
+        hash.update((list.len() as u64).to_le_bytes());
+        list.for_each(|number| hash.update(number.to_le_bytes()));
+    };
+    for question in questions {
+        numbers(&mut question.positives.iter().map(|passage| *passage as u64));
+        numbers(&mut question.negatives.iter().map(|passage| *passage as u64));
+    }
+    ids.iter().for_each(|ids| numbers(&mut ids.iter().map(|id| u64::from(*id))));
+    let data: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let parts = [("model", identity.to_owned()), ("data", data), ("options", format!("{options:?}"))];
+    parts.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+impl EmbedderTraining {
+    /// Writes what [`EmbedderTraining::resume`] goes on from, with a `note` of the caller's: complete or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save_state(&self, path: &Path, note: &str) -> Result<()> {
+        let vectors = [
+            ("params", &self.values),
+            ("moments.first", &self.adam.first),
+            ("moments.second", &self.adam.second),
+        ];
+        let tensors = vectors.map(|(name, values)| Floats {
+            name: name.to_owned(),
+            shape: vec![values.len()],
+            values: Values::Single(values),
+        });
+        let mut metadata = BTreeMap::from([
+            ("version".to_owned(), VERSION.to_owned()),
+            ("step".to_owned(), self.step.to_string()),
+            ("note".to_owned(), note.to_owned()),
+        ]);
+        metadata.extend(self.fingerprint.iter().map(|(name, value)| (format!("run.{name}"), value.clone())));
+        float_file::write(path, &tensors, &metadata)
+    }
+
+    /// Goes on from the state at `path`: the rest of the run takes the course it would have taken. Returns the note saved
+    /// with it, or `None` when there is no such file.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when it belongs to another run or version; [`Error::Malformed`]; [`Error::Io`].
+    pub fn resume(&mut self, path: &Path) -> Result<Option<String>> {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io(path)(error)),
+        };
+        let file = FloatFile::parse(path, &bytes)?;
+        let refused = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
+        let said = |name: &str| file.metadata.get(name).map(String::as_str);
+        if said("version") != Some(VERSION) {
+            return Err(refused(format!("it is no state of version {VERSION}")));
+        }
+        for (name, ours) in &self.fingerprint {
+            if said(&format!("run.{name}")) != Some(ours) {
+                return Err(refused(format!("it belongs to a run with another {name}")));
+            }
+        }
+        let step = said("step").and_then(|step| step.parse().ok()).filter(|step| *step <= self.steps());
+        let Some(step) = step else { return Err(refused("it does not say how far it has come".into())) };
+        let of_length = |name: &str| match file.singles(name) {
+            Ok(values) if values.len() == self.values.len() => Ok(values),
+            Ok(values) => {
+                Err(refused(format!("{name}: {} numbers, expected {}", values.len(), self.values.len())))
+            }
+            Err(error) => Err(error),
+        };
+        let (values, first, second) =
+            (of_length("params")?, of_length("moments.first")?, of_length("moments.second")?);
+        let note = said("note").unwrap_or_default().to_owned();
+        (self.values, self.adam.first, self.adam.second) = (values, first, second);
+        (self.adam.updates, self.step) = (step as u64, step);
+        Ok(Some(note))
+    }
+}
