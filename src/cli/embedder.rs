@@ -78,7 +78,7 @@ pub(crate) fn run(
     let folder = tuned.folder.strip_prefix(&project.root).unwrap_or(&tuned.folder);
     match tuned.verdict {
         Verdict::Better => println!(
-            "It is better on dev. To adopt it, set `embedder = {:?}` below [models] in tunesmith.toml and embed the documents anew.",
+            "It is better on dev. To adopt it, set `embedder = {:?}` below [models] in tunesmith.toml and run `tunesmith ingest --reembed`.",
             folder.display().to_string()
         ),
         Verdict::Undetermined => println!(

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde::Serialize;
-use store::{Metadata, NewChunk, NewDocument};
+use store::{ChunkId, Metadata, NewChunk, NewDocument, Store};
 use text::{ChunkOptions, Document, Receipt, Words};
 
 use crate::config::{Chunks, Collection, DOCUMENTS};
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::fetch::{Fetcher, Missing};
-use crate::knowledge::Knowledge;
-use crate::models::hash_bytes;
+use crate::knowledge::{Knowledge, embedder_of};
+use crate::models::{Cache, hash_bytes};
 use crate::project::Project;
 use crate::sources::{self, Item, Source};
 
@@ -442,8 +442,48 @@ pub(crate) fn prepare(limits: &Chunks, name: String, sha256: String, document: D
     Pending { document, texts, receipt }
 }
 
+/// Every stored chunk as it is embedded.
+pub(crate) fn passages(store: &Store) -> Result<Vec<(ChunkId, String)>> {
+    let mut passages = Vec::new();
+    for document in store.documents()? {
+        let text = store.document_text(document.id, None)?.unwrap_or_default();
+        for (id, chunk) in store.chunks(document.id)? {
+            let said = chunk.text(&text).unwrap_or_default();
+            passages.push((id, embedded(document.title.as_deref(), &chunk.heading_path, &said)));
+        }
+    }
+    Ok(passages)
+}
+
+/// Embeds every stored chunk with the embedder of the configuration, and puts its vectors in place of another one's, all at once.
+/// Returns how many there are. `on_progress` gets (chunks done, chunks).
+///
+/// # Errors
+/// [`Error::Interrupted`], and the store's and the encoder's own: the old vectors are then still there.
+pub fn reembed(
+    project: &Project,
+    cache: &Cache,
+    stop: &AtomicBool,
+    on_progress: &mut dyn FnMut(usize, usize),
+) -> Result<usize> {
+    let (mut store, encoder) = Knowledge::parts(project, cache)?;
+    let passages = passages(&store)?;
+    let mut vectors = Vec::with_capacity(passages.len());
+    for batch in passages.chunks(BATCH) {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let texts: Vec<&str> = batch.iter().map(|(_, text)| text.as_str()).collect();
+        vectors.extend(batch.iter().map(|(chunk, _)| *chunk).zip(encoder.embed(&texts)?));
+        on_progress(vectors.len(), passages.len());
+    }
+    store.replace_vectors(&embedder_of(&encoder), &vectors)?;
+    store.commit_index()?;
+    Ok(vectors.len())
+}
+
 /// What is embedded for a chunk: where it stands, then what it says. A paragraph often does not repeat what it is about.
-pub(crate) fn embedded(title: Option<&str>, heading_path: &[String], text: &str) -> String {
+fn embedded(title: Option<&str>, heading_path: &[String], text: &str) -> String {
     let mut place: Vec<&str> = heading_path.iter().map(String::as_str).collect();
     if let Some(title) = title
         && place.first() != Some(&title)

@@ -72,16 +72,21 @@ impl Knowledge {
     /// # Errors
     /// The store is in use by another process, holds vectors of another encoder, or cannot be read; the model is absent.
     pub fn open(project: &Project, cache: &Cache) -> Result<Self> {
+        let (store, encoder) = Self::parts(project, cache)?;
+        Self::new(store, encoder, project.config.retrieval.clone())
+    }
+
+    /// A project's store and its encoder, whether or not they go together.
+    pub(crate) fn parts(project: &Project, cache: &Cache) -> Result<(Store, Encoder)> {
         let located = models::locate(cache, &project.config.embedder, &project.root)?;
         let store = Store::open(&project.state()?)?;
         let encoder = Encoder::open_with(&located.path, project.config.embedder_precision)?;
-        Self::new(store, encoder, project.config.retrieval.clone())
+        Ok((store, encoder))
     }
 
     /// A store and an encoder, put together. Vectors of another precision are no obstacle: they rank alike.
     pub fn new(mut store: Store, encoder: Encoder, settings: Retrieval) -> Result<Self> {
-        store
-            .use_embedder(&Embedder { identity: encoder.identity().to_owned(), dimension: encoder.dim() })?;
+        store.use_embedder(&embedder_of(&encoder))?;
         Ok(Self { store, encoder, settings })
     }
 
@@ -153,6 +158,11 @@ impl Knowledge {
     pub fn put_lexical_weight(&mut self, set: &str, weight: f32) -> Result<()> {
         Ok(self.store.put_setting(&weight_key(set), &weight.to_string())?)
     }
+}
+
+/// An encoder as the store knows it.
+pub(crate) fn embedder_of(encoder: &Encoder) -> Embedder {
+    Embedder { identity: encoder.identity().to_owned(), dimension: encoder.dim() }
 }
 
 fn passages_key(set: &str) -> String {

@@ -1,7 +1,7 @@
 //! Documents, their versions, chunks and vectors.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use rusqlite::types::Type;
@@ -229,33 +229,17 @@ impl Store {
         }
     }
 
-    /// Changes the embedder: replaces the vectors of all chunks in one transaction. `embed` gets searched texts in
-    /// batches and returns a vector for each; until it is through with all of them, the old vectors stay.
-    pub fn reembed<E>(
-        &mut self,
-        embedder: &Embedder,
-        mut embed: impl FnMut(&[&str]) -> std::result::Result<Vec<Vec<f32>>, E>,
-    ) -> std::result::Result<(), E>
-    where
-        E: From<Error>,
-    {
-        const BATCH: usize = 256;
-        let mut vectors: Vec<(ChunkId, Vec<f32>)> = Vec::new();
-        let mut texts: Vec<(ChunkId, String)> = Vec::new();
-        self.searched_texts(0, &mut |Searched { chunk, text, .. }| {
-            texts.push((chunk, text.to_owned()));
-            Ok(())
-        })?;
-        for batch in texts.chunks(BATCH) {
-            let borrowed: Vec<&str> = batch.iter().map(|(_, text)| text.as_str()).collect();
-            let embedded = embed(&borrowed)?;
-            if embedded.len() != batch.len() {
-                let said = format!("{} vectors came back for {} texts", embedded.len(), batch.len());
-                return Err(Error::Options(said).into());
-            }
-            for ((chunk, _), vector) in batch.iter().zip(embedded) {
-                vectors.push((*chunk, checked(vector, Some(embedder), "a new embedder")?));
-            }
+    /// Changes the embedder: replaces the vectors of all chunks in one transaction.
+    ///
+    /// # Errors
+    /// [`Error::Options`] unless there is one vector for each chunk, [`Error::Dimension`], [`Error::NotFinite`]; the old vectors
+    /// are then still there.
+    pub fn replace_vectors(&mut self, embedder: &Embedder, vectors: &[(ChunkId, Vec<f32>)]) -> Result<()> {
+        let given: HashSet<ChunkId> = vectors.iter().map(|(chunk, _)| *chunk).collect();
+        let stored = self.chunk_ids()?;
+        if given != stored || vectors.len() != stored.len() {
+            let said = format!("{} vectors were given for {} chunks", vectors.len(), stored.len());
+            return Err(Error::Options(said));
         }
         self.change_documents(|transaction| {
             record_embedder(transaction, embedder)?;
@@ -263,8 +247,9 @@ impl Store {
             // Files made of the old vectors count no more, even if the new embedder bears the old one's name.
             transaction.execute(schema::FORGET_VECTOR_FILES, [])?;
             let mut insert = transaction.prepare_cached(INSERT_VECTOR)?;
-            for (chunk, vector) in &vectors {
-                insert.execute((chunk.0, vectors::bytes(vector)))?;
+            for (chunk, vector) in vectors {
+                let vector = checked(vector.clone(), Some(embedder), "a new embedder")?;
+                insert.execute((chunk.0, vectors::bytes(&vector)))?;
             }
             Ok(())
         })?;

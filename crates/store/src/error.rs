@@ -53,7 +53,9 @@ pub enum Error {
         source: rusqlite::Error,
     },
     /// Vectors of another embedder than the one the project's vectors come from.
-    #[error("the project's vectors come from {stored}, not from {given}; re-embed the documents first")]
+    #[error(
+        "the project's vectors come from {stored}, not from {given}; `tunesmith ingest --reembed` embeds the documents anew"
+    )]
     Embedder {
         /// Identity of the embedder on record.
         stored: String,

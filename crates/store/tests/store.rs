@@ -230,15 +230,18 @@ fn changing_the_embedder_replaces_all_vectors_or_none() {
     assert_eq!(store.search("", &letters("aaa"), &MEANING).unwrap()[0].text, "aaa");
     let other = Embedder { identity: "other@1".to_string(), dimension: 2 };
 
-    let refused = store.reembed(&other, |_| Err::<Vec<Vec<f32>>, _>(Error::NoEmbedder));
-    assert!(refused.is_err());
+    let id = store.document("a.txt").unwrap().unwrap().id;
+    let chunks: Vec<_> = store.chunks(id).unwrap().into_iter().map(|(chunk, _)| chunk).collect();
+    let (first, second) = ((chunks[0], vec![0.0, 1.0]), (chunks[1], vec![1.0, 0.0]));
+    for wrong in
+        [vec![first.clone()], vec![first.clone(), first.clone()], vec![first.clone(), (chunks[1], vec![1.0])]]
+    {
+        assert!(store.replace_vectors(&other, &wrong).is_err());
+    }
     assert_eq!(store.embedder().unwrap().unwrap(), embedder());
     assert_eq!(store.search("", &letters("bbb"), &MEANING).unwrap()[0].text, "bbb");
 
-    let swapped = |texts: &[&str]| -> Result<Vec<Vec<f32>>, Error> {
-        Ok(texts.iter().map(|t| if t.contains('a') { vec![0.0, 1.0] } else { vec![1.0, 0.0] }).collect())
-    };
-    store.reembed(&other, swapped).unwrap();
+    store.replace_vectors(&other, &[first, second]).unwrap();
     assert_eq!(store.search("", &[1.0, 0.0], &MEANING).unwrap()[0].text, "bbb");
 }
 

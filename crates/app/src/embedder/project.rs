@@ -9,7 +9,7 @@ use super::measure::DEPTH;
 use super::{Asked, Lessons, TuneEvent, TuneOptions, Tuned, tune};
 use crate::error::{Error, Result};
 use crate::grounding::ground;
-use crate::ingest::embedded;
+use crate::ingest::passages;
 use crate::knowledge::{Knowledge, Wanted};
 use crate::models::{self, Cache};
 use crate::project::Project;
@@ -37,7 +37,8 @@ pub fn tune_for_set(
 
 /// The project's passages, and the questions of the set whose evidence is known.
 fn lessons(knowledge: &Knowledge, set: &QuestionSet, stop: &AtomicBool) -> Result<Lessons> {
-    let (passages, places) = passages(knowledge)?;
+    let (chunks, passages): (Vec<ChunkId>, Vec<String>) = passages(&knowledge.store)?.into_iter().unzip();
+    let places: HashMap<ChunkId, usize> = chunks.into_iter().zip(0..).collect();
     if passages.is_empty() {
         return Err(Error::NoDocuments);
     }
@@ -60,20 +61,6 @@ fn lessons(knowledge: &Knowledge, set: &QuestionSet, stop: &AtomicBool) -> Resul
     lessons.keep_apart(&test);
     lessons.join_repeated();
     Ok(lessons)
-}
-
-/// Every chunk as it is embedded, and its place in the list.
-fn passages(knowledge: &Knowledge) -> Result<(Vec<String>, HashMap<ChunkId, usize>)> {
-    let (mut passages, mut places) = (Vec::new(), HashMap::new());
-    for document in knowledge.store.documents()? {
-        let text = knowledge.store.document_text(document.id, None)?.unwrap_or_default();
-        for (id, chunk) in knowledge.store.chunks(document.id)? {
-            let Some(said) = chunk.text(&text) else { continue };
-            places.insert(id, passages.len());
-            passages.push(embedded(document.title.as_deref(), &chunk.heading_path, &said));
-        }
-    }
-    Ok((passages, places))
 }
 
 fn asked(

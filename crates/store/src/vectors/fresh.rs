@@ -270,11 +270,12 @@ mod tests {
         let mut store = open(folder.path());
         store.put_documents((0..100).map(note)).unwrap();
         store.commit_index().unwrap();
-        let turned = |texts: &[&str]| -> Result<Vec<Vec<f32>>> {
-            let number = |text: &str| text.trim_start_matches("note ").parse::<usize>().unwrap();
-            Ok(texts.iter().map(|text| vector(99 - number(text))).collect())
-        };
-        store.reembed(&embedder(), turned).unwrap();
+        let mut turned = Vec::new();
+        for number in 0..100 {
+            let document = store.document(&note(number).path).unwrap().unwrap();
+            turned.push((store.chunks(document.id).unwrap()[0].0, vector(99 - number)));
+        }
+        store.replace_vectors(&embedder(), &turned).unwrap();
         drop(store);
         let store = open(folder.path());
         assert!(on_disk(&store).is_none());
