@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use app::embedder::{Measured, TuneEvent, TuneOptions, Tuned, Verdict, tune_for_set};
+use app::embedder::{TuneEvent, TuneOptions, Tuned, Verdict, tune_for_set};
 use app::models::Cache;
 use app::{Knowledge, QuestionSet};
 use lm::{EmbedderOptions, Precision};
@@ -106,10 +106,10 @@ pub(crate) fn summary(tuned: &Tuned) {
         tuned.epochs.len()
     );
     println!("{:10}{:>22}{:>22}{:>22}", "", "nDCG@10", "recall@10", "MRR@10");
-    let ways: [(&str, fn(&Measured) -> app::embedder::Measures); 2] =
-        [("vectors", |measured| measured.vectors), ("fused", |measured| measured.fused)];
-    for (name, of) in ways {
-        let (before, after) = (of(&tuned.before), of(&tuned.after));
+    let (before, after) = (&tuned.before, &tuned.after);
+    for (name, before, after) in
+        [("vectors", before.vectors, after.vectors), ("fused", before.fused, after.fused)]
+    {
         let pair = |before: f64, after: f64| format!("{before:.4} -> {after:.4}");
         println!(
             "{name:10}{:>22}{:>22}{:>22}",

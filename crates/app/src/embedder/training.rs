@@ -127,9 +127,13 @@ impl Work<'_> {
             on_event(TuneEvent::Resumed { step: training.step() });
         }
         let mut pace = Pace::default();
-        while !(training.is_over() && epochs.len() == training.epochs_made()) && !self.exhausted(&epochs) {
+        while !self.exhausted(&epochs) {
             // A resumed run may stand at the end of an epoch that is not measured yet.
-            if epochs.len() == training.epochs_made() {
+            let measured = epochs.len() == training.epochs_made();
+            if measured && training.is_over() {
+                break;
+            }
+            if measured {
                 let (mut sum, mut steps) = (0.0, 0);
                 let start = Instant::now();
                 let whole = training.finish_epoch(self.stop, &mut |step: EmbedderStep| {
