@@ -74,6 +74,20 @@ fn a_tuned_embedder_is_measured_kept_and_never_adopted_by_itself() {
     let said = project.ok(&tune);
     assert!(said.contains("nDCG@10") && said.contains(name.as_str()), "{said}");
     assert_eq!(embedders(&project), names);
+
+    // Adopted, it takes the place of the other one's vectors: in none of them, or in all.
+    let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
+    let adopted = format!("embedder = \".tunesmith/embedders/{name}\"");
+    let others =
+        config.lines().map(|line| if line.starts_with("embedder") { adopted.as_str() } else { line });
+    project.write("tunesmith.toml", others.collect::<Vec<_>>().join("\n"));
+    assert!(project.fails(&["search", "boat"]).contains("`tunesmith ingest --reembed`"));
+    let said = project.ok(&["ingest", "--reembed"]);
+    assert!(said.contains("20 chunks embedded anew") && said.contains("20 unchanged"), "{said}");
+    let cosines = |hits: &Value| {
+        hits.as_array().unwrap().iter().map(|hit| hit["explain"]["cosine"].clone()).collect::<Vec<_>>()
+    };
+    assert_ne!(cosines(&hits()), cosines(&before));
 }
 
 #[test]
