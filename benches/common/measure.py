@@ -113,7 +113,7 @@ def entry(name, unit, target, found, peer, figure, at_most=False, against=None):
     ours, theirs = median(found["ours"], figure), median(found[peer], figure)
     ratio = ours / (theirs if against is None else against)
     made = {
-        "row": name, "ours": rounded(ours), "peer": rounded(theirs), "peer_name": peer, "unit": unit, "ratio": round(ratio, 2),
+        "row": name, "ours": rounded(ours), "peer": rounded(theirs), "peer_name": peer, "unit": unit, "ratio": round(ratio, 2 if against is None else 3),
         "runs": {of: [rounded(run[figure]) for run in runs] for of, runs in found.items()},
         "target": target, "met": ratio <= target if at_most else ratio >= target, "at_most": at_most,
     }

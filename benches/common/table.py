@@ -22,10 +22,11 @@ def table(planned, entries, remark):
 
 def line(entry, remark):
     sign = "≤" if entry.get("at_most", entry["unit"] == "MiB") else "≥"
-    of = f" of {entry['against']}" if "against" in entry else ""
+    # Measures of quality differ in the third digit.
+    of, digits = (f" of {entry['against']}", 3) if "against" in entry else ("", 2)
     mark = "" if entry["met"] else " (missed)"
     cells = [
-        f"`{entry['row']}`", figure(entry, "ours"), figure(entry, "peer"), entry["peer_name"], f"**{entry['ratio']:.2f}**",
+        f"`{entry['row']}`", figure(entry, "ours"), figure(entry, "peer"), entry["peer_name"], f"**{entry['ratio']:.{digits}f}**",
         f"{sign} {entry['target']:.2f}{of}{mark}", remark(entry), when(entry),
     ]
     return f"| {' | '.join(cells)} |"

@@ -14,7 +14,7 @@ QUERIES, QUICK_QUERIES = 500, 40
 # Seconds that building or querying a collection may take.
 BUILD_LIMIT = 3 * 3600
 # Bytes of disk for each chunk of a collection and of one side's index of it, at most, and what stays free whatever happens.
-COLLECTION_BYTES, INDEX_BYTES, SPARE_BYTES = 2_500, 12_000, 4 << 30
+COLLECTION_BYTES, INDEX_BYTES, SPARE_BYTES = 2_500, 8_000, 4 << 30
 OURS = "ours"
 STORES = {"LanceDB": "lancedb", "LanceDB, no vector index": "lancedb-exact", "Chroma, vectors alone": "chroma", "txtai": "txtai"}
 
