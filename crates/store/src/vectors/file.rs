@@ -9,6 +9,9 @@
 //! ```
 //!
 //! Numbers are little endian. A folder is written once and never changed; another one replaces it.
+//!
+//! What was deleted from the database stays in these files until the next search or ingest, which removes them before it writes new
+//! ones. Removed means unlinked: unlike SQLite's pages, whose deleted content is overwritten, the blocks are left to the file system.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
