@@ -2,20 +2,26 @@
 //!
 //! Only what changed since the last time is touched, files that vanished are deleted, and one bad file never stops the others.
 
+mod belonging;
+mod passages;
+
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde::Serialize;
-use store::{ChunkId, Metadata, NewChunk, NewDocument, Store};
-use text::{ChunkOptions, Document, Receipt, Words};
+use store::Metadata;
+use text::Receipt;
 
-use crate::config::{Chunks, Collection, DOCUMENTS};
-use crate::error::{Error, IoContext, Result};
+pub use self::passages::reembed;
+pub(crate) use self::passages::{Pending, passages, prepare};
+
+use self::belonging::{Belonging, modified};
+use crate::error::{IoContext, Result};
 use crate::fetch::{Fetcher, Missing};
-use crate::knowledge::{Knowledge, embedder_of};
-use crate::models::{Cache, hash_bytes};
+use crate::knowledge::Knowledge;
+use crate::models::hash_bytes;
 use crate::project::Project;
 use crate::sources::{self, Item, Source};
 
@@ -243,47 +249,6 @@ fn stored(knowledge: &Knowledge) -> Result<HashMap<String, Stored>> {
     Ok(rows.map(|row| (row.path, Stored { sha256: row.sha256, metadata: row.metadata })).collect())
 }
 
-/// Which collection a document belongs to.
-struct Belonging<'a> {
-    project: &'a Project,
-    /// In order of the configuration: the first that covers a document claims it.
-    collections: Vec<(Source, &'a Collection)>,
-}
-
-impl<'a> Belonging<'a> {
-    fn new(project: &'a Project) -> Self {
-        let all = project.config.collections.iter();
-        let sources =
-            all.flat_map(|collection| collection.documents.iter().map(move |path| (path, collection)));
-        // What does not exist holds no document; ingesting it would have said so.
-        let parsed = sources.filter_map(|(path, of)| Some((Source::parse(&project.root, path).ok()?, of)));
-        Belonging { project, collections: parsed.collect() }
-    }
-
-    /// What a document is filtered by, of which `modified` is known.
-    fn metadata(&self, name: &str, modified: Option<i64>) -> Metadata {
-        let claims = |(source, _): &&(Source, &Collection)| source.covers(self.project, name);
-        let of = self.collections.iter().find(claims).map(|(_, collection)| *collection);
-        let mut tags = of.map(|collection| collection.tags.clone()).unwrap_or_default();
-        tags.sort();
-        tags.dedup();
-        Metadata {
-            collection: of.map_or(DOCUMENTS, |collection| &collection.name).to_owned(),
-            tags,
-            modified,
-            language: self.project.config.retrieval.language.clone(),
-        }
-    }
-}
-
-/// A document that waits for its vectors.
-pub(crate) struct Pending {
-    pub(crate) document: NewDocument,
-    /// What is embedded for each chunk.
-    pub(crate) texts: Vec<String>,
-    receipt: Receipt,
-}
-
 struct Ingestion<'a> {
     project: &'a Project,
     fetcher: Fetcher,
@@ -402,99 +367,4 @@ impl Ingestion<'_> {
         (self.on_event)(IngestEvent::File(&report));
         self.report.files.push(report);
     }
-}
-
-/// When a file was last changed, in seconds since 1970, where the system knows.
-fn modified(path: &Path) -> Option<i64> {
-    let time = std::fs::metadata(path).ok()?.modified().ok()?;
-    Some(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs().cast_signed())
-}
-
-/// Cuts a document into chunks.
-pub(crate) fn prepare(limits: &Chunks, name: String, sha256: String, document: Document) -> Pending {
-    let options = ChunkOptions { max_tokens: limits.max_tokens, min_tokens: limits.min_tokens };
-    let chunks = text::chunk(&document, &options, &Words);
-    let texts = chunks
-        .iter()
-        .map(|chunk| embedded(document.title.as_deref(), &chunk.heading_path, &chunk.text(&document.text)))
-        .collect();
-    let receipt = Receipt { chunks: chunks.len(), ..document.receipt.clone() };
-    let chunks = chunks
-        .into_iter()
-        .map(|chunk| NewChunk {
-            span: chunk.span,
-            header: chunk.header,
-            heading_path: chunk.heading_path,
-            text_for_index: None,
-            vector: None,
-        })
-        .collect();
-    let document = NewDocument {
-        path: name,
-        metadata: Metadata::default(),
-        sha256,
-        format: document.format.to_string(),
-        title: document.title,
-        text: document.text,
-        receipt_json: serde_json::to_string(&receipt).unwrap_or_default(),
-        chunks,
-    };
-    Pending { document, texts, receipt }
-}
-
-/// Every stored chunk as it is embedded.
-pub(crate) fn passages(store: &Store) -> Result<Vec<(ChunkId, String)>> {
-    let mut passages = Vec::new();
-    for document in store.documents()? {
-        let text = store.document_text(document.id, None)?.unwrap_or_default();
-        for (id, chunk) in store.chunks(document.id)? {
-            let said = chunk.text(&text).unwrap_or_default();
-            passages.push((id, embedded(document.title.as_deref(), &chunk.heading_path, &said)));
-        }
-    }
-    Ok(passages)
-}
-
-/// Embeds every stored chunk with the embedder of the configuration, and puts its vectors in place of another one's, all at once.
-/// Returns how many there are. `on_progress` gets (chunks done, chunks).
-///
-/// # Errors
-/// [`Error::Interrupted`], and the store's and the encoder's own: the old vectors are then still there.
-pub fn reembed(
-    project: &Project,
-    cache: &Cache,
-    stop: &AtomicBool,
-    on_progress: &mut dyn FnMut(usize, usize),
-) -> Result<usize> {
-    let (mut store, encoder) = Knowledge::parts(project, cache)?;
-    let passages = passages(&store)?;
-    let mut vectors = Vec::with_capacity(passages.len());
-    for batch in passages.chunks(BATCH) {
-        if stop.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
-        let texts: Vec<&str> = batch.iter().map(|(_, text)| text.as_str()).collect();
-        vectors.extend(batch.iter().map(|(chunk, _)| *chunk).zip(encoder.embed(&texts)?));
-        on_progress(vectors.len(), passages.len());
-    }
-    store.replace_vectors(&embedder_of(&encoder), &vectors)?;
-    store.commit_index()?;
-    Ok(vectors.len())
-}
-
-/// What is embedded for a chunk: where it stands, then what it says. A paragraph often does not repeat what it is about.
-fn embedded(title: Option<&str>, heading_path: &[String], text: &str) -> String {
-    let mut place: Vec<&str> = heading_path.iter().map(String::as_str).collect();
-    if let Some(title) = title
-        && place.first() != Some(&title)
-    {
-        place.insert(0, title);
-    }
-    // A chunk that starts with its heading says it already.
-    if let Some(last) = place.last()
-        && text.trim_start_matches(['#', ' ']).starts_with(last)
-    {
-        place.pop();
-    }
-    if place.is_empty() { text.to_owned() } else { format!("{}\n{text}", place.join(" > ")) }
 }

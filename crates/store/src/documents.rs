@@ -1,15 +1,15 @@
 //! Documents, their versions, chunks and vectors.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use rusqlite::types::Type;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use serde::{Deserialize, Serialize};
 
+use crate::embeddings::{Embedder, INSERT_VECTOR, checked};
 use crate::lexical::{Searched, Take};
-use crate::{Error, Result, Store, now, schema, vectors};
+use crate::{Error, Result, Store, now, vectors};
 
 /// A document's number; stays the same when the file is edited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -18,15 +18,6 @@ pub struct DocumentId(pub i64);
 /// A chunk's number; never used again, so an edited document's chunks have new ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ChunkId(pub i64);
-
-/// Where a project's vectors come from. All vectors of a project come from one embedder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Embedder {
-    /// The model's identity: a name with a checksum, anything that changes when its vectors do.
-    pub identity: String,
-    /// Numbers in a vector.
-    pub dimension: usize,
-}
 
 /// What documents are filtered by, and the language their words are in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -200,83 +191,6 @@ impl Store {
         })
     }
 
-    /// The embedder the project's vectors come from.
-    pub fn embedder(&self) -> Result<Option<Embedder>> {
-        let Some(json) = self.setting(schema::EMBEDDER)? else { return Ok(None) };
-        let read = serde_json::from_str(&json);
-        read.map(Some).map_err(|source| Error::Record { key: schema::EMBEDDER.to_string(), source })
-    }
-
-    /// Puts the embedder on record; refuses another one while vectors of the first are stored.
-    pub fn use_embedder(&mut self, embedder: &Embedder) -> Result<()> {
-        let stored = self.embedder()?;
-        if stored.as_ref() == Some(embedder) {
-            return Ok(());
-        }
-        let vectors: Option<i64> =
-            self.read_one("SELECT chunk FROM vectors LIMIT 1", [], |row| row.get(0))?;
-        match stored {
-            Some(stored) if vectors.is_some() => Err(if stored.identity == embedder.identity {
-                Error::Dimension {
-                    embedder: stored.identity,
-                    expected: stored.dimension,
-                    given: embedder.dimension,
-                }
-            } else {
-                Error::Embedder { stored: stored.identity, given: embedder.identity.clone() }
-            }),
-            _ => self.change_documents(|transaction| record_embedder(transaction, embedder)),
-        }
-    }
-
-    /// Changes the embedder: replaces the vectors of all chunks in one transaction.
-    ///
-    /// # Errors
-    /// [`Error::Options`] unless there is one vector for each chunk, [`Error::Dimension`], [`Error::NotFinite`]; the old vectors
-    /// are then still there.
-    pub fn replace_vectors(&mut self, embedder: &Embedder, vectors: &[(ChunkId, Vec<f32>)]) -> Result<()> {
-        let given: HashSet<ChunkId> = vectors.iter().map(|(chunk, _)| *chunk).collect();
-        let stored = self.chunk_ids()?;
-        if given != stored || vectors.len() != stored.len() {
-            let said = format!("{} vectors were given for {} chunks", vectors.len(), stored.len());
-            return Err(Error::Options(said));
-        }
-        self.change_documents(|transaction| {
-            record_embedder(transaction, embedder)?;
-            transaction.execute("DELETE FROM vectors", [])?;
-            // Files made of the old vectors count no more, even if the new embedder bears the old one's name.
-            transaction.execute(schema::FORGET_VECTOR_FILES, [])?;
-            let mut insert = transaction.prepare_cached(INSERT_VECTOR)?;
-            for (chunk, vector) in vectors {
-                let vector = checked(vector.clone(), Some(embedder), "a new embedder")?;
-                insert.execute((chunk.0, vectors::bytes(&vector)))?;
-            }
-            Ok(())
-        })?;
-        // The same chunk numbers have other vectors now.
-        self.derived.borrow_mut().vectors = None;
-        Ok(())
-    }
-
-    /// The vectors of a document's current chunks by the text that is searched, so that an edit embeds only what
-    /// is new.
-    pub fn vectors_by_text(&self, path: &str) -> Result<HashMap<String, Vec<f32>>> {
-        let sql = format!(
-            "SELECT {CHUNK_COLUMNS}, v.text, x.vector FROM documents d
-             JOIN versions v ON v.document = d.id AND v.number = d.version
-             JOIN chunks c ON c.document = d.id JOIN vectors x ON x.chunk = c.id WHERE d.path = ?1"
-        );
-        let rows = self.read_all(&sql, [path], |row| {
-            let (_, chunk) = chunk_row(row)?;
-            let text: String = row.get(7)?;
-            let bytes: Vec<u8> = row.get(8)?;
-            let searched = chunk.text_for_index.clone().or_else(|| chunk.text(&text).map(Cow::into_owned));
-            let numbers = bytes.as_chunks::<4>().0.iter().map(|&number| f32::from_le_bytes(number));
-            Ok((searched.unwrap_or_default(), numbers.collect()))
-        })?;
-        Ok(rows.into_iter().collect())
-    }
-
     /// Hands over every chunk with a number above `above`, by rising number, with the words it is searched by:
     /// the title and headings that its text does not start with, then its text.
     pub(crate) fn searched_texts(&self, above: i64, take: Take<'_>) -> Result<()> {
@@ -345,8 +259,6 @@ const SELECT_DOCUMENT: &str = "
     FROM documents d JOIN versions v ON v.document = d.id AND v.number = d.version";
 
 const CHUNK_COLUMNS: &str = "c.id, c.start, c.end, c.header_start, c.header_end, c.heading_path, c.indexed";
-
-const INSERT_VECTOR: &str = "INSERT INTO vectors (chunk, vector) VALUES (?1, ?2)";
 
 fn document_row(row: &Row<'_>) -> rusqlite::Result<DocumentRow> {
     Ok(DocumentRow {
@@ -479,28 +391,6 @@ fn put_chunk(
         transaction.prepare_cached(INSERT_VECTOR)?.execute((id, vectors::bytes(&vector)))?;
     }
     Ok(())
-}
-
-/// A vector as it is stored: of the embedder's dimension, finite, of unit length.
-pub(crate) fn checked(vector: Vec<f32>, embedder: Option<&Embedder>, what: &str) -> Result<Vec<f32>> {
-    let Some(embedder) = embedder else { return Err(Error::NoEmbedder) };
-    if vector.len() != embedder.dimension {
-        return Err(Error::Dimension {
-            embedder: embedder.identity.clone(),
-            expected: embedder.dimension,
-            given: vector.len(),
-        });
-    }
-    if !vector.iter().all(|number| number.is_finite()) {
-        return Err(Error::NotFinite { what: what.to_string() });
-    }
-    Ok(vectors::unit(vector))
-}
-
-fn record_embedder(transaction: &Transaction<'_>, embedder: &Embedder) -> Result<()> {
-    let json = serde_json::to_string(embedder)
-        .map_err(|source| Error::Record { key: schema::EMBEDDER.to_string(), source })?;
-    crate::records::put_setting(transaction, schema::EMBEDDER, &json)
 }
 
 /// A document's text is about to change or go: trials that have seen it go with it, adapters trained on it are

@@ -15,6 +15,7 @@ mod analysis;
 mod bm25;
 mod documents;
 mod duplicates;
+mod embeddings;
 mod error;
 mod filter;
 mod lexical;
@@ -30,7 +31,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
 pub use bm25::Bm25;
-pub use documents::{ChunkId, DocumentId, DocumentRow, Embedder, Metadata, NewChunk, NewDocument};
+pub use documents::{ChunkId, DocumentId, DocumentRow, Metadata, NewChunk, NewDocument};
+pub use embeddings::Embedder;
 pub use error::{Error, Result};
 pub use filter::Filter;
 pub use records::{Adapter, Job, Record, TestOpening};

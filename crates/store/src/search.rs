@@ -6,8 +6,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::documents::{checked, strings};
+use crate::documents::strings;
 use crate::duplicates::Shingles;
+use crate::embeddings::checked;
 use crate::lexical::{self, Lexical, Stamp};
 use crate::{Bm25, ChunkId, DocumentId, Error, Filter, Result, Store, records, schema};
 

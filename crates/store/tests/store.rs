@@ -245,17 +245,6 @@ fn changing_the_embedder_replaces_all_vectors_or_none() {
     assert_eq!(store.search("", &[1.0, 0.0], &MEANING).unwrap()[0].text, "bbb");
 }
 
-#[test]
-fn an_edit_finds_the_vectors_it_can_keep() {
-    let (_folder, mut store) = store();
-    store.use_embedder(&embedder()).unwrap();
-    store.put_document(with_vectors(document("a.txt", "aab\ncc"))).unwrap();
-    let known = store.vectors_by_text("a.txt").unwrap();
-    assert_eq!(known.len(), 2);
-    assert!(known["cc"][2] > 0.99);
-    assert!(store.vectors_by_text("none.txt").unwrap().is_empty());
-}
-
 /// Runs one of the tests marked `child` below in a process of its own, on `folder`.
 fn child(test: &str, folder: &Path) -> std::process::Output {
     Command::new(std::env::current_exe().unwrap())

@@ -1,0 +1,48 @@
+//! Which collection a document belongs to.
+
+use std::path::Path;
+
+use store::Metadata;
+
+use crate::config::{Collection, DOCUMENTS};
+use crate::project::Project;
+use crate::sources::Source;
+
+/// Which collection a document belongs to.
+pub(super) struct Belonging<'a> {
+    project: &'a Project,
+    /// In order of the configuration: the first that covers a document claims it.
+    collections: Vec<(Source, &'a Collection)>,
+}
+
+impl<'a> Belonging<'a> {
+    pub(super) fn new(project: &'a Project) -> Self {
+        let all = project.config.collections.iter();
+        let sources =
+            all.flat_map(|collection| collection.documents.iter().map(move |path| (path, collection)));
+        // What does not exist holds no document; ingesting it would have said so.
+        let parsed = sources.filter_map(|(path, of)| Some((Source::parse(&project.root, path).ok()?, of)));
+        Belonging { project, collections: parsed.collect() }
+    }
+
+    /// What a document is filtered by, of which `modified` is known.
+    pub(super) fn metadata(&self, name: &str, modified: Option<i64>) -> Metadata {
+        let claims = |(source, _): &&(Source, &Collection)| source.covers(self.project, name);
+        let of = self.collections.iter().find(claims).map(|(_, collection)| *collection);
+        let mut tags = of.map(|collection| collection.tags.clone()).unwrap_or_default();
+        tags.sort();
+        tags.dedup();
+        Metadata {
+            collection: of.map_or(DOCUMENTS, |collection| &collection.name).to_owned(),
+            tags,
+            modified,
+            language: self.project.config.retrieval.language.clone(),
+        }
+    }
+}
+
+/// When a file was last changed, in seconds since 1970, where the system knows.
+pub(super) fn modified(path: &Path) -> Option<i64> {
+    let time = std::fs::metadata(path).ok()?.modified().ok()?;
+    Some(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs().cast_signed())
+}
