@@ -182,6 +182,11 @@ fn lessons(collection: &Collection, train: &Qrels, test: &Qrels, store: &Store) 
     let held_out: Vec<&str> = collection.judged(test).map(|(_, text)| text).collect();
     lessons.keep_apart(&held_out);
     lessons.join_repeated();
+    let mut vectors = Vec::with_capacity(passages.len());
+    for (id, text) in &passages {
+        vectors.extend(store.vectors_by_text(id)?.remove(text));
+    }
+    lessons.vectors = if vectors.len() == passages.len() { vectors } else { Vec::new() };
     lessons.passages = passages.into_iter().map(|(_, text)| text).collect();
     Ok(lessons)
 }

@@ -44,3 +44,48 @@ pub(super) fn with_negatives(
     };
     Ok(lessons.train.iter().zip(vectors).map(mine).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+    use std::sync::atomic::AtomicBool;
+
+    use lm::Precision;
+
+    use super::*;
+    use crate::embedder::Asked;
+
+    #[test]
+    fn negatives_look_right_but_not_as_right_as_what_answers() {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/tiny-bert");
+        let encoder = Encoder::open_with(&model, Precision::F32).unwrap();
+        let words = ["alpha", "beta", "gamma", "delta", "word", "words"];
+        let passages: Vec<String> =
+            (0..60).map(|at| format!("{} {} text {at}", words[at % 6], words[at % 5])).collect();
+        let asked = Asked {
+            text: "alpha beta text 7".to_owned(),
+            gold: vec![7, 31],
+            beside: vec![8],
+            by_words: vec![(7, 9.0), (8, 8.0), (40, 7.0), (41, 6.0)],
+            ..Asked::default()
+        };
+        let lessons = Lessons { passages, train: vec![asked.clone()], ..Lessons::default() };
+        let pool: Vec<usize> = (0..60).collect();
+        let table = Table::new(&encoder, &lessons, &pool, &AtomicBool::new(false), &mut |_| {}).unwrap();
+        let found = with_negatives(&encoder, &lessons, &table).unwrap().remove(0);
+        assert_eq!(found.positives, asked.gold);
+        assert!(!found.negatives.is_empty() && found.negatives.len() <= 2 * EACH);
+        let vector = encoder.embed(&[&asked.text]).unwrap().remove(0);
+        let cosine = |place: usize| table.cosine(&vector, place).unwrap();
+        let lowest = cosine(7).min(cosine(31));
+        for negative in &found.negatives {
+            assert!(![7, 8, 31].contains(negative));
+            assert!(cosine(*negative) <= MOST * lowest, "{negative}: {} {lowest}", cosine(*negative));
+        }
+        let mut once = found.negatives.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), found.negatives.len());
+    }
+}

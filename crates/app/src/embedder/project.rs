@@ -37,7 +37,7 @@ pub fn tune_for_set(
 
 /// The project's passages, and the questions of the set whose evidence is known.
 fn lessons(knowledge: &Knowledge, set: &QuestionSet, stop: &AtomicBool) -> Result<Lessons> {
-    let (passages, places) = passages(knowledge)?;
+    let Passages { passages, vectors, places } = Passages::of(knowledge)?;
     if passages.is_empty() {
         return Err(Error::NoDocuments);
     }
@@ -51,6 +51,7 @@ fn lessons(knowledge: &Knowledge, set: &QuestionSet, stop: &AtomicBool) -> Resul
     };
     let mut lessons = Lessons {
         passages,
+        vectors,
         train: asked(&set.train, "train")?,
         dev: asked(&set.dev, "dev")?,
         left_out: 0,
@@ -62,18 +63,38 @@ fn lessons(knowledge: &Knowledge, set: &QuestionSet, stop: &AtomicBool) -> Resul
     Ok(lessons)
 }
 
-/// Every chunk as it is embedded, and its place in the list.
-fn passages(knowledge: &Knowledge) -> Result<(Vec<String>, HashMap<ChunkId, usize>)> {
-    let (mut passages, mut places) = (Vec::new(), HashMap::new());
-    for document in knowledge.store.documents()? {
-        let text = knowledge.store.document_text(document.id, None)?.unwrap_or_default();
-        for (id, chunk) in knowledge.store.chunks(document.id)? {
-            let Some(said) = chunk.text(&text) else { continue };
-            places.insert(id, passages.len());
-            passages.push(embedded(document.title.as_deref(), &chunk.heading_path, &said));
+/// Every chunk.
+#[derive(Default)]
+struct Passages {
+    /// As they are embedded.
+    passages: Vec<String>,
+    /// As the index holds them; empty where one is missing.
+    vectors: Vec<Vec<f32>>,
+    places: HashMap<ChunkId, usize>,
+}
+
+impl Passages {
+    fn of(knowledge: &Knowledge) -> Result<Self> {
+        let mut all = Self::default();
+        let mut whole = true;
+        for document in knowledge.store.documents()? {
+            let text = knowledge.store.document_text(document.id, None)?.unwrap_or_default();
+            let stored = knowledge.store.vectors_by_text(&document.path)?;
+            for (id, chunk) in knowledge.store.chunks(document.id)? {
+                let Some(said) = chunk.text(&text) else { continue };
+                all.places.insert(id, all.passages.len());
+                all.passages.push(embedded(document.title.as_deref(), &chunk.heading_path, &said));
+                match stored.get(said.as_ref()) {
+                    Some(vector) => all.vectors.push(vector.clone()),
+                    None => whole = false,
+                }
+            }
         }
+        if !whole {
+            all.vectors.clear();
+        }
+        Ok(all)
     }
-    Ok((passages, places))
 }
 
 fn asked(

@@ -7,13 +7,18 @@ use std::time::Instant;
 
 use lm::{EmbedderOptions, EmbedderStep, EmbedderTraining, Encoder};
 
+use super::lessons::LISTED;
 use super::measure::{Rankings, Table};
 use super::mining::with_negatives;
-use super::{Epoch, Lessons, TuneEvent, TuneOptions, Tuned, Verdict};
+use super::{Asked, Epoch, Lessons, TuneEvent, TuneOptions, Tuned, Verdict};
 use crate::error::{Error, IoContext, Result};
 
-/// Passages that are ranked and mined, at most: what more costs after every epoch tells little more.
+/// Passages that are mined, and ranked for the verdict, at most.
 const POOL: usize = 20_000;
+
+/// Passages that are ranked after every epoch, at most: what the untuned embedder and words find for a dev question is among them,
+/// so that epochs can be told apart. Verdicts are never drawn from it.
+const SAMPLE: usize = 2000;
 
 /// The file beside the weights that says how they came about.
 const REPORT: &str = "tuning.json";
@@ -33,13 +38,19 @@ pub fn tune(
     stop: &AtomicBool,
     on_event: &mut dyn FnMut(TuneEvent),
 ) -> Result<Tuned> {
-    let work = Work { lessons, options, stop, pool: lessons.pool(POOL) };
+    let pool = lessons.pool(POOL);
     let encoder = Encoder::open_with(base, options.precision)?;
-    let table = work.table(&encoder, on_event)?;
+    let mut work = Work { lessons, options, stop, sample: Vec::new() };
+    let table = match Table::stored(lessons, &pool) {
+        Some(table) => table,
+        None => work.table(&encoder, &pool, on_event)?,
+    };
     let untuned = Rankings::new(&encoder, lessons, &table)?;
     let questions = with_negatives(&encoder, lessons, &table)?;
+    let wanted = lessons.dev.iter().flat_map(Asked::candidates).chain(untuned.found(LISTED));
+    work.sample = lessons.sample(pool.clone(), wanted, SAMPLE);
+    let before = Rankings::new(&encoder, lessons, &table.part(&work.sample))?.measured();
     drop(table);
-    let before = untuned.measured();
 
     let pairs = questions.iter().map(|question| question.positives.len()).sum();
     let negatives = questions.iter().map(|question| question.negatives.len()).sum();
@@ -62,7 +73,7 @@ pub fn tune(
 
     let kept = partial.join(BEST);
     let tuned = Encoder::open_with(&kept, options.precision)?;
-    let rankings = Rankings::new(&tuned, lessons, &work.table(&tuned, on_event)?)?;
+    let rankings = Rankings::new(&tuned, lessons, &work.table(&tuned, &pool, on_event)?)?;
     let (difference_vectors, difference_fused) = rankings.differences(&untuned, &lessons.dev);
     let identity = tuned.identity().to_owned();
     let report = Tuned {
@@ -73,9 +84,9 @@ pub fn tune(
         pairs,
         left_out: lessons.left_out,
         dev: lessons.dev.len(),
-        passages: work.pool.len(),
+        passages: pool.len(),
         lexical_weight: lessons.lexical_weight,
-        before,
+        before: untuned.measured(),
         after: rankings.measured(),
         difference_vectors,
         difference_fused,
@@ -99,13 +110,14 @@ struct Work<'a> {
     lessons: &'a Lessons,
     options: &'a TuneOptions,
     stop: &'a AtomicBool,
-    pool: Vec<usize>,
+    /// Passages that are ranked after every epoch.
+    sample: Vec<usize>,
 }
 
 impl Work<'_> {
-    fn table(&self, encoder: &Encoder, on_event: &mut dyn FnMut(TuneEvent)) -> Result<Table> {
-        let passages = self.pool.len();
-        Table::new(encoder, self.lessons, &self.pool, self.stop, &mut |done| {
+    fn table(&self, encoder: &Encoder, pool: &[usize], on_event: &mut dyn FnMut(TuneEvent)) -> Result<Table> {
+        let passages = pool.len();
+        Table::new(encoder, self.lessons, pool, self.stop, &mut |done| {
             on_event(TuneEvent::Embedding { done, passages });
         })
     }
@@ -185,7 +197,8 @@ impl Work<'_> {
         let (candidate, best) = (partial.join(CANDIDATE), partial.join(BEST));
         training.save(&candidate)?;
         let encoder = Encoder::open_with(&candidate, self.options.precision)?;
-        let rankings = Rankings::new(&encoder, self.lessons, &self.table(&encoder, on_event)?)?;
+        let table = self.table(&encoder, &self.sample, on_event)?;
+        let rankings = Rankings::new(&encoder, self.lessons, &table)?;
         let measured = rankings.measured();
         let score = |epoch: &Epoch| (epoch.vectors + epoch.fused) / 2.0;
         let is_best = earlier.iter().all(|epoch| measured.score() > score(epoch));
