@@ -6,7 +6,7 @@ use crate::models::hash_bytes;
 use crate::questions::{normalised_tokens, similar};
 
 /// Passages of a question's list that belong in every sample.
-pub(super) const LISTED: usize = 50;
+pub(super) const LISTED: usize = 20;
 
 /// A question whose passages are known. Passages are named by their places in [`Lessons::passages`].
 #[derive(Clone, Debug, Default, PartialEq)]

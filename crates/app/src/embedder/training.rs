@@ -29,7 +29,7 @@ const REPORT: &str = "tuning.json";
 /// A run that is stopped leaves its state in `folders/NAME.partial`; with [`TuneOptions::resume`] the next one goes on from it.
 ///
 /// # Errors
-/// Those of the encoder and of its training; [`Error::Interrupted`].
+/// Those of the encoder and of its training; [`Error::EmbedderInterrupted`], and [`Error::Interrupted`] before there is a state.
 pub fn tune(
     lessons: &Lessons,
     base: &Path,
@@ -54,7 +54,12 @@ pub fn tune(
 
     let pairs = questions.iter().map(|question| question.positives.len()).sum();
     let negatives = questions.iter().map(|question| question.negatives.len()).sum();
-    let mut training = EmbedderTraining::new(base, questions, &lessons.passages, options.training.clone())?;
+    let mut learning = options.training.clone();
+    if let Some(available) = lm::available_memory() {
+        // What is not kept is computed again, with the same result.
+        learning.kept_bytes = learning.kept_bytes.min(available as usize / 4);
+    }
+    let mut training = EmbedderTraining::new(base, questions, &lessons.passages, learning)?;
     let estimate = training.estimate();
     on_event(TuneEvent::Planned {
         train: lessons.train.len(),
@@ -68,12 +73,13 @@ pub fn tune(
     fs::create_dir_all(&partial).context("create the folder", &partial)?;
     let (epochs, seconds) = work.epochs(&mut training, &partial, on_event)?;
     let Some(best) = epochs.iter().rfind(|epoch| epoch.best) else {
-        return Err(Error::Interrupted);
+        return Err(Error::EmbedderInterrupted);
     };
 
     let kept = partial.join(BEST);
     let tuned = Encoder::open_with(&kept, options.precision)?;
-    let rankings = Rankings::new(&tuned, lessons, &work.table(&tuned, &pool, on_event)?)?;
+    let table = work.table(&tuned, &pool, on_event).map_err(resumable)?;
+    let rankings = Rankings::new(&tuned, lessons, &table)?;
     let (difference_vectors, difference_fused) = rankings.differences(&untuned, &lessons.dev);
     let identity = tuned.identity().to_owned();
     let report = Tuned {
@@ -159,7 +165,7 @@ impl Work<'_> {
                 pace.loss = sum / f64::from(steps.max(1));
                 if !whole {
                     self.save(training, &state, &epochs)?;
-                    return Err(Error::Interrupted);
+                    return Err(Error::EmbedderInterrupted);
                 }
             }
             match self.measure(training, partial, &epochs, pace.loss, on_event) {
@@ -170,11 +176,11 @@ impl Work<'_> {
                 }
                 Err(error) => {
                     self.save(training, &state, &epochs)?;
-                    return Err(error);
+                    return Err(resumable(error));
                 }
             }
             if self.stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
+                return Err(Error::EmbedderInterrupted);
             }
         }
         Ok((epochs, pace.seconds))
@@ -219,6 +225,11 @@ impl Work<'_> {
             .map_err(|source| Error::Record { what: format!("{}", state.display()), source })?;
         Ok(training.save_state(state, &note)?)
     }
+}
+
+/// An interruption after which there is a state to go on from.
+fn resumable(error: Error) -> Error {
+    if matches!(error, Error::Interrupted) { Error::EmbedderInterrupted } else { error }
 }
 
 /// How fast it goes.
