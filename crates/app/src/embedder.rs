@@ -88,8 +88,8 @@ pub enum TuneEvent<'a> {
 pub struct Epoch {
     /// Counted from 1.
     pub epoch: usize,
-    /// Mean loss of its steps.
-    pub loss: f64,
+    /// Mean loss of its steps; `None` where the run was interrupted between them and the measures.
+    pub loss: Option<f64>,
     /// nDCG@10 on dev by vectors alone.
     pub vectors: f64,
     /// nDCG@10 on dev, fused with BM25.

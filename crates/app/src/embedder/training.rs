@@ -162,13 +162,13 @@ impl Work<'_> {
                     on_event(TuneEvent::Step { step: &step, tokens_per_second });
                 })?;
                 pace.seconds += start.elapsed().as_secs_f64();
-                pace.loss = sum / f64::from(steps.max(1));
+                pace.loss = (steps > 0).then(|| sum / f64::from(steps));
                 if !whole {
                     self.save(training, &state, &epochs)?;
                     return Err(Error::EmbedderInterrupted);
                 }
             }
-            match self.measure(training, partial, &epochs, pace.loss, on_event) {
+            match self.measure(training, partial, &epochs, pace.loss.take(), on_event) {
                 Ok(epoch) => {
                     on_event(TuneEvent::Epoch(&epoch));
                     epochs.push(epoch);
@@ -197,7 +197,7 @@ impl Work<'_> {
         training: &EmbedderTraining,
         partial: &Path,
         earlier: &[Epoch],
-        loss: f64,
+        loss: Option<f64>,
         on_event: &mut dyn FnMut(TuneEvent),
     ) -> Result<Epoch> {
         let (candidate, best) = (partial.join(CANDIDATE), partial.join(BEST));
@@ -237,8 +237,8 @@ fn resumable(error: Error) -> Error {
 struct Pace {
     tokens: usize,
     seconds: f64,
-    /// Mean loss of the last epoch.
-    loss: f64,
+    /// Mean loss of the epoch that is not measured yet.
+    loss: Option<f64>,
 }
 
 /// Writes the report beside the weights and gives the folder its name.
