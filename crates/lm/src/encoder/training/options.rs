@@ -39,7 +39,7 @@ pub struct EmbedderOptions {
 impl Default for EmbedderOptions {
     fn default() -> Self {
         Self {
-            epochs: 4,
+            epochs: 3,
             batch: 32,
             negatives: 1,
             learning_rate: 5e-5,
