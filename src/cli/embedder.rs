@@ -186,9 +186,10 @@ impl View {
             }
             TuneEvent::Epoch(epoch) => {
                 let note = if epoch.best { ", the best so far" } else { "" };
+                let loss = epoch.loss.map_or_else(String::new, |loss| format!(" loss {loss:.3};"));
                 self.line(&format!(
-                    "epoch {}: loss {:.3}; on dev: nDCG@10 {:.4} by vectors, {:.4} fused{note}",
-                    epoch.epoch, epoch.loss, epoch.vectors, epoch.fused
+                    "epoch {}:{loss} on dev: nDCG@10 {:.4} by vectors, {:.4} fused{note}",
+                    epoch.epoch, epoch.vectors, epoch.fused
                 ));
             }
         }

@@ -104,7 +104,7 @@ pub struct BeirOptions<'a> {
     pub lexical_weights: &'a [f32],
 }
 
-/// Indexes a collection as [`ingest`](crate::ingest()) would and measures BM25, vectors and their fusion; a document ranks as its best
+/// Indexes a collection as [`ingest`](crate::ingest::ingest) would and measures BM25, vectors and their fusion; a document ranks as its best
 /// chunk does. `on_progress` gets (documents done, documents).
 ///
 /// # Errors

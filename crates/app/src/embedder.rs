@@ -64,7 +64,7 @@ pub enum TuneEvent<'a> {
         negatives: usize,
         /// Steps, tokens, operations, memory.
         estimate: &'a EmbedderEstimate,
-        /// Measures of the untuned embedder on dev.
+        /// Measures of the untuned embedder on dev, over the passages that epochs are measured over.
         before: &'a Measured,
     },
     /// The run goes on from the state of an interrupted one.
@@ -83,13 +83,13 @@ pub enum TuneEvent<'a> {
     Epoch(&'a Epoch),
 }
 
-/// The state after an epoch.
+/// The state after an epoch. Its measures are taken over a sample where there are many passages, those of [`Tuned`] are not.
 #[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
 pub struct Epoch {
     /// Counted from 1.
     pub epoch: usize,
-    /// Mean loss of its steps.
-    pub loss: f64,
+    /// Mean loss of its steps; `None` where the run was interrupted between them and the measures.
+    pub loss: Option<f64>,
     /// nDCG@10 on dev by vectors alone.
     pub vectors: f64,
     /// nDCG@10 on dev, fused with BM25.

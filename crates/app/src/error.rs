@@ -201,6 +201,9 @@ pub enum Error {
         /// The recipe.
         recipe: &'static str,
     },
+    /// Tuning an embedder was stopped; its state is kept.
+    #[error("interrupted: the state is kept, the same command with --resume goes on from it")]
+    EmbedderInterrupted,
     /// There is nothing to decide from.
     #[error("set {set:?} has not been compared yet: run `tunesmith compare {set}`")]
     NotCompared {

@@ -46,6 +46,13 @@ impl Store {
         }
     }
 
+    /// The vector of a chunk.
+    pub fn vector(&self, chunk: ChunkId) -> Result<Option<Vec<f32>>> {
+        let bytes: Option<Vec<u8>> =
+            self.read_one("SELECT vector FROM vectors WHERE chunk = ?1", [chunk.0], |row| row.get(0))?;
+        Ok(bytes.map(|bytes| vectors::numbers(&bytes)))
+    }
+
     /// Changes the embedder: replaces the vectors of all chunks in one transaction.
     ///
     /// # Errors

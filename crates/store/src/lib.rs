@@ -66,7 +66,7 @@ struct Derived {
 }
 
 impl Store {
-    /// Opens the state folder `dir`, creating it when absent, takes the project lock and brings an older
+    /// Opens the state folder `dir`, creating it when absent, takes the project lock (waiting some seconds for it) and brings an older
     /// database format up to date.
     pub fn open(dir: &Path) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(|source| Error::io(dir, source))?;

@@ -240,8 +240,10 @@ fn changing_the_embedder_replaces_all_vectors_or_none() {
     }
     assert_eq!(store.embedder().unwrap().unwrap(), embedder());
     assert_eq!(store.search("", &letters("bbb"), &MEANING).unwrap()[0].text, "bbb");
+    assert_ne!(store.vector(second.0).unwrap().unwrap(), second.1);
 
-    store.replace_vectors(&other, &[first, second]).unwrap();
+    store.replace_vectors(&other, &[first.clone(), second.clone()]).unwrap();
+    assert_eq!(store.vector(second.0).unwrap().unwrap(), second.1);
     assert_eq!(store.search("", &[1.0, 0.0], &MEANING).unwrap()[0].text, "bbb");
 }
 
@@ -272,9 +274,14 @@ fn a_second_process_is_told_who_holds_the_project() {
     let (folder, store) = store();
     let said = String::from_utf8(child("child_opens", folder.path()).stdout).unwrap();
     assert!(said.contains(&format!("locked by {}", std::process::id())), "{said}");
-    drop(store);
+    // One that is soon done is waited for.
+    let closing = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        drop(store);
+    });
     let said = String::from_utf8(child("child_opens", folder.path()).stdout).unwrap();
     assert!(said.contains("Ok(Store"), "{said}");
+    closing.join().unwrap();
 }
 
 #[test]

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use crate::models::hash_bytes;
 use crate::questions::{normalised_tokens, similar};
 
+/// Passages of a question's list that belong in every sample.
+pub(super) const LISTED: usize = 20;
+
 /// A question whose passages are known. Passages are named by their places in [`Lessons::passages`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Asked {
@@ -27,6 +30,8 @@ pub struct Asked {
 pub struct Lessons {
     /// Every passage, exactly as it is embedded for the index.
     pub passages: Vec<String>,
+    /// Their vectors by the untuned embedder, where an index holds all of them; else empty.
+    pub vectors: Vec<Vec<f32>>,
     /// Questions to learn from.
     pub train: Vec<Asked>,
     /// Questions to choose and judge by; never trained on.
@@ -77,24 +82,42 @@ impl Lessons {
     }
 
     /// The passages to rank and to mine: all of them up to `most`; beyond that the ones that answer a question, the best of
-    /// every BM25 list, and as many others as there is room for, drawn by hash. Ascending.
+    /// every BM25 list, and as many others as there is room for. Ascending.
     pub fn pool(&self, most: usize) -> Vec<usize> {
-        if self.passages.len() <= most {
-            return (0..self.passages.len()).collect();
-        }
-        const LISTED: usize = 50;
+        let all: Vec<usize> = (0..self.passages.len()).collect();
         let asked = || self.train.iter().chain(&self.dev);
-        let mut pool: HashSet<usize> = asked().flat_map(|asked| asked.gold.iter().copied()).collect();
-        pool.extend(asked().flat_map(|asked| asked.by_words.iter().take(LISTED).map(|(place, _)| *place)));
-        let mut others: Vec<(String, usize)> = (0..self.passages.len())
-            .filter(|place| !pool.contains(place))
-            .map(|place| (hash_bytes(self.passages[place].as_bytes()), place))
+        self.sample(all, asked().flat_map(Asked::candidates), most)
+    }
+
+    /// A part of `pool`: all of it up to `most`; beyond that what is `wanted`, and as many others as there is room for, drawn by
+    /// hash. Ascending, as `pool` is.
+    pub(super) fn sample(
+        &self,
+        mut pool: Vec<usize>,
+        wanted: impl Iterator<Item = usize>,
+        most: usize,
+    ) -> Vec<usize> {
+        if pool.len() <= most {
+            return pool;
+        }
+        let mut taken: HashSet<usize> = wanted.collect();
+        let mut others: Vec<(String, usize)> = pool
+            .iter()
+            .filter(|place| !taken.contains(place))
+            .map(|place| (hash_bytes(self.passages[*place].as_bytes()), *place))
             .collect();
         others.sort_unstable();
-        pool.extend(others.into_iter().take(most.saturating_sub(pool.len())).map(|(_, place)| place));
-        let mut pool: Vec<usize> = pool.into_iter().collect();
-        pool.sort_unstable();
+        taken.extend(others.into_iter().take(most.saturating_sub(taken.len())).map(|(_, place)| place));
+        pool.retain(|place| taken.contains(place));
         pool
+    }
+}
+
+impl Asked {
+    /// What answers it, and the best of its BM25 list.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = usize> {
+        let listed = self.by_words.iter().take(LISTED).map(|(place, _)| *place);
+        self.gold.iter().copied().chain(listed)
     }
 }
 

@@ -91,6 +91,22 @@ impl Table {
         Ok(Self { pool: pool.to_vec(), vectors, dim })
     }
 
+    /// The vectors of the untuned embedder, where all are known.
+    pub(super) fn stored(lessons: &Lessons, pool: &[usize]) -> Option<Self> {
+        let dim = lessons.vectors.first().map(Vec::len).filter(|dim| *dim > 0)?;
+        let vectors = pool.iter().map(|place| lessons.vectors.get(*place).filter(|row| row.len() == dim));
+        let vectors: Vec<&Vec<f32>> = vectors.collect::<Option<_>>()?;
+        Some(Self { pool: pool.to_vec(), vectors: vectors.into_iter().flatten().copied().collect(), dim })
+    }
+
+    /// The same for some of its passages, in ascending order.
+    pub(super) fn part(&self, pool: &[usize]) -> Self {
+        let rows = self.pool.iter().zip(self.vectors.chunks_exact(self.dim));
+        let some = rows.filter(|(place, _)| pool.binary_search(place).is_ok());
+        let vectors = some.flat_map(|(_, row)| row).copied().collect();
+        Self { pool: pool.to_vec(), vectors, dim: self.dim }
+    }
+
     /// The passages nearest to a vector, best first, with their cosines.
     pub(super) fn nearest(&self, vector: &[f32], most: usize) -> Vec<(usize, f32)> {
         let rows = self.vectors.chunks_exact(self.dim);
@@ -139,6 +155,12 @@ impl Rankings {
             vectors.0.insert(asked.id.clone(), list.collect());
         }
         Ok(Self { qrels, vectors, fused })
+    }
+
+    /// The places of the passages that stand among the first `most` by vectors.
+    pub(super) fn found(&self, most: usize) -> impl Iterator<Item = usize> {
+        let lists = self.vectors.0.values();
+        lists.flat_map(move |list| list.iter().take(most)).filter_map(|(name, _)| name.parse().ok())
     }
 
     pub(super) fn measured(&self) -> Measured {
@@ -206,4 +228,71 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     }
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
     sums.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use lm::Precision;
+
+    use super::*;
+
+    fn lessons(lexical_weight: f32) -> Lessons {
+        let passages =
+            (0..40).map(|at| format!("text number {at} says {}", "word ".repeat(at % 7))).collect();
+        let dev = (0..6).map(|at| Asked {
+            id: format!("q{at}"),
+            cluster: format!("c{}", at / 2),
+            text: format!("number {at} word"),
+            gold: vec![at, at + 6],
+            by_words: vec![(at + 20, 3.0), (at, 2.0), (at + 6, 1.0)],
+            ..Asked::default()
+        });
+        Lessons { passages, dev: dev.collect(), lexical_weight, ..Lessons::default() }
+    }
+
+    fn table(encoder: &Encoder, lessons: &Lessons) -> Table {
+        let pool: Vec<usize> = (0..40).collect();
+        Table::new(encoder, lessons, &pool, &AtomicBool::new(false), &mut |_| {}).unwrap()
+    }
+
+    #[test]
+    fn the_share_of_words_decides_what_is_fused() {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/tiny-bert");
+        let encoder = Encoder::open_with(&model, Precision::F32).unwrap();
+        let measured = |weight| {
+            let lessons = lessons(weight);
+            Rankings::new(&encoder, &lessons, &table(&encoder, &lessons)).unwrap().measured()
+        };
+        let (vectors, words) = (measured(0.0), measured(1.0));
+        assert_eq!(vectors.fused, vectors.vectors);
+        assert_eq!(words.vectors, vectors.vectors);
+        // Both answers at ranks 2 and 3.
+        let expected = (1.0 / 3f64.log2() + 0.5) / (1.0 + 1.0 / 3f64.log2());
+        assert!((words.fused.ndcg_at_10 - expected).abs() < 1e-9, "{words:?}");
+        assert_eq!((words.fused.mrr_at_10, words.fused.recall_at_10), (0.5, 1.0));
+    }
+
+    #[test]
+    fn a_table_from_the_index_or_in_part_ranks_as_a_new_one() {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/tiny-bert");
+        let encoder = Encoder::open_with(&model, Precision::F32).unwrap();
+        let mut lessons = lessons(0.5);
+        let whole = table(&encoder, &lessons);
+        assert!(Table::stored(&lessons, &[0, 1]).is_none());
+        let texts: Vec<&str> = lessons.passages.iter().map(String::as_str).collect();
+        lessons.vectors = encoder.embed(&texts).unwrap();
+        let pool: Vec<usize> = (0..40).collect();
+        let vector = encoder.embed(&["number 3"]).unwrap().remove(0);
+        assert_eq!(Table::stored(&lessons, &pool).unwrap().nearest(&vector, 40), whole.nearest(&vector, 40));
+        let part = whole.part(&[3, 9, 30]);
+        assert_eq!(part.cosine(&vector, 9), whole.cosine(&vector, 9));
+        assert_eq!(part.cosine(&vector, 4), None);
+        assert_eq!(part.nearest(&vector, 10).len(), 3);
+        let rankings = Rankings::new(&encoder, &lessons, &whole).unwrap();
+        let (by_vectors, fused) = rankings.differences(&rankings, &lessons.dev);
+        assert_eq!((by_vectors.estimate, fused.lower, fused.upper), (0.0, 0.0, 0.0));
+    }
 }

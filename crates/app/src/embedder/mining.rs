@@ -8,8 +8,8 @@
 
 use lm::{Encoder, TrainingQuestion};
 
-use super::Lessons;
 use super::measure::{DEPTH, Table, embed_questions};
+use super::{Asked, Lessons};
 use crate::error::Result;
 
 /// A negative's cosine is at most this share of the lowest one of the passages that answer.
@@ -25,22 +25,56 @@ pub(super) fn with_negatives(
     table: &Table,
 ) -> Result<Vec<TrainingQuestion>> {
     let vectors = embed_questions(encoder, &lessons.train)?;
-    let mine = |(asked, vector): (&super::Asked, Vec<f32>)| {
-        let answers = asked.gold.iter().filter_map(|gold| table.cosine(&vector, *gold));
-        let lowest = answers.fold(f32::INFINITY, f32::min);
-        let tells = |place: &usize| {
-            !asked.gold.contains(place)
-                && !asked.beside.contains(place)
-                && table.cosine(&vector, *place).is_some_and(|cosine| cosine <= MOST * lowest)
-        };
-        let by_meaning = table.nearest(&vector, DEPTH);
-        let mut negatives: Vec<usize> = Vec::new();
-        for list in [&by_meaning, &asked.by_words] {
-            let found = list.iter().map(|(place, _)| *place).filter(|place| tells(place));
-            let fresh: Vec<usize> = found.take(EACH).filter(|place| !negatives.contains(place)).collect();
-            negatives.extend(fresh);
-        }
-        TrainingQuestion { text: asked.text.clone(), positives: asked.gold.clone(), negatives }
+    let mined = lessons.train.iter().zip(vectors).map(|(asked, vector)| TrainingQuestion {
+        text: asked.text.clone(),
+        positives: asked.gold.clone(),
+        negatives: negatives(asked, &vector, table),
+    });
+    Ok(mined.collect())
+}
+
+/// The negatives of a question whose vector is known.
+fn negatives(asked: &Asked, vector: &[f32], table: &Table) -> Vec<usize> {
+    let answers = asked.gold.iter().filter_map(|gold| table.cosine(vector, *gold));
+    let lowest = answers.fold(f32::INFINITY, f32::min);
+    let tells = |place: &usize| {
+        !asked.gold.contains(place)
+            && !asked.beside.contains(place)
+            && table.cosine(vector, *place).is_some_and(|cosine| cosine <= MOST * lowest)
     };
-    Ok(lessons.train.iter().zip(vectors).map(mine).collect())
+    let by_meaning = table.nearest(vector, DEPTH);
+    let mut negatives: Vec<usize> = Vec::new();
+    for list in [&by_meaning, &asked.by_words] {
+        let found = list.iter().map(|(place, _)| *place).filter(|place| tells(place));
+        let fresh: Vec<usize> = found.take(EACH).filter(|place| !negatives.contains(place)).collect();
+        negatives.extend(fresh);
+    }
+    negatives
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn negatives_look_right_but_not_as_right_as_what_answers() {
+        // Passage `at` lies `at` degrees from the question.
+        let at = |degrees: usize| (degrees as f32).to_radians();
+        let vectors = (0..60).map(|place| vec![at(place).cos(), at(place).sin()]).collect();
+        let lessons = Lessons { vectors, ..Lessons::default() };
+        let table = Table::stored(&lessons, &(0..59).collect::<Vec<_>>()).unwrap();
+        let asked = Asked {
+            gold: vec![3, 20],
+            beside: vec![30],
+            by_words: vec![(3, 9.0), (30, 8.0), (50, 7.0), (10, 6.0), (29, 5.0), (59, 4.0)],
+            ..Asked::default()
+        };
+        // Those nearer than 95 % of what answers least well are passed over: cos 27° is less than .95 cos 20°, cos 26° is not.
+        let by_meaning = [27, 28, 29, 31, 32, 33, 34, 35, 36, 37];
+        // By words one more, of those whose vectors are known.
+        let expected: Vec<usize> = by_meaning.into_iter().chain([50]).collect();
+        assert_eq!(negatives(&asked, &[1.0, 0.0], &table), expected);
+    }
 }

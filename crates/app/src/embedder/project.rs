@@ -38,6 +38,8 @@ pub fn tune_for_set(
 /// The project's passages, and the questions of the set whose evidence is known.
 fn lessons(knowledge: &Knowledge, set: &QuestionSet, stop: &AtomicBool) -> Result<Lessons> {
     let (chunks, passages): (Vec<ChunkId>, Vec<String>) = passages(&knowledge.store)?.into_iter().unzip();
+    let vectors: Option<Vec<Vec<f32>>> =
+        chunks.iter().map(|chunk| knowledge.store.vector(*chunk)).collect::<store::Result<_>>()?;
     let places: HashMap<ChunkId, usize> = chunks.into_iter().zip(0..).collect();
     if passages.is_empty() {
         return Err(Error::NoDocuments);
@@ -52,6 +54,7 @@ fn lessons(knowledge: &Knowledge, set: &QuestionSet, stop: &AtomicBool) -> Resul
     };
     let mut lessons = Lessons {
         passages,
+        vectors: vectors.unwrap_or_default(),
         train: asked(&set.train, "train")?,
         dev: asked(&set.dev, "dev")?,
         left_out: 0,

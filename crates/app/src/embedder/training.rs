@@ -7,13 +7,18 @@ use std::time::Instant;
 
 use lm::{EmbedderOptions, EmbedderStep, EmbedderTraining, Encoder};
 
+use super::lessons::LISTED;
 use super::measure::{Rankings, Table};
 use super::mining::with_negatives;
-use super::{Epoch, Lessons, TuneEvent, TuneOptions, Tuned, Verdict};
+use super::{Asked, Epoch, Lessons, TuneEvent, TuneOptions, Tuned, Verdict};
 use crate::error::{Error, IoContext, Result};
 
-/// Passages that are ranked and mined, at most: what more costs after every epoch tells little more.
+/// Passages that are mined, and ranked for the verdict, at most.
 const POOL: usize = 20_000;
+
+/// Passages that are ranked after every epoch, at most: what the untuned embedder and words find for a dev question is among them,
+/// so that epochs can be told apart. Verdicts are never drawn from it.
+const SAMPLE: usize = 2000;
 
 /// The file beside the weights that says how they came about.
 const REPORT: &str = "tuning.json";
@@ -24,7 +29,7 @@ const REPORT: &str = "tuning.json";
 /// A run that is stopped leaves its state in `folders/NAME.partial`; with [`TuneOptions::resume`] the next one goes on from it.
 ///
 /// # Errors
-/// Those of the encoder and of its training; [`Error::Interrupted`].
+/// Those of the encoder and of its training; [`Error::EmbedderInterrupted`], and [`Error::Interrupted`] before there is a state.
 pub fn tune(
     lessons: &Lessons,
     base: &Path,
@@ -33,17 +38,28 @@ pub fn tune(
     stop: &AtomicBool,
     on_event: &mut dyn FnMut(TuneEvent),
 ) -> Result<Tuned> {
-    let work = Work { lessons, options, stop, pool: lessons.pool(POOL) };
+    let pool = lessons.pool(POOL);
     let encoder = Encoder::open_with(base, options.precision)?;
-    let table = work.table(&encoder, on_event)?;
+    let mut work = Work { lessons, options, stop, sample: Vec::new() };
+    let table = match Table::stored(lessons, &pool) {
+        Some(table) => table,
+        None => work.table(&encoder, &pool, on_event)?,
+    };
     let untuned = Rankings::new(&encoder, lessons, &table)?;
     let questions = with_negatives(&encoder, lessons, &table)?;
+    let wanted = lessons.dev.iter().flat_map(Asked::candidates).chain(untuned.found(LISTED));
+    work.sample = lessons.sample(pool.clone(), wanted, SAMPLE);
+    let before = Rankings::new(&encoder, lessons, &table.part(&work.sample))?.measured();
     drop(table);
-    let before = untuned.measured();
 
     let pairs = questions.iter().map(|question| question.positives.len()).sum();
     let negatives = questions.iter().map(|question| question.negatives.len()).sum();
-    let mut training = EmbedderTraining::new(base, questions, &lessons.passages, options.training.clone())?;
+    let mut learning = options.training.clone();
+    if let Some(available) = lm::available_memory() {
+        // What is not kept is computed again, with the same result.
+        learning.kept_bytes = learning.kept_bytes.min(available as usize / 4);
+    }
+    let mut training = EmbedderTraining::new(base, questions, &lessons.passages, learning)?;
     let estimate = training.estimate();
     on_event(TuneEvent::Planned {
         train: lessons.train.len(),
@@ -57,12 +73,13 @@ pub fn tune(
     fs::create_dir_all(&partial).context("create the folder", &partial)?;
     let (epochs, seconds) = work.epochs(&mut training, &partial, on_event)?;
     let Some(best) = epochs.iter().rfind(|epoch| epoch.best) else {
-        return Err(Error::Interrupted);
+        return Err(Error::EmbedderInterrupted);
     };
 
     let kept = partial.join(BEST);
     let tuned = Encoder::open_with(&kept, options.precision)?;
-    let rankings = Rankings::new(&tuned, lessons, &work.table(&tuned, on_event)?)?;
+    let table = work.table(&tuned, &pool, on_event).map_err(resumable)?;
+    let rankings = Rankings::new(&tuned, lessons, &table)?;
     let (difference_vectors, difference_fused) = rankings.differences(&untuned, &lessons.dev);
     let identity = tuned.identity().to_owned();
     let report = Tuned {
@@ -73,9 +90,9 @@ pub fn tune(
         pairs,
         left_out: lessons.left_out,
         dev: lessons.dev.len(),
-        passages: work.pool.len(),
+        passages: pool.len(),
         lexical_weight: lessons.lexical_weight,
-        before,
+        before: untuned.measured(),
         after: rankings.measured(),
         difference_vectors,
         difference_fused,
@@ -99,13 +116,14 @@ struct Work<'a> {
     lessons: &'a Lessons,
     options: &'a TuneOptions,
     stop: &'a AtomicBool,
-    pool: Vec<usize>,
+    /// Passages that are ranked after every epoch.
+    sample: Vec<usize>,
 }
 
 impl Work<'_> {
-    fn table(&self, encoder: &Encoder, on_event: &mut dyn FnMut(TuneEvent)) -> Result<Table> {
-        let passages = self.pool.len();
-        Table::new(encoder, self.lessons, &self.pool, self.stop, &mut |done| {
+    fn table(&self, encoder: &Encoder, pool: &[usize], on_event: &mut dyn FnMut(TuneEvent)) -> Result<Table> {
+        let passages = pool.len();
+        Table::new(encoder, self.lessons, pool, self.stop, &mut |done| {
             on_event(TuneEvent::Embedding { done, passages });
         })
     }
@@ -144,13 +162,13 @@ impl Work<'_> {
                     on_event(TuneEvent::Step { step: &step, tokens_per_second });
                 })?;
                 pace.seconds += start.elapsed().as_secs_f64();
-                pace.loss = sum / f64::from(steps.max(1));
+                pace.loss = (steps > 0).then(|| sum / f64::from(steps));
                 if !whole {
                     self.save(training, &state, &epochs)?;
-                    return Err(Error::Interrupted);
+                    return Err(Error::EmbedderInterrupted);
                 }
             }
-            match self.measure(training, partial, &epochs, pace.loss, on_event) {
+            match self.measure(training, partial, &epochs, pace.loss.take(), on_event) {
                 Ok(epoch) => {
                     on_event(TuneEvent::Epoch(&epoch));
                     epochs.push(epoch);
@@ -158,11 +176,11 @@ impl Work<'_> {
                 }
                 Err(error) => {
                     self.save(training, &state, &epochs)?;
-                    return Err(error);
+                    return Err(resumable(error));
                 }
             }
             if self.stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
+                return Err(Error::EmbedderInterrupted);
             }
         }
         Ok((epochs, pace.seconds))
@@ -179,13 +197,14 @@ impl Work<'_> {
         training: &EmbedderTraining,
         partial: &Path,
         earlier: &[Epoch],
-        loss: f64,
+        loss: Option<f64>,
         on_event: &mut dyn FnMut(TuneEvent),
     ) -> Result<Epoch> {
         let (candidate, best) = (partial.join(CANDIDATE), partial.join(BEST));
         training.save(&candidate)?;
         let encoder = Encoder::open_with(&candidate, self.options.precision)?;
-        let rankings = Rankings::new(&encoder, self.lessons, &self.table(&encoder, on_event)?)?;
+        let table = self.table(&encoder, &self.sample, on_event)?;
+        let rankings = Rankings::new(&encoder, self.lessons, &table)?;
         let measured = rankings.measured();
         let score = |epoch: &Epoch| (epoch.vectors + epoch.fused) / 2.0;
         let is_best = earlier.iter().all(|epoch| measured.score() > score(epoch));
@@ -208,13 +227,18 @@ impl Work<'_> {
     }
 }
 
+/// An interruption after which there is a state to go on from.
+fn resumable(error: Error) -> Error {
+    if matches!(error, Error::Interrupted) { Error::EmbedderInterrupted } else { error }
+}
+
 /// How fast it goes.
 #[derive(Default)]
 struct Pace {
     tokens: usize,
     seconds: f64,
-    /// Mean loss of the last epoch.
-    loss: f64,
+    /// Mean loss of the epoch that is not measured yet.
+    loss: Option<f64>,
 }
 
 /// Writes the report beside the weights and gives the folder its name.

@@ -11,8 +11,7 @@ const DIMENSION: usize = 384;
 
 fn floats(name: &str) -> Vec<f32> {
     let folder = std::env::var("VECTORS").unwrap();
-    let bytes = std::fs::read(format!("{folder}/{name}")).unwrap();
-    bytes.as_chunks::<4>().0.iter().map(|&number| f32::from_le_bytes(number)).collect()
+    numbers(&std::fs::read(format!("{folder}/{name}")).unwrap())
 }
 
 /// The middle and the 99th percentile, in milliseconds.

@@ -191,3 +191,8 @@ pub(crate) fn unit(mut vector: Vec<f32>) -> Vec<f32> {
 pub(crate) fn bytes(vector: &[f32]) -> Vec<u8> {
     vector.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
+
+/// The vector of little-endian bytes.
+pub(crate) fn numbers(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|&number| f32::from_le_bytes(number)).collect()
+}
