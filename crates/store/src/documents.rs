@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::embeddings::{Embedder, INSERT_VECTOR, checked};
 use crate::lexical::{Searched, Take};
-use crate::{Error, Result, Store, now, vectors};
+use crate::{Error, IndexId, Result, Store, now, vectors};
 
 /// A document's number; stays the same when the file is edited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -60,6 +60,8 @@ pub struct NewDocument {
     pub text: String,
     /// What reading found, as JSON.
     pub receipt_json: String,
+    /// What the text is made of, as JSON, for cutting it in another way later.
+    pub structure_json: Option<String>,
     /// The chunks, in order.
     pub chunks: Vec<NewChunk>,
 }
@@ -123,8 +125,8 @@ impl Store {
     /// Stores a document; one with the same path gets a new version, and its old chunks and vectors go. All in
     /// one transaction.
     pub fn put_document(&mut self, document: NewDocument) -> Result<DocumentId> {
-        let embedder = self.embedder()?;
-        self.change_documents(|transaction| put(transaction, document, embedder.as_ref()))
+        let target = self.target()?;
+        self.change_documents(|transaction| put(transaction, document, &target))
     }
 
     /// Stores many documents in one transaction: either all are stored or none.
@@ -132,9 +134,9 @@ impl Store {
         &mut self,
         documents: impl IntoIterator<Item = NewDocument>,
     ) -> Result<Vec<DocumentId>> {
-        let embedder = self.embedder()?;
+        let target = self.target()?;
         self.change_documents(|transaction| {
-            documents.into_iter().map(|document| put(transaction, document, embedder.as_ref())).collect()
+            documents.into_iter().map(|document| put(transaction, document, &target)).collect()
         })
     }
 
@@ -159,12 +161,12 @@ impl Store {
 
     /// All documents, by path.
     pub fn documents(&self) -> Result<Vec<DocumentRow>> {
-        self.read_all(&format!("{SELECT_DOCUMENT} ORDER BY d.path"), [], document_row)
+        self.read_all(&format!("{SELECT_DOCUMENT} ORDER BY d.path"), [self.index.0], document_row)
     }
 
     /// The document stored under `path`.
     pub fn document(&self, path: &str) -> Result<Option<DocumentRow>> {
-        self.read_one(&format!("{SELECT_DOCUMENT} WHERE d.path = ?1"), [path], document_row)
+        self.read_one(&format!("{SELECT_DOCUMENT} WHERE d.path = ?2"), (self.index.0, path), document_row)
     }
 
     /// The canonical text of a document: of version `version`, or of the current one.
@@ -176,8 +178,10 @@ impl Store {
 
     /// The chunks of a document's current version with their numbers, in order, vectors left out.
     pub fn chunks(&self, id: DocumentId) -> Result<Vec<(ChunkId, NewChunk)>> {
-        let sql = format!("SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.document = ?1 ORDER BY c.id");
-        self.read_all(&sql, [id.0], chunk_row)
+        let sql = format!(
+            "SELECT {CHUNK_COLUMNS} FROM chunks c WHERE c.document = ?1 AND c.index_id = ?2 ORDER BY c.id"
+        );
+        self.read_all(&sql, [id.0, self.index.0], chunk_row)
     }
 
     /// Removes a document with all its versions, chunks and vectors, and the trials that have seen its text. False
@@ -194,9 +198,11 @@ impl Store {
     /// Hands over every chunk with a number above `above`, by rising number, with the words it is searched by:
     /// the title and headings that its text does not start with, then its text.
     pub(crate) fn searched_texts(&self, above: i64, take: Take<'_>) -> Result<()> {
-        let sql = format!("SELECT {CHUNK_COLUMNS}, c.document FROM chunks c WHERE c.id > ?1 ORDER BY c.id");
+        let sql = format!(
+            "SELECT {CHUNK_COLUMNS}, c.document FROM chunks c WHERE c.index_id = ?1 AND c.id > ?2 ORDER BY c.id"
+        );
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query([above])?;
+        let mut rows = statement.query([self.index.0, above])?;
         // Chunks of a document follow each other, so its text is read once.
         let mut document: Option<(i64, Read)> = None;
         while let Some(row) = rows.next()? {
@@ -253,7 +259,7 @@ impl Read {
 
 const SELECT_DOCUMENT: &str = "
     SELECT d.id, d.path, v.number, v.sha256, v.format, v.title, v.receipt,
-           (SELECT count(*) FROM chunks c WHERE c.document = d.id),
+           (SELECT count(*) FROM chunks c WHERE c.document = d.id AND c.index_id = ?1),
            octet_length(v.text), v.stored_at, d.collection, d.modified, d.language,
            (SELECT json_group_array(t.tag ORDER BY t.tag) FROM tags t WHERE t.document = d.id)
     FROM documents d JOIN versions v ON v.document = d.id AND v.number = d.version";
@@ -304,11 +310,13 @@ pub(crate) fn strings(row: &Row<'_>, at: usize) -> rusqlite::Result<Vec<String>>
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(at, Type::Text, error.into()))
 }
 
-fn put(
-    transaction: &Transaction<'_>,
-    document: NewDocument,
-    embedder: Option<&Embedder>,
-) -> Result<DocumentId> {
+/// The index that chunks are stored for.
+pub(crate) struct Target {
+    pub(crate) index: IndexId,
+    pub(crate) embedder: Option<Embedder>,
+}
+
+fn put(transaction: &Transaction<'_>, document: NewDocument, target: &Target) -> Result<DocumentId> {
     let path = &document.path;
     let existing = transaction
         .prepare_cached("SELECT id, version FROM documents WHERE path = ?1")?
@@ -317,7 +325,13 @@ fn put(
     let (id, version) = match existing {
         Some((id, version)) => {
             flag_dependents(transaction, id, path)?;
-            transaction.prepare_cached("DELETE FROM chunks WHERE document = ?1")?.execute([id.0])?;
+            for outdated in [
+                "DELETE FROM chunks WHERE document = ?1",
+                "DELETE FROM indexed WHERE document = ?1",
+                "UPDATE versions SET structure = NULL WHERE document = ?1 AND structure IS NOT NULL",
+            ] {
+                transaction.prepare_cached(outdated)?.execute([id.0])?;
+            }
             let sql = "UPDATE documents SET version = ?2, language = ?3 WHERE id = ?1";
             transaction.prepare_cached(sql)?.execute((id.0, version + 1, &document.metadata.language))?;
             (id, version + 1)
@@ -329,8 +343,9 @@ fn put(
         }
     };
     describe(transaction, id, &document.metadata)?;
-    let sql = "INSERT INTO versions (document, number, sha256, format, title, text, receipt, stored_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let sql =
+        "INSERT INTO versions (document, number, sha256, format, title, text, receipt, stored_at, structure)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     transaction.prepare_cached(sql)?.execute((
         id.0,
         version,
@@ -340,11 +355,24 @@ fn put(
         &document.text,
         &document.receipt_json,
         now(),
+        &document.structure_json,
     ))?;
-    for chunk in document.chunks {
-        put_chunk(transaction, id, path, &document.text, chunk, embedder)?;
-    }
+    put_chunks(transaction, id, path, &document.text, document.chunks, target)?;
     Ok(id)
+}
+
+/// Stores the chunks of a document's current version for an index that lacks it.
+pub(crate) fn put_chunks(
+    transaction: &Transaction<'_>,
+    id: DocumentId,
+    path: &str,
+    text: &str,
+    chunks: Vec<NewChunk>,
+    target: &Target,
+) -> Result<()> {
+    let sql = "INSERT INTO indexed (index_id, document) VALUES (?1, ?2)";
+    transaction.prepare_cached(sql)?.execute([target.index.0, id.0])?;
+    chunks.into_iter().try_for_each(|chunk| put_chunk(transaction, id, path, text, chunk, target))
 }
 
 /// Writes what a document is filtered by.
@@ -366,7 +394,7 @@ fn put_chunk(
     path: &str,
     text: &str,
     chunk: NewChunk,
-    embedder: Option<&Embedder>,
+    target: &Target,
 ) -> Result<()> {
     if chunk.text(text).is_none() {
         let Range { start, end } = chunk.span;
@@ -374,8 +402,9 @@ fn put_chunk(
     }
     let headings = serde_json::to_string(&chunk.heading_path)
         .map_err(|source| Error::Record { key: format!("headings of {path}"), source })?;
-    let sql = "INSERT INTO chunks (document, start, end, header_start, header_end, heading_path, indexed)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let sql =
+        "INSERT INTO chunks (document, start, end, header_start, header_end, heading_path, indexed, index_id)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     transaction.prepare_cached(sql)?.execute((
         document.0,
         chunk.span.start,
@@ -384,10 +413,11 @@ fn put_chunk(
         chunk.header.as_ref().map(|header| header.end),
         headings,
         &chunk.text_for_index,
+        target.index.0,
     ))?;
     let id = transaction.last_insert_rowid();
     if let Some(vector) = chunk.vector {
-        let vector = checked(vector, embedder, path)?;
+        let vector = checked(vector, target.embedder.as_ref(), path)?;
         transaction.prepare_cached(INSERT_VECTOR)?.execute((id, vectors::bytes(&vector)))?;
     }
     Ok(())

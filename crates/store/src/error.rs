@@ -53,9 +53,7 @@ pub enum Error {
         source: rusqlite::Error,
     },
     /// Vectors of another embedder than the one the project's vectors come from.
-    #[error(
-        "the project's vectors come from {stored}, not from {given}; `tunesmith ingest --reembed` embeds the documents anew"
-    )]
+    #[error("the vectors of the index in use come from {stored}, not from {given}")]
     Embedder {
         /// Identity of the embedder on record.
         stored: String,
@@ -90,6 +88,20 @@ pub enum Error {
         start: usize,
         /// Byte after the last.
         end: usize,
+    },
+    /// There is no such index.
+    #[error("there is no index {0}")]
+    NoIndex(i64),
+    /// The index in use cannot be dropped.
+    #[error("index {0} is in use")]
+    InUse(i64),
+    /// An index that lacks documents cannot be taken into use.
+    #[error("index {index} lacks {lacking} of the documents")]
+    Lacking {
+        /// Its number.
+        index: i64,
+        /// Documents it lacks.
+        lacking: usize,
     },
     /// A search option out of its range.
     #[error("{0}")]

@@ -102,7 +102,8 @@ impl Store {
         let sql = "
             SELECT c.id FROM chunks c JOIN documents d ON d.id = c.document
             JOIN versions v ON v.document = d.id AND v.number = d.version
-            WHERE (?1 IS NULL OR d.collection IN (SELECT value FROM json_each(?1)))
+            WHERE c.index_id = ?7
+              AND (?1 IS NULL OR d.collection IN (SELECT value FROM json_each(?1)))
               AND (?2 IS NULL OR EXISTS (SELECT 1 FROM json_each(?2) AS pattern WHERE d.path GLOB pattern.value))
               AND (?3 IS NULL OR v.format IN (SELECT value FROM json_each(?3)))
               AND (?4 IS NULL OR NOT EXISTS (SELECT value FROM json_each(?4)
@@ -115,6 +116,7 @@ impl Store {
             list(&filter.tags)?,
             filter.since,
             filter.until,
+            self.index.0,
         );
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query(parameters)?;

@@ -4,11 +4,13 @@
 //! and the records of everything measured and decided. The BM25 index and the vector table are derived from
 //! it, stamped, and brought up to date or rebuilt whenever they differ from it; a search does so by itself.
 //!
+//! Documents can be cut and embedded in several ways side by side: each way is an index, one of them is in use.
+//!
 //! ```text
-//! STATE/store.sqlite   the truth
-//! STATE/lexical/N/     BM25 postings, derived; which N counts is written in the database
-//! STATE/vectors/N/     the vectors in few bits and their graph, derived, once there are many; N as above
-//! STATE/lock           held, with the holder's process id in it, while a Store lives
+//! STATE/store.sqlite            the truth
+//! STATE/indexes/I/lexical/N/    BM25 postings of index I, derived; which N counts is written in the database
+//! STATE/indexes/I/vectors/N/    its vectors in few bits and their graph, derived, once there are many; N as above
+//! STATE/lock                    held, with the holder's process id in it, while a Store lives
 //! ```
 
 mod analysis;
@@ -18,6 +20,7 @@ mod duplicates;
 mod embeddings;
 mod error;
 mod filter;
+mod indexes;
 mod lexical;
 mod lock;
 mod records;
@@ -35,6 +38,7 @@ pub use documents::{ChunkId, DocumentId, DocumentRow, Metadata, NewChunk, NewDoc
 pub use embeddings::Embedder;
 pub use error::{Error, Result};
 pub use filter::Filter;
+pub use indexes::{IndexId, IndexRow, Unindexed};
 pub use records::{Adapter, Job, Record, TestOpening};
 pub use search::{Explain, Hit, Place, SearchOptions, fuse};
 
@@ -49,6 +53,8 @@ const DATABASE: &str = "store.sqlite";
 pub struct Store {
     connection: Connection,
     folder: PathBuf,
+    /// The index that documents are cut for and that is searched.
+    index: IndexId,
     derived: RefCell<Derived>,
     /// Vectors from which on a graph finds them.
     graph_from: usize,
@@ -77,14 +83,18 @@ impl Store {
             schema::Refused::Sqlite(error) => Error::sqlite(dir, error),
             schema::Refused::TooNew { found } => Error::TooNew { found, known: schema::VERSION },
         })?;
-        Ok(Store {
+        let mut store = Store {
             connection,
             folder: dir.to_path_buf(),
+            index: IndexId(1),
             derived: RefCell::default(),
             graph_from: vectors::GRAPH_FROM,
             exact: false,
             _lock: lock,
-        })
+        };
+        store.index = store.index_in_use()?;
+        store.remove_old_files();
+        Ok(store)
     }
 
     /// Compares a query with every vector, even where there is a graph to find the nearest with: for measuring what the graph

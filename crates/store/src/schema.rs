@@ -14,17 +14,11 @@ pub(crate) const RAISE_GENERATION: &str = "INSERT INTO settings (key, value) VAL
      ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)";
 /// Setting that tells one database from a copy of another project's index: random, made once.
 pub(crate) const IDENTITY: &str = "store/identity";
-/// Setting that names the folder of the text index that counts.
-pub(crate) const LEXICAL: &str = "store/lexical";
-/// Setting that names the folder of the vector table that counts.
-pub(crate) const VECTORS: &str = "store/vectors";
-/// Raises [`VECTORS`], so that it names a folder that is not there. By two: the next number may be that of files whose writing
-/// was broken off.
-pub(crate) const FORGET_VECTOR_FILES: &str =
-    "UPDATE settings SET value = CAST(CAST(value AS INTEGER) + 2 AS TEXT)
-     WHERE key = 'store/vectors'";
-/// Setting that holds the embedder as JSON.
-pub(crate) const EMBEDDER: &str = "store/embedder";
+/// Setting that holds the number of the index in use.
+pub(crate) const INDEX: &str = "store/index";
+/// Settings that name the folders of files that count, each followed by the number of an index: its postings, its vectors.
+pub(crate) const LEXICAL: &str = "store/lexical/";
+pub(crate) const VECTORS: &str = "store/vectors/";
 
 /// Each step leads from one format to the next. Steps are only ever added: projects of every age exist.
 const MIGRATIONS: &[&str] = &["
@@ -141,6 +135,35 @@ CREATE TABLE tags (
     PRIMARY KEY (document, tag)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tags_by_tag ON tags (tag);
+", "
+-- Ways of cutting and embedding, side by side.
+CREATE TABLE indexes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    recipe TEXT,                       -- JSON; NULL: as it was when nobody wrote it down
+    embedder TEXT,                     -- JSON; NULL as long as there are no vectors
+    made_at INTEGER NOT NULL           -- seconds since 1970
+) STRICT;
+INSERT INTO indexes (id, embedder, made_at)
+    VALUES (1, (SELECT value FROM settings WHERE key = 'store/embedder'), unixepoch());
+DELETE FROM settings WHERE key IN ('store/embedder', 'store/lexical', 'store/vectors');
+INSERT INTO settings (key, value) VALUES ('store/index', '1');
+
+ALTER TABLE chunks ADD COLUMN index_id INTEGER NOT NULL DEFAULT 1;
+DROP INDEX chunks_by_document;
+CREATE INDEX chunks_by_document ON chunks (document, index_id);
+CREATE INDEX chunks_by_index ON chunks (index_id);
+
+-- Current versions that an index has cut, into no chunks perhaps.
+CREATE TABLE indexed (
+    index_id INTEGER NOT NULL REFERENCES indexes (id) ON DELETE CASCADE,
+    document INTEGER NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
+    PRIMARY KEY (index_id, document)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX indexed_by_document ON indexed (document);
+INSERT INTO indexed (index_id, document) SELECT 1, id FROM documents;
+
+-- Blocks of a current version as JSON, to cut it anew; NULL: nobody wrote them down.
+ALTER TABLE versions ADD COLUMN structure TEXT;
 "];
 
 /// Why a database is not opened.

@@ -10,7 +10,7 @@ use crate::documents::strings;
 use crate::duplicates::Shingles;
 use crate::embeddings::checked;
 use crate::lexical::{self, Lexical, Stamp};
-use crate::{Bm25, ChunkId, DocumentId, Error, Filter, Result, Store, records, schema};
+use crate::{Bm25, ChunkId, DocumentId, Error, Filter, Result, Store, schema};
 
 /// How to search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -216,10 +216,9 @@ impl Store {
 
     /// A text index of the current generation: the open one, or the one on disk, brought up to date, or a new one.
     fn fresh_lexical(&self, open: Option<Lexical>, generation: i64) -> Result<Lexical> {
-        let identity = self.setting(schema::IDENTITY)?.unwrap_or_default();
-        let stamp = Stamp::new(&identity, generation);
-        let root = self.folder.join("lexical");
-        let number: u64 = self.setting(schema::LEXICAL)?.and_then(|n| n.parse().ok()).unwrap_or(0);
+        let stamp = Stamp::new(&self.identity()?, generation);
+        let root = self.files("lexical");
+        let number = self.file_number(schema::LEXICAL)?;
         let folder = root.join(number.to_string());
         if let Some(lexical) = open.or_else(|| Lexical::open(&folder, &stamp)) {
             if *lexical.stamp() == stamp {
@@ -254,7 +253,7 @@ impl Store {
             std::fs::remove_dir_all(&leftover).map_err(|source| Error::io(&leftover, source))?;
         }
         let built = Lexical::build(&folder, stamp, |take| self.searched_texts(0, take))?;
-        records::put_setting(&self.connection, schema::LEXICAL, &number.to_string())?;
+        self.put_file_number(schema::LEXICAL, number)?;
         for leftover in lexical::leftovers(root, &folder) {
             // Nothing depends on it any more; if it cannot go now, the next rebuild tries again.
             let _ = std::fs::remove_dir_all(&leftover);
@@ -263,7 +262,8 @@ impl Store {
     }
 
     pub(crate) fn chunk_ids(&self) -> Result<HashSet<ChunkId>> {
-        let ids = self.read_all("SELECT id FROM chunks", [], |row| row.get(0).map(ChunkId))?;
+        let sql = "SELECT id FROM chunks WHERE index_id = ?1";
+        let ids = self.read_all(sql, [self.index.0], |row| row.get(0).map(ChunkId))?;
         Ok(ids.into_iter().collect())
     }
 

@@ -222,29 +222,88 @@ fn vectors_of_another_embedder_are_refused() {
     assert!(matches!(store.search("a", &[], &weight), Err(Error::Options(_))));
 }
 
+/// Cuts what the index lacks into words.
+fn fill(store: &mut Store) {
+    let lacking = store.unindexed(100).unwrap();
+    let cut = lacking.into_iter().map(|document| {
+        let chunks = document.text.match_indices(char::is_alphabetic).map(|(at, _)| at);
+        let chunks = chunks.map(|at| NewChunk {
+            span: at..at + 1,
+            vector: Some(letters(&document.text[at..=at])[..2].to_vec()),
+            ..NewChunk::default()
+        });
+        let chunks = chunks.collect();
+        (document, chunks)
+    });
+    let cut = cut.collect();
+    store.index_documents(cut).unwrap();
+}
+
 #[test]
-fn changing_the_embedder_replaces_all_vectors_or_none() {
-    let (_folder, mut store) = store();
+fn indexes_stand_side_by_side() {
+    let (folder, mut store) = store();
     store.use_embedder(&embedder()).unwrap();
-    store.put_document(with_vectors(document("a.txt", "aaa\nbbb"))).unwrap();
-    assert_eq!(store.search("", &letters("aaa"), &MEANING).unwrap()[0].text, "aaa");
-    let other = Embedder { identity: "other@1".to_string(), dimension: 2 };
+    store.put_recipe("lines").unwrap();
+    let structured = |path: &str, text: &str| NewDocument {
+        structure_json: Some("[]".to_string()),
+        ..with_vectors(document(path, text))
+    };
+    store.put_document(structured("a.txt", "aab\nb")).unwrap();
+    store.put_document(structured("b.txt", "b")).unwrap();
+    assert_eq!(found(&store, "aab"), ["aab"]);
 
-    let id = store.document("a.txt").unwrap().unwrap().id;
-    let chunks: Vec<_> = store.chunks(id).unwrap().into_iter().map(|(chunk, _)| chunk).collect();
-    let (first, second) = ((chunks[0], vec![0.0, 1.0]), (chunks[1], vec![1.0, 0.0]));
-    for wrong in
-        [vec![first.clone()], vec![first.clone(), first.clone()], vec![first.clone(), (chunks[1], vec![1.0])]]
-    {
-        assert!(store.replace_vectors(&other, &wrong).is_err());
-    }
-    assert_eq!(store.embedder().unwrap().unwrap(), embedder());
-    assert_eq!(store.search("", &letters("bbb"), &MEANING).unwrap()[0].text, "bbb");
-    assert_ne!(store.vector(second.0).unwrap().unwrap(), second.1);
+    // A second one, of letters, is made beside it; the first goes on answering.
+    let small = Embedder { identity: "other@1".to_string(), dimension: 2 };
+    let first = store.index();
+    let second = store.new_index("letters", &small).unwrap();
+    assert!(matches!(store.use_index(second), Err(Error::Lacking { lacking: 2, .. })));
+    assert_eq!((store.index(), store.index_in_use().unwrap()), (first, first));
+    store.look_at(second).unwrap();
+    assert!(found(&store, "b").is_empty());
+    assert_eq!(store.unindexed(1).unwrap()[0].structure_json.as_deref(), Some("[]"));
+    fill(&mut store);
+    assert_eq!(found(&store, "b"), ["b", "b", "b"]);
+    assert!(found(&store, "aab").is_empty());
+    assert_eq!(store.search("", &[1.0, 0.0], &MEANING).unwrap().len(), 5);
+    assert_eq!(store.documents().unwrap()[0].chunks, 4);
+    store.look_at(first).unwrap();
+    assert_eq!(found(&store, "aab"), ["aab"]);
+    assert_eq!(store.search("", &letters("b"), &MEANING).unwrap().len(), 3);
 
-    store.replace_vectors(&other, &[first.clone(), second.clone()]).unwrap();
-    assert_eq!(store.vector(second.0).unwrap().unwrap(), second.1);
-    assert_eq!(store.search("", &[1.0, 0.0], &MEANING).unwrap()[0].text, "bbb");
+    // Taken into use, it answers after a restart, too.
+    store.use_index(second).unwrap();
+    drop(store);
+    let mut store = Store::open(folder.path()).unwrap();
+    assert_eq!((store.index(), store.embedder().unwrap().unwrap()), (second, small));
+    assert_eq!((store.recipe().unwrap().as_deref(), found(&store, "aab").len()), (Some("letters"), 0));
+
+    // A change leaves both at once, and the first lacks the new version until it is filled again.
+    store.put_document(document("a.txt", "c")).unwrap();
+    store.delete_document("b.txt").unwrap();
+    assert_eq!(found(&store, "c"), ["c"]);
+    let rows = store.indexes().unwrap();
+    assert_eq!(
+        rows.iter().map(|row| (row.chunks, row.lacking, row.in_use)).collect::<Vec<_>>(),
+        [(0, 1, false), (1, 0, true)]
+    );
+    store.look_at(first).unwrap();
+    assert!(found(&store, "aab").is_empty() && found(&store, "b").is_empty());
+    assert!(matches!(store.use_index(first), Err(Error::Lacking { index: 1, lacking: 1 })));
+    let lacking = store.unindexed(10).unwrap();
+    assert_eq!((lacking[0].path.as_str(), lacking[0].structure_json.as_deref()), ("a.txt", None));
+    let whole = NewChunk { span: 0..1, ..NewChunk::default() };
+    store.index_documents(vec![(lacking[0].clone(), vec![whole])]).unwrap();
+    assert!(store.index_documents(vec![(lacking[0].clone(), Vec::new())]).is_err(), "it is there already");
+    assert_eq!(found(&store, "c"), ["c"]);
+    store.use_index(first).unwrap();
+
+    // Dropped, it leaves nothing behind.
+    assert!(matches!(store.drop_index(first), Err(Error::InUse(1))));
+    assert!(folder.path().join("indexes/2").exists());
+    store.drop_index(second).unwrap();
+    assert!(!folder.path().join("indexes/2").exists());
+    assert!(matches!(store.look_at(second), Err(Error::NoIndex(2))));
+    assert_eq!(store.indexes().unwrap().len(), 1);
 }
 
 /// Runs one of the tests marked `child` below in a process of its own, on `folder`.
@@ -313,7 +372,7 @@ fn a_missing_damaged_or_foreign_index_is_rebuilt() {
     store.put_documents([document("a.txt", "a zebra"), document("b.txt", "an ape")]).unwrap();
     assert_eq!(found(&store, "zebra"), ["a zebra"]);
     drop(store);
-    let lexical = folder.path().join("lexical");
+    let lexical = folder.path().join("indexes/1/lexical");
     let current = || std::fs::read_dir(&lexical).unwrap().next().unwrap().unwrap().path();
 
     // Gone, and beside it what a rebuild that was interrupted left behind.
@@ -340,8 +399,12 @@ fn a_missing_damaged_or_foreign_index_is_rebuilt() {
     other.put_documents([document("x.txt", "a zebra in another project")]).unwrap();
     other.commit_index().unwrap();
     drop(other);
-    let other_index =
-        std::fs::read_dir(other_folder.path().join("lexical")).unwrap().next().unwrap().unwrap().path();
+    let other_index = std::fs::read_dir(other_folder.path().join("indexes/1/lexical"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let target = current();
     std::fs::remove_dir_all(&target).unwrap();
     std::fs::create_dir(&target).unwrap();
@@ -377,17 +440,26 @@ fn a_database_that_cannot_be_used_is_named() {
     assert!(matches!(Store::open(&newer), Err(Error::TooNew { found: 999, .. })));
 }
 
-/// A store of format 1, made by `write_the_fixture` when that format was new. It is opened by every later version.
+/// Stores of every format, made by `write_the_fixture` when it was new. They are opened by every later version.
 #[test]
-fn a_store_of_format_1_is_still_read() {
+fn stores_of_older_formats_are_still_read() {
+    for (format, collection) in [(1, "documents"), (2, "museums"), (3, "museums")] {
+        a_store_of_an_older_format_is_still_read(format, collection);
+    }
+}
+
+fn a_store_of_an_older_format_is_still_read(format: u32, collection: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1.sqlite");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let fixture = fixtures.join(format!("v{format}.sqlite"));
     std::fs::copy(fixture, folder.path().join("store.sqlite")).unwrap();
     let mut store = Store::open(folder.path()).unwrap();
     assert_eq!(store.embedder().unwrap().unwrap(), embedder());
     let row = store.document("guide.md").unwrap().unwrap();
     assert_eq!((row.version, row.chunks, row.title.as_deref()), (2, 2, Some("Guide")));
+    assert_eq!(row.metadata.collection, collection);
     assert_eq!(store.document_text(row.id, Some(1)).unwrap().as_deref(), Some("# Guide\nfirst edition"));
+    assert!(store.unindexed(1).unwrap().is_empty());
     let options = SearchOptions { k: 1, candidates: 10, lexical_weight: 0.5, ..WORDS };
     let hits = store.search("opening hours", &letters("abacus"), &options).unwrap();
     assert_eq!(hits[0].text, "The abacus museum opens at nine.");
@@ -410,6 +482,8 @@ fn write_the_fixture() {
     store.put_document(document("guide.md", "# Guide\nfirst edition")).unwrap();
     let mut guide = with_vectors(document("guide.md", "# Guide\nThe abacus museum opens at nine."));
     guide.title = Some("Guide".to_string());
+    guide.metadata.collection = "museums".to_string();
+    guide.metadata.tags = vec!["hours".to_string()];
     guide.chunks[1].heading_path = vec!["Guide".to_string(), "Hours".to_string()];
     store.put_document(guide).unwrap();
     store.put_trial("t1", "facts", "rag", "q1", "{\"score\":1.0}", &[]).unwrap();
@@ -424,7 +498,8 @@ fn write_the_fixture() {
     std::fs::create_dir_all(&fixtures).unwrap();
     // Copied by SQLite itself, so that the file is compact and needs no log beside it.
     let database = rusqlite::Connection::open(folder.path().join("store.sqlite")).unwrap();
-    let target = fixtures.join("v1.sqlite");
+    let format: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    let target = fixtures.join(format!("v{format}.sqlite"));
     let _ = std::fs::remove_file(&target);
     database.execute("VACUUM INTO ?1", [target.to_str().unwrap()]).unwrap();
 }

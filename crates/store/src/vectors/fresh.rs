@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Vectors;
 use super::file::{Saved, Stamp};
 use crate::lexical::leftovers;
-use crate::{ChunkId, Error, Result, Store, records, schema};
+use crate::{ChunkId, Error, Result, Store, schema};
 
 /// New vectors, as a share of all, that are left out of the files until there are more: opening links them again, at about a
 /// millisecond each.
@@ -15,8 +15,7 @@ impl Store {
     /// The vector table of the current generation: the open one, or the one on disk, brought up to date, or a new one.
     pub(crate) fn fresh_vectors(&self, open: Option<Vectors>, generation: i64) -> Result<Vectors> {
         let Some(embedder) = self.embedder()? else { return Ok(Vectors::new(0)) };
-        let identity = self.setting(schema::IDENTITY)?.unwrap_or_default();
-        let stamp = Stamp::new(identity, embedder.identity.clone(), embedder.dimension, generation);
+        let stamp = Stamp::new(self.identity()?, embedder.identity.clone(), embedder.dimension, generation);
         let mut table = match open.filter(|table| table.dimension() == embedder.dimension) {
             Some(table) => table,
             None => {
@@ -42,10 +41,11 @@ impl Store {
     /// Adds the vectors of chunks that the table does not reach to. Chunks never change under their number, and new ones have
     /// higher numbers.
     fn add_new(&self, table: &mut Vectors, embedder: &str) -> Result<()> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT chunk, vector FROM vectors WHERE chunk > ?1 ORDER BY chunk")?;
-        let mut rows = statement.query([table.last().0])?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT c.id, v.vector FROM chunks c JOIN vectors v ON v.chunk = c.id
+                             WHERE c.index_id = ?1 AND c.id > ?2 ORDER BY c.id",
+        )?;
+        let mut rows = statement.query([self.index.0, table.last().0])?;
         while let Some(row) = rows.next()? {
             let chunk = ChunkId(row.get(0)?);
             let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
@@ -59,7 +59,7 @@ impl Store {
 
     /// Replaces the files when they hold what was deleted or lack much, and removes them when there is no graph.
     fn save(&self, table: &mut Vectors, stamp: Stamp, gone: bool) -> Result<()> {
-        let root = self.folder.join("vectors");
+        let root = self.files("vectors");
         if table.graph.is_none() {
             table.saved = None;
             return remove(leftovers(&root, &PathBuf::new()));
@@ -75,7 +75,7 @@ impl Store {
         remove(leftovers(&root, &if gone { PathBuf::new() } else { current }))?;
         let folder = self.vector_folder(number + 1);
         table.saved = Some(table.save(&folder, stamp)?);
-        records::put_setting(&self.connection, schema::VECTORS, &(number + 1).to_string())?;
+        self.put_file_number(schema::VECTORS, number + 1)?;
         table.lean_on(&folder);
         // Nothing depends on it any more; if it cannot go now, the next time tries again.
         let _ = remove(leftovers(&root, &folder));
@@ -83,11 +83,11 @@ impl Store {
     }
 
     fn vector_number(&self) -> Result<u64> {
-        Ok(self.setting(schema::VECTORS)?.and_then(|number| number.parse().ok()).unwrap_or(0))
+        self.file_number(schema::VECTORS)
     }
 
     fn vector_folder(&self, number: u64) -> PathBuf {
-        self.folder.join("vectors").join(number.to_string())
+        self.files("vectors").join(number.to_string())
     }
 }
 
@@ -146,13 +146,13 @@ mod tests {
 
     /// Folders of vector files there are.
     fn folders(folder: &Path) -> Vec<String> {
-        let entries = std::fs::read_dir(folder.join("vectors")).into_iter().flatten();
+        let entries = std::fs::read_dir(folder.join("indexes/1/vectors")).into_iter().flatten();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     /// What the files hold, if they are sound.
     fn on_disk(store: &Store) -> Option<Vectors> {
-        let identity = store.setting(schema::IDENTITY).unwrap().unwrap();
+        let identity = store.identity().unwrap();
         let stamp = Stamp::new(identity, "tiny@1".to_string(), DIMENSION, store.generation().unwrap());
         Vectors::load(&store.vector_folder(store.vector_number().unwrap()), &stamp)
     }
@@ -206,7 +206,7 @@ mod tests {
         store.delete_document("7").unwrap();
         assert!(!found(&store, 7).contains(&"7".to_string()));
         assert_eq!(folders(folder.path()), ["2"]);
-        for file in std::fs::read_dir(folder.path().join("vectors/2")).unwrap() {
+        for file in std::fs::read_dir(folder.path().join("indexes/1/vectors/2")).unwrap() {
             let bytes = std::fs::read(file.unwrap().path()).unwrap();
             assert!(!bytes.windows(DIMENSION).any(|bytes| bytes == &gone[..DIMENSION]));
         }
@@ -259,28 +259,9 @@ mod tests {
         let store = open(folder.path());
         assert!(on_disk(&store).is_none());
         assert_eq!(found(&store, 3), expected);
-        let identity = store.setting(schema::IDENTITY).unwrap().unwrap();
+        let identity = store.identity().unwrap();
         let older = Stamp::new(identity, "tiny@1".to_string(), DIMENSION, 0);
         assert!(Vectors::load(&current(&store), &older).is_none());
-    }
-
-    #[test]
-    fn new_vectors_under_an_old_name_leave_no_old_files_in_use() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut store = open(folder.path());
-        store.put_documents((0..100).map(note)).unwrap();
-        store.commit_index().unwrap();
-        let mut turned = Vec::new();
-        for number in 0..100 {
-            let document = store.document(&note(number).path).unwrap().unwrap();
-            turned.push((store.chunks(document.id).unwrap()[0].0, vector(99 - number)));
-        }
-        store.replace_vectors(&embedder(), &turned).unwrap();
-        drop(store);
-        let store = open(folder.path());
-        assert!(on_disk(&store).is_none());
-        assert_eq!(found(&store, 10)[0], "89");
-        assert_eq!(folders(folder.path()).len(), 1);
     }
 
     #[test]
