@@ -12,6 +12,7 @@ use app::models::Cache;
 use eval::Arm;
 
 use super::filter::FilterArguments;
+use super::index::note;
 use super::output;
 
 #[derive(clap::Args)]
@@ -46,6 +47,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     let filter = arguments.filter.resolve(&project.config)?;
     let stop = super::stop_flag()?;
     let service = Service::open(project, &Cache::from_env()?)?;
+    note(&service.project, &service.knowledge().recipe);
     let request = AskRequest {
         question: &arguments.question,
         set: set.as_ref(),

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use app::compare::{ArmChoice, CompareEvent, CompareOptions, Comparison, Estimate, compare};
 use app::decide::decide;
 use app::models::Cache;
-use app::{Knowledge, service};
+use app::service;
 use eval::Decision;
 use eval::figures::percent_interval;
 
+use super::index::open_knowledge;
 use super::output::{self, Progress, duration, plural};
 use super::tune::TrainingView;
 
@@ -39,7 +40,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     let sets: Vec<_> = project.config.sets_named(&arguments.sets)?.into_iter().cloned().collect();
     let stop = super::stop_flag()?;
     let cache = Cache::from_env()?;
-    let mut knowledge = Knowledge::open(&project, &cache)?;
+    let mut knowledge = open_knowledge(&project, &cache)?;
     let model = service::open_model(&project, &cache)?;
     let options = CompareOptions {
         arms: arguments.arms.clone(),

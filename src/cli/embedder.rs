@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use app::QuestionSet;
 use app::embedder::{TuneEvent, TuneOptions, Tuned, Verdict, tune_for_set};
 use app::models::Cache;
-use app::{Knowledge, QuestionSet};
 use lm::{EmbedderOptions, Precision};
 
+use super::index::open_knowledge;
 use super::output::{self, Progress, bytes, duration, plural};
 
 /// How it learns; what is left out has a default that was chosen on public data.
@@ -63,7 +64,7 @@ pub(crate) fn run(
     let questions = QuestionSet::load(&project, project.config.set(set)?)?;
     let stop = super::stop_flag()?;
     let cache = Cache::from_env()?;
-    let knowledge = Knowledge::open(&project, &cache)?;
+    let knowledge = open_knowledge(&project, &cache)?;
     let options = options(project.config.embedder_precision);
     let mut view = View::default();
     let tuned = tune_for_set(&project, &knowledge, &cache, &questions, &options, &stop, &mut |event| {
@@ -78,7 +79,7 @@ pub(crate) fn run(
     let folder = tuned.folder.strip_prefix(&project.root).unwrap_or(&tuned.folder);
     match tuned.verdict {
         Verdict::Better => println!(
-            "It is better on dev. To adopt it, set `embedder = {:?}` below [models] in tunesmith.toml and run `tunesmith ingest --reembed`.",
+            "It is better on dev. To adopt it, set `embedder = {:?}` below [models] in tunesmith.toml and run `tunesmith index build --adopt`.",
             folder.display().to_string()
         ),
         Verdict::Undetermined => println!(

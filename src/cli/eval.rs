@@ -8,11 +8,12 @@ use app::beir::{BeirOptions, measure};
 use app::config::{Chunks, Config};
 use app::embedder::beir::{Folders, tune_and_measure};
 use app::models::{self, Cache};
-use app::{Knowledge, QuestionSet, Split, retrieval};
+use app::{QuestionSet, Split, retrieval};
 use clap::Subcommand;
 use lm::{Encoder, Precision};
 
 use super::embedder::{Learning, View};
+use super::index::open_knowledge;
 use super::output::{self, Progress};
 
 #[derive(clap::Args)]
@@ -84,7 +85,7 @@ fn on_set(project: Option<&Path>, name: &str, arguments: &Retrieval) -> anyhow::
     let Some(split) = Split::ALL.into_iter().find(|split| split.as_str() == wanted) else {
         anyhow::bail!("--split: expected train, dev or test, found {wanted:?}");
     };
-    let mut knowledge = Knowledge::open(&project, &Cache::from_env()?)?;
+    let mut knowledge = open_knowledge(&project, &Cache::from_env()?)?;
     output::json(&retrieval::measure(&mut knowledge, &set, split, &arguments.lexical_weights, &stop)?)?;
     Ok(ExitCode::SUCCESS)
 }

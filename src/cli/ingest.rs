@@ -5,20 +5,18 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use app::ingest::{FileReport, IngestEvent, IngestOptions, IngestReport, Outcome, ingest, reembed};
+use app::ingest::{FileReport, IngestEvent, IngestOptions, IngestReport, Outcome, ingest};
 use app::models::Cache;
 use app::watch::Watch;
 use app::{Error, Knowledge, Project};
 
+use super::index::open_knowledge;
 use super::output::{self, Progress, duration, plural};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Folders, files, patterns ('notes/**/*.md') and web addresses [default: `documents` of tunesmith.toml]
     paths: Vec<PathBuf>,
-    /// First embed everything that is stored with the embedder of tunesmith.toml, in place of the vectors of another one
-    #[arg(long)]
-    reembed: bool,
     /// Stay, and ingest what changes until Ctrl-C
     #[arg(long)]
     watch: bool,
@@ -42,21 +40,8 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         allow_private: arguments.allow_private,
     };
     let cache = Cache::from_env()?;
-    if arguments.reembed {
-        let mut progress: Option<Progress> = None;
-        let chunks = reembed(&project, &cache, &stop, &mut |done, all| {
-            progress.get_or_insert_with(|| Progress::new("embedding", all as u64)).set(done as u64, "");
-        })?;
-        if let Some(progress) = progress {
-            progress.finish();
-        }
-        if !arguments.json {
-            println!("{} embedded anew", plural(chunks, "chunk"));
-        }
-    }
     if !arguments.watch {
-        let report =
-            once(&project, &mut Knowledge::open(&project, &cache)?, &options, &stop, arguments.json)?;
+        let report = once(&project, &mut open_knowledge(&project, &cache)?, &options, &stop, arguments.json)?;
         return match report.interrupted {
             true => Err(Error::Interrupted.into()),
             false if report.failed() > 0 => Ok(ExitCode::FAILURE),

@@ -6,6 +6,7 @@ pub(crate) mod decide;
 pub(crate) mod embedder;
 pub(crate) mod eval;
 pub(crate) mod filter;
+pub(crate) mod index;
 pub(crate) mod ingest;
 pub(crate) mod init;
 pub(crate) mod model;
@@ -44,6 +45,8 @@ pub(crate) enum Verb {
     Model(model::Arguments),
     /// Read documents into the knowledge base
     Ingest(ingest::Arguments),
+    /// Cut and embed the documents in another way beside the one in use, compare, switch, go back
+    Index(index::Arguments),
     /// Find passages, without asking a model
     Search(search::Arguments),
     /// Ask a question and get an answer with citations

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use app::Error;
 use app::knowledge::Wanted;
 use app::models::Cache;
-use app::{Error, Knowledge};
 
 use super::filter::FilterArguments;
+use super::index::open_knowledge;
 use super::output;
 
 #[derive(clap::Args)]
@@ -33,7 +34,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let project = super::open_project(project)?;
     let filter = arguments.filter.resolve(&project.config)?;
-    let knowledge = Knowledge::open(&project, &Cache::from_env()?)?;
+    let knowledge = open_knowledge(&project, &Cache::from_env()?)?;
     if knowledge.store.documents()?.is_empty() {
         return Err(Error::NoDocuments.into());
     }

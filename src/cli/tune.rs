@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use app::adapters::Recipe;
 use app::models::Cache;
 use app::tune::{Resume, TuneEvent, TuneRequest, lessons, tune};
-use app::{Knowledge, QuestionSet, service};
+use app::{QuestionSet, service};
 use lm::TrainEvent;
 
 use super::embedder::{self, Learning};
+use super::index::open_knowledge;
 use super::output::{self, Progress, bytes, duration, plural};
 
 #[derive(clap::Args)]
@@ -54,7 +55,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     let set = QuestionSet::load(&project, project.config.set(&arguments.set)?)?;
     let stop = super::stop_flag()?;
     let cache = Cache::from_env()?;
-    let mut knowledge = Knowledge::open(&project, &cache)?;
+    let mut knowledge = open_knowledge(&project, &cache)?;
     let model = service::open_model(&project, &cache)?;
     let recipe = arguments.recipe;
     if arguments.show {

@@ -75,15 +75,18 @@ fn a_tuned_embedder_is_measured_kept_and_never_adopted_by_itself() {
     assert!(said.contains("nDCG@10") && said.contains(name.as_str()), "{said}");
     assert_eq!(embedders(&project), names);
 
-    // Adopted, it takes the place of the other one's vectors: in none of them, or in all.
+    // Asked for in the configuration, it answers only once an index is made by it and taken into use.
     let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
     let adopted = format!("embedder = \".tunesmith/embedders/{name}\"");
     let others =
         config.lines().map(|line| if line.starts_with("embedder") { adopted.as_str() } else { line });
     project.write("tunesmith.toml", others.collect::<Vec<_>>().join("\n"));
-    assert!(project.fails(&["search", "boat"]).contains("`tunesmith ingest --reembed`"));
-    let said = project.ok(&["ingest", "--reembed"]);
-    assert!(said.contains("20 chunks embedded anew") && said.contains("20 unchanged"), "{said}");
+    assert!(project.run(&["search", "boat"]).err.contains("`tunesmith index build`"));
+    assert_eq!(hits(), before);
+    let built = project.json(&["index", "build", "--json"]);
+    assert_eq!((&built["index"], &built["sets"][0]["questions"]), (&json!(2), &json!(4)));
+    assert_eq!(hits(), before);
+    project.ok(&["index", "use", "2"]);
     let cosines = |hits: &Value| {
         hits.as_array().unwrap().iter().map(|hit| hit["explain"]["cosine"].clone()).collect::<Vec<_>>()
     };

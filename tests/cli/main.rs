@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod embedder;
+mod index;
 mod ingest;
 mod models;
 mod project;

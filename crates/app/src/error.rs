@@ -62,6 +62,11 @@ pub enum Error {
     /// The configuration names no documents and none were given.
     #[error("nothing to ingest: name folders, files or addresses, or set `documents` in tunesmith.toml")]
     NothingToIngest,
+    /// A document stored before its structure was kept, whose file is no longer the same.
+    #[error(
+        "{0} cannot be cut anew: it was stored before its structure was kept, and its file is gone or has changed; ingest it again"
+    )]
+    NoStructure(String),
     /// Nothing was ingested yet.
     #[error("the project holds no documents yet: run `tunesmith ingest` first")]
     NoDocuments,

@@ -59,6 +59,13 @@ impl Grounded {
         let found = |gold: &GoldChunk| gold.sufficient && hits.iter().any(|hit| hit.says(gold.chunk));
         Some((0..entries).all(|entry| self.gold.iter().any(|gold| gold.evidence == entry && found(gold))))
     }
+
+    /// 1 / rank of the first hit that holds enough evidence, 0 when none does; `None` for a question without evidence.
+    pub fn reciprocal_rank(&self) -> Option<f64> {
+        let sufficient = |hit: &Hit| self.gold.iter().any(|gold| gold.sufficient && hit.says(gold.chunk));
+        let place = self.retrieved.hits.iter().position(sufficient);
+        (!self.gold.is_empty()).then(|| place.map_or(0.0, |place| 1.0 / (place + 1) as f64))
+    }
 }
 
 /// Questions embedded at a time.
@@ -231,16 +238,10 @@ pub fn recall(grounded: &[Grounded], k: usize) -> Option<f64> {
     (!found.is_empty()).then(|| found.iter().filter(|found| **found).count() as f64 / found.len() as f64)
 }
 
-/// Mean over questions with evidence of 1 / rank of the first hit that holds enough evidence (0 when none does).
+/// Mean over questions with evidence of [`Grounded::reciprocal_rank`]; `None` without such questions.
 pub fn reciprocal_rank(grounded: &[Grounded]) -> Option<f64> {
-    let with_evidence: Vec<&Grounded> =
-        grounded.iter().filter(|question| !question.gold.is_empty()).collect();
-    let rank = |question: &&Grounded| {
-        let sufficient = |hit: &Hit| question.gold.iter().any(|gold| gold.sufficient && hit.says(gold.chunk));
-        question.retrieved.hits.iter().position(sufficient).map_or(0.0, |place| 1.0 / (place + 1) as f64)
-    };
-    let sum: f64 = with_evidence.iter().map(rank).sum();
-    (!with_evidence.is_empty()).then(|| sum / with_evidence.len() as f64)
+    let ranks: Vec<f64> = grounded.iter().filter_map(Grounded::reciprocal_rank).collect();
+    (!ranks.is_empty()).then(|| ranks.iter().sum::<f64>() / ranks.len() as f64)
 }
 
 #[cfg(test)]

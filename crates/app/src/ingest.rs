@@ -11,11 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde::Serialize;
-use store::Metadata;
+use store::{Metadata, Store};
 use text::Receipt;
 
-pub use self::passages::reembed;
-pub(crate) use self::passages::{Pending, passages, prepare};
+pub(crate) use self::passages::{Pending, cut, passages, prepare};
 
 use self::belonging::{Belonging, modified};
 use crate::error::{IoContext, Result};
@@ -26,7 +25,7 @@ use crate::project::Project;
 use crate::sources::{self, Item, Source};
 
 /// Chunks embedded in one batch: enough to sort by length and to keep both cores busy, few enough to stop soon.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 
 /// What became of one file.
 #[derive(Clone, Debug, Serialize)]
@@ -215,11 +214,10 @@ pub struct IndexCost {
 }
 
 /// The cost of the index, from the time that ingestions took for each of their chunks.
-pub fn index_cost(knowledge: &Knowledge) -> Result<IndexCost> {
-    let spent =
-        knowledge.store.setting(SPENT)?.and_then(|json| serde_json::from_str::<(f64, usize)>(&json).ok());
+pub fn index_cost(store: &Store) -> Result<IndexCost> {
+    let spent = store.setting(SPENT)?.and_then(|json| serde_json::from_str::<(f64, usize)>(&json).ok());
     let (seconds, chunks) = spent.unwrap_or_default();
-    let rows = knowledge.store.documents()?;
+    let rows = store.documents()?;
     let stored: usize = rows.iter().map(|row| row.chunks).sum();
     let seconds = seconds / chunks.max(1) as f64 * stored as f64;
     Ok(IndexCost { seconds, seconds_per_document: seconds / rows.len().max(1) as f64 })
@@ -294,7 +292,7 @@ impl Ingestion<'_> {
         match text::read(path, bytes) {
             Ok(document) => {
                 let language = document.language.map_or(metadata.language, str::to_owned);
-                let mut pending = prepare(&self.project.config.chunks, name, sha256, document);
+                let mut pending = prepare(&self.knowledge.recipe.chunks(), name, sha256, document);
                 pending.document.metadata = Metadata { language, ..metadata };
                 self.pending.push(pending);
                 if self.pending.iter().map(|pending| pending.texts.len()).sum::<usize>() >= BATCH {

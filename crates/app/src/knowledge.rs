@@ -8,7 +8,8 @@ use store::{Embedder, Filter, Hit, SearchOptions, Store};
 
 use crate::Result;
 use crate::config::{Retrieval, SetConfig};
-use crate::models::{self, Cache};
+use crate::index::IndexRecipe;
+use crate::models::Cache;
 use crate::project::Project;
 
 /// Share of BM25 in the fused score where nothing was set or tuned: the best of nine on scifact's training queries, where the
@@ -24,6 +25,8 @@ pub struct Knowledge {
     pub store: Store,
     /// Turns text into vectors.
     pub encoder: Encoder,
+    /// How the documents are cut and embedded: as the index in use has it, whatever the configuration says meanwhile.
+    pub recipe: IndexRecipe,
     settings: Retrieval,
 }
 
@@ -67,27 +70,32 @@ impl Retrieved {
 }
 
 impl Knowledge {
-    /// Opens a project's store and the encoder its configuration names.
+    /// Opens a project's store, and the encoder of the index in use.
     ///
     /// # Errors
     /// The store is in use by another process, holds vectors of another encoder, or cannot be read; the model is absent.
     pub fn open(project: &Project, cache: &Cache) -> Result<Self> {
-        let (store, encoder) = Self::parts(project, cache)?;
-        Self::new(store, encoder, project.config.retrieval.clone())
+        let store = Store::open(&project.state()?)?;
+        let recipe = IndexRecipe::in_use(&store, &project.config)?;
+        Self::with_recipe(project, cache, store, recipe)
     }
 
-    /// A project's store and its encoder, whether or not they go together.
-    pub(crate) fn parts(project: &Project, cache: &Cache) -> Result<(Store, Encoder)> {
-        let located = models::locate(cache, &project.config.embedder, &project.root)?;
-        let store = Store::open(&project.state()?)?;
-        let encoder = Encoder::open_with(&located.path, project.config.embedder_precision)?;
-        Ok((store, encoder))
+    /// A store, and the encoder of the index it looks at.
+    pub(crate) fn with_recipe(
+        project: &Project,
+        cache: &Cache,
+        store: Store,
+        recipe: IndexRecipe,
+    ) -> Result<Self> {
+        let encoder = recipe.encoder(project, cache)?;
+        Self::new(store, encoder, recipe, project.config.retrieval.clone())
     }
 
     /// A store and an encoder, put together. Vectors of another precision are no obstacle: they rank alike.
-    pub fn new(mut store: Store, encoder: Encoder, settings: Retrieval) -> Result<Self> {
+    pub fn new(mut store: Store, encoder: Encoder, recipe: IndexRecipe, settings: Retrieval) -> Result<Self> {
         store.use_embedder(&embedder_of(&encoder))?;
-        Ok(Self { store, encoder, settings })
+        recipe.write_down(&mut store)?;
+        Ok(Self { store, encoder, recipe, settings })
     }
 
     /// Finds the chunks that fit a question best; what says the same as a better one stands beside it.
@@ -190,7 +198,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let open = |precision| {
             let encoder = Encoder::open_with(&model, precision).unwrap();
-            Knowledge::new(Store::open(folder.path()).unwrap(), encoder, Config::default().retrieval).unwrap()
+            let config = Config::default();
+            let store = Store::open(folder.path()).unwrap();
+            Knowledge::new(store, encoder, IndexRecipe::of(&config), config.retrieval).unwrap()
         };
         let texts = ["a short text", "something else entirely", "the word word word"];
         let mut knowledge = open(Precision::Bf16);

@@ -1,6 +1,7 @@
 //! The flows of tunesmith: what happens between a user's words and the engine, the store and the judge.
 //!
 //! - ingest: bytes -> document -> chunks -> vectors -> store
+//! - index: documents -> chunks and vectors of another kind, beside those in use -> measures on dev -> taken into use
 //! - ask: question -> hits -> passages -> prompt -> answer + citations + timings
 //! - tune: examples -> splits -> (ids, mask) -> checkpoint -> adapter
 //! - tune the embedder: questions with their passages -> negatives -> epochs -> measures on dev -> verdict
@@ -19,6 +20,7 @@ pub mod embedder;
 pub mod error;
 mod fetch;
 pub mod grounding;
+pub mod index;
 pub mod ingest;
 pub mod knowledge;
 pub mod models;

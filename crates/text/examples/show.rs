@@ -16,7 +16,7 @@ fn main() {
             Ok(document) => {
                 let (receipt, title) = (&document.receipt, document.title.as_deref().unwrap_or("no title"));
                 println!("{}: {}, {title}, {receipt:?}", path.display(), document.format);
-                for chunk in chunk(&document, &ChunkOptions::default(), &Words) {
+                for chunk in chunk(&document.text, &document.blocks, &ChunkOptions::default(), &Words) {
                     let place = chunk.heading_path.join(" > ");
                     println!(
                         "--- {:?} {} tokens | {place}\n{}",

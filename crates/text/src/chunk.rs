@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::split::{Level, split};
-use crate::{Block, BlockKind, Document};
+use crate::{Block, BlockKind};
 
 /// A contiguous piece of a document, small enough to embed and to put in a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,16 +80,16 @@ impl Default for ChunkOptions {
     }
 }
 
-/// Cuts `document` into chunks: in order, without overlap, covering all its blocks.
+/// Cuts a document's canonical text into chunks: in order, without overlap, covering all its blocks.
 ///
 /// A chunk starts at a heading where it can, and ends with one only where the document does; tables are cut
 /// between rows and keep their header; running text is cut between sentences.
-pub fn chunk(document: &Document, options: &ChunkOptions, sizer: &dyn Sizer) -> Vec<Chunk> {
+pub fn chunk(text: &str, blocks: &[Block], options: &ChunkOptions, sizer: &dyn Sizer) -> Vec<Chunk> {
     let max = options.max_tokens.max(16);
-    let cutter = Cutter { text: &document.text, max, min: options.min_tokens.min(max), sizer };
+    let cutter = Cutter { text, max, min: options.min_tokens.min(max), sizer };
     let mut chunks = Vec::new();
     let mut open = Open::default();
-    for block in &document.blocks {
+    for block in blocks {
         let mut pieces: VecDeque<Piece<'_>> = cutter.pieces(block, max).into();
         while let Some(piece) = pieces.pop_front() {
             if cutter.belongs(&open, &piece) {

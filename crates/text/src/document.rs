@@ -127,18 +127,20 @@ impl Document {
 }
 
 /// A structural unit of a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
     /// Bytes of the canonical text, white space at both ends left out.
     pub span: Range<usize>,
     /// What it is.
     pub kind: BlockKind,
     /// The headings it stands under, outermost first. A heading's own path ends with itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub heading_path: Vec<String>,
 }
 
 /// What a block is, as far as cutting it needs to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum BlockKind {
     /// A heading of level 1 to 6.
     Heading {

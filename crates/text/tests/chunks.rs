@@ -51,7 +51,7 @@ fn check(document: &Document, options: &ChunkOptions) -> Vec<Chunk> {
     }
     assert!(blank(&text[at..]), "text after the last block");
 
-    let chunks = chunk(document, options, &Words);
+    let chunks = chunk(&document.text, &document.blocks, options, &Words);
     let mut at = 0;
     for chunk in &chunks {
         assert!(chunk.span.start >= at && chunk.span.end > chunk.span.start, "chunks in order and apart");

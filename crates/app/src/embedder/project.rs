@@ -31,7 +31,7 @@ pub fn tune_for_set(
     on_event: &mut dyn FnMut(TuneEvent),
 ) -> Result<Tuned> {
     let lessons = lessons(knowledge, set, stop)?;
-    let base = models::locate(cache, &project.config.embedder, &project.root)?;
+    let base = models::locate(cache, &knowledge.recipe.embedder, &project.root)?;
     tune(&lessons, &base.path, (&project.embedders()?, &set.config.name), options, stop, on_event)
 }
 

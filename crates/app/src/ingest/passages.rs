@@ -1,16 +1,10 @@
 //! What is embedded: documents in chunks, each with the place it stands in.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use store::{ChunkId, Metadata, NewChunk, NewDocument, Store};
-use text::{ChunkOptions, Document, Receipt, Words};
+use text::{Block, ChunkOptions, Document, Receipt, Words};
 
-use super::BATCH;
 use crate::config::Chunks;
-use crate::error::{Error, Result};
-use crate::knowledge::{Knowledge, embedder_of};
-use crate::models::Cache;
-use crate::project::Project;
+use crate::error::Result;
 
 /// A document that waits for its vectors.
 pub(crate) struct Pending {
@@ -22,23 +16,8 @@ pub(crate) struct Pending {
 
 /// Cuts a document into chunks.
 pub(crate) fn prepare(limits: &Chunks, name: String, sha256: String, document: Document) -> Pending {
-    let options = ChunkOptions { max_tokens: limits.max_tokens, min_tokens: limits.min_tokens };
-    let chunks = text::chunk(&document, &options, &Words);
-    let texts = chunks
-        .iter()
-        .map(|chunk| embedded(document.title.as_deref(), &chunk.heading_path, &chunk.text(&document.text)))
-        .collect();
-    let receipt = Receipt { chunks: chunks.len(), ..document.receipt.clone() };
-    let chunks = chunks
-        .into_iter()
-        .map(|chunk| NewChunk {
-            span: chunk.span,
-            header: chunk.header,
-            heading_path: chunk.heading_path,
-            text_for_index: None,
-            vector: None,
-        })
-        .collect();
+    let (chunks, texts) = cut(limits, document.title.as_deref(), &document.text, &document.blocks);
+    let receipt = Receipt { chunks: chunks.len(), ..document.receipt };
     let document = NewDocument {
         path: name,
         metadata: Metadata::default(),
@@ -47,9 +26,30 @@ pub(crate) fn prepare(limits: &Chunks, name: String, sha256: String, document: D
         title: document.title,
         text: document.text,
         receipt_json: serde_json::to_string(&receipt).unwrap_or_default(),
+        structure_json: serde_json::to_string(&document.blocks).ok(),
         chunks,
     };
     Pending { document, texts, receipt }
+}
+
+/// Cuts a text into chunks; beside them what is embedded for each.
+pub(crate) fn cut(
+    limits: &Chunks,
+    title: Option<&str>,
+    text: &str,
+    blocks: &[Block],
+) -> (Vec<NewChunk>, Vec<String>) {
+    let options = ChunkOptions { max_tokens: limits.max_tokens, min_tokens: limits.min_tokens };
+    let chunks = text::chunk(text, blocks, &options, &Words);
+    let texts = chunks.iter().map(|chunk| embedded(title, &chunk.heading_path, &chunk.text(text))).collect();
+    let chunks = chunks.into_iter().map(|chunk| NewChunk {
+        span: chunk.span,
+        header: chunk.header,
+        heading_path: chunk.heading_path,
+        text_for_index: None,
+        vector: None,
+    });
+    (chunks.collect(), texts)
 }
 
 /// Every stored chunk as it is embedded.
@@ -63,33 +63,6 @@ pub(crate) fn passages(store: &Store) -> Result<Vec<(ChunkId, String)>> {
         }
     }
     Ok(passages)
-}
-
-/// Embeds every stored chunk with the embedder of the configuration, and puts its vectors in place of another one's, all at once.
-/// Returns how many there are. `on_progress` gets (chunks done, chunks).
-///
-/// # Errors
-/// [`Error::Interrupted`], and the store's and the encoder's own: the old vectors are then still there.
-pub fn reembed(
-    project: &Project,
-    cache: &Cache,
-    stop: &AtomicBool,
-    on_progress: &mut dyn FnMut(usize, usize),
-) -> Result<usize> {
-    let (mut store, encoder) = Knowledge::parts(project, cache)?;
-    let passages = passages(&store)?;
-    let mut vectors = Vec::with_capacity(passages.len());
-    for batch in passages.chunks(BATCH) {
-        if stop.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
-        let texts: Vec<&str> = batch.iter().map(|(_, text)| text.as_str()).collect();
-        vectors.extend(batch.iter().map(|(chunk, _)| *chunk).zip(encoder.embed(&texts)?));
-        on_progress(vectors.len(), passages.len());
-    }
-    store.replace_vectors(&embedder_of(&encoder), &vectors)?;
-    store.commit_index()?;
-    Ok(vectors.len())
 }
 
 /// What is embedded for a chunk: where it stands, then what it says. A paragraph often does not repeat what it is about.

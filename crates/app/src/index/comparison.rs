@@ -1,0 +1,163 @@
+//! Two indexes, measured on the project's own questions.
+
+use std::sync::atomic::AtomicBool;
+
+use eval::Interval;
+use eval::stats::Bootstrap;
+use serde::Serialize;
+use store::{IndexId, Store};
+
+use super::IndexRecipe;
+use crate::error::Result;
+use crate::grounding::{Grounded, ground, recall, reciprocal_rank};
+use crate::knowledge::{Knowledge, Wanted};
+use crate::models::Cache;
+use crate::project::Project;
+use crate::questions::{Question, QuestionSet};
+
+/// Hits looked at for each question.
+const DEPTH: usize = 10;
+/// Hits whose text is counted.
+const READ: usize = 5;
+
+/// What an index finds for the dev questions of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Found {
+    /// Share of questions whose evidence is all in the first five hits.
+    pub recall_at_5: f64,
+    /// Mean of 1 / place of the first of ten hits with enough evidence.
+    pub mrr_at_10: f64,
+    /// Characters of the first five hits together, in the mean: what finding more costs a prompt.
+    pub characters: f64,
+}
+
+/// Two indexes on one set.
+#[derive(Clone, Debug, Serialize)]
+pub struct SetCompared {
+    /// The set.
+    pub set: String,
+    /// Its dev questions with evidence.
+    pub questions: usize,
+    /// The index in use.
+    pub before: Found,
+    /// The other one.
+    pub after: Found,
+    /// Difference in reciprocal rank, other minus in use, with its 95 % interval: paired bootstrap over documents.
+    pub difference: Interval,
+}
+
+/// Two indexes on all sets that can tell.
+#[derive(Clone, Debug, Serialize)]
+pub struct Compared {
+    /// One entry for each set with evidence.
+    pub sets: Vec<SetCompared>,
+}
+
+impl Compared {
+    /// Whether the other index is no worse on any set, by recall and by reciprocal rank; `None` where no set can tell.
+    pub fn is_not_worse(&self) -> Option<bool> {
+        let not_worse = |set: &SetCompared| {
+            set.difference.estimate >= 0.0 && set.after.recall_at_5 >= set.before.recall_at_5
+        };
+        (!self.sets.is_empty()).then(|| self.sets.iter().all(not_worse))
+    }
+}
+
+/// Measures an index beside the one in use on the dev questions of every set that name their evidence. Nothing is changed.
+///
+/// # Errors
+/// Those of reading the sets, the store and the models; [`crate::Error::Interrupted`].
+pub fn compare(project: &Project, cache: &Cache, other: IndexId, stop: &AtomicBool) -> Result<Compared> {
+    let mut asked = Vec::new();
+    for config in &project.config.sets {
+        let set = QuestionSet::load(project, config)?;
+        let evident = set.dev.iter().filter(|question| !question.evidence.is_empty());
+        let questions: Vec<Question> = evident.cloned().collect();
+        if !questions.is_empty() {
+            asked.push((set, questions));
+        }
+    }
+    if asked.is_empty() {
+        return Ok(Compared { sets: Vec::new() });
+    }
+    let before = find(project, cache, None, &asked, stop)?;
+    let after = find(project, cache, Some(other), &asked, stop)?;
+    let sets = asked.iter().zip(before).zip(after).map(|(((set, questions), before), after)| SetCompared {
+        set: set.config.name.clone(),
+        questions: questions.len(),
+        difference: difference(questions, &before, &after),
+        before: Found::of(&before),
+        after: Found::of(&after),
+    });
+    Ok(Compared { sets: sets.collect() })
+}
+
+/// What an index finds for the questions of each set; `None` is the index in use.
+fn find(
+    project: &Project,
+    cache: &Cache,
+    index: Option<IndexId>,
+    asked: &[(QuestionSet, Vec<Question>)],
+    stop: &AtomicBool,
+) -> Result<Vec<Vec<Grounded>>> {
+    let mut store = Store::open(&project.state()?)?;
+    if let Some(index) = index {
+        store.look_at(index)?;
+    }
+    let recipe = IndexRecipe::in_use(&store, &project.config)?;
+    let knowledge = Knowledge::with_recipe(project, cache, store, recipe)?;
+    let found = asked.iter().map(|(set, questions)| {
+        let wanted = Wanted {
+            hits: DEPTH,
+            lexical_weight: knowledge.lexical_weight(Some(&set.config))?,
+            filter: set.config.filter(),
+        };
+        ground(&knowledge, questions, &wanted, stop)
+    });
+    found.collect()
+}
+
+impl Found {
+    fn of(grounded: &[Grounded]) -> Self {
+        let read = |question: &Grounded| {
+            let hits = question.retrieved.hits.iter().take(READ);
+            hits.map(|hit| hit.text.chars().count()).sum::<usize>() as f64
+        };
+        Self {
+            recall_at_5: recall(grounded, READ).unwrap_or(0.0),
+            mrr_at_10: reciprocal_rank(grounded).unwrap_or(0.0),
+            characters: grounded.iter().map(read).sum::<f64>() / grounded.len().max(1) as f64,
+        }
+    }
+}
+
+fn difference(questions: &[Question], before: &[Grounded], after: &[Grounded]) -> Interval {
+    let rank = |grounded: &Grounded| grounded.reciprocal_rank().unwrap_or(0.0);
+    let rows = questions.iter().zip(after.iter().zip(before)).map(|(question, (after, before))| {
+        let document =
+            question.evidence.first().map_or(question.id.as_str(), |entry| entry.document.as_str());
+        (document, rank(after), rank(before))
+    });
+    Bootstrap::default().paired_difference(&rows.collect::<Vec<_>>()).interval
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worse_in_one_measure_on_one_set_is_worse() {
+        let set = |recall: f64, difference: f64| SetCompared {
+            set: String::new(),
+            questions: 10,
+            before: Found { recall_at_5: 0.5, mrr_at_10: 0.4, characters: 100.0 },
+            after: Found { recall_at_5: recall, mrr_at_10: 0.4 + difference, characters: 100.0 },
+            difference: Interval { estimate: difference, lower: -1.0, upper: 1.0 },
+        };
+        let verdict = |sets: Vec<SetCompared>| Compared { sets }.is_not_worse();
+        assert_eq!(verdict(vec![]), None);
+        assert_eq!(verdict(vec![set(0.5, 0.0), set(0.6, 0.1)]), Some(true));
+        assert_eq!(verdict(vec![set(0.5, 0.1), set(0.4, 0.1)]), Some(false));
+        assert_eq!(verdict(vec![set(0.5, 0.1), set(0.6, -0.1)]), Some(false));
+    }
+}
