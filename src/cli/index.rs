@@ -65,7 +65,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
 fn list(project: &Project, json: bool) -> anyhow::Result<()> {
     let rows = Store::open(&project.state()?)?.indexes()?;
     if json {
-        return output::json(&rows.iter().map(|row| described(row)).collect::<Vec<_>>());
+        return output::json(&rows.iter().map(described).collect::<Vec<_>>());
     }
     for row in rows {
         let recipe = IndexRecipe::read(row.recipe.as_deref());

@@ -21,6 +21,9 @@ pub(crate) struct Arguments {
     /// Share of words against vectors, 0 to 1 [default: as configured or tuned]
     #[arg(long)]
     lexical_weight: Option<f32>,
+    /// Passages before and after each that are read with it [default: as configured]
+    #[arg(long, value_name = "N")]
+    neighbours: Option<usize>,
     #[command(flatten)]
     filter: FilterArguments,
     /// Say how every score came about
@@ -42,7 +45,8 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         Some(weight) => weight,
         None => knowledge.lexical_weight(None)?,
     };
-    let wanted = Wanted { hits: arguments.k, lexical_weight: weight, filter };
+    let neighbours = arguments.neighbours.unwrap_or_else(|| knowledge.neighbours());
+    let wanted = Wanted { hits: arguments.k, lexical_weight: weight, filter, neighbours };
     let retrieved = knowledge.search(&arguments.query, &wanted)?;
     if arguments.json {
         output::json(&retrieved)?;

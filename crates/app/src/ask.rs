@@ -216,7 +216,8 @@ fn retrieve(service: &Service, request: &AskRequest) -> Result<Retrieved> {
         None => request.filter.clone(),
     };
     let lexical_weight = knowledge.lexical_weight(request.set)?;
-    knowledge.search(request.question, &Wanted { hits: passages, lexical_weight, filter })
+    let neighbours = knowledge.neighbours();
+    knowledge.search(request.question, &Wanted { hits: passages, lexical_weight, filter, neighbours })
 }
 
 fn stale_note(adapter: ServedAdapter) -> String {

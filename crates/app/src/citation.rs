@@ -345,6 +345,7 @@ mod tests {
             score: 0.0,
             explain: store::Explain::default(),
             also_in: Vec::new(),
+            neighbours: Vec::new(),
         }
     }
 

@@ -119,7 +119,12 @@ pub fn compare(
     let candidates = tuning::passage_candidates(knowledge, set, evidence);
     let most = candidates.iter().copied().max().unwrap_or(DEFAULT_PASSAGES);
     let weight = tuning::lexical_weight(knowledge, set, &dev, candidates[0], stop, on_event)?;
-    let grounding = Wanted { hits: HITS.max(2 * most), lexical_weight: weight, filter: set.filter() };
+    let grounding = Wanted {
+        hits: HITS.max(2 * most),
+        lexical_weight: weight,
+        filter: set.filter(),
+        neighbours: knowledge.neighbours(),
+    };
     let shots = Shots::new(&knowledge.encoder, &questions.train)?;
 
     // Dev: `rag` with each number of passages and `oracle`, then the gate.

@@ -74,6 +74,8 @@ pub struct Retrieval {
     pub candidates: usize,
     /// Weight of BM25 against vectors, 0 to 1; `None` lets `compare` tune it on dev questions.
     pub lexical_weight: Option<f32>,
+    /// Chunks before and after each passage that are read with it.
+    pub neighbours: usize,
     /// ISO 639-1 code of the language of texts too short to tell.
     pub language: String,
     /// `ask` abstains when the best passage's cosine similarity with the question is below this.
@@ -221,6 +223,7 @@ impl Default for Config {
             retrieval: Retrieval {
                 passages: None,
                 candidates: 100,
+                neighbours: 0,
                 lexical_weight: None,
                 language: "en".to_owned(),
                 abstain_below: 0.25,

@@ -238,6 +238,14 @@ pub fn recall(grounded: &[Grounded], k: usize) -> Option<f64> {
     (!found.is_empty()).then(|| found.iter().filter(|found| **found).count() as f64 / found.len() as f64)
 }
 
+/// Characters of the first `k` hits of a question together, in the mean.
+pub fn characters(grounded: &[Grounded], k: usize) -> f64 {
+    let of = |question: &Grounded| {
+        question.retrieved.hits.iter().take(k).map(|hit| hit.text.chars().count()).sum::<usize>()
+    };
+    grounded.iter().map(of).sum::<usize>() as f64 / grounded.len().max(1) as f64
+}
+
 /// Mean over questions with evidence of [`Grounded::reciprocal_rank`]; `None` without such questions.
 pub fn reciprocal_rank(grounded: &[Grounded]) -> Option<f64> {
     let ranks: Vec<f64> = grounded.iter().filter_map(Grounded::reciprocal_rank).collect();
@@ -286,6 +294,7 @@ mod tests {
                 score: 0.0,
                 explain: store::Explain::default(),
                 also_in: Vec::new(),
+                neighbours: Vec::new(),
             })
             .collect();
         Grounded { vector: Vec::new(), retrieved: Retrieved { hits, ..Retrieved::default() }, gold }

@@ -39,6 +39,8 @@ pub struct Wanted {
     pub lexical_weight: f32,
     /// Which documents may be found.
     pub filter: Filter,
+    /// Chunks before and after a hit that are read with it.
+    pub neighbours: usize,
 }
 
 /// What a search brought, and how long each stage took.
@@ -117,6 +119,7 @@ impl Knowledge {
             lexical_weight: wanted.lexical_weight,
             filter: wanted.filter.clone(),
             merge_copies: true,
+            neighbours: wanted.neighbours,
         };
         let hits = self.store.search(question, vector, &options)?;
         Ok(Retrieved { hits, embed_seconds: 0.0, search_seconds: start.elapsed().as_secs_f64() })
@@ -143,6 +146,11 @@ impl Knowledge {
     /// Keeps the passages tuned for a set.
     pub fn put_passages(&mut self, set: &str, passages: usize) -> Result<()> {
         Ok(self.store.put_setting(&passages_key(set), &passages.to_string())?)
+    }
+
+    /// The chunks before and after a hit that are read with it, as configured.
+    pub fn neighbours(&self) -> usize {
+        self.settings.neighbours
     }
 
     /// The share of BM25 that holds for a set: as configured, else as tuned by the last comparison, else the default.
@@ -218,7 +226,7 @@ mod tests {
         for precision in [Precision::Int8, Precision::F32, Precision::Auto] {
             let knowledge = open(precision);
             for text in texts {
-                let wanted = Wanted { hits: 1, lexical_weight: 0.0, filter: Filter::ALL };
+                let wanted = Wanted { hits: 1, lexical_weight: 0.0, filter: Filter::ALL, neighbours: 0 };
                 let found = knowledge.search(text, &wanted).unwrap();
                 assert_eq!(found.hits[0].path, text, "{precision:?}");
                 assert!(found.best_cosine().unwrap() > 0.999, "{precision:?}");

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::grounding::{Grounded, ground, recall, reciprocal_rank};
+use crate::grounding::{Grounded, characters, ground, recall, reciprocal_rank};
 use crate::knowledge::{Knowledge, Wanted};
 use crate::questions::{Question, QuestionSet, Split};
 
@@ -43,6 +43,8 @@ pub struct EvidenceRun {
     pub recall_at_10: f64,
     /// Mean of 1 / place of the first hit with enough evidence.
     pub mrr_at_10: f64,
+    /// Characters of the first five hits together, in the mean: what they cost a prompt.
+    pub characters_at_5: f64,
 }
 
 /// Ranks the passages for every question of a split that names its evidence: by words, by vectors, and fused with each of
@@ -75,7 +77,12 @@ pub fn measure(
     }
     let mut ways = vec![("bm25", 1.0), ("vectors", 0.0)];
     ways.extend(lexical_weights.iter().map(|weight| ("fusion", *weight)));
-    let mut wanted = Wanted { hits: DEPTH, lexical_weight: 1.0, filter: set.config.filter() };
+    let mut wanted = Wanted {
+        hits: DEPTH,
+        lexical_weight: 1.0,
+        filter: set.config.filter(),
+        neighbours: knowledge.neighbours(),
+    };
     let mut grounded = ground(knowledge, &questions, &wanted, stop)?;
     let embed: f64 = grounded.iter().map(|found| found.retrieved.embed_seconds).sum();
     let mut runs = Vec::new();
@@ -107,5 +114,6 @@ fn run(name: &str, lexical_weight: f32, grounded: &[Grounded]) -> EvidenceRun {
         recall_at_5: recall_at(5),
         recall_at_10: recall_at(DEPTH),
         mrr_at_10: reciprocal_rank(grounded).unwrap_or(0.0),
+        characters_at_5: characters(grounded, 5),
     }
 }

@@ -146,6 +146,7 @@ fn raft_passages(
         hits: HITS.max(2 * k),
         lexical_weight: knowledge.lexical_weight(Some(set))?,
         filter: set.filter(),
+        neighbours: knowledge.neighbours(),
     };
     let grounded = ground(knowledge, questions, &wanted, stop)?;
     let mut all = Vec::with_capacity(questions.len());

@@ -23,6 +23,7 @@ mod filter;
 mod indexes;
 mod lexical;
 mod lock;
+mod neighbours;
 mod records;
 mod schema;
 mod search;

@@ -10,6 +10,7 @@ use crate::documents::strings;
 use crate::duplicates::Shingles;
 use crate::embeddings::checked;
 use crate::lexical::{self, Lexical, Stamp};
+use crate::neighbours::passage;
 use crate::{Bm25, ChunkId, DocumentId, Error, Filter, Result, Store, schema};
 
 /// How to search.
@@ -25,6 +26,8 @@ pub struct SearchOptions {
     pub filter: Filter,
     /// Let a chunk that says the same as a better hit stand in [`Hit::also_in`] instead of taking a place of its own.
     pub merge_copies: bool,
+    /// Chunks before and after a hit that are read with it, as far as they stand in no better hit.
+    pub neighbours: usize,
 }
 
 impl Default for SearchOptions {
@@ -35,6 +38,7 @@ impl Default for SearchOptions {
             lexical_weight: 0.4,
             filter: Filter::ALL,
             merge_copies: false,
+            neighbours: 0,
         }
     }
 }
@@ -65,12 +69,20 @@ pub struct Hit {
     /// Where else the same is said, best first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub also_in: Vec<Place>,
+    /// Chunks before and after it that are read with it: `span` and `text` take them in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub neighbours: Vec<ChunkId>,
 }
 
 impl Hit {
-    /// Whether it is this chunk, or one that says the same.
+    /// Whether it is this chunk, is read with it, or says the same.
     pub fn says(&self, chunk: ChunkId) -> bool {
-        self.chunk == chunk || self.also_in.iter().any(|place| place.chunk == chunk)
+        self.reads(chunk) || self.also_in.iter().any(|place| place.chunk == chunk)
+    }
+
+    /// Whether its text takes the chunk in.
+    pub(crate) fn reads(&self, chunk: ChunkId) -> bool {
+        self.chunk == chunk || self.neighbours.contains(&chunk)
     }
 }
 
@@ -176,6 +188,9 @@ impl Store {
             if hits.len() == options.k {
                 break;
             }
+            if hits.iter().any(|better| better.reads(chunk)) {
+                continue;
+            }
             let Some(hit) = self.hit(chunk, explain)? else { continue };
             if options.merge_copies {
                 let shingles = Shingles::new(&hit.text);
@@ -186,6 +201,7 @@ impl Store {
                 }
                 said.push(shingles);
             }
+            let hit = self.widened(hit, options.neighbours, &hits)?;
             hits.push(hit);
         }
         Ok(hits)
@@ -276,12 +292,6 @@ impl Store {
             FROM chunks c JOIN documents d ON d.id = c.document
             JOIN versions v ON v.document = d.id AND v.number = d.version WHERE c.id = ?1";
         self.read_one(sql, [chunk.0], |row| {
-            let part = |at| row.get::<_, Option<Vec<u8>>>(at);
-            let text = String::from_utf8_lossy(&part(7)?.unwrap_or_default()).into_owned();
-            let text = match part(8)? {
-                Some(header) => format!("{}\n{text}", String::from_utf8_lossy(&header).trim_end()),
-                None => text,
-            };
             Ok(Hit {
                 chunk,
                 document: DocumentId(row.get(0)?),
@@ -290,10 +300,11 @@ impl Store {
                 title: row.get(3)?,
                 heading_path: strings(row, 4)?,
                 span: row.get(5)?..row.get(6)?,
-                text,
+                text: passage(row, 7)?,
                 score: explain.fused,
                 explain,
                 also_in: Vec::new(),
+                neighbours: Vec::new(),
             })
         })
     }

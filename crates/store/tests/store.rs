@@ -9,10 +9,22 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tunesmith_store::{Embedder, Error, Filter, Hit, Metadata, NewChunk, NewDocument, SearchOptions, Store};
 
-const WORDS: SearchOptions =
-    SearchOptions { k: 10, candidates: 50, lexical_weight: 1.0, filter: Filter::ALL, merge_copies: false };
-const MEANING: SearchOptions =
-    SearchOptions { k: 10, candidates: 50, lexical_weight: 0.0, filter: Filter::ALL, merge_copies: false };
+const WORDS: SearchOptions = SearchOptions {
+    k: 10,
+    candidates: 50,
+    lexical_weight: 1.0,
+    filter: Filter::ALL,
+    merge_copies: false,
+    neighbours: 0,
+};
+const MEANING: SearchOptions = SearchOptions {
+    k: 10,
+    candidates: 50,
+    lexical_weight: 0.0,
+    filter: Filter::ALL,
+    merge_copies: false,
+    neighbours: 0,
+};
 
 fn store() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -643,4 +655,35 @@ fn words_of_the_document_help_a_chunk_that_lacks_them() {
     let hits = store.search("nest of gulls", &[], &WORDS).unwrap();
     let nests = hits.iter().filter(|hit| hit.text.contains("nest")).map(|hit| hit.path.as_str());
     assert_eq!(nests.collect::<Vec<_>>(), ["gulls.txt", "boats.txt"]);
+}
+
+#[test]
+fn neighbours_are_read_with_a_hit_and_never_twice() {
+    let (_folder, mut store) = store();
+    store.put_document(document("a.txt", "one\ntwo\nthree\nfour apes\nfive\nsix apes apes\nseven")).unwrap();
+    store.put_document(document("b.txt", "eight apes\nnine")).unwrap();
+    let read = |neighbours, k| -> Vec<(String, usize)> {
+        let options = SearchOptions { k, neighbours, ..WORDS };
+        let hits = store.search("apes", &[], &options).unwrap();
+        for hit in &hits {
+            let text = store.document_text(hit.document, None).unwrap().unwrap();
+            assert_eq!(text[hit.span.clone()], hit.text);
+        }
+        hits.into_iter().map(|hit| (hit.text, hit.neighbours.len())).collect()
+    };
+    let alone = read(0, 9);
+    assert_eq!(alone.len(), 3);
+    assert_eq!(alone[0], ("six apes apes".to_string(), 0));
+    let one = read(1, 9);
+    assert_eq!(one[0], ("five\nsix apes apes\nseven".to_string(), 2));
+    assert!(one.contains(&("three\nfour apes".to_string(), 1)), "{one:?}");
+    assert!(one.contains(&("eight apes\nnine".to_string(), 1)), "{one:?}");
+    // What the best hit reads is no hit of its own, and the first passages are the same however many are asked for.
+    let two = read(2, 9);
+    assert_eq!((two.len(), two[0].1), (2, 3));
+    assert_eq!(two[0].0, "four apes\nfive\nsix apes apes\nseven");
+    for k in 1..3 {
+        assert_eq!(read(1, k), one[..k]);
+        assert_eq!(read(2, k), two[..k]);
+    }
 }

@@ -51,7 +51,7 @@ fn every_file_meets_its_expectation() {
         let met = match (&outcome, expected.expect.as_str()) {
             (Ok(document), "text" | "text_or_error" | "text_or_unsupported") => {
                 let text = fold(&document.text);
-                let chunks = chunk(document, &ChunkOptions::default(), &Words);
+                let chunks = chunk(&document.text, &document.blocks, &ChunkOptions::default(), &Words);
                 !chunks.is_empty()
                     && expected.must_contain.iter().all(|phrase| text.contains(&fold(phrase)))
                     && expected.must_not_contain.iter().all(|phrase| !document.text.contains(phrase))

@@ -66,6 +66,7 @@ struct RawChunks {
 struct RawRetrieval {
     passages: Option<Spanned<i64>>,
     candidates: Option<Spanned<i64>>,
+    neighbours: Option<Spanned<i64>>,
     lexical_weight: Option<Spanned<f64>>,
     language: Option<Spanned<String>>,
     abstain_below: Option<Spanned<f64>>,
@@ -229,6 +230,7 @@ impl Raw {
                 defaults.retrieval.candidates,
                 1..10_001,
             ),
+            neighbours: check.integer("neighbours", found.neighbours, defaults.retrieval.neighbours, 0..11),
             lexical_weight: found
                 .lexical_weight
                 .map(|weight| check.real("lexical_weight", Some(weight), 0.5, 1.0) as f32),

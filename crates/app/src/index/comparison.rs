@@ -9,7 +9,7 @@ use store::{IndexId, Store};
 
 use super::IndexRecipe;
 use crate::error::Result;
-use crate::grounding::{Grounded, ground, recall, reciprocal_rank};
+use crate::grounding::{Grounded, characters, ground, recall, reciprocal_rank};
 use crate::knowledge::{Knowledge, Wanted};
 use crate::models::Cache;
 use crate::project::Project;
@@ -111,6 +111,7 @@ fn find(
             hits: DEPTH,
             lexical_weight: knowledge.lexical_weight(Some(&set.config))?,
             filter: set.config.filter(),
+            neighbours: knowledge.neighbours(),
         };
         ground(&knowledge, questions, &wanted, stop)
     });
@@ -119,14 +120,10 @@ fn find(
 
 impl Found {
     fn of(grounded: &[Grounded]) -> Self {
-        let read = |question: &Grounded| {
-            let hits = question.retrieved.hits.iter().take(READ);
-            hits.map(|hit| hit.text.chars().count()).sum::<usize>() as f64
-        };
         Self {
             recall_at_5: recall(grounded, READ).unwrap_or(0.0),
             mrr_at_10: reciprocal_rank(grounded).unwrap_or(0.0),
-            characters: grounded.iter().map(read).sum::<f64>() / grounded.len().max(1) as f64,
+            characters: characters(grounded, READ),
         }
     }
 }

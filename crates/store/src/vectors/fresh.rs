@@ -114,6 +114,7 @@ mod tests {
         lexical_weight: 0.0,
         filter: Filter::ALL,
         merge_copies: false,
+        neighbours: 0,
     };
     const DIMENSION: usize = 6;
 
