@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Verb::Model(arguments) => cli::model::run(&arguments),
         Verb::Ingest(arguments) => cli::ingest::run(project, &arguments),
         Verb::Index(arguments) => cli::index::run(project, &arguments),
+        Verb::Questions(arguments) => cli::questions::run(project, &arguments),
         Verb::Search(arguments) => cli::search::run(project, &arguments),
         Verb::Ask(arguments) => cli::ask::run(project, &arguments),
         Verb::Tune(arguments) => cli::tune::run(project, &arguments),

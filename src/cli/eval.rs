@@ -31,11 +31,14 @@ enum What {
 #[derive(clap::Args)]
 struct Retrieval {
     /// A folder in BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv
-    #[arg(long, value_name = "FOLDER", required_unless_present = "set")]
+    #[arg(long, value_name = "FOLDER", required_unless_present_any = ["set", "synthetic"])]
     beir: Option<PathBuf>,
     /// A question set of the project, by the `evidence` of its questions
     #[arg(long, value_name = "NAME", conflicts_with_all = ["beir", "store", "embedder", "embedder_precision"])]
     set: Option<String>,
+    /// The questions that `tunesmith questions write` made
+    #[arg(long, conflicts_with_all = ["beir", "set", "split", "store", "embedder", "embedder_precision", "max_tokens", "tune"])]
+    synthetic: bool,
     /// The split to measure on [default: test of a BEIR folder, dev of a set; opening a set's test split is logged]
     #[arg(long)]
     split: Option<String>,
@@ -70,11 +73,22 @@ struct Retrieval {
 
 pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let What::Retrieval(arguments) = &arguments.what;
+    if arguments.synthetic {
+        return on_synthetic(project, arguments);
+    }
     match (&arguments.set, &arguments.beir) {
         (Some(set), _) => on_set(project, set, arguments),
         (None, Some(beir)) => on_collection(beir, arguments),
-        (None, None) => anyhow::bail!("expected --beir or --set"),
+        (None, None) => anyhow::bail!("expected --beir, --set or --synthetic"),
     }
+}
+
+fn on_synthetic(project: Option<&Path>, arguments: &Retrieval) -> anyhow::Result<ExitCode> {
+    let project = super::open_project(project)?;
+    let stop = super::stop_flag()?;
+    let knowledge = open_knowledge(&project, &Cache::from_env()?)?;
+    output::json(&retrieval::measure_synthetic(&knowledge, &arguments.lexical_weights, &stop)?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn on_set(project: Option<&Path>, name: &str, arguments: &Retrieval) -> anyhow::Result<ExitCode> {

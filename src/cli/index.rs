@@ -133,7 +133,7 @@ fn build_beside(project: &Project, adopt: bool, json: bool) -> anyhow::Result<()
             );
         }
         (None, _) => println!(
-            "No question set names evidence, so nothing says which is better. To take it into use: `tunesmith index use {}`.",
+            "No question set names evidence, so nothing says which is better (`tunesmith questions write` makes some). To take it into use: `tunesmith index use {}`.",
             index.0
         ),
     }
@@ -142,7 +142,8 @@ fn build_beside(project: &Project, adopt: bool, json: bool) -> anyhow::Result<()
 
 fn print_compared(compared: &Compared, index: IndexId, in_use: IndexId) {
     for set in &compared.sets {
-        println!("{}, {}:", set.set, plural(set.questions, "dev question"));
+        let kind = if set.synthetic { "synthetic question" } else { "dev question" };
+        println!("{}, {}:", set.set, plural(set.questions, kind));
         for (index, found) in [(in_use, set.before), (index, set.after)] {
             println!(
                 "  index {}: evidence in the first 5 {:.3}, mean reciprocal rank {:.3}; 5 passages are {:.0} characters",

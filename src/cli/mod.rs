@@ -11,6 +11,7 @@ pub(crate) mod ingest;
 pub(crate) mod init;
 pub(crate) mod model;
 pub(crate) mod output;
+pub(crate) mod questions;
 pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod tune;
@@ -47,6 +48,8 @@ pub(crate) enum Verb {
     Ingest(ingest::Arguments),
     /// Cut and embed the documents in another way beside the one in use, compare, switch, go back
     Index(index::Arguments),
+    /// Let a model write questions about passages, for a project that has none
+    Questions(questions::Arguments),
     /// Find passages, without asking a model
     Search(search::Arguments),
     /// Ask a question and get an answer with citations

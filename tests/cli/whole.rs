@@ -299,3 +299,35 @@ fn an_interrupted_training_is_resumed() {
     project.ok(&["tune", "facts", "--again"]);
     assert_eq!(fs::read(&weights).unwrap(), resumed);
 }
+
+#[test]
+fn questions_that_a_model_wrote_stand_apart() {
+    if !models_are_here() {
+        return;
+    }
+    let long = "The harbour of Lund opened in 1904. Its first crane, built by Nilsson, could lift four tonnes of timber or coal at a time.";
+    let project = Project::with_documents(&[("lund.md", long), ("short.md", "Ducks swim.")]);
+    assert!(project.fails(&["questions", "write"]).contains("run `tunesmith ingest`"));
+    project.ok(&["ingest"]);
+    assert!(project.fails(&["eval", "retrieval", "--synthetic"]).contains("`tunesmith questions write`"));
+    let written = project.json(&["questions", "write", "--count", "3", "--json"]);
+    assert_eq!(
+        (written["questions"].as_i64(), written["passed_over"].as_i64()),
+        (Some(1), Some(0)),
+        "{written}"
+    );
+    let listed = project.json(&["questions", "list", "--json"]);
+    assert_eq!(
+        (listed[0]["path"].as_str(), listed[0]["span"]["end"].as_u64()),
+        (Some("documents/lund.md"), Some(long.len() as u64))
+    );
+    let again = project.json(&["questions", "write", "--count", "3", "--json"]);
+    assert_eq!((again["written"].as_i64(), again["questions"].as_i64()), (Some(0), Some(1)));
+    let report = project.json(&["eval", "retrieval", "--synthetic"]);
+    assert_eq!((report["set"].as_str(), report["synthetic"].as_bool()), (Some("(synthetic)"), Some(true)));
+    assert_eq!(report["runs"][2]["recall_at_1"].as_f64(), Some(1.0));
+    // They go with the version they are about.
+    project.write("documents/lund.md", "The harbour of Lund was closed.");
+    project.ok(&["ingest"]);
+    assert!(project.json(&["questions", "list", "--json"]).as_array().unwrap().is_empty());
+}

@@ -207,7 +207,7 @@ fn words(text: &str) -> HashSet<String> {
 }
 
 /// The words of a text that carry meaning; all its words when none does.
-fn content_words(text: &str) -> HashSet<String> {
+pub(crate) fn content_words(text: &str) -> HashSet<String> {
     let all = words(text);
     let content: HashSet<String> =
         all.iter().filter(|word| !STOP.contains(&word.as_str())).cloned().collect();

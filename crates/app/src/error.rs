@@ -62,6 +62,9 @@ pub enum Error {
     /// The configuration names no documents and none were given.
     #[error("nothing to ingest: name folders, files or addresses, or set `documents` in tunesmith.toml")]
     NothingToIngest,
+    /// No model has written a question yet.
+    #[error("there are no synthetic questions: run `tunesmith questions write` first")]
+    NoSynthetic,
     /// A document stored before its structure was kept, whose file is no longer the same.
     #[error(
         "{0} cannot be cut anew: it was stored before its structure was kept, and its file is gone or has changed; ingest it again"

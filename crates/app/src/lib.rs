@@ -33,6 +33,7 @@ pub mod retrieval;
 pub mod service;
 pub mod shots;
 mod sources;
+pub mod synthetic;
 pub mod time;
 pub mod tune;
 pub mod watch;

@@ -4,11 +4,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use serde::Serialize;
+use store::Filter;
 
 use crate::error::{Error, Result};
 use crate::grounding::{Grounded, characters, ground, recall, reciprocal_rank};
 use crate::knowledge::{Knowledge, Wanted};
 use crate::questions::{Question, QuestionSet, Split};
+use crate::synthetic::{self, SYNTHETIC};
 
 /// Hits looked at for each question.
 const DEPTH: usize = 10;
@@ -18,6 +20,8 @@ const DEPTH: usize = 10;
 pub struct EvidenceReport {
     /// The question set.
     pub set: String,
+    /// Whether a model wrote its questions.
+    pub synthetic: bool,
     /// Its split.
     pub split: Split,
     /// Questions that name their evidence; the others say nothing here.
@@ -75,15 +79,46 @@ pub fn measure(
     if split == Split::Test {
         knowledge.store.log_test_opening(&set.config.name, "eval retrieval")?;
     }
+    let of = Asked { set: &set.config.name, split, filter: set.config.filter() };
+    rank(knowledge, of, &questions, lexical_weights, stop)
+}
+
+/// As [`measure`], for the questions that a model wrote: easier than what people ask, so their figures stand apart.
+///
+/// # Errors
+/// No documents, no synthetic question; [`Error::Interrupted`].
+pub fn measure_synthetic(
+    knowledge: &Knowledge,
+    lexical_weights: &[f32],
+    stop: &AtomicBool,
+) -> Result<EvidenceReport> {
+    let questions = synthetic::questions(knowledge)?;
+    if questions.is_empty() {
+        return Err(Error::NoSynthetic);
+    }
+    let of = Asked { set: SYNTHETIC, split: Split::Dev, filter: Filter::ALL };
+    Ok(EvidenceReport { synthetic: true, ..rank(knowledge, of, &questions, lexical_weights, stop)? })
+}
+
+/// What questions belong to.
+struct Asked<'a> {
+    set: &'a str,
+    split: Split,
+    filter: Filter,
+}
+
+fn rank(
+    knowledge: &Knowledge,
+    of: Asked,
+    questions: &[Question],
+    lexical_weights: &[f32],
+    stop: &AtomicBool,
+) -> Result<EvidenceReport> {
     let mut ways = vec![("bm25", 1.0), ("vectors", 0.0)];
     ways.extend(lexical_weights.iter().map(|weight| ("fusion", *weight)));
-    let mut wanted = Wanted {
-        hits: DEPTH,
-        lexical_weight: 1.0,
-        filter: set.config.filter(),
-        neighbours: knowledge.neighbours(),
-    };
-    let mut grounded = ground(knowledge, &questions, &wanted, stop)?;
+    let mut wanted =
+        Wanted { hits: DEPTH, lexical_weight: 1.0, filter: of.filter, neighbours: knowledge.neighbours() };
+    let mut grounded = ground(knowledge, questions, &wanted, stop)?;
     let embed: f64 = grounded.iter().map(|found| found.retrieved.embed_seconds).sum();
     let mut runs = Vec::new();
     let mut seconds = 0.0;
@@ -97,8 +132,9 @@ pub fn measure(
         runs.push(run(name, lexical_weight, &grounded));
     }
     Ok(EvidenceReport {
-        set: set.config.name.clone(),
-        split,
+        set: of.set.to_owned(),
+        synthetic: false,
+        split: of.split,
         questions: questions.len(),
         runs,
         seconds_per_query: seconds / questions.len() as f64,

@@ -328,6 +328,7 @@ fn put(transaction: &Transaction<'_>, document: NewDocument, target: &Target) ->
             for outdated in [
                 "DELETE FROM chunks WHERE document = ?1",
                 "DELETE FROM indexed WHERE document = ?1",
+                "DELETE FROM synthetic_questions WHERE document = ?1",
                 "UPDATE versions SET structure = NULL WHERE document = ?1 AND structure IS NOT NULL",
             ] {
                 transaction.prepare_cached(outdated)?.execute([id.0])?;

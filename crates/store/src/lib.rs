@@ -27,6 +27,7 @@ mod neighbours;
 mod records;
 mod schema;
 mod search;
+mod synthetic;
 mod vectors;
 
 use std::cell::RefCell;
@@ -42,6 +43,7 @@ pub use filter::Filter;
 pub use indexes::{IndexId, IndexRow, Unindexed};
 pub use records::{Adapter, Job, Record, TestOpening};
 pub use search::{Explain, Hit, Place, SearchOptions, fuse};
+pub use synthetic::Synthetic;
 
 use crate::lexical::Lexical;
 use crate::lock::Lock;

@@ -164,6 +164,18 @@ INSERT INTO indexed (index_id, document) SELECT 1, id FROM documents;
 
 -- Blocks of a current version as JSON, to cut it anew; NULL: nobody wrote them down.
 ALTER TABLE versions ADD COLUMN structure TEXT;
+
+-- Questions that a model wrote about passages of current versions.
+CREATE TABLE synthetic_questions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    document INTEGER NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
+    start INTEGER NOT NULL,            -- bytes of the version's text
+    end INTEGER NOT NULL,
+    question TEXT NOT NULL,
+    made_by TEXT NOT NULL,
+    made_at INTEGER NOT NULL           -- seconds since 1970
+) STRICT;
+CREATE INDEX synthetic_questions_by_document ON synthetic_questions (document);
 "];
 
 /// Why a database is not opened.

@@ -482,6 +482,7 @@ fn a_store_of_an_older_format_is_still_read(format: u32, collection: &str) {
     assert_eq!(store.adapter("house").unwrap().unwrap().json, "{\"rank\":16}");
     assert_eq!(store.job("j1").unwrap().unwrap().kind, "tune");
     assert_eq!(store.setting("weight").unwrap().as_deref(), Some("0.5"));
+    assert_eq!(store.synthetic().unwrap().len(), usize::from(format >= 3));
     store.put_document(document("more.txt", "and it can be written")).unwrap();
     assert_eq!(found(&store, "written"), ["and it can be written"]);
 }
@@ -505,6 +506,8 @@ fn write_the_fixture() {
     store.put_adapter("house", "{\"rank\":16}", &["guide.md".to_string()]).unwrap();
     store.put_job("j1", "tune", "done", "{}").unwrap();
     store.put_setting("weight", "0.5").unwrap();
+    let guide = store.document("guide.md").unwrap().unwrap().id;
+    store.put_synthetic(guide, &(8..40), "When does the abacus museum open?", "tiny").unwrap();
     drop(store);
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     std::fs::create_dir_all(&fixtures).unwrap();
@@ -686,4 +689,29 @@ fn neighbours_are_read_with_a_hit_and_never_twice() {
         assert_eq!(read(1, k), one[..k]);
         assert_eq!(read(2, k), two[..k]);
     }
+}
+
+#[test]
+fn questions_about_a_passage_go_with_it() {
+    let (_folder, mut store) = store();
+    let mut ids = Vec::new();
+    for name in ["a.txt", "b.txt", "c.txt"] {
+        let id = store.put_document(document(name, "an ape")).unwrap();
+        store.put_synthetic(id, &(3..6), &format!("what is in {name}?"), "tiny").unwrap();
+        ids.push(id);
+    }
+    let left = |store: &Store| {
+        store.synthetic().unwrap().into_iter().map(|question| question.path).collect::<Vec<_>>()
+    };
+    store.put_document(document("a.txt", "a bee")).unwrap();
+    assert_eq!(left(&store), ["b.txt", "c.txt"]);
+    store.delete_document("c.txt").unwrap();
+    assert_eq!(left(&store), ["b.txt"]);
+    let question = &store.synthetic().unwrap()[0];
+    assert_eq!(
+        (question.span.clone(), question.question.as_str(), question.made_by.as_str()),
+        (3..6, "what is in b.txt?", "tiny")
+    );
+    assert_eq!(store.drop_synthetic().unwrap(), 1);
+    assert!(left(&store).is_empty());
 }

@@ -5,15 +5,17 @@ use std::sync::atomic::AtomicBool;
 use eval::Interval;
 use eval::stats::Bootstrap;
 use serde::Serialize;
-use store::{IndexId, Store};
+use store::{Filter, IndexId, Store};
 
 use super::IndexRecipe;
+use crate::config::SetConfig;
 use crate::error::Result;
 use crate::grounding::{Grounded, characters, ground, recall, reciprocal_rank};
 use crate::knowledge::{Knowledge, Wanted};
 use crate::models::Cache;
 use crate::project::Project;
 use crate::questions::{Question, QuestionSet};
+use crate::synthetic::{self, SYNTHETIC};
 
 /// Hits looked at for each question.
 const DEPTH: usize = 10;
@@ -36,6 +38,8 @@ pub struct Found {
 pub struct SetCompared {
     /// The set.
     pub set: String,
+    /// Whether a model wrote its questions.
+    pub synthetic: bool,
     /// Its dev questions with evidence.
     pub questions: usize,
     /// The index in use.
@@ -54,12 +58,15 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// Whether the other index is no worse on any set, by recall and by reciprocal rank; `None` where no set can tell.
+    /// Whether the other index is no worse on any set, by recall and by reciprocal rank; `None` where no set can tell. Synthetic
+    /// questions count only where there are no others.
     pub fn is_not_worse(&self) -> Option<bool> {
         let not_worse = |set: &SetCompared| {
             set.difference.estimate >= 0.0 && set.after.recall_at_5 >= set.before.recall_at_5
         };
-        (!self.sets.is_empty()).then(|| self.sets.iter().all(not_worse))
+        let own = self.sets.iter().any(|set| !set.synthetic);
+        let mut counted = self.sets.iter().filter(|set| !(own && set.synthetic)).peekable();
+        counted.peek().is_some().then(|| counted.all(not_worse))
     }
 }
 
@@ -74,46 +81,54 @@ pub fn compare(project: &Project, cache: &Cache, other: IndexId, stop: &AtomicBo
         let evident = set.dev.iter().filter(|question| !question.evidence.is_empty());
         let questions: Vec<Question> = evident.cloned().collect();
         if !questions.is_empty() {
-            asked.push((set, questions));
+            asked.push(Asked { set: Some(set.config), questions });
         }
     }
-    if asked.is_empty() {
-        return Ok(Compared { sets: Vec::new() });
+    let before = open(project, cache, None)?;
+    let synthetic = synthetic::questions(&before)?;
+    if !synthetic.is_empty() {
+        asked.push(Asked { set: None, questions: synthetic });
     }
-    let before = find(project, cache, None, &asked, stop)?;
-    let after = find(project, cache, Some(other), &asked, stop)?;
-    let sets = asked.iter().zip(before).zip(after).map(|(((set, questions), before), after)| SetCompared {
-        set: set.config.name.clone(),
-        questions: questions.len(),
-        difference: difference(questions, &before, &after),
+    let found_before = find(&before, &asked, stop)?;
+    drop(before);
+    let found_after = find(&open(project, cache, Some(other))?, &asked, stop)?;
+    let sets = asked.iter().zip(found_before).zip(found_after).map(|((asked, before), after)| SetCompared {
+        set: asked.set.as_ref().map_or(SYNTHETIC, |set| set.name.as_str()).to_owned(),
+        synthetic: asked.set.is_none(),
+        questions: asked.questions.len(),
+        difference: difference(&asked.questions, &before, &after),
         before: Found::of(&before),
         after: Found::of(&after),
     });
     Ok(Compared { sets: sets.collect() })
 }
 
-/// What an index finds for the questions of each set; `None` is the index in use.
-fn find(
-    project: &Project,
-    cache: &Cache,
-    index: Option<IndexId>,
-    asked: &[(QuestionSet, Vec<Question>)],
-    stop: &AtomicBool,
-) -> Result<Vec<Vec<Grounded>>> {
+/// Questions, and the set they are from; `None` for those that a model wrote.
+struct Asked {
+    set: Option<SetConfig>,
+    questions: Vec<Question>,
+}
+
+/// Opens what an index knows; `None` is the index in use.
+fn open(project: &Project, cache: &Cache, index: Option<IndexId>) -> Result<Knowledge> {
     let mut store = Store::open(&project.state()?)?;
     if let Some(index) = index {
         store.look_at(index)?;
     }
     let recipe = IndexRecipe::in_use(&store, &project.config)?;
-    let knowledge = Knowledge::with_recipe(project, cache, store, recipe)?;
-    let found = asked.iter().map(|(set, questions)| {
+    Knowledge::with_recipe(project, cache, store, recipe)
+}
+
+/// What an index finds for the questions of each set.
+fn find(knowledge: &Knowledge, asked: &[Asked], stop: &AtomicBool) -> Result<Vec<Vec<Grounded>>> {
+    let found = asked.iter().map(|Asked { set, questions }| {
         let wanted = Wanted {
             hits: DEPTH,
-            lexical_weight: knowledge.lexical_weight(Some(&set.config))?,
-            filter: set.config.filter(),
+            lexical_weight: knowledge.lexical_weight(set.as_ref())?,
+            filter: set.as_ref().map_or(Filter::ALL, SetConfig::filter),
             neighbours: knowledge.neighbours(),
         };
-        ground(&knowledge, questions, &wanted, stop)
+        ground(knowledge, questions, &wanted, stop)
     });
     found.collect()
 }
@@ -146,6 +161,7 @@ mod tests {
     fn worse_in_one_measure_on_one_set_is_worse() {
         let set = |recall: f64, difference: f64| SetCompared {
             set: String::new(),
+            synthetic: false,
             questions: 10,
             before: Found { recall_at_5: 0.5, mrr_at_10: 0.4, characters: 100.0 },
             after: Found { recall_at_5: recall, mrr_at_10: 0.4 + difference, characters: 100.0 },
@@ -156,5 +172,9 @@ mod tests {
         assert_eq!(verdict(vec![set(0.5, 0.0), set(0.6, 0.1)]), Some(true));
         assert_eq!(verdict(vec![set(0.5, 0.1), set(0.4, 0.1)]), Some(false));
         assert_eq!(verdict(vec![set(0.5, 0.1), set(0.6, -0.1)]), Some(false));
+        // What a model asked counts only where nobody else did.
+        let synthetic = SetCompared { synthetic: true, ..set(0.4, -0.1) };
+        assert_eq!(verdict(vec![set(0.6, 0.1), synthetic.clone()]), Some(true));
+        assert_eq!(verdict(vec![synthetic]), Some(false));
     }
 }

@@ -1,0 +1,88 @@
+//! `tunesmith questions`
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use app::models::Cache;
+use app::synthetic::write;
+use app::{Project, service};
+use clap::Subcommand;
+use serde_json::json;
+use store::Store;
+
+use super::index::open_knowledge;
+use super::output::{self, Progress, plural};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+    /// One JSON document
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Let the generator write questions about passages, to see whether they are found again
+    Write {
+        /// Questions there are to be in the end
+        #[arg(long, default_value_t = 50)]
+        count: usize,
+    },
+    /// List them with the passages they are about
+    List,
+    /// Remove them
+    Drop,
+}
+
+pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let project = super::open_project(project)?;
+    match arguments.what {
+        What::Write { count } => write_some(&project, count, arguments.json)?,
+        What::List => {
+            let all = Store::open(&project.state()?)?.synthetic()?;
+            if arguments.json {
+                output::json(&all)?;
+            } else {
+                for one in all {
+                    println!("{}  {} {}..{}", one.question, one.path, one.span.start, one.span.end);
+                }
+            }
+        }
+        What::Drop => {
+            let gone = Store::open(&project.state()?)?.drop_synthetic()?;
+            match arguments.json {
+                true => output::json(&json!({"removed": gone}))?,
+                false => println!("{} removed", plural(gone, "question")),
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_some(project: &Project, count: usize, json: bool) -> anyhow::Result<()> {
+    let stop = super::stop_flag()?;
+    let cache = Cache::from_env()?;
+    let mut knowledge = open_knowledge(project, &cache)?;
+    let model = service::open_model(project, &cache)?;
+    let mut progress = Progress::new("writing questions", count as u64);
+    let made_by = &project.config.generator;
+    let done = write(&mut knowledge, &model, made_by, count, &stop, &mut |so_far| {
+        progress.set(so_far as u64, "");
+    })?;
+    progress.finish();
+    let all = knowledge.store.synthetic()?.len();
+    if json {
+        return output::json(
+            &json!({"written": done.written, "passed_over": done.passed_over, "questions": all}),
+        );
+    }
+    println!(
+        "{} written, {} passed over; there are {all}. They are easier than what people ask: `tunesmith eval retrieval --synthetic` \
+         and `tunesmith index build` show them apart, and no decision rests on them.",
+        plural(done.written, "question"),
+        plural(done.passed_over, "passage")
+    );
+    Ok(())
+}
