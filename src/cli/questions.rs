@@ -79,8 +79,8 @@ fn write_some(project: &Project, count: usize, json: bool) -> anyhow::Result<()>
         );
     }
     println!(
-        "{} written, {} passed over; there are {all}. They are easier than what people ask: `tunesmith eval retrieval --synthetic` \
-         and `tunesmith index build` show them apart, and no decision rests on them.",
+        "{} written, {} passed over; there are {all}. They are not what people ask: `tunesmith eval retrieval --synthetic` and \
+         `tunesmith index build` show them apart, and no decision rests on them.",
         plural(done.written, "question"),
         plural(done.passed_over, "passage")
     );

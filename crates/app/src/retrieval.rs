@@ -83,7 +83,7 @@ pub fn measure(
     rank(knowledge, of, &questions, lexical_weights, stop)
 }
 
-/// As [`measure`], for the questions that a model wrote: easier than what people ask, so their figures stand apart.
+/// As [`measure`], for the questions that a model wrote: not what people ask, so their figures stand apart.
 ///
 /// # Errors
 /// No documents, no synthetic question; [`Error::Interrupted`].

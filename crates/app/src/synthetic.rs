@@ -1,16 +1,17 @@
 //! Questions that the generator writes about passages, for projects that have none yet.
 //!
-//! They show whether retrieval finds a passage again. They are easier than what people ask, since whoever writes a question while
-//! looking at a passage repeats its words; so they are marked, reported apart from the user's own, and no decision rests on
-//! them. Which passages are asked about is drawn by hash and does not hang on what retrieval finds.
+//! They show whether retrieval finds a passage again. They are not what people ask: they repeat the passage's words, some fit other
+//! passages as well, and they favour the index on whose passages they were written. So they are marked, reported apart from the
+//! user's own, and no decision rests on them. Which passages are asked about is drawn by hash and does not hang on what
+//! retrieval finds.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lm::{GenerateOptions, Message, Model, Role};
-use store::DocumentId;
+use store::{DocumentId, Synthetic};
 
-use crate::citation::content_words;
+use crate::citation::{content_words, sentences};
 use crate::error::{Error, Result};
 use crate::knowledge::Knowledge;
 use crate::models::hash_bytes;
@@ -55,7 +56,12 @@ pub fn write(
         if so_far >= count {
             break;
         }
-        if known.iter().any(|other| other.path == passage.path && other.span == passage.span) {
+        let asked_about = |other: &Synthetic| {
+            other.path == passage.path
+                && passage.span.start <= other.span.start
+                && other.span.end <= passage.span.end
+        };
+        if known.iter().any(asked_about) {
             continue;
         }
         if stop.load(Ordering::Relaxed) {
@@ -69,7 +75,8 @@ pub fn write(
         match question {
             None => done.passed_over += 1,
             Some(question) => {
-                knowledge.store.put_synthetic(passage.document, &passage.span, &question, made_by)?;
+                let evidence = passage.evidence(&question);
+                knowledge.store.put_synthetic(passage.document, &evidence, &question, made_by)?;
                 tokens.push(normalised_tokens(&question));
                 done.written += 1;
             }
@@ -78,7 +85,7 @@ pub fn write(
     Ok(done)
 }
 
-/// The questions there are, with the passages they were written about as their evidence.
+/// The questions there are, with the sentences they are about as their evidence.
 pub fn questions(knowledge: &Knowledge) -> Result<Vec<Question>> {
     let mut questions = Vec::new();
     for synthetic in knowledge.store.synthetic()? {
@@ -105,7 +112,24 @@ struct Askable {
     document: DocumentId,
     path: String,
     span: Range<usize>,
+    /// The bytes of `span`.
+    text: String,
     shown: Passage,
+}
+
+impl Askable {
+    /// The sentence that a question about the passage is likely to be about, as bytes of the document: the one that shares most
+    /// words with it.
+    fn evidence(&self, question: &str) -> Range<usize> {
+        let asked = content_words(question);
+        let shared = |span: &Range<usize>| {
+            let told = content_words(&self.text[span.clone()]);
+            asked.iter().filter(|word| told.contains(*word)).count()
+        };
+        // Of equals the first.
+        let best = sentences(&self.text).into_iter().rev().max_by_key(shared);
+        best.map_or(self.span.clone(), |best| self.span.start + best.start..self.span.start + best.end)
+    }
 }
 
 /// Chunks with enough words, in an order drawn by hash.
@@ -120,10 +144,10 @@ fn passages(knowledge: &Knowledge) -> Result<Vec<Askable>> {
             }
             let shown = Passage::new(document.title.as_deref(), &chunk.heading_path, &said);
             let drawn = hash_bytes(format!("{}\n{}", document.path, said).as_bytes());
-            found.push((
-                drawn,
-                Askable { document: document.id, path: document.path.clone(), span: chunk.span, shown },
-            ));
+            let bytes = text.get(chunk.span.clone()).unwrap_or_default().to_owned();
+            let path = document.path.clone();
+            found
+                .push((drawn, Askable { document: document.id, path, span: chunk.span, text: bytes, shown }));
         }
     }
     if found.is_empty() {
@@ -174,6 +198,28 @@ fn question_in(said: &str, passage: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_sentence_that_shares_most_words_is_the_evidence() {
+        let text =
+            "# Lund\n\nThe harbour opened in 1904. Its first crane could lift four tonnes. It was blue.";
+        let askable = Askable {
+            document: DocumentId(1),
+            path: String::new(),
+            span: 100..100 + text.len(),
+            text: text.to_owned(),
+            shown: Passage::new(None, &[], text),
+        };
+        let said = |question: &str| {
+            let span = askable.evidence(question);
+            &text[span.start - 100..span.end - 100]
+        };
+        assert_eq!(
+            said("How many tonnes could the first crane lift?"),
+            "Its first crane could lift four tonnes."
+        );
+        assert_eq!(said("When was the harbour opened?"), "The harbour opened in 1904.");
+    }
 
     #[test]
     fn questions_that_cannot_stand_alone_are_passed_over() {
