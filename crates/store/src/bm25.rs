@@ -25,11 +25,26 @@ impl Bm25 {
         (1.0 + (all - found + 0.5) / (found + 0.5)).ln() as f32
     }
 
-    /// What a term adds that stands `frequency` times in a text of `length` terms, where the mean is `mean`.
-    pub fn weight(self, idf: f32, frequency: u32, length: u32, mean: f32) -> f32 {
+    /// How texts are discounted by their length, where the mean is `mean` terms.
+    pub(crate) fn norm(self, mean: f32) -> Norm {
+        Norm { least: self.k1 * (1.0 - self.b), slope: self.k1 * self.b / mean.max(1.0) }
+    }
+}
+
+/// How texts are discounted by their length.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Norm {
+    /// The discount of a text of no length.
+    least: f32,
+    /// What each term adds to it.
+    slope: f32,
+}
+
+impl Norm {
+    /// What a term adds that stands `frequency` times in a text of `length` terms.
+    pub(crate) fn weight(self, idf: f32, frequency: u32, length: u32) -> f32 {
         let frequency = frequency as f32;
-        let norm = self.k1 * (1.0 - self.b + self.b * length as f32 / mean.max(1.0));
-        idf * frequency / (frequency + norm)
+        idf * frequency / (frequency + self.least + self.slope * length as f32)
     }
 }
 
@@ -43,7 +58,7 @@ mod tests {
         // ln(1 + (10 - 2 + 0.5) / 2.5) and tf / (tf + 1.2 * (0.25 + 0.75 * 8 / 4)).
         let idf = bm25.idf(2, 10);
         assert!((idf - 4.4f32.ln()).abs() < 1e-6);
-        assert!((bm25.weight(idf, 3, 8, 4.0) - idf * 3.0 / (3.0 + 1.2 * 1.75)).abs() < 1e-6);
+        assert!((bm25.norm(4.0).weight(idf, 3, 8) - idf * 3.0 / (3.0 + 1.2 * 1.75)).abs() < 1e-6);
         assert!(bm25.idf(10, 10) > 0.0);
     }
 }

@@ -177,8 +177,8 @@ impl Lexical {
         // How often the documents that hold a term do.
         let mut frequencies = vec![0u32; self.documents.len()];
         for (code, population) in &self.languages {
-            let mean_text = population.length as f32 / population.texts as f32;
-            let mean_document = population.length as f32 / population.documents as f32;
+            let text_norm = bm25.norm(population.length as f32 / population.texts as f32);
+            let document_norm = bm25.norm(population.length as f32 / population.documents as f32);
             for (term, times) in term_counts(&unpacked(*code), query) {
                 let postings = self.postings(&term)?;
                 let found = postings.iter().map(Vec::len).sum();
@@ -187,7 +187,7 @@ impl Lexical {
                 for ((segment, postings), scores) in self.segments.iter().zip(&postings).zip(&mut texts) {
                     for &(number, frequency) in postings {
                         let text = segment.texts[number as usize];
-                        scores[number as usize] += bm25.weight(idf, frequency, text.length, mean_text);
+                        scores[number as usize] += text_norm.weight(idf, frequency, text.length);
                         let total = &mut frequencies[text.document as usize];
                         if *total == 0 {
                             holding.push(text.document as usize);
@@ -198,8 +198,7 @@ impl Lexical {
                 let idf = times as f32 * bm25.idf(holding.len(), population.documents);
                 for document in holding {
                     let frequency = std::mem::take(&mut frequencies[document]);
-                    documents[document] +=
-                        bm25.weight(idf, frequency, self.documents[document], mean_document);
+                    documents[document] += document_norm.weight(idf, frequency, self.documents[document]);
                 }
             }
         }
@@ -279,7 +278,7 @@ impl Scores<'_> {
             let texts = segment.texts.iter().zip(scores);
             texts.filter(|(text, score)| **score > 0.0 && keep(text.chunk))
         });
-        best(scored.map(|(text, score)| (text.chunk, self.with_document(*text, *score))).collect(), count)
+        best(scored.map(|(text, score)| (text.chunk, self.with_document(*text, *score))), count)
     }
 
     /// The score of one chunk, 0 where neither it nor its document has a word of the query; `None` for one that is not in

@@ -47,7 +47,7 @@ fn measure() {
         .par_iter()
         .map(|query| {
             let rows = (1..).zip(numbers.chunks_exact(DIMENSION)).take(table.rows.len());
-            let all = rows.map(|(number, row)| (ChunkId(number), dot(query, row))).collect();
+            let all = rows.map(|(number, row)| (ChunkId(number), dot(query, row)));
             best(all, 100).into_iter().map(|(chunk, _)| chunk).collect()
         })
         .collect();
@@ -86,7 +86,7 @@ fn measure() {
             let fine = near.iter().map(|near| {
                 (table.chunks[near.row as usize], table.rows.fine_cosine(query, near.row as usize))
             });
-            found.push(chunks(best(fine.collect(), 100)));
+            found.push(chunks(best(fine, 100)));
         });
         let (ten, hundred) = (recall(&found, 10), recall(&found, 100));
         println!(

@@ -141,7 +141,7 @@ impl Vectors {
             let row = found.row as usize;
             (self.chunks[row], self.rows.fine_cosine(query, row))
         });
-        best(fine.collect(), count)
+        best(fine, count)
     }
 
     /// The cosine of one chunk's vector with `query`.
@@ -152,17 +152,28 @@ impl Vectors {
 }
 
 /// The `count` best of a list, best first; equal scores by rising chunk number.
-pub(crate) fn best(mut scored: Vec<(ChunkId, f32)>, count: usize) -> Vec<(ChunkId, f32)> {
+pub(crate) fn best(scored: impl IntoIterator<Item = (ChunkId, f32)>, count: usize) -> Vec<(ChunkId, f32)> {
     let order = |a: &(ChunkId, f32), b: &(ChunkId, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     if count == 0 {
         return Vec::new();
     }
-    if scored.len() > count {
-        scored.select_nth_unstable_by(count - 1, order);
-        scored.truncate(count);
+    // Twice as many are kept as are wanted before the worse half goes: a list of any length costs little more than a look at each.
+    let mut kept: Vec<(ChunkId, f32)> = Vec::new();
+    let mut floor = f32::NEG_INFINITY;
+    for one in scored {
+        if one.1 < floor {
+            continue;
+        }
+        kept.push(one);
+        if kept.len() >= 2 * count {
+            let (_, last, _) = kept.select_nth_unstable_by(count - 1, order);
+            floor = last.1;
+            kept.truncate(count);
+        }
     }
-    scored.sort_unstable_by(order);
-    scored
+    kept.sort_unstable_by(order);
+    kept.truncate(count);
+    kept
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {

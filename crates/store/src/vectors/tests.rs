@@ -93,7 +93,7 @@ fn nearest_equals_a_sort_of_all() {
 
 #[test]
 fn equal_scores_are_ordered_by_chunk() {
-    let scored = (1..=9).rev().map(|chunk| (ChunkId(chunk), 0.5)).collect();
+    let scored = (1..=9).rev().map(|chunk| (ChunkId(chunk), 0.5));
     assert_eq!(best(scored, 3), [(ChunkId(1), 0.5), (ChunkId(2), 0.5), (ChunkId(3), 0.5)]);
 }
 
@@ -106,7 +106,7 @@ fn a_scan_by_all_threads_finds_what_one_thread_finds() {
     let found = alone.install(|| table.nearest(&query, 30));
     assert_eq!(three.install(|| table.nearest(&query, 30)), found);
     let all = (1..=21_000).map(|chunk| (ChunkId(chunk), table.cosine(&query, ChunkId(chunk)).unwrap()));
-    assert_eq!(best(all.collect(), 30), found);
+    assert_eq!(best(all, 30), found);
 }
 
 #[test]
