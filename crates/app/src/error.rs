@@ -75,6 +75,19 @@ pub enum Error {
         /// The split's name.
         split: &'static str,
     },
+    /// Abstaining cannot be calibrated where everything is answerable.
+    #[error(
+        "set {set:?} has no {split} question that the documents do not answer: give rows `\"answerable\": false` and no answers"
+    )]
+    NoUnanswerable {
+        /// The set.
+        set: String,
+        /// The split's name.
+        split: &'static str,
+    },
+    /// A choice by the test split.
+    #[error("the threshold for abstaining is chosen on dev or train questions, never on test")]
+    CalibratedOnTest,
     /// Neither the variables nor a home folder say where models are kept.
     #[error("no folder for models: set TUNESMITH_HOME, XDG_DATA_HOME or HOME")]
     NoCacheFolder,
