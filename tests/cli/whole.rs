@@ -125,6 +125,14 @@ fn citing_and_abstaining_are_measured_and_calibrated() {
     assert!(on_test.contains("never on test"), "{on_test}");
     let none = project.fails(&["eval", "citations", "--set", "facts", "--split", "train", "--calibrate"]);
     assert!(none.contains("\"answerable\": false"), "{none}");
+
+    // What stands in the configuration holds, whatever was calibrated.
+    let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
+    project.write("tunesmith.toml", format!("{config}abstain_below = 0.0\n"));
+    let kept = project.fails(&["eval", "citations", "--set", "facts", "--calibrate"]);
+    assert!(kept.contains("take it out first"), "{kept}");
+    project.write("tunesmith.toml", format!("{config}abstain_below = 1.0\n"));
+    assert!(refused(&["What does the lamp on Sallow Rock burn?"]));
 }
 
 #[test]

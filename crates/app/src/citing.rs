@@ -137,8 +137,8 @@ impl Outcome<'_> {
 /// whoever sees these figures may choose by them.
 ///
 /// # Errors
-/// No documents; evidence that is not in the documents; calibrating on the test split, or without unanswerable questions;
-/// [`Error::Interrupted`].
+/// No documents; evidence that is not in the documents; calibrating on the test split, without unanswerable questions, or a threshold
+/// that stands in the configuration; [`Error::Interrupted`].
 pub fn measure(
     service: &Service,
     set: &QuestionSet,
@@ -149,8 +149,14 @@ pub fn measure(
     let start = Instant::now();
     let name = &set.config.name;
     let unanswerable: Vec<Question> = set.unanswerable_of(options.split).cloned().collect();
+    if service.knowledge().store.documents()?.is_empty() {
+        return Err(Error::NoDocuments);
+    }
     match options.calibrate {
         Some(_) if options.split == Split::Test => return Err(Error::CalibratedOnTest),
+        Some(_) if set.config.abstain_below.is_some() => {
+            return Err(Error::ThresholdConfigured { set: name.clone() });
+        }
         Some(Objective::Balance) if unanswerable.is_empty() => {
             return Err(Error::NoUnanswerable { set: name.clone(), split: options.split.as_str() });
         }

@@ -85,6 +85,14 @@ pub enum Error {
         /// The split's name.
         split: &'static str,
     },
+    /// A calibrated threshold would have no effect.
+    #[error(
+        "set {set:?} has `abstain_below` in tunesmith.toml, which no calibration overrides: take it out first"
+    )]
+    ThresholdConfigured {
+        /// The set.
+        set: String,
+    },
     /// A choice by the test split.
     #[error("the threshold for abstaining is chosen on dev or train questions, never on test")]
     CalibratedOnTest,
