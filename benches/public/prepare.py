@@ -39,7 +39,7 @@ max_tokens = 300000
 
 
 def squad(data, out, size):
-    """Short answers found in 20 encyclopedia articles."""
+    """Short answers found in 20 encyclopedia articles, and as many questions that only look as if they had one there."""
     project(out, """[project]
 name = "squad"
 documents = ["documents"]
@@ -62,6 +62,8 @@ max_tokens = 32
                 "id": q["id"], "question": q["question"], "answers": q["answers"], "group": q["passage_id"], "split": split,
                 "evidence": [{"document": passage["doc"].replace("docs/", "documents/"), "quote": passage["text"]}],
             })
+        for q in rows(data / f"unanswerable.{name}.jsonl")[: size[split]]:
+            questions.append({"id": q["id"], "question": q["question"], "answerable": False, "group": q["passage_id"], "split": split})
     write_rows(out / "questions/squad.jsonl", questions)
 
 

@@ -123,6 +123,9 @@ fn explain(answer: &Answer) {
         let cosine = hit.explain.cosine.map_or_else(|| "none".to_owned(), |cosine| format!("{cosine:.3}"));
         println!("passage {}   {} {}..{}, cosine {cosine}", rank + 1, hit.path, hit.span.start, hit.span.end);
     }
+    if let Some(relevance) = answer.relevance {
+        println!("relevance   {relevance:.3}, the cosine of the best passage");
+    }
     let stages = [
         ("embed", seconds.embed, String::new()),
         ("search", seconds.search, String::new()),

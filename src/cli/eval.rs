@@ -1,4 +1,4 @@
-//! `tunesmith eval retrieval`
+//! `tunesmith eval`: retrieval here, citations in [`citations`](super::citations).
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ use app::{QuestionSet, Split, retrieval};
 use clap::Subcommand;
 use lm::{Encoder, Precision};
 
+use super::citations;
 use super::embedder::{Learning, View};
 use super::index::open_knowledge;
 use super::output::{self, Progress};
@@ -26,6 +27,8 @@ pub(crate) struct Arguments {
 enum What {
     /// Rank passages by words, by vectors and by both: how many questions have what they need among the first hits
     Retrieval(Box<Retrieval>),
+    /// Answer a set's questions, those without an answer too: what is cited rightly, what is refused rightly
+    Citations(citations::Arguments),
 }
 
 #[derive(clap::Args)]
@@ -72,7 +75,10 @@ struct Retrieval {
 }
 
 pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let What::Retrieval(arguments) = &arguments.what;
+    let arguments = match &arguments.what {
+        What::Retrieval(arguments) => arguments,
+        What::Citations(arguments) => return citations::run(project, arguments),
+    };
     if arguments.synthetic {
         return on_synthetic(project, arguments);
     }
@@ -95,10 +101,7 @@ fn on_set(project: Option<&Path>, name: &str, arguments: &Retrieval) -> anyhow::
     let project = super::open_project(project)?;
     let stop = super::stop_flag()?;
     let set = QuestionSet::load(&project, project.config.set(name)?)?;
-    let wanted = arguments.split.as_deref().unwrap_or(Split::Dev.as_str());
-    let Some(split) = Split::ALL.into_iter().find(|split| split.as_str() == wanted) else {
-        anyhow::bail!("--split: expected train, dev or test, found {wanted:?}");
-    };
+    let split = super::split(arguments.split.as_deref().unwrap_or(Split::Dev.as_str()))?;
     let mut knowledge = open_knowledge(&project, &Cache::from_env()?)?;
     output::json(&retrieval::measure(&mut knowledge, &set, split, &arguments.lexical_weights, &stop)?)?;
     Ok(ExitCode::SUCCESS)

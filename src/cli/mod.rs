@@ -1,6 +1,7 @@
 //! Arguments -> one call into `app` -> print.
 
 pub(crate) mod ask;
+pub(crate) mod citations;
 pub(crate) mod compare;
 pub(crate) mod decide;
 pub(crate) mod embedder;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
-use app::Project;
+use app::{Project, Split};
 use clap::{Parser, Subcommand};
 
 /// RAG, fine-tuning, or both? Builds all of them on your own documents, measures them, and serves the winner.
@@ -60,7 +61,7 @@ pub(crate) enum Verb {
     Compare(compare::Arguments),
     /// Say which arm to use, with the evidence, and write the report
     Decide(decide::Arguments),
-    /// Measure parts on public collections
+    /// Measure parts: retrieval, citations and abstaining
     Eval(eval::Arguments),
     /// Answer over HTTP as the arms that won
     Serve(serve::Arguments),
@@ -78,6 +79,12 @@ pub(crate) fn open_project(folder: Option<&Path>) -> anyhow::Result<Project> {
         Some(folder) => Ok(Project::open(folder)?),
         None => Ok(Project::find(&std::env::current_dir().context("the current folder")?)?),
     }
+}
+
+/// The split of that name.
+pub(crate) fn split(name: &str) -> anyhow::Result<Split> {
+    let found = Split::ALL.into_iter().find(|split| split.as_str() == name);
+    found.with_context(|| format!("--split: expected train, dev or test, found {name:?}"))
 }
 
 /// A flag that Ctrl-C raises. Pressed again, the program ends at once.

@@ -107,6 +107,7 @@ impl Chat for ProjectChat {
             instruction: system.map(|turn| turn.content.as_str()),
             passages: None,
             filter: Filter::ALL,
+            abstain_below: None,
             max_tokens: request.max_tokens,
             sampling: GenerateOptions {
                 temperature: request.temperature,

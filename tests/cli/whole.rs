@@ -80,6 +80,62 @@ fn retrieval_is_measured_on_the_projects_own_questions() {
 }
 
 #[test]
+fn citing_and_abstaining_are_measured_and_calibrated() {
+    if !models_are_here() {
+        return;
+    }
+    let project = Project::with_documents(&[FERRIES, LIGHTS]);
+    project.ok(&["ingest"]);
+    let row = |split: &str, question: &str, document: &str, quote: &str| {
+        serde_json::json!({"question": question, "answers": [quote], "split": split,
+                           "evidence": [{"document": format!("documents/{document}"), "quote": quote}]})
+    };
+    let unanswerable = |split: &str, question: &str| serde_json::json!({"question": question, "answerable": false, "split": split});
+    let rows = [
+        row("train", "How many passengers does the ferry carry?", FERRIES.0, "212 passengers"),
+        row("dev", "What does the lamp on Sallow Rock burn?", LIGHTS.0, "whale oil"),
+        row("test", "When does the Marrow ferry leave?", FERRIES.0, "seven in the morning"),
+        unanswerable("dev", "Which bank prints the coins of Peru?"),
+        unanswerable("test", "How are violins varnished in Cremona?"),
+    ];
+    let rows: Vec<String> = rows.iter().map(Value::to_string).collect();
+    project.add_set("facts", "contains", &rows.join("\n"));
+
+    let found = project.json(&["eval", "citations", "--set", "facts", "--json"]);
+    assert_eq!((&found["answerable"], &found["unanswerable"]), (&1.into(), &1.into()));
+    assert_eq!((&found["refusal"], &found["calibrated_by"]), (&Value::Null, &Value::Null));
+    assert_eq!(found["coverage"].as_array().unwrap().last().unwrap()["answered"], 2);
+    let refused = |arguments: &[&str]| {
+        project.json(&[&["ask", "--json", "--set", "facts"], arguments].concat())["abstained"] == true
+    };
+    let strange = "How are violins varnished in Cremona?";
+    assert!(!refused(&[strange]), "a set's questions are answered as they were compared");
+
+    let found = project.json(&["eval", "citations", "--set", "facts", "--calibrate", "--json"]);
+    assert_eq!(found["calibrated_by"], "balance");
+    assert_eq!(
+        (&found["refusal"]["recall"]["count"], &found["refusal"]["answered"]["count"]),
+        (&1.into(), &1.into())
+    );
+    assert!(refused(&[strange]) && !refused(&["What does the lamp on Sallow Rock burn?"]));
+    let said = project.ok(&["eval", "citations", "--set", "facts", "--split", "test"]);
+    assert!(said.contains("unanswerable questions refused") && said.contains("(1 of 1)"), "{said}");
+
+    let on_test = project.fails(&["eval", "citations", "--set", "facts", "--split", "test", "--calibrate"]);
+    assert!(on_test.contains("never on test"), "{on_test}");
+    let none = project.fails(&["eval", "citations", "--set", "facts", "--split", "train", "--calibrate"]);
+    assert!(none.contains("\"answerable\": false"), "{none}");
+
+    // What stands in the configuration holds, whatever was calibrated.
+    let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
+    project.write("tunesmith.toml", format!("{config}abstain_below = 0.0\n"));
+    let kept = project.fails(&["eval", "citations", "--set", "facts", "--calibrate"]);
+    assert!(kept.contains("take it out first"), "{kept}");
+    project.write("tunesmith.toml", format!("{config}abstain_below = 1.0\n"));
+    assert!(refused(&["What does the lamp on Sallow Rock burn?"]));
+}
+
+#[test]
 fn answers_cite_exact_quotes_or_abstain() {
     if !models_are_here() {
         return;

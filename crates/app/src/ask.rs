@@ -11,13 +11,16 @@ use store::{Filter, Hit};
 use crate::citation::{Support, support};
 use crate::config::SetConfig;
 use crate::error::{Error, Result};
-use crate::knowledge::{Retrieved, Wanted};
+use crate::knowledge::{Knowledge, Retrieved, Wanted};
 use crate::prompt::{DEFAULT_INSTRUCTION, Passage, Prompt, Shot};
 use crate::repetition::Unrepeated;
 use crate::service::{ServedAdapter, Service};
 
 /// What is said when nothing relevant is found.
 pub const ABSTENTION: &str = "The documents do not answer this question.";
+
+/// A threshold below which no relevance is.
+pub const NEVER_ABSTAIN: f32 = -1.0;
 
 /// Tokens of an answer where nothing else is asked for.
 const DEFAULT_MAX_TOKENS: usize = 160;
@@ -39,6 +42,8 @@ pub struct AskRequest<'a> {
     pub passages: Option<usize>,
     /// Which documents may be found, of those that the set may.
     pub filter: Filter,
+    /// Overrides the threshold for abstaining; [`NEVER_ABSTAIN`] answers everything.
+    pub abstain_below: Option<f32>,
     /// Overrides the set's longest answer.
     pub max_tokens: Option<usize>,
     /// How tokens are drawn; its `max_tokens` is not looked at.
@@ -61,10 +66,15 @@ pub struct Answer {
     /// Sentences and citations.
     #[serde(flatten)]
     pub support: Support,
+    /// The largest cosine between the question and a passage, which tells whether to abstain; `None` for arms that retrieve none.
+    pub relevance: Option<f32>,
     /// What was retrieved.
     pub hits: Vec<Hit>,
     /// Whether the answer was cut at its longest length.
     pub truncated: bool,
+    /// Mean log probability of the answer's tokens, if `sampling` asks for likelihoods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likelihood: Option<f64>,
     /// What the reader should know: the adapter was trained with documents that have changed since.
     pub notes: Vec<String>,
     /// Token counts.
@@ -112,7 +122,6 @@ pub(crate) fn answer(
     on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> Result<Answer> {
     let start = Instant::now();
-    let config = &service.project.config;
     let arm = match (request.arm, request.set) {
         (Some(arm), _) => arm,
         (None, Some(set)) => service.winner(&set.name)?.unwrap_or(Arm::Rag),
@@ -125,9 +134,11 @@ pub(crate) fn answer(
     let retrieved = if arm.uses_retrieval() { retrieve(service, request)? } else { Retrieved::default() };
     let mut seconds =
         Stages { embed: retrieved.embed_seconds, search: retrieved.search_seconds, ..Stages::default() };
-    // Without a set the documents are all there is to answer from. A set's questions are answered as they were compared.
-    let threshold = config.retrieval.abstain_below;
-    if arm.uses_retrieval() && request.set.is_none() && !retrieved.is_relevant(threshold) {
+    let relevance = retrieved.best_cosine();
+    if arm.uses_retrieval()
+        && let Some(threshold) = threshold(service, request)?
+        && relevance.unwrap_or(NEVER_ABSTAIN) < threshold
+    {
         // Whoever reads the stream has the whole answer now; whether they want more does not matter.
         let _ = on_text(ABSTENTION);
         seconds.total = start.elapsed().as_secs_f64();
@@ -176,8 +187,8 @@ pub(crate) fn answer(
     seconds.first_token = seconds.embed + seconds.search + seconds.render + seconds.prefill;
     let citing = Instant::now();
     let support = if arm.uses_passages() {
-        let knowledge = service.knowledge();
-        support(&generation.text, &retrieved.hits, &knowledge.store, &knowledge.encoder)?
+        let Knowledge { store, encoder, .. } = &*service.knowledge();
+        support(request.question, &generation.text, &retrieved.hits, store, encoder)?
     } else {
         Support::default()
     };
@@ -190,6 +201,8 @@ pub(crate) fn answer(
         abstained: false,
         supported: arm.uses_passages().then(|| support.is_whole()),
         support,
+        relevance,
+        likelihood: mean(&generation.log_probabilities),
         hits: retrieved.hits,
         truncated: generation.finish_reason == FinishReason::Length,
         notes: adapter.filter(|adapter| adapter.stale).map(stale_note).into_iter().collect(),
@@ -220,6 +233,19 @@ fn retrieve(service: &Service, request: &AskRequest) -> Result<Retrieved> {
     knowledge.search(request.question, &Wanted { hits: passages, lexical_weight, filter, neighbours })
 }
 
+/// The relevance below which this request is not answered.
+fn threshold(service: &Service, request: &AskRequest) -> Result<Option<f32>> {
+    match request.abstain_below {
+        Some(threshold) => Ok(Some(threshold)),
+        None => service.knowledge().abstain_below(request.set),
+    }
+}
+
+fn mean(log_probabilities: &[f32]) -> Option<f64> {
+    let sum: f64 = log_probabilities.iter().copied().map(f64::from).sum();
+    (!log_probabilities.is_empty()).then(|| sum / log_probabilities.len() as f64)
+}
+
 fn stale_note(adapter: ServedAdapter) -> String {
     format!("adapter {} was trained with documents that have changed since: train it again", adapter.name)
 }
@@ -238,6 +264,8 @@ fn abstention(request: &AskRequest, arm: Arm, retrieved: Retrieved, seconds: Sta
         abstained: true,
         supported: None,
         support: Support::default(),
+        relevance: retrieved.best_cosine(),
+        likelihood: None,
         hits: retrieved.hits,
         truncated: false,
         notes: Vec::new(),

@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::grounding::{Grounded, ground, recall, reciprocal_rank};
 use crate::knowledge::{DEFAULT_PASSAGES, Knowledge, Wanted};
 use crate::project::Project;
-use crate::questions::{Question, QuestionSet, Split};
+use crate::questions::{Question, QuestionSet, Split, sample};
 use crate::shots::Shots;
 use crate::tune::{Resume, TuneEvent, TuneRequest, tune};
 use trials::{Runner, Weights};
@@ -114,8 +114,8 @@ pub fn compare(
     if evidence && !material.documents {
         return Err(Error::NoDocuments);
     }
-    let dev = plan::sample(&questions.dev, options.limit);
-    let test = plan::sample(&questions.test, options.limit);
+    let dev = sample(&questions.dev, options.limit);
+    let test = sample(&questions.test, options.limit);
     let candidates = tuning::passage_candidates(knowledge, set, evidence);
     let most = candidates.iter().copied().max().unwrap_or(DEFAULT_PASSAGES);
     let weight = tuning::lexical_weight(knowledge, set, &dev, candidates[0], stop, on_event)?;

@@ -78,7 +78,7 @@ pub struct Retrieval {
     pub neighbours: usize,
     /// ISO 639-1 code of the language of texts too short to tell.
     pub language: String,
-    /// `ask` abstains when the best passage's cosine similarity with the question is below this.
+    /// Without a set, `ask` abstains when the best passage's cosine similarity with the question is below this.
     pub abstain_below: f32,
 }
 
@@ -131,6 +131,8 @@ pub struct SetConfig {
     pub shots: usize,
     /// Passages in a prompt for this set; the project's number if not given.
     pub passages: Option<usize>,
+    /// The same threshold as in `[retrieval]` for this set; `None` for the one calibrated, if any.
+    pub abstain_below: Option<f32>,
     /// Collections its questions are answered from; `None` for all.
     pub collections: Option<Vec<String>>,
 }

@@ -83,6 +83,27 @@ pub enum Error {
         /// The split's name.
         split: &'static str,
     },
+    /// Abstaining cannot be calibrated where everything is answerable.
+    #[error(
+        "set {set:?} has no {split} question that the documents do not answer: give rows `\"answerable\": false` and no answers"
+    )]
+    NoUnanswerable {
+        /// The set.
+        set: String,
+        /// The split's name.
+        split: &'static str,
+    },
+    /// A calibrated threshold would have no effect.
+    #[error(
+        "set {set:?} has `abstain_below` in tunesmith.toml, which no calibration overrides: take it out first"
+    )]
+    ThresholdConfigured {
+        /// The set.
+        set: String,
+    },
+    /// A choice by the test split.
+    #[error("the threshold for abstaining is chosen on dev or train questions, never on test")]
+    CalibratedOnTest,
     /// Neither the variables nor a home folder say where models are kept.
     #[error("no folder for models: set TUNESMITH_HOME, XDG_DATA_HOME or HOME")]
     NoCacheFolder,

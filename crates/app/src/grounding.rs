@@ -25,6 +25,8 @@ pub struct GoldChunk {
     pub passage: Passage,
     /// Which of the question's evidence entries it holds.
     pub evidence: usize,
+    /// The bytes of that entry's quote in the document.
+    pub quote: Range<usize>,
     /// Whether it alone is enough for that entry: an answer stands in it, or it holds most of the quote.
     pub sufficient: bool,
 }
@@ -111,7 +113,10 @@ struct Located {
 }
 
 /// The gold chunks of every question.
-fn locate(knowledge: &Knowledge, questions: &[Question]) -> Result<Vec<Vec<GoldChunk>>> {
+///
+/// # Errors
+/// [`Error::Problems`], as [`ground`].
+pub(crate) fn locate(knowledge: &Knowledge, questions: &[Question]) -> Result<Vec<Vec<GoldChunk>>> {
     let rows: HashMap<String, (DocumentId, Option<String>)> =
         knowledge.store.documents()?.into_iter().map(|row| (row.path, (row.id, row.title))).collect();
     let mut documents: HashMap<&str, Located> = HashMap::new();
@@ -169,6 +174,7 @@ fn holding(
                 sufficient: eval::lenient(&text, &question.answers),
                 passage: Passage::new(document.title.as_deref(), &chunk.heading_path, &text),
                 evidence: entry,
+                quote: span.clone(),
             }
         })
         .collect();
@@ -277,6 +283,7 @@ mod tests {
                 path: String::new(),
                 passage: Passage::new(None, &[], ""),
                 evidence: *evidence,
+                quote: 0..0,
                 sufficient: *sufficient,
             })
             .collect();

@@ -60,11 +60,6 @@ impl Retrieved {
         self.embed_seconds + self.search_seconds
     }
 
-    /// Whether any hit resembles the question at least this much.
-    pub fn is_relevant(&self, threshold: f32) -> bool {
-        self.best_cosine().is_some_and(|best| best >= threshold)
-    }
-
     /// The largest cosine similarity between question and hit.
     pub fn best_cosine(&self) -> Option<f32> {
         self.hits.iter().filter_map(|hit| hit.explain.cosine).max_by(f32::total_cmp)
@@ -170,6 +165,21 @@ impl Knowledge {
         self.settings.lexical_weight
     }
 
+    /// The relevance below which nothing is answered: of a set as configured for it, else as calibrated on its dev questions, else
+    /// none, as its questions are answered as they were compared; without a set as configured for the project, else the default.
+    pub fn abstain_below(&self, set: Option<&SetConfig>) -> Result<Option<f32>> {
+        let Some(set) = set else { return Ok(Some(self.settings.abstain_below)) };
+        if set.abstain_below.is_some() {
+            return Ok(set.abstain_below);
+        }
+        Ok(self.store.setting(&abstention_key(&set.name))?.and_then(|text| text.parse().ok()))
+    }
+
+    /// Keeps the threshold for abstaining that was calibrated for a set.
+    pub fn put_abstain_below(&mut self, set: &str, threshold: f32) -> Result<()> {
+        Ok(self.store.put_setting(&abstention_key(set), &threshold.to_string())?)
+    }
+
     /// Keeps the share of BM25 tuned for a set.
     pub fn put_lexical_weight(&mut self, set: &str, weight: f32) -> Result<()> {
         Ok(self.store.put_setting(&weight_key(set), &weight.to_string())?)
@@ -183,6 +193,10 @@ pub(crate) fn embedder_of(encoder: &Encoder) -> Embedder {
 
 fn passages_key(set: &str) -> String {
     format!("passages/{set}")
+}
+
+fn abstention_key(set: &str) -> String {
+    format!("abstain_below/{set}")
 }
 
 fn weight_key(set: &str) -> String {

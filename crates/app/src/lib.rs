@@ -13,6 +13,7 @@ pub mod adapters;
 pub mod ask;
 pub mod beir;
 pub mod citation;
+pub mod citing;
 pub mod compare;
 pub mod config;
 pub mod decide;

@@ -15,6 +15,7 @@ pub use leak::{Leak, leaks, normalised_tokens};
 
 use crate::config::{SetConfig, SetFiles};
 use crate::error::{Error, Problem};
+use crate::models::hash_bytes;
 use crate::project::Project;
 
 /// Which part of the work a question belongs to.
@@ -61,9 +62,9 @@ pub struct Question {
     pub instruction: String,
     /// The question.
     pub text: String,
-    /// Accepted answers; at least one.
+    /// Accepted answers; none for a question that the documents do not answer.
     pub answers: Vec<String>,
-    /// Where the answer stands; empty when it stands nowhere.
+    /// Where the answer stands; empty when that is not known, or it stands nowhere.
     pub evidence: Vec<Evidence>,
     /// What a model is trained to write: the first answer unless the row says otherwise.
     pub completion: String,
@@ -77,6 +78,11 @@ pub struct Question {
 }
 
 impl Question {
+    /// Whether the documents answer it.
+    pub fn is_answerable(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
     /// What its errors have in common with those of other questions: the group, else the first evidence document, else the
     /// question itself. Clustered statistics resample these.
     pub fn cluster(&self) -> &str {
@@ -114,6 +120,9 @@ pub struct QuestionSet {
     pub dev: Vec<Question>,
     /// Questions for the comparison, without those that leaked.
     pub test: Vec<Question>,
+    /// Questions of all splits that the documents do not answer: nothing is trained or compared on them, abstaining is measured and
+    /// calibrated with them.
+    pub unanswerable: Vec<Question>,
     /// Test questions left out because training examples hold them.
     pub leaked: Vec<Leak>,
 }
@@ -130,7 +139,8 @@ impl QuestionSet {
                 read::files(project, config, [(train, Split::Train), (dev, Split::Dev), (test, Split::Test)])?
             }
         };
-        let mut questions = split::assign(config, rows)?;
+        let (mut questions, unanswerable): (Vec<_>, Vec<_>) =
+            split::assign(config, rows)?.into_iter().partition(Question::is_answerable);
         let mut take = |split| {
             let (taken, rest) = questions.drain(..).partition(|question: &Question| question.split == split);
             questions = rest;
@@ -140,7 +150,7 @@ impl QuestionSet {
             (take(Split::Train), take(Split::Dev), take(Split::Test));
         let leaked = leaks(&train, &test);
         test.retain(|question| leaked.iter().all(|leak| leak.test != question.id));
-        Ok(Self { config: config.clone(), train, dev, test, leaked })
+        Ok(Self { config: config.clone(), train, dev, test, unanswerable, leaked })
     }
 
     /// Whether any question says where its answer stands: without that there are no oracle arms.
@@ -148,8 +158,36 @@ impl QuestionSet {
         self.dev.iter().chain(&self.test).any(|question| !question.evidence.is_empty())
     }
 
-    /// Every question of the set.
+    /// The answerable questions of a split.
+    pub fn of(&self, split: Split) -> &[Question] {
+        match split {
+            Split::Train => &self.train,
+            Split::Dev => &self.dev,
+            Split::Test => &self.test,
+        }
+    }
+
+    /// The questions of a split that the documents do not answer.
+    pub fn unanswerable_of(&self, split: Split) -> impl Iterator<Item = &Question> {
+        self.unanswerable.iter().filter(move |question| question.split == split)
+    }
+
+    /// Every answerable question of the set.
     pub fn all(&self) -> impl Iterator<Item = &Question> {
         self.train.iter().chain(&self.dev).chain(&self.test)
     }
+}
+
+/// At most `limit` questions: those whose ids hash lowest, in the order of the set. A larger limit keeps the smaller sample.
+pub(crate) fn sample(questions: &[Question], limit: Option<usize>) -> Vec<Question> {
+    let Some(limit) = limit.filter(|limit| *limit < questions.len()) else { return questions.to_vec() };
+    let mut order: Vec<(String, usize)> = questions
+        .iter()
+        .enumerate()
+        .map(|(index, question)| (hash_bytes(question.id.as_bytes()), index))
+        .collect();
+    order.sort();
+    let mut chosen: Vec<usize> = order.into_iter().take(limit).map(|(_, index)| index).collect();
+    chosen.sort_unstable();
+    chosen.into_iter().map(|index| questions[index].clone()).collect()
 }

@@ -66,13 +66,8 @@ pub fn measure(
     if knowledge.store.documents()?.is_empty() {
         return Err(Error::NoDocuments);
     }
-    let chosen = match split {
-        Split::Train => &set.train,
-        Split::Dev => &set.dev,
-        Split::Test => &set.test,
-    };
     let questions: Vec<Question> =
-        chosen.iter().filter(|question| !question.evidence.is_empty()).cloned().collect();
+        set.of(split).iter().filter(|question| !question.evidence.is_empty()).cloned().collect();
     if questions.is_empty() {
         return Err(Error::NoEvidence { set: set.config.name.clone(), split: split.as_str() });
     }

@@ -11,8 +11,9 @@
 //! 4. [`cost`] and [`curve`] price the arms and extrapolate more training data.
 //! 5. [`decide()`] applies the rule and explains each step.
 //!
-//! [`ranking`] measures retrieval on its own, in TREC conventions.
+//! [`ranking`] measures retrieval on its own, in TREC conventions; [`abstention`] says when to answer at all.
 
+pub mod abstention;
 pub mod arm;
 pub mod attribute;
 pub mod cost;

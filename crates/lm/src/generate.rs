@@ -12,7 +12,7 @@ use answer::Answer;
 
 use crate::decoder::{Stop, Wanted};
 use crate::lookup::Lookup;
-use crate::sample::Sampler;
+use crate::sample::{Sampler, log_probability};
 use crate::{BatchInput, Decoder, Error, KvCache, Lora, Result, TextStream, Tokenizer};
 
 /// How to answer. The default is greedy with up to 256 tokens.
@@ -33,6 +33,8 @@ pub struct GenerateOptions {
     /// Draft tokens that followed the same words earlier and check several at once. The answer is the same with and
     /// without; one that quotes its prompt comes faster.
     pub lookup: bool,
+    /// Also say how likely the model found each token of its answer: a pass over the vocabulary for each.
+    pub likelihood: bool,
 }
 
 impl Default for GenerateOptions {
@@ -45,6 +47,7 @@ impl Default for GenerateOptions {
             seed: 0,
             stop: Vec::new(),
             lookup: true,
+            likelihood: false,
         }
     }
 }
@@ -79,6 +82,9 @@ pub struct Generation {
     pub text: String,
     /// Ids of the generated tokens, without the end token.
     pub ids: Vec<u32>,
+    /// The model's log probability of each generated token, the end token included; empty unless asked for. It is of the model's
+    /// own distribution, whatever the temperature.
+    pub log_probabilities: Vec<f32>,
     /// Why it ended.
     pub finish_reason: FinishReason,
     /// Tokens of the prompt.
@@ -115,6 +121,8 @@ pub(crate) struct Running<'a, A> {
     completion: usize,
     sampler: Sampler,
     lookup: Option<Lookup>,
+    /// Of the tokens so far, where they are asked for.
+    log_probabilities: Option<Vec<f32>>,
     answer: Answer<'a>,
     finished: Option<FinishReason>,
     start: Instant,
@@ -168,6 +176,7 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
             completion: 0,
             sampler: Sampler::new(options)?,
             lookup: options.lookup.then(Lookup::default),
+            log_probabilities: options.likelihood.then(Vec::new),
             answer: Answer::new(TextStream::new(tokenizer), &options.stop),
             finished: None,
             start,
@@ -215,6 +224,7 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
         self.prefill_seconds = self.start.elapsed().as_secs_f64();
         self.decode_start = Instant::now();
         let first = self.sampler.pick(&logits);
+        self.weigh(first, &logits);
         self.take(first);
         Ok(())
     }
@@ -224,6 +234,13 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
         let mut prefix = self.cache.clone();
         prefix.truncate(self.prompt.min(prefix.len()) / PIECE * PIECE);
         prefix
+    }
+
+    /// Notes how likely a token is by its logits, where that is asked for.
+    fn weigh(&mut self, id: u32, logits: &[f32]) {
+        if let Some(noted) = &mut self.log_probabilities {
+            noted.push(log_probability(logits, id));
+        }
     }
 
     /// Takes a token into the answer.
@@ -255,6 +272,7 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
         let mut right = 0;
         for logits in logits.chunks_exact(logits.len() / read.len()) {
             let picked = self.sampler.pick(logits);
+            self.weigh(picked, logits);
             self.take(picked);
             if self.finished.is_some() || draft.get(right) != Some(&picked) {
                 break;
@@ -288,6 +306,7 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
         Generation {
             text: self.answer.into_sent(),
             ids: self.ids[self.prompt..].to_vec(),
+            log_probabilities: self.log_probabilities.unwrap_or_default(),
             finish_reason,
             prompt_tokens: self.prompt,
             completion_tokens: self.completion,

@@ -82,6 +82,13 @@ impl Sampler {
     }
 }
 
+/// The logarithm of a token's probability.
+pub(crate) fn log_probability(logits: &[f32], id: u32) -> f32 {
+    let (_, peak) = greedy(logits);
+    let total: f32 = logits.iter().map(|logit| (logit - peak).exp()).sum();
+    logits.get(id as usize).map_or(f32::NEG_INFINITY, |logit| logit - peak - total.ln())
+}
+
 /// The id of the largest logit, and that logit.
 fn greedy(logits: &[f32]) -> (u32, f32) {
     let mut best = (0, f32::NEG_INFINITY);
@@ -113,6 +120,15 @@ mod tests {
 
     fn drawn() -> GenerateOptions {
         GenerateOptions { temperature: 1.0, seed: 5, ..Default::default() }
+    }
+
+    #[test]
+    fn log_probabilities_by_hand() {
+        let logits = [1.0, 3.0, 2.0];
+        let total: f32 = logits.iter().map(|logit: &f32| logit.exp()).sum();
+        for (id, logit) in (0..).zip(logits) {
+            assert!((log_probability(&logits, id) - (logit.exp() / total).ln()).abs() < 1e-6);
+        }
     }
 
     #[test]

@@ -8,8 +8,6 @@ use serde::Serialize;
 use super::trials::{Job, Runner};
 use crate::config::SetConfig;
 use crate::error::Result;
-use crate::models::hash_bytes;
-use crate::questions::Question;
 
 /// Which arms to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,20 +73,6 @@ pub(super) fn test_arms(choice: &ArmChoice, material: Material, gate_open: bool)
         ArmChoice::Auto if !gate_open => material.possible(CHEAP),
         ArmChoice::Auto | ArmChoice::All => material.possible(CHEAP.into_iter().chain(FINE_TUNED)),
     }
-}
-
-/// At most `limit` questions: those whose ids hash lowest, in the order of the set. A larger limit keeps the smaller sample.
-pub(super) fn sample(questions: &[Question], limit: Option<usize>) -> Vec<Question> {
-    let Some(limit) = limit.filter(|limit| *limit < questions.len()) else { return questions.to_vec() };
-    let mut order: Vec<(String, usize)> = questions
-        .iter()
-        .enumerate()
-        .map(|(index, question)| (hash_bytes(question.id.as_bytes()), index))
-        .collect();
-    order.sort();
-    let mut chosen: Vec<usize> = order.into_iter().take(limit).map(|(_, index)| index).collect();
-    chosen.sort_unstable();
-    chosen.into_iter().map(|index| questions[index].clone()).collect()
 }
 
 /// What a comparison will take.
@@ -186,26 +170,5 @@ mod tests {
         assert_eq!(test_arms(&list, all, false), [Base, Raft]);
         assert_eq!(no_evidence.possible([Rag, Oracle]), [Rag]);
         assert!("base,both".parse::<ArmChoice>().is_err());
-    }
-
-    #[test]
-    fn a_larger_sample_holds_the_smaller_one() {
-        let questions: Vec<Question> = (0..50)
-            .map(|index| Question {
-                id: format!("q{index}"),
-                instruction: String::new(),
-                text: String::new(),
-                answers: Vec::new(),
-                evidence: Vec::new(),
-                completion: String::new(),
-                group: None,
-                split: crate::Split::Test,
-                place: Default::default(),
-            })
-            .collect();
-        let small = sample(&questions, Some(10));
-        let large = sample(&questions, Some(30));
-        assert_eq!((small.len(), large.len(), sample(&questions, None).len()), (10, 30, 50));
-        assert!(small.iter().all(|question| large.contains(question)));
     }
 }

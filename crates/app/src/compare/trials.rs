@@ -208,8 +208,9 @@ impl<'a> Runner<'a> {
 
     /// The hash of everything an answer depends on.
     fn key(&self, messages: &[Message], adapter: Option<&str>) -> Result<String> {
-        // Looking up changes no answer.
-        let GenerateOptions { max_tokens, temperature, top_p, top_k, seed, stop, lookup: _ } = &self.options;
+        // Neither looking up nor weighing tokens changes an answer.
+        let GenerateOptions { max_tokens, temperature, top_p, top_k, seed, stop, lookup: _, likelihood: _ } =
+            &self.options;
         let all = serde_json::json!({
             "model": self.model.identity()?,
             "precision": format!("{:?}", self.model.decoder.precision()),

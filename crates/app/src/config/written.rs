@@ -103,6 +103,7 @@ struct RawSet {
     expected_queries: Option<Spanned<i64>>,
     shots: Option<Spanned<i64>>,
     passages: Option<Spanned<i64>>,
+    abstain_below: Option<Spanned<f64>>,
     collections: Option<Vec<Spanned<String>>>,
 }
 
@@ -329,6 +330,9 @@ impl RawSet {
             expected_queries: check.integer("expected_queries", self.expected_queries, 10_000, COUNT) as u64,
             shots: check.integer("shots", self.shots, 4, 1..65),
             passages: self.passages.map(|number| check.integer("passages", Some(number), 3, 1..101)),
+            abstain_below: self
+                .abstain_below
+                .map(|cosine| check.real("abstain_below", Some(cosine), 0.0, 1.0) as f32),
             collections: self.collections.map(|names| names.into_iter().map(Spanned::into_inner).collect()),
         }
     }

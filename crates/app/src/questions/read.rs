@@ -211,7 +211,8 @@ impl Fields<'_> {
         {
             return None;
         }
-        let completion = completion.or_else(|| answers.first().cloned())?;
+        // An unanswerable question has neither.
+        let completion = completion.or_else(|| answers.first().cloned()).unwrap_or_default();
         let split = split.or(named);
         let question = Question {
             id,
@@ -230,10 +231,15 @@ impl Fields<'_> {
 
     fn question(&mut self) -> Pair {
         let text = self.text("question", true).unwrap_or_default();
+        if !self.answerable() {
+            return self.unanswerable(text);
+        }
         let answers = match self.fields.get("answers") {
             Some(Value::Array(items)) if !items.is_empty() => self.texts("answers", &items.clone()),
             Some(Value::Array(_)) => {
-                self.problem("answers", "expected at least one answer, found an empty list".to_owned());
+                let message =
+                    "expected at least one answer, found an empty list and no `\"answerable\": false`";
+                self.problem("answers", message.to_owned());
                 Vec::new()
             }
             other => {
@@ -243,6 +249,35 @@ impl Fields<'_> {
             }
         };
         Pair { instruction: None, text, answers, completion: self.text("completion", false) }
+    }
+
+    /// Whether the documents answer the question: they do unless the row says otherwise.
+    fn answerable(&mut self) -> bool {
+        match self.fields.get("answerable").cloned() {
+            None | Some(Value::Null) => true,
+            Some(Value::Bool(answerable)) => answerable,
+            other => {
+                self.problem(
+                    "answerable",
+                    format!("expected true or false, found {}", found(other.as_ref())),
+                );
+                true
+            }
+        }
+    }
+
+    /// A question that the documents do not answer: it has nothing that belongs to an answer.
+    fn unanswerable(&mut self, text: String) -> Pair {
+        for field in ["answers", "evidence", "completion"] {
+            match self.fields.get(field) {
+                None | Some(Value::Null) => {}
+                Some(Value::Array(items)) if items.is_empty() => {}
+                Some(_) => {
+                    self.problem(field, "expected none, as the row says `\"answerable\": false`".to_owned());
+                }
+            }
+        }
+        Pair { instruction: None, text, answers: Vec::new(), completion: None }
     }
 
     fn evidence(&mut self) -> Vec<Evidence> {

@@ -41,7 +41,7 @@ pub(super) fn assign(config: &SetConfig, rows: Vec<Row>) -> Result<Vec<Question>
 fn all_splits_present(config: &SetConfig, questions: Vec<Question>) -> Result<Vec<Question>, Error> {
     let missing: Vec<Problem> = SHARES
         .iter()
-        .filter(|(split, _)| questions.iter().all(|question| question.split != *split))
+        .filter(|(split, _)| !questions.iter().any(|question| question.split == *split && question.is_answerable()))
         .map(|(split, _)| Problem {
             file: questions.first().map(|question| question.place.file.clone()).unwrap_or_default(),
             line: None,

@@ -109,3 +109,60 @@ fn leaked_test_questions_are_left_out_and_reported() {
     assert_eq!(set.leaked, [leak("e1", true), leak("e2", false)]);
     assert_eq!(set.test.iter().map(|question| question.id.as_str()).collect::<Vec<_>>(), ["e3"]);
 }
+
+#[test]
+fn a_larger_sample_holds_the_smaller_one() {
+    let questions: Vec<Question> = (0..50)
+        .map(|index| Question {
+            id: format!("q{index}"),
+            instruction: String::new(),
+            text: String::new(),
+            answers: Vec::new(),
+            evidence: Vec::new(),
+            completion: String::new(),
+            group: None,
+            split: Split::Test,
+            place: Default::default(),
+        })
+        .collect();
+    let small = sample(&questions, Some(10));
+    let large = sample(&questions, Some(30));
+    assert_eq!((small.len(), large.len(), sample(&questions, None).len()), (10, 30, 50));
+    assert!(small.iter().all(|question| large.contains(question)));
+}
+
+#[test]
+fn unanswerable_questions_are_kept_apart() {
+    let rows = r#"{"id":"t","question":"What burns?","answers":["oil"],"split":"train"}
+{"id":"d","question":"Who lit it?","answers":["Edda"],"split":"dev","answerable":true}
+{"id":"e","question":"When?","answers":["1871"],"split":"test"}
+{"id":"u","question":"What did the lamp cost?","answerable":false,"answers":[],"split":"dev","group":"lamps"}
+{"id":"v","question":"Who paid for it?","answerable":false,"split":"test"}
+"#;
+    let set = load(rows).unwrap();
+    assert_eq!((set.train.len(), set.dev.len(), set.test.len(), set.unanswerable.len()), (1, 1, 1, 2));
+    let of = |split| set.unanswerable_of(split).map(|question| question.id.as_str()).collect::<Vec<_>>();
+    assert_eq!((of(Split::Train), of(Split::Dev), of(Split::Test)), (vec![], vec!["u"], vec!["v"]));
+    assert!(!set.unanswerable[0].is_answerable() && set.unanswerable[0].cluster() == "lamps");
+}
+
+#[test]
+fn a_row_that_contradicts_itself_is_refused() {
+    let rows = r#"{"question":"Q1?","answers":["x"],"answerable":false}
+{"question":"Q2?","answers":[],"answerable":true}
+{"question":"Q3?","answerable":false,"evidence":[{"document":"d.md","quote":"x"}],"completion":"x"}
+{"question":"Q4?","answers":["x"],"answerable":"no"}
+"#;
+    let starts = [
+        "q.jsonl:1: answers: expected none, as the row says `\"answerable\": false`",
+        "q.jsonl:2: answers: expected at least one answer, found an empty list and no",
+        "q.jsonl:3: evidence: expected none",
+        "q.jsonl:3: completion: expected none",
+        "q.jsonl:4: answerable: expected true or false, found a text",
+    ];
+    let found = problems(rows);
+    assert_eq!(found.len(), starts.len(), "{found:#?}");
+    for (message, start) in found.iter().zip(starts) {
+        assert!(message.starts_with(start), "{message} should start with {start}");
+    }
+}

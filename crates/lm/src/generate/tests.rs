@@ -186,3 +186,17 @@ fn wrong_drafts_leave_no_trace_in_the_cache() {
         drafted.truncate(held + 1);
     }
 }
+
+#[test]
+fn tokens_are_weighed_only_when_asked_and_alike_with_and_without_drafts() {
+    let model = model();
+    let prompt = prompt(&model, "one two three one two three one two three");
+    assert!(run(&model, &prompt, &options()).0.log_probabilities.is_empty());
+    let weighed = GenerateOptions { likelihood: true, ..options() };
+    let (drafted, _) = run(&model, &prompt, &weighed);
+    let (plain, _) = run(&model, &prompt, &GenerateOptions { lookup: false, ..weighed });
+    assert_eq!(drafted.log_probabilities, plain.log_probabilities);
+    assert_eq!(drafted.log_probabilities.len(), drafted.completion_tokens);
+    assert!(drafted.log_probabilities.iter().all(|weight| *weight < 0.0 && weight.is_finite()));
+    assert_eq!(essence(&drafted), essence(&run(&model, &prompt, &options()).0), "weighing changes nothing");
+}
