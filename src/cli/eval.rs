@@ -1,4 +1,4 @@
-//! `tunesmith eval`: retrieval here, citations in [`citations`](super::citations).
+//! `tunesmith eval`: retrieval here, citations in [`citations`].
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
