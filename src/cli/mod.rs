@@ -8,6 +8,7 @@ pub(crate) mod eval;
 pub(crate) mod filter;
 pub(crate) mod ingest;
 pub(crate) mod init;
+pub(crate) mod key;
 pub(crate) mod model;
 pub(crate) mod output;
 pub(crate) mod search;
@@ -56,6 +57,8 @@ pub(crate) enum Verb {
     Decide(decide::Arguments),
     /// Measure parts on public collections
     Eval(eval::Arguments),
+    /// Make keys for those who may ask the server
+    Key(key::Arguments),
     /// Answer over HTTP as the arms that won
     Serve(serve::Arguments),
 }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod embedder;
 mod ingest;
+mod keys;
 mod models;
 mod project;
 mod serve;

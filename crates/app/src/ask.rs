@@ -11,6 +11,7 @@ use store::{Filter, Hit};
 use crate::citation::{Support, support};
 use crate::config::SetConfig;
 use crate::error::{Error, Result};
+use crate::keys::Access;
 use crate::knowledge::{Retrieved, Wanted};
 use crate::prompt::{DEFAULT_INSTRUCTION, Passage, Prompt, Shot};
 use crate::repetition::Unrepeated;
@@ -39,9 +40,11 @@ pub struct AskRequest<'a> {
     pub passages: Option<usize>,
     /// Which documents may be found, of those that the set may.
     pub filter: Filter,
+    /// What the asker may read. Nothing else reaches the answer, not even through examples or adapters.
+    pub access: Access,
     /// Overrides the set's longest answer.
     pub max_tokens: Option<usize>,
-    /// How tokens are drawn; its `max_tokens` is not looked at.
+    /// How tokens are drawn; its `max_tokens` and `scope` are not looked at.
     pub sampling: GenerateOptions,
 }
 
@@ -121,6 +124,11 @@ pub(crate) fn answer(
     if arm.is_diagnostic() {
         return Err(Error::DiagnosticArm(arm));
     }
+    if let Some(set) = request.set
+        && !service.allows(&request.access, set, arm)?
+    {
+        return Err(Error::Forbidden(format!("set {:?}", set.name)));
+    }
     let needs_set = arm.uses_examples() || arm.needs_adapter();
     let retrieved = if arm.uses_retrieval() { retrieve(service, request)? } else { Retrieved::default() };
     let mut seconds =
@@ -159,7 +167,7 @@ pub(crate) fn answer(
         Some(set) => service.adapter(&set.name, arm)?,
         None => None,
     };
-    let options = GenerateOptions { max_tokens, ..request.sampling.clone() };
+    let options = GenerateOptions { max_tokens, scope: request.access.scope(), ..request.sampling.clone() };
     seconds.render = start.elapsed().as_secs_f64() - seconds.embed - seconds.search;
     let lora = adapter.as_ref().map(|adapter| &adapter.lora);
     // The questions of a set are answered exactly as they were compared; any other answer may end before it runs in circles.
@@ -211,10 +219,13 @@ fn retrieve(service: &Service, request: &AskRequest) -> Result<Retrieved> {
         Some(passages) => passages,
         None => knowledge.passages(request.set)?,
     };
-    let filter = match request.set.and_then(|set| set.collections.as_deref()) {
+    let mut filter = match request.set.and_then(|set| set.collections.as_deref()) {
         Some(collections) => request.filter.clone().within(collections),
         None => request.filter.clone(),
     };
+    if let Access::Collections(readable) = &request.access {
+        filter = filter.within(readable);
+    }
     let lexical_weight = knowledge.lexical_weight(request.set)?;
     knowledge.search(request.question, &Wanted { hits: passages, lexical_weight, filter })
 }

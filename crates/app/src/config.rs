@@ -13,6 +13,7 @@ use store::Filter;
 
 use self::written::{Check, Raw, line_at};
 use crate::error::{Error, IoContext, Problem};
+use crate::keys::Key;
 
 /// The name of the configuration file in a project's folder.
 pub const FILE: &str = "tunesmith.toml";
@@ -40,6 +41,8 @@ pub struct Config {
     pub training: Training,
     /// The question sets, in the order written.
     pub sets: Vec<SetConfig>,
+    /// Who may ask the server; nobody else may where there is any.
+    pub keys: Vec<Key>,
 }
 
 /// The collection of what no other one claims.
@@ -238,6 +241,7 @@ impl Default for Config {
                 gold_missing: 0.0,
             },
             sets: Vec::new(),
+            keys: Vec::new(),
         }
     }
 }
@@ -307,6 +311,31 @@ mod tests {
         let expected =
             "tunesmith.toml:4: embedder_precision: expected auto, int8, bf16 or f32, found \"int4\"";
         assert_eq!(problems(&with("int4")), [expected]);
+    }
+
+    #[test]
+    fn keys_hold_a_hash_and_known_collections() {
+        let hash = "ab".repeat(32);
+        let with = |fields: &str| format!("[project]\nname = \"p\"\n[[key]]\nname = \"k\"\n{fields}\n");
+        let config = parse(&with(&format!("sha256 = \"{hash}\"\ncollections = [\"documents\"]"))).unwrap();
+        assert_eq!((config.keys[0].name.as_str(), config.keys[0].sha256), ("k", [0xab; 32]));
+        assert!(config.keys[0].access.allows("documents") && !config.keys[0].access.allows("other"));
+        let none = problems(&with(&format!("sha256 = \"{hash}\"\ncollections = []")));
+        assert_eq!(none, ["tunesmith.toml:6: collections: expected at least one, found none"]);
+        let other = problems(&with("sha256 = \"secret\"\ncollections = [\"attic\"]"));
+        assert_eq!(
+            other,
+            [
+                "tunesmith.toml:5: sha256: expected 64 hexadecimal digits, as `tunesmith key new` writes them",
+                "tunesmith.toml:6: collections: expected one of documents, found \"attic\"",
+            ]
+        );
+        let twice =
+            format!("{}[[key]]\nname = \"l\"\nsha256 = \"{hash}\"\n", with(&format!("sha256 = \"{hash}\"")));
+        assert_eq!(
+            problems(&twice),
+            ["tunesmith.toml:8: sha256: expected another secret than that of key \"k\""]
+        );
     }
 
     #[test]

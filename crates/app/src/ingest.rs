@@ -17,7 +17,8 @@ use text::Receipt;
 pub use self::passages::reembed;
 pub(crate) use self::passages::{Pending, passages, prepare};
 
-use self::belonging::{Belonging, modified};
+pub(crate) use self::belonging::Belonging;
+use self::belonging::modified;
 use crate::error::{IoContext, Result};
 use crate::fetch::{Fetcher, Missing};
 use crate::knowledge::Knowledge;

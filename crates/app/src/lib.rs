@@ -20,6 +20,7 @@ pub mod error;
 mod fetch;
 pub mod grounding;
 pub mod ingest;
+pub mod keys;
 pub mod knowledge;
 pub mod models;
 pub mod project;
@@ -37,6 +38,7 @@ pub mod watch;
 
 pub use config::Config;
 pub use error::{Error, Problem};
+pub use keys::{Access, Key};
 pub use knowledge::Knowledge;
 pub use project::Project;
 pub use questions::{Question, QuestionSet, Split};

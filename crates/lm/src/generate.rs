@@ -33,6 +33,9 @@ pub struct GenerateOptions {
     /// Draft tokens that followed the same words earlier and check several at once. The answer is the same with and
     /// without; one that quotes its prompt comes faster.
     pub lookup: bool,
+    /// Prompts share what was read of a common beginning with prompts of the same scope alone, so that nobody can tell from time or
+    /// counts what others were asked. The answer is the same with and without.
+    pub scope: String,
 }
 
 impl Default for GenerateOptions {
@@ -45,6 +48,7 @@ impl Default for GenerateOptions {
             seed: 0,
             stop: Vec::new(),
             lookup: true,
+            scope: String::new(),
         }
     }
 }

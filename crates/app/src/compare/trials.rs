@@ -209,7 +209,8 @@ impl<'a> Runner<'a> {
     /// The hash of everything an answer depends on.
     fn key(&self, messages: &[Message], adapter: Option<&str>) -> Result<String> {
         // Looking up changes no answer.
-        let GenerateOptions { max_tokens, temperature, top_p, top_k, seed, stop, lookup: _ } = &self.options;
+        let GenerateOptions { max_tokens, temperature, top_p, top_k, seed, stop, lookup: _, scope: _ } =
+            &self.options;
         let all = serde_json::json!({
             "model": self.model.identity()?,
             "precision": format!("{:?}", self.model.decoder.precision()),
