@@ -8,5 +8,6 @@ mod ingest;
 mod keys;
 mod models;
 mod project;
+mod rerank;
 mod serve;
 mod whole;

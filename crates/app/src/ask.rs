@@ -94,6 +94,8 @@ pub struct Stages {
     pub embed: f64,
     /// Searching and fusing.
     pub search: f64,
+    /// Putting the first hits in order.
+    pub rerank: f64,
     /// Choosing examples and rendering the prompt.
     pub render: f64,
     /// Reading the prompt.
@@ -131,8 +133,12 @@ pub(crate) fn answer(
     }
     let needs_set = arm.uses_examples() || arm.needs_adapter();
     let retrieved = if arm.uses_retrieval() { retrieve(service, request)? } else { Retrieved::default() };
-    let mut seconds =
-        Stages { embed: retrieved.embed_seconds, search: retrieved.search_seconds, ..Stages::default() };
+    let mut seconds = Stages {
+        embed: retrieved.embed_seconds,
+        search: retrieved.search_seconds,
+        rerank: retrieved.rerank_seconds,
+        ..Stages::default()
+    };
     // Without a set the documents are all there is to answer from. A set's questions are answered as they were compared.
     let threshold = config.retrieval.abstain_below;
     if arm.uses_retrieval() && request.set.is_none() && !retrieved.is_relevant(threshold) {
@@ -168,7 +174,7 @@ pub(crate) fn answer(
         None => None,
     };
     let options = GenerateOptions { max_tokens, scope: request.access.scope(), ..request.sampling.clone() };
-    seconds.render = start.elapsed().as_secs_f64() - seconds.embed - seconds.search;
+    seconds.render = start.elapsed().as_secs_f64() - retrieved.seconds();
     let lora = adapter.as_ref().map(|adapter| &adapter.lora);
     // The questions of a set are answered exactly as they were compared; any other answer may end before it runs in circles.
     let generation = match set {
@@ -181,7 +187,7 @@ pub(crate) fn answer(
     };
     seconds.prefill = generation.prefill_seconds;
     seconds.decode = generation.decode_seconds;
-    seconds.first_token = seconds.embed + seconds.search + seconds.render + seconds.prefill;
+    seconds.first_token = retrieved.seconds() + seconds.render + seconds.prefill;
     let citing = Instant::now();
     let support = if arm.uses_passages() {
         let knowledge = service.knowledge();
@@ -227,7 +233,8 @@ fn retrieve(service: &Service, request: &AskRequest) -> Result<Retrieved> {
         filter = filter.within(readable);
     }
     let lexical_weight = knowledge.lexical_weight(request.set)?;
-    knowledge.search(request.question, &Wanted { hits: passages, lexical_weight, filter })
+    let rerank = knowledge.reranks(request.set)?;
+    knowledge.search(request.question, &Wanted { hits: passages, lexical_weight, filter, rerank })
 }
 
 fn stale_note(adapter: ServedAdapter) -> String {

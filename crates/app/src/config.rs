@@ -75,6 +75,11 @@ pub struct Retrieval {
     pub passages: Option<usize>,
     /// Candidates taken from each of text index and vectors before they are fused.
     pub candidates: usize,
+    /// The cross-encoder that reads question and passage together and puts the first hits in order: a name of the catalogue or a
+    /// path; `None` for none.
+    pub reranker: Option<String>,
+    /// Hits that it puts in order.
+    pub rerank_candidates: usize,
     /// Weight of BM25 against vectors, 0 to 1; `None` lets `compare` tune it on dev questions.
     pub lexical_weight: Option<f32>,
     /// ISO 639-1 code of the language of texts too short to tell.
@@ -224,6 +229,8 @@ impl Default for Config {
             retrieval: Retrieval {
                 passages: None,
                 candidates: 100,
+                reranker: None,
+                rerank_candidates: 20,
                 lexical_weight: None,
                 language: "en".to_owned(),
                 abstain_below: 0.25,

@@ -28,6 +28,7 @@ pub mod prompt;
 pub mod questions;
 mod repetition;
 pub mod report;
+pub mod rerank;
 pub mod retrieval;
 pub mod service;
 pub mod shots;

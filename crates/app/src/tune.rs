@@ -149,6 +149,7 @@ fn raft_passages(
         hits: HITS.max(2 * k),
         lexical_weight: knowledge.lexical_weight(Some(set))?,
         filter: set.filter(),
+        rerank: knowledge.reranks(Some(set))?,
     };
     let grounded = ground(knowledge, questions, &wanted, stop)?;
     let mut all = Vec::with_capacity(questions.len());

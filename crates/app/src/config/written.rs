@@ -72,6 +72,8 @@ struct RawChunks {
 struct RawRetrieval {
     passages: Option<Spanned<i64>>,
     candidates: Option<Spanned<i64>>,
+    reranker: Option<String>,
+    rerank_candidates: Option<Spanned<i64>>,
     lexical_weight: Option<Spanned<f64>>,
     language: Option<Spanned<String>>,
     abstain_below: Option<Spanned<f64>>,
@@ -244,6 +246,13 @@ impl Raw {
                 found.candidates,
                 defaults.retrieval.candidates,
                 1..10_001,
+            ),
+            reranker: found.reranker,
+            rerank_candidates: check.integer(
+                "rerank_candidates",
+                found.rerank_candidates,
+                defaults.retrieval.rerank_candidates,
+                1..1001,
             ),
             lexical_weight: found
                 .lexical_weight
