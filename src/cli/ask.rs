@@ -129,6 +129,7 @@ fn explain(answer: &Answer) {
     let stages = [
         ("embed", seconds.embed, String::new()),
         ("search", seconds.search, String::new()),
+        ("rerank", seconds.rerank, String::new()),
         ("render", seconds.render, String::new()),
         (
             "prefill",
@@ -139,7 +140,8 @@ fn explain(answer: &Answer) {
         ("cite", seconds.cite, String::new()),
         ("total", seconds.total, format!("first token after {:.3} s", seconds.first_token)),
     ];
-    for (stage, seconds, note) in stages {
+    let idle = |stage: &str, seconds: f64| stage == "rerank" && seconds == 0.0;
+    for (stage, seconds, note) in stages.into_iter().filter(|(stage, seconds, _)| !idle(stage, *seconds)) {
         println!("{stage:11} {seconds:7.3} s  {note}");
     }
 }

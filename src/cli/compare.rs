@@ -120,6 +120,7 @@ impl View {
                     eprintln!("{set}: {line}");
                 }
             }
+            CompareEvent::Reranked(finding) => eprintln!("{set}: {finding}"),
             CompareEvent::Tuned { lexical_weight, recall } => {
                 let found = 100.0 * recall;
                 eprintln!("{set}: words weigh {lexical_weight}: {found:.0} % of dev evidence is retrieved");

@@ -8,6 +8,7 @@ use app::beir::{BeirOptions, measure};
 use app::config::{Chunks, Config};
 use app::embedder::beir::{Folders, tune_and_measure};
 use app::models::{self, Cache};
+use app::rerank::Rerank;
 use app::{QuestionSet, Split, retrieval};
 use clap::Subcommand;
 use lm::{Encoder, Precision};
@@ -57,6 +58,12 @@ struct Retrieval {
     /// Shares of words to fuse with
     #[arg(long, value_delimiter = ',', default_values_t = [0.3, 0.4, 0.5, 0.6, 0.7])]
     lexical_weights: Vec<f32>,
+    /// A cross-encoder to measure beside none: a name or a folder [default: the project's, with --set]
+    #[arg(long, value_name = "MODEL", conflicts_with = "tune")]
+    reranker: Option<String>,
+    /// Hits that it puts in order
+    #[arg(long, value_name = "N", default_value_t = Config::default().retrieval.rerank_candidates, requires = "reranker")]
+    rerank_candidates: usize,
     /// The largest chunk of a collection, in tokens
     #[arg(long, value_name = "N", default_value_t = Config::default().chunks.max_tokens, conflicts_with = "set")]
     max_tokens: usize,
@@ -92,7 +99,10 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
 fn on_synthetic(project: Option<&Path>, arguments: &Retrieval) -> anyhow::Result<ExitCode> {
     let project = super::open_project(project)?;
     let stop = super::stop_flag()?;
-    let knowledge = open_knowledge(&project, &Cache::from_env()?)?;
+    let mut knowledge = open_knowledge(&project, &Cache::from_env()?)?;
+    if let Some(reranker) = reranker(arguments)? {
+        knowledge.rerank = Some(reranker);
+    }
     output::json(&retrieval::measure_synthetic(&knowledge, &arguments.lexical_weights, &stop)?)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -103,8 +113,18 @@ fn on_set(project: Option<&Path>, name: &str, arguments: &Retrieval) -> anyhow::
     let set = QuestionSet::load(&project, project.config.set(name)?)?;
     let split = super::split(arguments.split.as_deref().unwrap_or(Split::Dev.as_str()))?;
     let mut knowledge = open_knowledge(&project, &Cache::from_env()?)?;
+    if let Some(reranker) = reranker(arguments)? {
+        knowledge.rerank = Some(reranker);
+    }
     output::json(&retrieval::measure(&mut knowledge, &set, split, &arguments.lexical_weights, &stop)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The reranker of the command line.
+fn reranker(arguments: &Retrieval) -> anyhow::Result<Option<Rerank>> {
+    let Some(name) = &arguments.reranker else { return Ok(None) };
+    let here = std::env::current_dir().context("the current folder")?;
+    Ok(Some(Rerank::open(&Cache::from_env()?, name, &here, arguments.rerank_candidates)?))
 }
 
 fn on_collection(beir: &Path, arguments: &Retrieval) -> anyhow::Result<ExitCode> {
@@ -121,7 +141,9 @@ fn on_collection(beir: &Path, arguments: &Retrieval) -> anyhow::Result<ExitCode>
     let split = arguments.split.as_deref().unwrap_or("test");
     let chunks = Chunks { max_tokens: arguments.max_tokens, ..Config::default().chunks };
     let lexical_weights = &arguments.lexical_weights;
-    let options = BeirOptions { folder: beir, split, store: folder, chunks, lexical_weights };
+    let reranker = reranker(arguments)?;
+    let reranker = reranker.as_ref();
+    let options = BeirOptions { folder: beir, split, store: folder, chunks, lexical_weights, reranker };
     if let Some(tuned) = &arguments.tune {
         let folders = Folders { base: &located.path, tuned };
         let tune_options =

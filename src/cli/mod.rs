@@ -10,6 +10,7 @@ pub(crate) mod filter;
 pub(crate) mod index;
 pub(crate) mod ingest;
 pub(crate) mod init;
+pub(crate) mod key;
 pub(crate) mod model;
 pub(crate) mod output;
 pub(crate) mod questions;
@@ -63,6 +64,8 @@ pub(crate) enum Verb {
     Decide(decide::Arguments),
     /// Measure parts: retrieval, citations and abstaining
     Eval(eval::Arguments),
+    /// Make keys for those who may ask the server
+    Key(key::Arguments),
     /// Answer over HTTP as the arms that won
     Serve(serve::Arguments),
 }

@@ -46,7 +46,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         None => knowledge.lexical_weight(None)?,
     };
     let neighbours = arguments.neighbours.unwrap_or_else(|| knowledge.neighbours());
-    let wanted = Wanted { hits: arguments.k, lexical_weight: weight, filter, neighbours };
+    let wanted = Wanted { hits: arguments.k, lexical_weight: weight, filter, neighbours, rerank: true };
     let retrieved = knowledge.search(&arguments.query, &wanted)?;
     if arguments.json {
         output::json(&retrieved)?;
@@ -69,6 +69,9 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
                 explain.cosine_norm,
                 part(explain.cosine, explain.cosine_rank)
             );
+            if let Some(score) = explain.reranked {
+                println!("   reranker {score:.3}");
+            }
         }
         if !hit.also_in.is_empty() {
             let others: Vec<&str> = hit.also_in.iter().map(|place| place.path.as_str()).collect();
@@ -81,9 +84,10 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     }
     if arguments.explain {
         println!(
-            "embedding {:.1} ms, searching {:.1} ms",
+            "embedding {:.1} ms, searching {:.1} ms, reranking {:.1} ms",
             1e3 * retrieved.embed_seconds,
-            1e3 * retrieved.search_seconds
+            1e3 * retrieved.search_seconds,
+            1e3 * retrieved.rerank_seconds
         );
     }
     Ok(ExitCode::SUCCESS)

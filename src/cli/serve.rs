@@ -9,16 +9,18 @@ use std::sync::Arc;
 use app::ask::AskRequest;
 use app::models::Cache;
 use app::service::Served;
-use app::{Error, Service};
+use app::{Access, Error, Key, Service, keys};
 use lm::{EngineOptions, GenerateOptions, Message, Role};
-use server::{Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServeOptions, ServedModel, TurnRole};
+use server::{
+    Caller, Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServeOptions, ServedModel, TurnRole,
+};
 use store::Filter;
 
 use super::output::plural;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Address to listen on; loopback only
+    /// Address to listen on; without keys loopback only
     #[arg(long, default_value_t = ServeOptions::default().address)]
     address: SocketAddr,
     /// Requests answered at once, in one batch
@@ -35,8 +37,16 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     let bounds = EngineOptions { slots: arguments.slots, queue: arguments.slots, ..EngineOptions::default() };
     let service = Service::open(project, &Cache::from_env()?)?.at_once(bounds)?;
     let chat = Arc::new(ProjectChat::new(service)?);
-    for model in chat.models() {
-        println!("serving {} ({})", model.id, model.description);
+    for (whose, caller) in chat.callers() {
+        for model in chat.models(&caller) {
+            println!("serving {} ({}){whose}", model.id, model.description);
+        }
+    }
+    if chat.needs_key() && !arguments.address.ip().is_loopback() {
+        eprintln!(
+            "keys and answers travel unencrypted: let a proxy with TLS stand before {}",
+            arguments.address
+        );
     }
     println!("computing on {}", plural(lm::computing_threads(), "thread"));
     let options = ServeOptions { address: arguments.address, slots: arguments.slots, queue: arguments.queue };
@@ -49,12 +59,56 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
 struct ProjectChat {
     service: Service,
     served: Vec<Served>,
+    /// For each key, which of them it opens.
+    opened: Vec<Vec<bool>>,
+}
+
+/// Who asks: what they may read, and for each served set whether it is open to them.
+struct Rights<'a> {
+    access: &'a Access,
+    opened: Option<&'a [bool]>,
 }
 
 impl ProjectChat {
     fn new(service: Service) -> Result<Self, Error> {
         let served = service.served()?;
-        Ok(Self { service, served })
+        service.check_keys()?;
+        let open = |key: &Key| {
+            let of = |served: &Served| service.allows(&key.access, &served.set, served.arm);
+            served.iter().map(of).collect::<Result<_, _>>()
+        };
+        let opened = service.project.config.keys.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Self { service, served, opened })
+    }
+
+    fn keys(&self) -> &[Key] {
+        &self.service.project.config.keys
+    }
+
+    /// All who may come, with words for whose they are.
+    fn callers(&self) -> Vec<(String, Caller)> {
+        if self.keys().is_empty() {
+            return vec![(String::new(), Caller::default())];
+        }
+        let named = |key: &Key| (format!(" to {}", key.name), Caller { key: Some(key.name.clone()) });
+        self.keys().iter().map(named).collect()
+    }
+
+    /// What a caller may do; nothing for somebody without the key that is needed.
+    fn rights(&self, caller: &Caller) -> Option<Rights<'_>> {
+        let Some(name) = &caller.key else {
+            return (!self.needs_key()).then_some(Rights { access: &Access::Everything, opened: None });
+        };
+        let at = self.keys().iter().position(|key| key.name == *name)?;
+        Some(Rights { access: &self.keys().get(at)?.access, opened: Some(self.opened.get(at)?) })
+    }
+
+    /// The sets that are open to somebody.
+    fn open(&self, rights: &Rights<'_>) -> impl Iterator<Item = &Served> {
+        let opened = |at: usize| rights.opened.is_none_or(|opened| opened.get(at) == Some(&true));
+        let open: Vec<&Served> =
+            self.served.iter().enumerate().filter(|(at, _)| opened(*at)).map(|(_, served)| served).collect();
+        open.into_iter()
     }
 
     fn name(&self) -> &str {
@@ -63,8 +117,20 @@ impl ProjectChat {
 }
 
 impl Chat for ProjectChat {
-    fn models(&self) -> Vec<ServedModel> {
-        let sets = self.served.iter().map(|served| ServedModel {
+    fn needs_key(&self) -> bool {
+        !self.keys().is_empty()
+    }
+
+    fn caller(&self, secret: Option<&str>) -> Option<Caller> {
+        if !self.needs_key() {
+            return Some(Caller::default());
+        }
+        keys::holder(self.keys(), secret?).map(|key| Caller { key: Some(key.name.clone()) })
+    }
+
+    fn models(&self, caller: &Caller) -> Vec<ServedModel> {
+        let Some(rights) = self.rights(caller) else { return Vec::new() };
+        let sets = self.open(&rights).map(|served| ServedModel {
             id: served.set.name.clone(),
             description: format!(
                 "{}: {} ({})",
@@ -80,10 +146,14 @@ impl Chat for ProjectChat {
 
     fn answer(
         &self,
+        caller: &Caller,
         request: &ChatRequest,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<ChatReply, ChatError> {
-        let served = self.served.iter().find(|served| served.set.name == request.model);
+        let Some(rights) = self.rights(caller) else {
+            return Err(ChatError::Request("this needs a key".to_owned()));
+        };
+        let served = self.open(&rights).find(|served| served.set.name == request.model);
         if served.is_none() && request.model != self.name() {
             return Err(ChatError::Request(format!("no model called {:?}", request.model)));
         }
@@ -108,6 +178,7 @@ impl Chat for ProjectChat {
             passages: None,
             filter: Filter::ALL,
             abstain_below: None,
+            access: rights.access.clone(),
             max_tokens: request.max_tokens,
             sampling: GenerateOptions {
                 temperature: request.temperature,

@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use crate::project::{Project, models_are_here};
 
 /// A server process, ended when the value goes away.
-struct Server {
+pub(crate) struct Server {
     process: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Server {
@@ -18,8 +18,13 @@ impl Server {
     }
 
     /// A server with these options, and what it says before it listens.
-    fn start_with(project: &Project, options: &[&str]) -> (Self, Vec<String>) {
-        let arguments = [&["serve", "--address", "127.0.0.1:0"], options].concat();
+    pub(crate) fn start_with(project: &Project, options: &[&str]) -> (Self, Vec<String>) {
+        Self::start_at(project, "127.0.0.1:0", options)
+    }
+
+    /// The same at another address.
+    pub(crate) fn start_at(project: &Project, address: &str, options: &[&str]) -> (Self, Vec<String>) {
+        let arguments = [&["serve", "--address", address], options].concat();
         let process = project.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
         let mut server = Self { process, url: String::new() };
         let mut said = Vec::new();

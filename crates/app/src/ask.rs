@@ -11,6 +11,7 @@ use store::{Filter, Hit};
 use crate::citation::{Support, support};
 use crate::config::SetConfig;
 use crate::error::{Error, Result};
+use crate::keys::Access;
 use crate::knowledge::{Knowledge, Retrieved, Wanted};
 use crate::prompt::{DEFAULT_INSTRUCTION, Passage, Prompt, Shot};
 use crate::repetition::Unrepeated;
@@ -44,9 +45,11 @@ pub struct AskRequest<'a> {
     pub filter: Filter,
     /// Overrides the threshold for abstaining; [`NEVER_ABSTAIN`] answers everything.
     pub abstain_below: Option<f32>,
+    /// What the asker may read. Nothing else reaches the answer, not even through examples or adapters.
+    pub access: Access,
     /// Overrides the set's longest answer.
     pub max_tokens: Option<usize>,
-    /// How tokens are drawn; its `max_tokens` is not looked at.
+    /// How tokens are drawn; its `max_tokens` and `scope` are not looked at.
     pub sampling: GenerateOptions,
 }
 
@@ -101,6 +104,8 @@ pub struct Stages {
     pub embed: f64,
     /// Searching and fusing.
     pub search: f64,
+    /// Putting the first hits in order.
+    pub rerank: f64,
     /// Choosing examples and rendering the prompt.
     pub render: f64,
     /// Reading the prompt.
@@ -130,10 +135,19 @@ pub(crate) fn answer(
     if arm.is_diagnostic() {
         return Err(Error::DiagnosticArm(arm));
     }
+    if let Some(set) = request.set
+        && !service.allows(&request.access, set, arm)?
+    {
+        return Err(Error::Forbidden(format!("set {:?}", set.name)));
+    }
     let needs_set = arm.uses_examples() || arm.needs_adapter();
     let retrieved = if arm.uses_retrieval() { retrieve(service, request)? } else { Retrieved::default() };
-    let mut seconds =
-        Stages { embed: retrieved.embed_seconds, search: retrieved.search_seconds, ..Stages::default() };
+    let mut seconds = Stages {
+        embed: retrieved.embed_seconds,
+        search: retrieved.search_seconds,
+        rerank: retrieved.rerank_seconds,
+        ..Stages::default()
+    };
     let relevance = retrieved.best_cosine();
     if arm.uses_retrieval()
         && let Some(threshold) = threshold(service, request)?
@@ -170,8 +184,8 @@ pub(crate) fn answer(
         Some(set) => service.adapter(&set.name, arm)?,
         None => None,
     };
-    let options = GenerateOptions { max_tokens, ..request.sampling.clone() };
-    seconds.render = start.elapsed().as_secs_f64() - seconds.embed - seconds.search;
+    let options = GenerateOptions { max_tokens, scope: request.access.scope(), ..request.sampling.clone() };
+    seconds.render = start.elapsed().as_secs_f64() - retrieved.seconds();
     let lora = adapter.as_ref().map(|adapter| &adapter.lora);
     // The questions of a set are answered exactly as they were compared; any other answer may end before it runs in circles.
     let generation = match set {
@@ -184,7 +198,7 @@ pub(crate) fn answer(
     };
     seconds.prefill = generation.prefill_seconds;
     seconds.decode = generation.decode_seconds;
-    seconds.first_token = seconds.embed + seconds.search + seconds.render + seconds.prefill;
+    seconds.first_token = retrieved.seconds() + seconds.render + seconds.prefill;
     let citing = Instant::now();
     let support = if arm.uses_passages() {
         let Knowledge { store, encoder, .. } = &*service.knowledge();
@@ -224,13 +238,17 @@ fn retrieve(service: &Service, request: &AskRequest) -> Result<Retrieved> {
         Some(passages) => passages,
         None => knowledge.passages(request.set)?,
     };
-    let filter = match request.set.and_then(|set| set.collections.as_deref()) {
+    let mut filter = match request.set.and_then(|set| set.collections.as_deref()) {
         Some(collections) => request.filter.clone().within(collections),
         None => request.filter.clone(),
     };
+    if let Access::Collections(readable) = &request.access {
+        filter = filter.within(readable);
+    }
     let lexical_weight = knowledge.lexical_weight(request.set)?;
+    let rerank = knowledge.reranks(request.set)?;
     let neighbours = knowledge.neighbours();
-    knowledge.search(request.question, &Wanted { hits: passages, lexical_weight, filter, neighbours })
+    knowledge.search(request.question, &Wanted { hits: passages, lexical_weight, filter, neighbours, rerank })
 }
 
 /// The relevance below which this request is not answered.

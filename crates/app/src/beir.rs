@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use eval::ranking::{Qrels, Run, mrr_at, ndcg_at, recall_at};
 use serde::{Deserialize, Serialize};
-use store::{Embedder, SearchOptions, Store};
+use store::{Embedder, Hit, SearchOptions, Store};
 
 use lm::Encoder;
 
@@ -16,6 +16,7 @@ use crate::config::Chunks;
 use crate::error::{Error, IoContext, Problem, Result};
 use crate::ingest::{Pending, prepare};
 use crate::models::hash_bytes;
+use crate::rerank::{Beside, RERANKED, Rerank, beside};
 
 /// Documents embedded at a time.
 const BATCH: usize = 128;
@@ -66,6 +67,9 @@ pub struct RetrievalReport {
     pub queries: usize,
     /// One entry for each way of ranking.
     pub runs: Vec<RunReport>,
+    /// What the reranker changed at each share of words, where there is one: nDCG@10.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reranker: Vec<Beside>,
     /// Seconds to embed and index what was not there yet.
     pub index_seconds: f64,
     /// Mean seconds for a query: embedding, then searching, by the fused ranking.
@@ -75,7 +79,7 @@ pub struct RetrievalReport {
 /// Measures of one ranking.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunReport {
-    /// `bm25`, `vectors` or `fusion`.
+    /// `bm25`, `vectors`, `fusion`, or `reranked`: the fusion with its first chunks put in order by the reranker.
     pub name: String,
     /// Share of BM25 in the fused score.
     pub lexical_weight: f32,
@@ -102,6 +106,8 @@ pub struct BeirOptions<'a> {
     pub chunks: Chunks,
     /// The fused rankings to measure, by their share of BM25.
     pub lexical_weights: &'a [f32],
+    /// Measured beside none, at each of these shares.
+    pub reranker: Option<&'a Rerank>,
 }
 
 /// Indexes a collection as [`ingest`](crate::ingest::ingest) would and measures BM25, vectors and their fusion; a document ranks as its best
@@ -117,7 +123,14 @@ pub fn measure(
 ) -> Result<RetrievalReport> {
     let collection = Collection::read(options.folder)?;
     let qrels = read_qrels(options.folder, options.split)?;
-    Ok(collection.rank(options, &qrels, encoder, stop, on_progress)?.report(&qrels))
+    let mut report = collection.rank(options, &qrels, encoder, stop, on_progress)?.report(&qrels);
+    if let Some(reranker) = options.reranker {
+        let runs = report.runs.iter();
+        let measured: Vec<(&str, f32, f64)> =
+            runs.map(|run| (run.name.as_str(), run.lexical_weight, run.ndcg_at_10)).collect();
+        report.reranker = beside(&reranker.name, "nDCG@10", &measured);
+    }
+    Ok(report)
 }
 
 /// The judgements of a split.
@@ -195,6 +208,9 @@ impl Collection {
         let mut seconds = start.elapsed().as_secs_f64();
         let mut ways = vec![("bm25", 1.0), ("vectors", 0.0)];
         ways.extend(options.lexical_weights.iter().map(|weight| ("fusion", *weight)));
+        if options.reranker.is_some() {
+            ways.extend(options.lexical_weights.iter().map(|weight| (RERANKED, *weight)));
+        }
         let mut ranked = Vec::new();
         for (name, lexical_weight) in ways {
             let search =
@@ -205,10 +221,23 @@ impl Collection {
                 if stop.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }
-                let hits = store.search(text, vector, &search)?;
+                let mut hits = store.search(text, vector, &search)?;
+                let reranker = options.reranker.filter(|_| name == RERANKED);
+                if let Some(reranker) = reranker {
+                    reranker.order(text, &mut hits)?;
+                }
                 let mut seen = HashSet::new();
-                let best = hits.into_iter().filter(|hit| seen.insert(hit.document)).take(DEPTH);
-                run.0.insert((*id).to_owned(), best.map(|hit| (hit.path, f64::from(hit.score))).collect());
+                let best = hits.into_iter().filter(|hit| seen.insert(hit.document)).take(DEPTH).enumerate();
+                // Scores of a reranker and of the fusion do not compare; places do.
+                let score = |place: usize, hit: &Hit| match reranker {
+                    Some(_) => -(place as f64),
+                    None => f64::from(hit.score),
+                };
+                let scored = best.map(|(place, hit)| {
+                    let score = score(place, &hit);
+                    (hit.path, score)
+                });
+                run.0.insert((*id).to_owned(), scored.collect());
             }
             if name == "fusion" {
                 seconds += start.elapsed().as_secs_f64() / options.lexical_weights.len() as f64;
@@ -243,6 +272,7 @@ impl Ranked {
             chunks: self.chunks,
             queries: self.queries,
             runs: self.ways.iter().map(measured).collect(),
+            reranker: Vec::new(),
             index_seconds: self.index_seconds,
             seconds_per_query: self.seconds_per_query,
         }

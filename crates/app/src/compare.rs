@@ -20,6 +20,7 @@ pub use plan::{ArmChoice, Estimate};
 pub(crate) use record::documents_hash;
 pub use record::{Comparison, TrainingRecord};
 pub use trials::{Progress, Speed};
+pub use tuning::RerankFinding;
 
 use crate::adapters::{Manifest, Recipe};
 use crate::config::SetConfig;
@@ -60,6 +61,8 @@ pub enum CompareEvent<'a> {
         /// Share of dev questions whose evidence is in the prompt with it.
         recall: f64,
     },
+    /// The configured reranker was measured on dev.
+    Reranked(&'a RerankFinding),
     /// The number of passages that answers best on dev.
     Swept {
         /// The number.
@@ -119,12 +122,18 @@ pub fn compare(
     let candidates = tuning::passage_candidates(knowledge, set, evidence);
     let most = candidates.iter().copied().max().unwrap_or(DEFAULT_PASSAGES);
     let weight = tuning::lexical_weight(knowledge, set, &dev, candidates[0], stop, on_event)?;
-    let grounding = Wanted {
+    let mut grounding = Wanted {
         hits: HITS.max(2 * most),
         lexical_weight: weight,
         filter: set.filter(),
         neighbours: knowledge.neighbours(),
+        rerank: false,
     };
+    let reranking = tuning::reranker(knowledge, set, &dev, &grounding, candidates[0], stop)?;
+    if let Some(finding) = &reranking {
+        on_event(CompareEvent::Reranked(finding));
+    }
+    grounding.rerank = knowledge.reranks(Some(set))?;
     let shots = Shots::new(&knowledge.encoder, &questions.train)?;
 
     // Dev: `rag` with each number of passages and `oracle`, then the gate.
@@ -189,6 +198,7 @@ pub fn compare(
         seeds: options.seeds,
         gate,
         retrieval: retrieval_figures(&grounded, passages, weight),
+        reranking,
         costs: costs(knowledge, &trials, &manifests)?,
         training: manifests.iter().map(TrainingRecord::from).collect(),
         left_out: questions.leaked.len(),

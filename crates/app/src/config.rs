@@ -13,6 +13,7 @@ use store::Filter;
 
 use self::written::{Check, Raw, line_at};
 use crate::error::{Error, IoContext, Problem};
+use crate::keys::Key;
 
 /// The name of the configuration file in a project's folder.
 pub const FILE: &str = "tunesmith.toml";
@@ -40,6 +41,8 @@ pub struct Config {
     pub training: Training,
     /// The question sets, in the order written.
     pub sets: Vec<SetConfig>,
+    /// Who may ask the server; nobody else may where there is any.
+    pub keys: Vec<Key>,
 }
 
 /// The collection of what no other one claims.
@@ -72,6 +75,11 @@ pub struct Retrieval {
     pub passages: Option<usize>,
     /// Candidates taken from each of text index and vectors before they are fused.
     pub candidates: usize,
+    /// The cross-encoder that reads question and passage together and puts the first hits in order: a name of the catalogue or a
+    /// path; `None` for none.
+    pub reranker: Option<String>,
+    /// Hits that it puts in order.
+    pub rerank_candidates: usize,
     /// Weight of BM25 against vectors, 0 to 1; `None` lets `compare` tune it on dev questions.
     pub lexical_weight: Option<f32>,
     /// Chunks before and after each passage that are read with it.
@@ -225,6 +233,8 @@ impl Default for Config {
             retrieval: Retrieval {
                 passages: None,
                 candidates: 100,
+                reranker: None,
+                rerank_candidates: 20,
                 neighbours: 0,
                 lexical_weight: None,
                 language: "en".to_owned(),
@@ -243,6 +253,7 @@ impl Default for Config {
                 gold_missing: 0.0,
             },
             sets: Vec::new(),
+            keys: Vec::new(),
         }
     }
 }
@@ -312,6 +323,31 @@ mod tests {
         let expected =
             "tunesmith.toml:4: embedder_precision: expected auto, int8, bf16 or f32, found \"int4\"";
         assert_eq!(problems(&with("int4")), [expected]);
+    }
+
+    #[test]
+    fn keys_hold_a_hash_and_known_collections() {
+        let hash = "ab".repeat(32);
+        let with = |fields: &str| format!("[project]\nname = \"p\"\n[[key]]\nname = \"k\"\n{fields}\n");
+        let config = parse(&with(&format!("sha256 = \"{hash}\"\ncollections = [\"documents\"]"))).unwrap();
+        assert_eq!((config.keys[0].name.as_str(), config.keys[0].sha256), ("k", [0xab; 32]));
+        assert!(config.keys[0].access.allows("documents") && !config.keys[0].access.allows("other"));
+        let none = problems(&with(&format!("sha256 = \"{hash}\"\ncollections = []")));
+        assert_eq!(none, ["tunesmith.toml:6: collections: expected at least one, found none"]);
+        let other = problems(&with("sha256 = \"secret\"\ncollections = [\"attic\"]"));
+        assert_eq!(
+            other,
+            [
+                "tunesmith.toml:5: sha256: expected 64 hexadecimal digits, as `tunesmith key new` writes them",
+                "tunesmith.toml:6: collections: expected one of documents, found \"attic\"",
+            ]
+        );
+        let twice =
+            format!("{}[[key]]\nname = \"l\"\nsha256 = \"{hash}\"\n", with(&format!("sha256 = \"{hash}\"")));
+        assert_eq!(
+            problems(&twice),
+            ["tunesmith.toml:8: sha256: expected another secret than that of key \"k\""]
+        );
     }
 
     #[test]

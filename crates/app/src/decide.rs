@@ -68,6 +68,7 @@ pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
     if documents_hash(store)? != comparison.documents {
         remarks.push(format!("documents have changed since set {:?} was compared: compare again", set.name));
     }
+    remarks.extend(comparison.reranking.as_ref().map(ToString::to_string));
     let json = serde_json::to_string(&decision)
         .map_err(|source| Error::Record { what: format!("decision of set {:?}", set.name), source })?;
     store.put_decision(&set.name, &json)?;

@@ -233,6 +233,24 @@ pub enum Error {
     /// Tuning an embedder was stopped; its state is kept.
     #[error("interrupted: the state is kept, the same command with --resume goes on from it")]
     EmbedderInterrupted,
+    /// The system gave no random numbers.
+    #[error("the system gives no random numbers")]
+    Random(#[source] getrandom::Error),
+    /// What was asked for rests on documents that the asker may not read.
+    #[error("{0} rests on documents that this key may not read")]
+    Forbidden(String),
+    /// A document whose collection in the store is not the one of the configuration, where a key makes a difference of it.
+    #[error(
+        "{document} now belongs to collection {configured:?} and is stored in {stored:?}, which other keys open: run `tunesmith ingest`"
+    )]
+    Moved {
+        /// Its path.
+        document: String,
+        /// Where it was put when it was ingested last.
+        stored: String,
+        /// Where it belongs.
+        configured: String,
+    },
     /// There is nothing to decide from.
     #[error("set {set:?} has not been compared yet: run `tunesmith compare {set}`")]
     NotCompared {

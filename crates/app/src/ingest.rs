@@ -16,7 +16,8 @@ use text::Receipt;
 
 pub(crate) use self::passages::{Pending, cut, passages, prepare};
 
-use self::belonging::{Belonging, modified};
+pub(crate) use self::belonging::Belonging;
+use self::belonging::modified;
 use crate::error::{IoContext, Result};
 use crate::fetch::{Fetcher, Missing};
 use crate::knowledge::Knowledge;

@@ -11,6 +11,7 @@ use crate::config::{Retrieval, SetConfig};
 use crate::index::IndexRecipe;
 use crate::models::Cache;
 use crate::project::Project;
+use crate::rerank::Rerank;
 
 /// Share of BM25 in the fused score where nothing was set or tuned: the best of nine on scifact's training queries, where the
 /// optimum is flat; on squad's training questions .5 and .6 are as good (docs/log.md).
@@ -27,6 +28,8 @@ pub struct Knowledge {
     pub encoder: Encoder,
     /// How the documents are cut and embedded: as the index in use has it, whatever the configuration says meanwhile.
     pub recipe: IndexRecipe,
+    /// Puts the first hits in order, where there is one.
+    pub rerank: Option<Rerank>,
     settings: Retrieval,
 }
 
@@ -41,6 +44,8 @@ pub struct Wanted {
     pub filter: Filter,
     /// Chunks before and after a hit that are read with it.
     pub neighbours: usize,
+    /// Let the reranker put the first hits in order, where there is one.
+    pub rerank: bool,
 }
 
 /// What a search brought, and how long each stage took.
@@ -52,12 +57,14 @@ pub struct Retrieved {
     pub embed_seconds: f64,
     /// Seconds to search and fuse.
     pub search_seconds: f64,
+    /// Seconds to put the first hits in order.
+    pub rerank_seconds: f64,
 }
 
 impl Retrieved {
     /// Seconds from question to hits.
     pub fn seconds(&self) -> f64 {
-        self.embed_seconds + self.search_seconds
+        self.embed_seconds + self.search_seconds + self.rerank_seconds
     }
 
     /// The largest cosine similarity between question and hit.
@@ -77,7 +84,7 @@ impl Knowledge {
         Self::with_recipe(project, cache, store, recipe)
     }
 
-    /// A store, and the encoder of the index it looks at.
+    /// A store, the encoder of the index it looks at, and the reranker if there is one.
     pub(crate) fn with_recipe(
         project: &Project,
         cache: &Cache,
@@ -85,14 +92,16 @@ impl Knowledge {
         recipe: IndexRecipe,
     ) -> Result<Self> {
         let encoder = recipe.encoder(project, cache)?;
-        Self::new(store, encoder, recipe, project.config.retrieval.clone())
+        let mut knowledge = Self::new(store, encoder, recipe, project.config.retrieval.clone())?;
+        knowledge.rerank = Rerank::configured(project, cache)?;
+        Ok(knowledge)
     }
 
     /// A store and an encoder, put together. Vectors of another precision are no obstacle: they rank alike.
     pub fn new(mut store: Store, encoder: Encoder, recipe: IndexRecipe, settings: Retrieval) -> Result<Self> {
         store.use_embedder(&embedder_of(&encoder))?;
         recipe.write_down(&mut store)?;
-        Ok(Self { store, encoder, recipe, settings })
+        Ok(Self { store, encoder, recipe, rerank: None, settings })
     }
 
     /// Finds the chunks that fit a question best; what says the same as a better one stands beside it.
@@ -108,16 +117,39 @@ impl Knowledge {
     /// As [`Knowledge::search`], for a question whose vector is known.
     pub fn search_vector(&self, question: &str, vector: &[f32], wanted: &Wanted) -> Result<Retrieved> {
         let start = Instant::now();
+        let rerank = self.rerank.as_ref().filter(|_| wanted.rerank);
+        let k = rerank.map_or(wanted.hits, |rerank| rerank.candidates.max(wanted.hits));
         let options = SearchOptions {
-            k: wanted.hits,
-            candidates: self.settings.candidates.max(wanted.hits),
+            k,
+            candidates: self.settings.candidates.max(k),
             lexical_weight: wanted.lexical_weight,
             filter: wanted.filter.clone(),
             merge_copies: true,
             neighbours: wanted.neighbours,
         };
-        let hits = self.store.search(question, vector, &options)?;
-        Ok(Retrieved { hits, embed_seconds: 0.0, search_seconds: start.elapsed().as_secs_f64() })
+        let mut hits = self.store.search(question, vector, &options)?;
+        let search_seconds = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        if let Some(rerank) = rerank {
+            rerank.order(question, &mut hits)?;
+            hits.truncate(wanted.hits);
+        }
+        let rerank_seconds = start.elapsed().as_secs_f64();
+        Ok(Retrieved { hits, embed_seconds: 0.0, search_seconds, rerank_seconds })
+    }
+
+    /// Whether the reranker, if there is one, is used for a set: it is, unless the last comparison found it to be worse on dev.
+    pub fn reranks(&self, set: Option<&SetConfig>) -> Result<bool> {
+        let Some(rerank) = &self.rerank else { return Ok(false) };
+        let Some(set) = set else { return Ok(true) };
+        // The finding is about this reranker and no other.
+        Ok(self.store.setting(&rerank_key(&set.name))?.is_none_or(|worse| worse != rerank.identity()))
+    }
+
+    /// Keeps whether the reranker was worse than none on the dev questions of a set.
+    pub fn put_reranks(&mut self, set: &str, used: bool) -> Result<()> {
+        let worse = self.rerank.as_ref().filter(|_| !used).map(Rerank::identity).unwrap_or_default();
+        Ok(self.store.put_setting(&rerank_key(set), &worse)?)
     }
 
     /// The passages in a prompt that hold for a set: as configured, for it or for all, else as tuned by the last comparison, else
@@ -199,6 +231,10 @@ fn abstention_key(set: &str) -> String {
     format!("abstain_below/{set}")
 }
 
+fn rerank_key(set: &str) -> String {
+    format!("reranker_worse/{set}")
+}
+
 fn weight_key(set: &str) -> String {
     format!("lexical_weight/{set}")
 }
@@ -240,7 +276,8 @@ mod tests {
         for precision in [Precision::Int8, Precision::F32, Precision::Auto] {
             let knowledge = open(precision);
             for text in texts {
-                let wanted = Wanted { hits: 1, lexical_weight: 0.0, filter: Filter::ALL, neighbours: 0 };
+                let wanted =
+                    Wanted { hits: 1, lexical_weight: 0.0, filter: Filter::ALL, neighbours: 0, rerank: true };
                 let found = knowledge.search(text, &wanted).unwrap();
                 assert_eq!(found.hits[0].path, text, "{precision:?}");
                 assert!(found.best_cosine().unwrap() > 0.999, "{precision:?}");

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::grounding::{Grounded, characters, ground, recall, reciprocal_rank};
 use crate::knowledge::{Knowledge, Wanted};
 use crate::questions::{Question, QuestionSet, Split};
+use crate::rerank::{Beside, RERANKED, beside};
 use crate::synthetic::{self, SYNTHETIC};
 
 /// Hits looked at for each question.
@@ -28,6 +29,9 @@ pub struct EvidenceReport {
     pub questions: usize,
     /// One entry for each way of ranking.
     pub runs: Vec<EvidenceRun>,
+    /// What the reranker changed at each share of words, where there is one: MRR@10.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reranker: Vec<Beside>,
     /// Mean seconds for a question: embedding among others, then searching, by the last ranking.
     pub seconds_per_query: f64,
 }
@@ -35,7 +39,7 @@ pub struct EvidenceReport {
 /// Measures of one ranking.
 #[derive(Clone, Debug, Serialize)]
 pub struct EvidenceRun {
-    /// `bm25`, `vectors` or `fusion`.
+    /// `bm25`, `vectors`, `fusion`, or `reranked`: the fusion with its first hits put in order by the reranker.
     pub name: String,
     /// Share of BM25 in the fused score.
     pub lexical_weight: f32,
@@ -52,7 +56,7 @@ pub struct EvidenceRun {
 }
 
 /// Ranks the passages for every question of a split that names its evidence: by words, by vectors, and fused with each of
-/// `lexical_weights`. Opening the test split is logged, as whoever sees these figures may choose by them.
+/// `lexical_weights`, without and with the reranker where there is one. Opening the test split is logged, as whoever sees these figures may choose by them.
 ///
 /// # Errors
 /// No documents, no question with evidence; evidence that is not in the documents; [`Error::Interrupted`].
@@ -111,8 +115,16 @@ fn rank(
 ) -> Result<EvidenceReport> {
     let mut ways = vec![("bm25", 1.0), ("vectors", 0.0)];
     ways.extend(lexical_weights.iter().map(|weight| ("fusion", *weight)));
-    let mut wanted =
-        Wanted { hits: DEPTH, lexical_weight: 1.0, filter: of.filter, neighbours: knowledge.neighbours() };
+    if knowledge.rerank.is_some() {
+        ways.extend(lexical_weights.iter().map(|weight| (RERANKED, *weight)));
+    }
+    let mut wanted = Wanted {
+        hits: DEPTH,
+        lexical_weight: 1.0,
+        filter: of.filter,
+        neighbours: knowledge.neighbours(),
+        rerank: false,
+    };
     let mut grounded = ground(knowledge, questions, &wanted, stop)?;
     let embed: f64 = grounded.iter().map(|found| found.retrieved.embed_seconds).sum();
     let mut runs = Vec::new();
@@ -120,13 +132,18 @@ fn rank(
     for (name, lexical_weight) in ways {
         let start = Instant::now();
         wanted.lexical_weight = lexical_weight;
+        wanted.rerank = name == RERANKED;
         for (question, found) in questions.iter().zip(&mut grounded) {
             found.retrieved = knowledge.search_vector(&question.text, &found.vector, &wanted)?;
         }
         seconds = embed + start.elapsed().as_secs_f64();
         runs.push(run(name, lexical_weight, &grounded));
     }
+    let measured: Vec<(&str, f32, f64)> =
+        runs.iter().map(|run: &EvidenceRun| (run.name.as_str(), run.lexical_weight, run.mrr_at_10)).collect();
+    let reranker = knowledge.rerank.as_ref();
     Ok(EvidenceReport {
+        reranker: reranker.map(|model| beside(&model.name, "MRR@10", &measured)).unwrap_or_default(),
         set: of.set.to_owned(),
         synthetic: false,
         split: of.split,

@@ -1,7 +1,9 @@
 //! An opened project that can answer: knowledge, model and adapters, opened once and shared between threads.
 
-use std::collections::HashMap;
+mod access;
+
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +32,8 @@ pub struct Service {
     knowledge: Mutex<Knowledge>,
     adapters: Mutex<HashMap<PathBuf, Arc<Lora>>>,
     shots: Mutex<HashMap<String, Arc<Shots>>>,
+    /// The documents in which the examples of a set have their evidence.
+    evidence: Mutex<HashMap<String, Arc<BTreeSet<String>>>>,
 }
 
 /// A set and the arm that answers its questions: the one decided on, else retrieval.
@@ -80,6 +84,7 @@ impl Service {
             knowledge: Mutex::new(knowledge),
             adapters: Mutex::default(),
             shots: Mutex::default(),
+            evidence: Mutex::default(),
         }
     }
 

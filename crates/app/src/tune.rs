@@ -115,6 +115,9 @@ pub fn lessons(
             Recipe::Plain => vec![Vec::new(); part.len()],
             Recipe::Raft => raft_passages(project, knowledge, &set.config, part, &mut documents, stop)?,
         };
+        // What is learnt from an answer stands in the documents that it was drawn from, whether or not the prompt shows them.
+        let evidence = part.iter().flat_map(|question| &question.evidence);
+        documents.extend(evidence.map(|evidence| evidence.document.clone()));
         rendered.push(render(model, training, part, passages, recipe, &mut problems)?);
     }
     if !problems.is_empty() {
@@ -147,6 +150,7 @@ fn raft_passages(
         lexical_weight: knowledge.lexical_weight(Some(set))?,
         filter: set.filter(),
         neighbours: knowledge.neighbours(),
+        rerank: knowledge.reranks(Some(set))?,
     };
     let grounded = ground(knowledge, questions, &wanted, stop)?;
     let mut all = Vec::with_capacity(questions.len());

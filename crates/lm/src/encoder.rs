@@ -7,6 +7,7 @@ mod contrast;
 mod linear;
 mod parameters;
 mod pass;
+mod reranker;
 mod save;
 mod training;
 
@@ -21,9 +22,10 @@ use crate::kernels::Threads;
 use crate::safetensors::Shards;
 use crate::source::fingerprint;
 use crate::{Error, Isa, Precision, Result, Tokenizer};
-use bert::{Bert, Buffers};
+use bert::{Bert, Buffers, Input};
 use config::{BertConfig, Tensors};
 
+pub use reranker::Reranker;
 pub use training::{
     EmbedderEstimate, EmbedderOptions, EmbedderStep, EmbedderTraining, PlannedStep, TrainingQuestion,
 };
@@ -84,14 +86,14 @@ impl Encoder {
     /// # Errors
     /// [`Error::Tokenizer`]; [`Error::TokenOutOfRange`] when the tokenizer does not belong to the weights.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
-        let ids: Vec<Vec<u32>> =
-            texts.par_iter().map(|text| self.tokenizer.encode_framed(text)).collect::<Result<_>>()?;
+        let framed = |text: &&str| self.tokenizer.encode_framed(text).map(Input::from);
+        let ids: Vec<Input> = texts.par_iter().map(framed).collect::<Result<_>>()?;
         let mut batches = Vec::new();
         let mut rest = ids.as_slice();
         while !rest.is_empty() {
             let mut tokens = 0;
             let fitting = rest.iter().take_while(|text| {
-                tokens += text.len();
+                tokens += text.ids.len();
                 tokens <= BATCH_TOKENS
             });
             let (batch, later) = rest.split_at(fitting.count().max(1));
@@ -106,7 +108,7 @@ impl Encoder {
             let states = self.bert.encode(batch, threads, &mut buffers);
             let vectors = states.map(|states| {
                 let mut states = states.chunks_exact(self.dim());
-                let vector = |text: &Vec<u32>| mean_direction(states.by_ref().take(text.len()), self.dim());
+                let vector = |text: &Input| mean_direction(states.by_ref().take(text.ids.len()), self.dim());
                 batch.iter().map(vector).collect::<Vec<_>>()
             });
             BUFFERS.set(buffers);

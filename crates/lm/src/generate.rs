@@ -35,6 +35,9 @@ pub struct GenerateOptions {
     pub lookup: bool,
     /// Also say how likely the model found each token of its answer: a pass over the vocabulary for each.
     pub likelihood: bool,
+    /// Prompts share what was read of a common beginning with prompts of the same scope alone, so that nobody can tell from time or
+    /// counts what others were asked. The answer is the same with and without.
+    pub scope: String,
 }
 
 impl Default for GenerateOptions {
@@ -48,6 +51,7 @@ impl Default for GenerateOptions {
             stop: Vec::new(),
             lookup: true,
             likelihood: false,
+            scope: String::new(),
         }
     }
 }

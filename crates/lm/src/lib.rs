@@ -40,7 +40,8 @@ pub use dataset::{
 };
 pub use decoder::{BatchInput, Decoder, Loss, Workspace};
 pub use encoder::{
-    EmbedderEstimate, EmbedderOptions, EmbedderStep, EmbedderTraining, Encoder, PlannedStep, TrainingQuestion,
+    EmbedderEstimate, EmbedderOptions, EmbedderStep, EmbedderTraining, Encoder, PlannedStep, Reranker,
+    TrainingQuestion,
 };
 pub use engine::{Engine, EngineOptions, Event, Stream};
 pub use error::{Error, Result};

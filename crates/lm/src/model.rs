@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::decoder::NEVER;
 use crate::generate::{Running, decode};
 use crate::identity::Identity;
-use crate::prefixes::Prefixes;
+use crate::prefixes::{Owner, Prefixes};
 use crate::source::{Parts, check_vocabulary};
 use crate::{
     ChatTemplate, Decoder, Error, GenerateOptions, Generation, Lora, Message, Precision, Result, Source,
@@ -102,9 +102,9 @@ impl Model {
         options: &GenerateOptions,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Generation> {
-        let key = adapter.map(fingerprint);
+        let owner = Owner { adapter: adapter.map(fingerprint), scope: options.scope.clone() };
         let mut answer = Running::new(&self.decoder, &self.tokenizer, adapter, prompt, options)?;
-        answer.begin_with(self.prefixes().find(key, prompt).unwrap_or_else(|| self.decoder.new_cache()));
+        answer.begin_with(self.prefixes().find(&owner, prompt).unwrap_or_else(|| self.decoder.new_cache()));
         while answer.is_reading() {
             answer.read_piece(&self.decoder, NEVER)?;
             // A receiver that has left is noticed between the pieces too.
@@ -113,7 +113,7 @@ impl Model {
                 return Ok(answer.into_generation());
             }
         }
-        self.prefixes().keep(key, answer.prefix(), KEPT_TOKENS);
+        self.prefixes().keep(owner, answer.prefix(), KEPT_TOKENS);
         loop {
             let text = answer.take_text();
             if !text.is_empty() && on_text(text).is_break() && !answer.is_finished() {

@@ -5,22 +5,30 @@ use std::collections::VecDeque;
 use crate::KvCache;
 use crate::generate::reusable;
 
+/// Whose a prefix is. Equal ones may share what was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// Fingerprint of the adapter that filled the cache.
+    pub(crate) adapter: Option<u64>,
+    /// [`crate::GenerateOptions::scope`].
+    pub(crate) scope: String,
+}
+
 /// The caches of earlier prompts, cut to whole pieces, oldest first. Blocks that several begin with exist once.
 #[derive(Debug, Default)]
 pub(crate) struct Prefixes(VecDeque<Prefix>);
 
 #[derive(Debug)]
 struct Prefix {
-    /// Fingerprint of the adapter that filled the cache.
-    adapter: Option<u64>,
+    owner: Owner,
     cache: KvCache,
 }
 
 impl Prefixes {
-    /// What saves most of reading `prompt` under this adapter, if anything does.
-    pub(crate) fn find(&mut self, adapter: Option<u64>, prompt: &[u32]) -> Option<KvCache> {
+    /// What saves most of reading `prompt` for this owner, if anything does.
+    pub(crate) fn find(&mut self, owner: &Owner, prompt: &[u32]) -> Option<KvCache> {
         let saved =
-            |prefix: &Prefix| if prefix.adapter == adapter { reusable(&prefix.cache, prompt) } else { 0 };
+            |prefix: &Prefix| if prefix.owner == *owner { reusable(&prefix.cache, prompt) } else { 0 };
         let best = (0..self.0.len()).max_by_key(|at| saved(&self.0[*at]))?;
         if saved(&self.0[best]) == 0 {
             return None;
@@ -33,11 +41,11 @@ impl Prefixes {
     }
 
     /// Keeps a prefix, and of the others the latest that fit into `limit` tokens with it.
-    pub(crate) fn keep(&mut self, adapter: Option<u64>, cache: KvCache, limit: usize) {
+    pub(crate) fn keep(&mut self, owner: Owner, cache: KvCache, limit: usize) {
         // One that says all that another says replaces it.
-        self.0.retain(|other| other.adapter != adapter || !cache.ids().starts_with(other.cache.ids()));
+        self.0.retain(|other| other.owner != owner || !cache.ids().starts_with(other.cache.ids()));
         if !cache.is_empty() {
-            self.0.push_back(Prefix { adapter, cache });
+            self.0.push_back(Prefix { owner, cache });
         }
         self.shrink(limit);
     }
@@ -70,13 +78,26 @@ mod tests {
     }
 
     #[test]
+    fn prompts_of_other_scopes_are_not_shared() {
+        let mut prefixes = Prefixes::default();
+        let scope = |scope: &str| Owner { adapter: None, scope: scope.into() };
+        prefixes.keep(scope("a"), cache(&ids(1, 2)), 1000);
+        assert!(prefixes.find(&scope("b"), &ids(1, 3)).is_none());
+        assert!(prefixes.find(&scope("a"), &ids(1, 3)).is_some());
+        // The same words kept in another scope leave the first one's alone.
+        prefixes.keep(scope("b"), cache(&ids(1, 3)), 1000);
+        assert_eq!(prefixes.find(&scope("a"), &ids(1, 4)).map(|cache| cache.len()), Some(128));
+    }
+
+    #[test]
     fn the_longest_prefix_of_the_same_adapter_is_found_and_the_oldest_goes_first() {
         let mut prefixes = Prefixes::default();
-        prefixes.keep(None, cache(&ids(1, 2)), 1000);
-        prefixes.keep(None, cache(&[ids(1, 1), ids(5, 2)].concat()), 1000);
-        prefixes.keep(Some(7), cache(&ids(1, 4)), 1000);
+        let of = |adapter| Owner { adapter, ..Owner::default() };
+        prefixes.keep(of(None), cache(&ids(1, 2)), 1000);
+        prefixes.keep(of(None), cache(&[ids(1, 1), ids(5, 2)].concat()), 1000);
+        prefixes.keep(of(Some(7)), cache(&ids(1, 4)), 1000);
         let find = |prefixes: &mut Prefixes, adapter, prompt: &[u32]| {
-            prefixes.find(adapter, prompt).map(|c| c.len())
+            prefixes.find(&of(adapter), prompt).map(|c| c.len())
         };
         assert_eq!(find(&mut prefixes, Some(8), &ids(1, 3)), None);
         assert_eq!(find(&mut prefixes, None, &ids(2, 3)), None);
@@ -86,9 +107,9 @@ mod tests {
         assert_eq!(prefixes.tokens(), 128 + 256);
         assert_eq!(find(&mut prefixes, None, &[ids(1, 1), ids(5, 2), vec![0]].concat()), Some(128));
         // A longer one replaces what it begins with.
-        prefixes.keep(None, cache(&ids(1, 3)), 1000);
+        prefixes.keep(of(None), cache(&ids(1, 3)), 1000);
         assert_eq!(prefixes.tokens(), 192 + 256);
-        prefixes.keep(None, cache(&[]), 0);
+        prefixes.keep(of(None), cache(&[]), 0);
         assert_eq!(prefixes.tokens(), 0);
     }
 }

@@ -187,6 +187,24 @@ impl Tokenizer {
         ids(&self.inner, text, true)
     }
 
+    /// Ids of two texts that belong together, framed as the tokenizer wishes: `[CLS] … [SEP] … [SEP]`, and the place where the
+    /// second begins.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`], also for a tokenizer that does not tell the two apart.
+    pub(crate) fn encode_pair(&self, first: &str, second: &str) -> Result<(Vec<u32>, usize)> {
+        let encoding =
+            self.inner.encode_fast((first, second), true).map_err(|e| Error::Tokenizer(e.to_string()))?;
+        let types = encoding.get_type_ids();
+        let start = types.iter().take_while(|kind| **kind == 0).count();
+        if start == types.len() || types[start..].iter().any(|kind| *kind != 1) {
+            return Err(Error::Tokenizer(
+                "question and passage are not told apart as two types of tokens".into(),
+            ));
+        }
+        Ok((encoding.get_ids().to_vec(), start))
+    }
+
     /// Cuts framed texts at this many tokens, the frame included.
     pub(crate) fn truncate_at(&mut self, tokens: usize) -> Result<()> {
         let params = TruncationParams { max_length: tokens, ..Default::default() };

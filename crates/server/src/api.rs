@@ -1,14 +1,14 @@
 //! The handlers. Each signature shows what it needs.
 
 use crate::{
-    chat::{ChatError, ChatReply, FinishReason},
+    chat::{Caller, ChatError, ChatReply, FinishReason},
     error::ApiError,
     openai::{CompletionRequest, Delivery},
     stream::{self, Envelope},
     worker::{Event, Refusal, Worker},
 };
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State, rejection::JsonRejection},
     response::{IntoResponse, Response, Sse, sse::KeepAlive},
 };
@@ -19,20 +19,28 @@ use std::{
 };
 use tokio::sync::mpsc;
 
+/// Open to everybody, so that it tells nothing about the project where keys are needed.
 pub(crate) async fn health(State(worker): State<Worker>) -> Json<Value> {
-    Json(json!({"status": "ok", "models": worker.models().len()}))
+    Json(match worker.caller(None) {
+        Some(anybody) => json!({"status": "ok", "models": worker.models(&anybody).len()}),
+        None => json!({"status": "ok"}),
+    })
 }
 
-pub(crate) async fn list_models(State(worker): State<Worker>) -> Json<Value> {
-    let cards: Vec<_> = worker.models().iter().map(|m| card(&m.id, &m.description)).collect();
+pub(crate) async fn list_models(
+    State(worker): State<Worker>,
+    Extension(caller): Extension<Caller>,
+) -> Json<Value> {
+    let cards: Vec<_> = worker.models(&caller).iter().map(|m| card(&m.id, &m.description)).collect();
     Json(json!({"object": "list", "data": cards}))
 }
 
 pub(crate) async fn show_model(
     State(worker): State<Worker>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let models = worker.models();
+    let models = worker.models(&caller);
     match models.iter().find(|m| m.id == id) {
         Some(model) => Ok(Json(card(&model.id, &model.description))),
         None => Err(ApiError::unknown_model(&id, &models.into_iter().map(|m| m.id).collect::<Vec<_>>())),
@@ -45,16 +53,17 @@ fn card(id: &str, description: &str) -> Value {
 
 pub(crate) async fn chat_completions(
     State(worker): State<Worker>,
+    Extension(caller): Extension<Caller>,
     body: Result<Json<CompletionRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let Json(body) = body?;
     let (request, delivery) = body.check()?;
-    let known: Vec<_> = worker.models().into_iter().map(|m| m.id).collect();
+    let known: Vec<_> = worker.models(&caller).into_iter().map(|m| m.id).collect();
     if !known.contains(&request.model) {
         return Err(ApiError::unknown_model(&request.model, &known));
     }
     let envelope = Envelope { id: completion_id(), created: unix_seconds(), model: request.model.clone() };
-    let events = worker.submit(request)?;
+    let events = worker.submit(caller, request)?;
     Ok(match delivery {
         Delivery::Whole => whole(events, envelope).await?.into_response(),
         Delivery::Streamed { usage } => {

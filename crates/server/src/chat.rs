@@ -4,19 +4,33 @@ use std::ops::ControlFlow;
 
 /// A conversation answered by a model. Implemented by the project's `app::Service` and by scripted doubles in tests.
 pub trait Chat: Send + Sync + 'static {
-    /// The models a client may name, best first; never empty once serving.
-    fn models(&self) -> Vec<ServedModel>;
+    /// Whether clients must show a key.
+    fn needs_key(&self) -> bool;
 
-    /// Answers `request`, handing every new piece of text to `on_text`; stops early when that breaks. While nothing comes,
+    /// Who it is that shows this secret, or none; `None` for somebody who is to be refused.
+    fn caller(&self, secret: Option<&str>) -> Option<Caller>;
+
+    /// The models this caller may name, best first.
+    fn models(&self, caller: &Caller) -> Vec<ServedModel>;
+
+    /// Answers a request for one of the caller's models from what the caller may read, handing every new piece of text to `on_text`; stops early when that breaks. While nothing comes,
     /// `on_text` may be asked with an empty text whether the client is still there. Several threads call this at once.
     ///
     /// # Errors
     /// [`ChatError`], by whose fault it is.
     fn answer(
         &self,
+        caller: &Caller,
         request: &ChatRequest,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<ChatReply, ChatError>;
+}
+
+/// Who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// The name of the key shown; `None` where none is needed.
+    pub key: Option<String>,
 }
 
 /// One entry of `/v1/models`.

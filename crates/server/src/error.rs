@@ -2,7 +2,10 @@
 
 use axum::{
     Json,
-    http::{StatusCode, header::RETRY_AFTER},
+    http::{
+        StatusCode,
+        header::{RETRY_AFTER, WWW_AUTHENTICATE},
+    },
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -15,7 +18,9 @@ const RETRY_SECONDS: &str = "1";
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address can be reached from other machines.
-    #[error("{0} is not a loopback address; tunesmith serves this machine only (use 127.0.0.1 or [::1])")]
+    #[error(
+        "{0} is not a loopback address; without keys tunesmith serves this machine only (use 127.0.0.1 or [::1], or make a key)"
+    )]
     NotLoopback(SocketAddr),
     /// The address is taken or not ours.
     #[error("cannot listen on {address}")]
@@ -78,6 +83,17 @@ impl ApiError {
         Self::body(StatusCode::NOT_FOUND, format!("there is no {path} here"))
     }
 
+    /// No key, or one that is not known; which of them is not told.
+    pub(crate) fn unauthorised() -> Self {
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            kind: "invalid_request_error",
+            code: Some("invalid_api_key"),
+            param: None,
+            message: "this server needs a key: send it as `Authorization: Bearer KEY`".into(),
+        }
+    }
+
     /// Addressed to a host other than loopback: a page elsewhere may not reach in by rebinding a name.
     pub(crate) fn foreign_host(host: &str) -> Self {
         Self::body(
@@ -124,6 +140,9 @@ impl IntoResponse for ApiError {
         let body = Json(self.to_json());
         if self.status == StatusCode::TOO_MANY_REQUESTS {
             return (self.status, [(RETRY_AFTER, RETRY_SECONDS)], body).into_response();
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            return (self.status, [(WWW_AUTHENTICATE, "Bearer")], body).into_response();
         }
         (self.status, body).into_response()
     }

@@ -1,8 +1,8 @@
 //! The HTTP face of tunesmith: an OpenAI-compatible endpoint for the arm that won.
 //!
 //! Requests are checked here and answered by a few threads behind a bounded queue ([`Worker`]); handlers never block the
-//! runtime. The server binds to loopback only and answers only requests addressed to loopback, because it has
-//! no keys yet.
+//! runtime. Without keys the server binds to loopback only and answers only requests addressed to loopback. With keys every route but
+//! `/health` needs one, and a caller sees no model and no document that the key may not read.
 
 mod api;
 mod chat;
@@ -12,7 +12,7 @@ mod router;
 mod stream;
 mod worker;
 
-pub use chat::{Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServedModel, Turn, TurnRole};
+pub use chat::{Caller, Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServedModel, Turn, TurnRole};
 pub use error::ServeError;
 pub use router::router;
 pub use worker::Worker;
@@ -22,7 +22,7 @@ use std::{net::SocketAddr, sync::Arc};
 /// How to serve.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
-    /// Address to bind; refused unless it is a loopback address.
+    /// Address to bind; without keys refused unless it is a loopback address.
     pub address: SocketAddr,
     /// Requests answered at once.
     pub slots: usize,
@@ -40,14 +40,14 @@ impl Default for ServeOptions {
 /// (useful with port 0).
 ///
 /// # Errors
-/// [`ServeError::NotLoopback`] for an address that other machines could reach, [`ServeError::Bind`] when the address is
+/// [`ServeError::NotLoopback`] for an address that other machines could reach where no key is needed, [`ServeError::Bind`] when the address is
 /// taken, [`ServeError::Io`] when the runtime or the listener fails.
 pub fn serve(
     chat: Arc<dyn Chat>,
     options: &ServeOptions,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
-    if !options.address.ip().is_loopback() {
+    if !chat.needs_key() && !options.address.ip().is_loopback() {
         return Err(ServeError::NotLoopback(options.address));
     }
     let worker = Worker::start(chat, options.slots, options.queue).map_err(ServeError::Io)?;

@@ -2,7 +2,7 @@
 //!
 //! A thread waits for its answer most of the time; the model behind [`Chat`] batches what they ask at once.
 
-use crate::chat::{Chat, ChatError, ChatReply, ChatRequest, ServedModel};
+use crate::chat::{Caller, Chat, ChatError, ChatReply, ChatRequest, ServedModel};
 use std::{
     ops::ControlFlow,
     sync::{
@@ -23,6 +23,7 @@ pub(crate) enum Event {
 }
 
 struct Job {
+    caller: Caller,
     request: ChatRequest,
     client: mpsc::Sender<Event>,
 }
@@ -60,13 +61,25 @@ impl Worker {
         Ok(Self { chat, jobs })
     }
 
-    pub(crate) fn models(&self) -> Vec<ServedModel> {
-        self.chat.models()
+    pub(crate) fn needs_key(&self) -> bool {
+        self.chat.needs_key()
     }
 
-    pub(crate) fn submit(&self, request: ChatRequest) -> Result<mpsc::Receiver<Event>, Refusal> {
+    pub(crate) fn caller(&self, secret: Option<&str>) -> Option<Caller> {
+        self.chat.caller(secret)
+    }
+
+    pub(crate) fn models(&self, caller: &Caller) -> Vec<ServedModel> {
+        self.chat.models(caller)
+    }
+
+    pub(crate) fn submit(
+        &self,
+        caller: Caller,
+        request: ChatRequest,
+    ) -> Result<mpsc::Receiver<Event>, Refusal> {
         let (client, events) = mpsc::channel(PIECES);
-        self.jobs.try_send(Job { request, client }).map_err(|refused| match refused {
+        self.jobs.try_send(Job { caller, request, client }).map_err(|refused| match refused {
             TrySendError::Full(_) => Refusal::Overloaded,
             TrySendError::Disconnected(_) => Refusal::Gone,
         })?;
@@ -83,7 +96,7 @@ fn answer(chat: &dyn Chat, job: &Job) {
     if job.client.is_closed() {
         return;
     }
-    let reply = chat.answer(&job.request, &mut |text| {
+    let reply = chat.answer(&job.caller, &job.request, &mut |text| {
         let left = match text {
             "" => job.client.is_closed(),
             text => job.client.blocking_send(Event::Text(text.to_owned())).is_err(),

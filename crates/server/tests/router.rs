@@ -7,7 +7,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use server::{Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServedModel, Worker, router};
+use server::{Caller, Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServedModel, Worker, router};
 use std::{
     ops::ControlFlow,
     sync::{
@@ -17,12 +17,15 @@ use std::{
 };
 use tower::ServiceExt;
 
-/// Answers `echo` with the last turn word by word, fails on `boom`, and holds every answer while `gate` is closed.
+/// Answers with the last turn word by word, fails on `boom`, and holds every answer while `gate` is closed.
 #[derive(Default)]
 struct Script {
     gate: Gate,
     pieces_sent: AtomicUsize,
     requests: Mutex<Vec<ChatRequest>>,
+    callers: Mutex<Vec<Caller>>,
+    /// Whether the secrets `first` and `second` are asked for, each of which opens the model of its name.
+    keys: bool,
 }
 
 #[derive(Default)]
@@ -45,16 +48,31 @@ impl Gate {
 }
 
 impl Chat for Script {
-    fn models(&self) -> Vec<ServedModel> {
-        vec![ServedModel { id: "facts".into(), description: "facts: rag".into() }]
+    fn needs_key(&self) -> bool {
+        self.keys
+    }
+
+    fn caller(&self, secret: Option<&str>) -> Option<Caller> {
+        match secret {
+            _ if !self.keys => Some(Caller::default()),
+            Some(known @ ("first" | "second")) => Some(Caller { key: Some(known.into()) }),
+            _ => None,
+        }
+    }
+
+    fn models(&self, caller: &Caller) -> Vec<ServedModel> {
+        let id = caller.key.clone().unwrap_or("facts".into());
+        vec![ServedModel { description: format!("{id}: rag"), id }]
     }
 
     fn answer(
         &self,
+        caller: &Caller,
         request: &ChatRequest,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<ChatReply, ChatError> {
         self.requests.lock().unwrap().push(request.clone());
+        self.callers.lock().unwrap().push(caller.clone());
         self.gate.pass();
         let said = &request.turns.last().unwrap().content;
         // Reading a long prompt: no text yet.
@@ -225,6 +243,67 @@ async fn a_busy_model_says_when_to_come_again() {
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(response.headers()["retry-after"], "1");
     assert_eq!(json_of(response).await["error"]["code"], "overloaded");
+}
+
+#[tokio::test]
+async fn every_route_but_health_needs_a_key_where_there_are_keys() {
+    let script = Arc::new(Script { keys: true, ..Script::default() });
+    let worker = Worker::start(script.clone(), 1, 1).unwrap();
+    let with = |mut request: Request<Body>, value: &str| {
+        request.headers_mut().insert("authorization", value.parse().unwrap());
+        request
+    };
+    let routes = || {
+        let mut streamed = say("hi");
+        streamed["stream"] = json!(true);
+        let malformed = Request::post("/v1/chat/completions").body(Body::from("{")).unwrap();
+        let other = Request::delete("/v1/models").body(Body::empty()).unwrap();
+        let gets = ["/v1/models", "/v1/models/first", "/v1/models/none", "/v1/nothing", "/"].map(get);
+        gets.into_iter().chain([post(&say("hi")), post(&streamed), malformed, other])
+    };
+    for header in [None, Some("Bearer third"), Some("Bearer "), Some("Basic first"), Some("first")] {
+        for request in routes() {
+            let said = format!("{header:?} {} {}", request.method(), request.uri());
+            let request = match header {
+                Some(value) => with(request, value),
+                None => request,
+            };
+            let response = call(&worker, request).await;
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{said}");
+            assert_eq!(response.headers()["www-authenticate"], "Bearer", "{said}");
+            let error = &json_of(response).await["error"];
+            assert_eq!(
+                (&error["code"], &error["type"]),
+                (&json!("invalid_api_key"), &json!("invalid_request_error"))
+            );
+        }
+    }
+    assert!(script.requests.lock().unwrap().is_empty());
+    // Whether it runs is no secret; what it serves is.
+    assert_eq!(json_of(call(&worker, get("/health")).await).await, json!({"status": "ok"}));
+
+    let listed = json_of(call(&worker, with(get("/v1/models"), "Bearer first")).await).await;
+    assert_eq!((&listed["data"][0]["id"], listed["data"].as_array().unwrap().len()), (&json!("first"), 1));
+    let other = call(&worker, with(get("/v1/models/second"), "Bearer first")).await;
+    assert_eq!(other.status(), StatusCode::NOT_FOUND);
+    let mut body = say("hi");
+    body["model"] = json!("second");
+    let other = call(&worker, with(post(&body), "Bearer first")).await;
+    assert_eq!(json_of(other).await["error"]["message"], "there is no model `second` here; found first");
+    assert_eq!(call(&worker, with(post(&body), "bearer second")).await.status(), StatusCode::OK);
+    assert_eq!(*script.callers.lock().unwrap(), [Caller { key: Some("second".into()) }]);
+    // With a key the server may be reached by any name.
+    let named = Request::get("/v1/models").header("host", "ask.example.org").body(Body::empty()).unwrap();
+    assert_eq!(call(&worker, with(named, "Bearer first")).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn without_keys_a_key_is_not_looked_at() {
+    let (script, worker) = script();
+    let mut request = post(&say("hi"));
+    request.headers_mut().insert("authorization", "Bearer whatever".parse().unwrap());
+    assert_eq!(call(&worker, request).await.status(), StatusCode::OK);
+    assert_eq!(*script.callers.lock().unwrap(), [Caller::default()]);
 }
 
 #[tokio::test]

@@ -91,6 +91,26 @@ impl Store {
         Ok(Some(allowed))
     }
 
+    /// The collections that hold a document, in order of the alphabet.
+    pub fn collections(&self) -> Result<Vec<String>> {
+        self.read_all("SELECT DISTINCT collection FROM documents ORDER BY 1", [], |row| row.get(0))
+    }
+
+    /// Whether all of these paths are documents of these collections. A path without a document is not.
+    pub fn all_within(&self, paths: &[String], collections: &[String]) -> Result<bool> {
+        let list = |names: &[String]| {
+            let json = serde_json::to_string(names);
+            json.map_err(|source| Error::Record { key: "paths".to_string(), source })
+        };
+        let sql = "
+            SELECT 1 FROM json_each(?1) AS path WHERE NOT EXISTS (
+                SELECT 1 FROM documents d WHERE d.path = path.value
+                AND d.collection IN (SELECT value FROM json_each(?2)))
+            LIMIT 1";
+        let outside = self.read_one(sql, (list(paths)?, list(collections)?), |row| row.get::<_, i64>(0))?;
+        Ok(outside.is_none())
+    }
+
     fn chunks_of(&self, filter: &Filter) -> Result<Allowed> {
         let list = |names: &[String]| {
             let json = (!names.is_empty()).then(|| serde_json::to_string(names)).transpose();

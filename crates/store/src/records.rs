@@ -186,6 +186,15 @@ impl Store {
         self.read_one(&format!("{SELECT_ADAPTER} WHERE name = ?1"), [name], adapter_row)
     }
 
+    /// The paths of the documents that an adapter was trained with, of which some may be gone; `None` for no such adapter.
+    pub fn adapter_documents(&self, name: &str) -> Result<Option<Vec<String>>> {
+        if self.adapter(name)?.is_none() {
+            return Ok(None);
+        }
+        let sql = "SELECT path FROM adapter_documents WHERE adapter = ?1 ORDER BY path";
+        self.read_all(sql, [name], |row| row.get(0)).map(Some)
+    }
+
     /// All adapters by name.
     pub fn adapters(&self) -> Result<Vec<Adapter>> {
         self.read_all(&format!("{SELECT_ADAPTER} ORDER BY name"), [], adapter_row)

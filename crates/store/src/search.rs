@@ -62,7 +62,7 @@ pub struct Hit {
     pub span: Range<usize>,
     /// The passage to read: the bytes of `span`, after the table header it continues.
     pub text: String,
-    /// What hits are ordered by.
+    /// What hits are ordered by, but for those that a reranker has put in order, which come first.
     pub score: f32,
     /// How the score came about.
     pub explain: Explain,
@@ -119,6 +119,9 @@ pub struct Explain {
     pub cosine_norm: f32,
     /// `lexical_weight * bm25_norm + (1 - lexical_weight) * cosine_norm`.
     pub fused: f32,
+    /// What a reranker says that read question and passage together; `None` where none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reranked: Option<f32>,
 }
 
 impl Store {

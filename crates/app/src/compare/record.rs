@@ -4,6 +4,7 @@ use eval::{Arm, Costs, Gate, Measure, Trial};
 use serde::{Deserialize, Serialize};
 use store::Store;
 
+use super::RerankFinding;
 use crate::adapters::{Manifest, Recipe};
 use crate::error::{Error, Result};
 use crate::models::hash_bytes;
@@ -27,6 +28,9 @@ pub struct Comparison {
     pub gate: Option<Gate>,
     /// Measures of retrieval alone.
     pub retrieval: Vec<(String, f64)>,
+    /// What the configured reranker did on dev.
+    #[serde(default)]
+    pub reranking: Option<RerankFinding>,
     /// Costs by arm.
     pub costs: Vec<Costs>,
     /// The training runs behind the fine-tuned arms.

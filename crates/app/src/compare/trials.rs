@@ -208,9 +208,18 @@ impl<'a> Runner<'a> {
 
     /// The hash of everything an answer depends on.
     fn key(&self, messages: &[Message], adapter: Option<&str>) -> Result<String> {
-        // Neither looking up nor weighing tokens changes an answer.
-        let GenerateOptions { max_tokens, temperature, top_p, top_k, seed, stop, lookup: _, likelihood: _ } =
-            &self.options;
+        // Neither looking up, nor weighing tokens, nor who may share what was read changes an answer.
+        let GenerateOptions {
+            max_tokens,
+            temperature,
+            top_p,
+            top_k,
+            seed,
+            stop,
+            lookup: _,
+            likelihood: _,
+            scope: _,
+        } = &self.options;
         let all = serde_json::json!({
             "model": self.model.identity()?,
             "precision": format!("{:?}", self.model.decoder.precision()),

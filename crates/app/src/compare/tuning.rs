@@ -1,10 +1,13 @@
 //! Retrieval, tuned on dev questions: the share of BM25 by the evidence it finds, the number of passages by the answers.
 
+use std::fmt;
 use std::sync::atomic::AtomicBool;
+
+use serde::{Deserialize, Serialize};
 
 use super::{CompareEvent, HITS};
 use crate::config::SetConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::grounding::{Grounded, ground, recall, reciprocal_rank};
 use crate::knowledge::{DEFAULT_LEXICAL_WEIGHT, DEFAULT_PASSAGES, Knowledge, Wanted};
 use crate::questions::Question;
@@ -35,6 +38,7 @@ pub(super) fn lexical_weight(
         lexical_weight: DEFAULT_LEXICAL_WEIGHT,
         filter: set.filter(),
         neighbours: knowledge.neighbours(),
+        rerank: false,
     };
     let mut grounded = ground(knowledge, &evident, &wanted, stop)?;
     let mut best: Option<(f64, f64, f32)> = None;
@@ -53,6 +57,58 @@ pub(super) fn lexical_weight(
     knowledge.put_lexical_weight(&set.name, weight)?;
     on_event(CompareEvent::Tuned { lexical_weight: weight, recall });
     Ok(weight)
+}
+
+/// What a reranker does to the dev evidence of a set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RerankFinding {
+    /// The model, as configured.
+    pub model: String,
+    /// Share of dev questions whose evidence is in the prompt, without it and with it.
+    pub recall: [f64; 2],
+    /// Mean of 1 / place of the evidence, without it and with it.
+    pub reciprocal_rank: [f64; 2],
+    /// Whether it is used: it is not worse in either.
+    pub used: bool,
+}
+
+impl fmt::Display for RerankFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [without, with] = self.reciprocal_rank;
+        let [found, found_with] = self.recall.map(|share| 100.0 * share);
+        let verdict = if self.used { "used" } else { "not used: it is worse than none" };
+        write!(
+            f,
+            "the reranker is {verdict} (on dev without and with it: evidence in the prompt {found:.1} and {found_with:.1} %, mean \
+             reciprocal rank {without:.3} and {with:.3})"
+        )
+    }
+}
+
+/// Measures the configured reranker, if there is one, on the dev questions that name their evidence, and keeps for `ask` whether it
+/// is to be used. A reranker trained on other texts may well put worse passages first.
+pub(super) fn reranker(
+    knowledge: &mut Knowledge,
+    set: &SetConfig,
+    dev: &[Question],
+    wanted: &Wanted,
+    passages: usize,
+    stop: &AtomicBool,
+) -> Result<Option<RerankFinding>> {
+    let Some(model) = knowledge.rerank.as_ref().map(|rerank| rerank.name.clone()) else { return Ok(None) };
+    let evident: Vec<Question> =
+        dev.iter().filter(|question| !question.evidence.is_empty()).cloned().collect();
+    if evident.is_empty() {
+        return Ok(None);
+    }
+    let score_with = |rerank| {
+        let wanted = Wanted { rerank, ..wanted.clone() };
+        Ok::<_, Error>(score(&ground(knowledge, &evident, &wanted, stop)?, passages))
+    };
+    let (without, with) = (score_with(false)?, score_with(true)?);
+    let used = with.0 >= without.0 && with.1 >= without.1;
+    knowledge.put_reranks(&set.name, used)?;
+    Ok(Some(RerankFinding { model, recall: [without.0, with.0], reciprocal_rank: [without.1, with.1], used }))
 }
 
 /// The numbers of passages to try for a set, the default first: only the configured one where there is one, only the default where

@@ -1,5 +1,7 @@
 //! `tunesmith.toml` as it is written, and its checks: every problem is found, with its line and its field.
 
+mod key;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -8,8 +10,10 @@ use lm::Precision;
 use serde::Deserialize;
 use toml::Spanned;
 
+use self::key::RawKey;
 use super::{Chunks, Collection, Config, DOCUMENTS, Retrieval, SetConfig, SetFiles, Training};
 use crate::error::Problem;
+use crate::keys::Key;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +31,8 @@ pub(super) struct Raw {
     collection: Vec<RawCollection>,
     #[serde(default)]
     set: Vec<Spanned<RawSet>>,
+    #[serde(default)]
+    key: Vec<RawKey>,
 }
 
 #[derive(Deserialize)]
@@ -66,6 +72,8 @@ struct RawChunks {
 struct RawRetrieval {
     passages: Option<Spanned<i64>>,
     candidates: Option<Spanned<i64>>,
+    reranker: Option<String>,
+    rerank_candidates: Option<Spanned<i64>>,
     neighbours: Option<Spanned<i64>>,
     lexical_weight: Option<Spanned<f64>>,
     language: Option<Spanned<String>>,
@@ -190,6 +198,16 @@ impl Check<'_> {
         }
     }
 
+    /// Names of collections, of which these are known.
+    fn collections(&mut self, names: &[Spanned<String>], known: &[&str]) {
+        for name in names {
+            if !known.contains(&name.get_ref().as_str()) {
+                let message = format!("expected one of {}, found {:?}", known.join(", "), name.get_ref());
+                self.problem(&name.span(), "collections", message);
+            }
+        }
+    }
+
     fn positive(&mut self, field: &str, value: Option<Spanned<f64>>, default: f64, upper: f64) -> f64 {
         if let Some(value) = &value
             && *value.get_ref() <= 0.0
@@ -230,6 +248,13 @@ impl Raw {
                 found.candidates,
                 defaults.retrieval.candidates,
                 1..10_001,
+            ),
+            reranker: found.reranker,
+            rerank_candidates: check.integer(
+                "rerank_candidates",
+                found.rerank_candidates,
+                defaults.retrieval.rerank_candidates,
+                1..1001,
             ),
             neighbours: check.integer("neighbours", found.neighbours, defaults.retrieval.neighbours, 0..11),
             lexical_weight: found
@@ -277,6 +302,13 @@ impl Raw {
             check.name("set", &raw.get_ref().name, &known);
             sets.push(raw.into_inner().resolve(check, &span, &named));
         }
+        let mut keys: Vec<Key> = Vec::new();
+        for raw in self.key {
+            let known: Vec<&str> = keys.iter().map(|other| other.name.as_str()).collect();
+            check.name("key", &raw.name, &known);
+            let key = raw.resolve(check, &keys, &named);
+            keys.push(key);
+        }
         Config {
             name: self.project.name,
             documents: self.project.documents,
@@ -288,6 +320,7 @@ impl Raw {
             retrieval,
             training,
             sets,
+            keys,
         }
     }
 }
@@ -304,13 +337,7 @@ impl RawSet {
                 SetFiles::One(PathBuf::new())
             }
         };
-        for name in self.collections.iter().flatten() {
-            if !collections.contains(&name.get_ref().as_str()) {
-                let message =
-                    format!("expected one of {}, found {:?}", collections.join(", "), name.get_ref());
-                check.problem(&name.span(), "collections", message);
-            }
-        }
+        check.collections(self.collections.as_deref().unwrap_or_default(), collections);
         let measure = self.measure.get_ref().parse().unwrap_or_else(|_| {
             let message = format!(
                 "expected exact, f1, contains, label, numeric:TOLERANCE or rouge-l, found {:?}",

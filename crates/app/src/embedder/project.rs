@@ -73,7 +73,8 @@ fn asked(
     stop: &AtomicBool,
 ) -> Result<Vec<Asked>> {
     // By words alone: what vectors find is found anew for every embedder.
-    let wanted = Wanted { hits: DEPTH, lexical_weight: 1.0, filter: Filter::ALL, neighbours: 0 };
+    let wanted =
+        Wanted { hits: DEPTH, lexical_weight: 1.0, filter: Filter::ALL, neighbours: 0, rerank: false };
     let grounded = ground(knowledge, questions, &wanted, stop)?;
     let asked = questions.iter().zip(grounded).map(|(question, grounded)| {
         let (gold, beside): (Vec<_>, Vec<_>) = grounded.gold.iter().partition(|gold| gold.sufficient);

@@ -126,6 +126,7 @@ fn find(knowledge: &Knowledge, asked: &[Asked], stop: &AtomicBool) -> Result<Vec
             lexical_weight: knowledge.lexical_weight(set.as_ref())?,
             filter: set.as_ref().map_or(Filter::ALL, SetConfig::filter),
             neighbours: knowledge.neighbours(),
+            rerank: knowledge.reranks(set.as_ref())?,
         };
         ground(knowledge, questions, &wanted, stop)
     });

@@ -9,14 +9,14 @@ use crate::project::Project;
 use crate::sources::Source;
 
 /// Which collection a document belongs to.
-pub(super) struct Belonging<'a> {
+pub(crate) struct Belonging<'a> {
     project: &'a Project,
     /// In order of the configuration: the first that covers a document claims it.
     collections: Vec<(Source, &'a Collection)>,
 }
 
 impl<'a> Belonging<'a> {
-    pub(super) fn new(project: &'a Project) -> Self {
+    pub(crate) fn new(project: &'a Project) -> Self {
         let all = project.config.collections.iter();
         let sources =
             all.flat_map(|collection| collection.documents.iter().map(move |path| (path, collection)));
@@ -26,7 +26,7 @@ impl<'a> Belonging<'a> {
     }
 
     /// What a document is filtered by, of which `modified` is known.
-    pub(super) fn metadata(&self, name: &str, modified: Option<i64>) -> Metadata {
+    pub(crate) fn metadata(&self, name: &str, modified: Option<i64>) -> Metadata {
         let claims = |(source, _): &&(Source, &Collection)| source.covers(self.project, name);
         let of = self.collections.iter().find(claims).map(|(_, collection)| *collection);
         let mut tags = of.map(|collection| collection.tags.clone()).unwrap_or_default();

@@ -9,6 +9,20 @@ use super::linear::{Linear, Scratch};
 use crate::kernels::{Threads, gelu, layer_norm_row};
 use crate::{Error, Precision, Result};
 
+/// One text, or two that are read together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Input {
+    pub(super) ids: Vec<u32>,
+    /// Where the second begins: tokens from there on are of the second type.
+    pub(super) second: usize,
+}
+
+impl From<Vec<u32>> for Input {
+    fn from(ids: Vec<u32>) -> Self {
+        Self { second: ids.len(), ids }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Bert {
     hidden: usize,
@@ -18,8 +32,10 @@ pub(super) struct Bert {
     rounded: bool,
     /// `[vocabulary, hidden]`.
     tokens: Vec<f32>,
-    /// `[positions, hidden]`, the first type's embedding added: all our texts are of that type.
+    /// `[positions, hidden]`, the first type's embedding added: most of our texts are of that type.
     positions: Vec<f32>,
+    /// `[hidden]`, what the second type adds to that; empty where there is none.
+    second: Vec<f32>,
     norm: Norm,
     layers: Vec<Layer>,
 }
@@ -80,6 +96,8 @@ impl Bert {
         for row in positions.chunks_exact_mut(hidden) {
             row.iter_mut().zip(&types).for_each(|(x, of_type)| *x += of_type);
         }
+        let (first, others) = types.split_at(hidden);
+        let second = others.iter().zip(first).map(|(second, first)| second - first).take(hidden).collect();
         let layers = (0..config.layers).map(|layer| {
             let of_layer = |rest: &str| format!("encoder.layer.{layer}.{rest}");
             let [q, k, v] = ["query", "key", "value"].map(|m| of_layer(&format!("attention.self.{m}")));
@@ -99,6 +117,7 @@ impl Bert {
             eps: config.eps,
             tokens: tensors.read("embeddings.word_embeddings.weight", &[config.vocabulary, hidden])?,
             positions,
+            second,
             norm: norm("embeddings.LayerNorm")?,
             layers: layers.collect::<Result<_>>()?,
         })
@@ -112,29 +131,34 @@ impl Bert {
     /// attends to its own text alone.
     pub(super) fn encode<'a>(
         &self,
-        texts: &[Vec<u32>],
+        texts: &[Input],
         threads: Threads,
         buffers: &'a mut Buffers,
     ) -> Result<&'a [f32]> {
-        let rows: usize = texts.iter().map(Vec::len).sum();
+        let rows: usize = texts.iter().map(|text| text.ids.len()).sum();
         let vocabulary = self.tokens.len() / self.hidden;
-        if let Some(id) = texts.iter().flatten().find(|id| **id as usize >= vocabulary) {
+        if let Some(id) = texts.iter().flat_map(|text| &text.ids).find(|id| **id as usize >= vocabulary) {
             return Err(Error::TokenOutOfRange { id: *id, vocabulary });
         }
         let Buffers { x, qkv, attended, inner, scratch } = buffers;
         x.resize(rows * self.hidden, 0.0);
         attended.resize(x.len(), 0.0);
-        let places = texts.iter().flat_map(|text| text.iter().enumerate());
-        for (row, (position, id)) in x.chunks_exact_mut(self.hidden).zip(places) {
+        let places = texts
+            .iter()
+            .flat_map(|text| text.ids.iter().enumerate().map(|(at, id)| (at, id, at >= text.second)));
+        for (row, (position, id, second)) in x.chunks_exact_mut(self.hidden).zip(places) {
             let token = &self.tokens[*id as usize * self.hidden..][..self.hidden];
             let position = &self.positions[position * self.hidden..][..self.hidden];
             row.iter_mut().zip(token).zip(position).for_each(|((x, token), position)| *x = token + position);
+            if second {
+                row.iter_mut().zip(&self.second).for_each(|(x, added)| *x += added);
+            }
         }
         self.norm.apply(x, self.eps);
         let shape = Shape { hidden: self.hidden, heads: self.heads, rounded: self.rounded };
         for layer in &self.layers {
             layer.qkv.apply(rows, x, qkv, threads, scratch);
-            attend(shape, texts.iter().map(Vec::len), qkv, attended, threads);
+            attend(shape, texts.iter().map(|text| text.ids.len()), qkv, attended, threads);
             layer.attention_out.add_to(rows, attended, x, threads, scratch);
             layer.attention_norm.apply(x, self.eps);
             for x in x.chunks_mut(FEED_ROWS * self.hidden) {

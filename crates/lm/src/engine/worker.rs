@@ -8,6 +8,7 @@ use super::{Client, EngineOptions, Event, Job};
 use crate::decoder::NEVER;
 use crate::generate::{Running, decode};
 use crate::model::fingerprint;
+use crate::prefixes::Owner;
 use crate::{Error, Lora, Model, Result};
 
 /// Adapters whose fingerprints are remembered.
@@ -17,8 +18,8 @@ const ADAPTERS: usize = 16;
 struct Active<'a> {
     answer: Running<'a, Arc<Lora>>,
     client: Client,
-    /// Fingerprint of its adapter.
-    adapter: Option<u64>,
+    /// Whose prefixes it may begin with.
+    owner: Owner,
     /// Tokens that it may come to hold.
     tokens: usize,
 }
@@ -83,10 +84,11 @@ impl<'a> Worker<'a> {
         }
         let adapter = job.adapter.as_ref().map(|lora| self.fingerprint(lora));
         let Job { prompt, adapter: lora, options, tokens, client } = job;
+        let owner = Owner { adapter, scope: options.scope.clone() };
         match Running::new(&self.model.decoder, &self.model.tokenizer, lora, &prompt, &options) {
             Ok(answer) => {
                 self.model.prefixes().shrink(free - tokens);
-                self.active.push(Active { answer, client, adapter, tokens });
+                self.active.push(Active { answer, client, owner, tokens });
             }
             Err(error) => client.send(Event::Done(Err(error))),
         }
@@ -119,7 +121,7 @@ impl<'a> Worker<'a> {
         let active = &mut self.active[at];
         // Only now, for a request before it may have read what both begin with.
         if active.answer.is_fresh()
-            && let Some(prefix) = model.prefixes().find(active.adapter, active.answer.prompt())
+            && let Some(prefix) = model.prefixes().find(&active.owner, active.answer.prompt())
         {
             active.answer.begin_with(prefix);
         }
@@ -133,9 +135,9 @@ impl<'a> Worker<'a> {
             }
         }
         if !active.answer.is_reading() {
-            let (adapter, prefix) = (active.adapter, active.answer.prefix());
+            let (owner, prefix) = (active.owner.clone(), active.answer.prefix());
             let held: usize = self.active.iter().map(|active| active.tokens).sum();
-            model.prefixes().keep(adapter, prefix, self.options.tokens - held);
+            model.prefixes().keep(owner, prefix, self.options.tokens - held);
             self.deliver();
         }
     }
