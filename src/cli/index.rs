@@ -106,6 +106,9 @@ fn build_beside(project: &Project, adopt: bool, json: bool) -> anyhow::Result<()
         }
         return Ok(());
     }
+    if !json {
+        println!("index {} is complete beside index {}, which is in use", index.0, in_use.0);
+    }
     let compared = compare(project, &cache, index, &stop)?;
     let not_worse = compared.is_not_worse();
     let taken = adopt && not_worse == Some(true);
@@ -117,7 +120,6 @@ fn build_beside(project: &Project, adopt: bool, json: bool) -> anyhow::Result<()
             &json!({"index": index, "in_use": taken, "not_worse": not_worse, "sets": compared.sets}),
         );
     }
-    println!("index {} is complete beside index {}, which is in use", index.0, in_use.0);
     print_compared(&compared, index, in_use);
     match (not_worse, taken) {
         (_, true) => {

@@ -53,7 +53,9 @@ pub enum Error {
         source: rusqlite::Error,
     },
     /// Vectors of another embedder than the one the project's vectors come from.
-    #[error("the vectors of the index in use come from {stored}, not from {given}")]
+    #[error(
+        "the vectors of the index come from {stored}, not from {given}; `tunesmith index build` makes another index, `tunesmith index use` takes it"
+    )]
     Embedder {
         /// Identity of the embedder on record.
         stored: String,
