@@ -46,7 +46,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     let set = arguments.set.as_deref().map(|name| project.config.set(name).cloned()).transpose()?;
     let filter = arguments.filter.resolve(&project.config)?;
     let stop = super::stop_flag()?;
-    let service = Service::open(project, &Cache::from_env()?)?;
+    let service = Service::open_shared(project, &Cache::from_env()?)?;
     note(&service.project, &service.knowledge().recipe);
     let request = AskRequest {
         question: &arguments.question,

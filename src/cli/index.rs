@@ -63,7 +63,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
 }
 
 fn list(project: &Project, json: bool) -> anyhow::Result<()> {
-    let rows = Store::open(&project.state()?)?.indexes()?;
+    let rows = Store::open_shared(&project.state()?)?.indexes()?;
     if json {
         return output::json(&rows.iter().map(described).collect::<Vec<_>>());
     }
@@ -177,7 +177,15 @@ fn take(project: &Project, index: IndexId, json: bool) -> anyhow::Result<()> {
 
 /// Opens what a project knows, with a note where `tunesmith.toml` asks for another index.
 pub(crate) fn open_knowledge(project: &Project, cache: &Cache) -> anyhow::Result<Knowledge> {
-    let knowledge = Knowledge::open(project, cache)?;
+    noted(project, Knowledge::open(project, cache)?)
+}
+
+/// As [`open_knowledge`], to find and look up whoever else uses the project.
+pub(crate) fn open_shared(project: &Project, cache: &Cache) -> anyhow::Result<Knowledge> {
+    noted(project, Knowledge::open_shared(project, cache)?)
+}
+
+fn noted(project: &Project, knowledge: Knowledge) -> anyhow::Result<Knowledge> {
     note(project, &knowledge.recipe);
     Ok(knowledge)
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     match arguments.what {
         What::Write { count } => write_some(&project, count, arguments.json)?,
         What::List => {
-            let all = Store::open(&project.state()?)?.synthetic()?;
+            let all = Store::open_shared(&project.state()?)?.synthetic()?;
             if arguments.json {
                 output::json(&all)?;
             } else {

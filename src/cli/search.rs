@@ -8,7 +8,7 @@ use app::knowledge::Wanted;
 use app::models::Cache;
 
 use super::filter::FilterArguments;
-use super::index::open_knowledge;
+use super::index::open_shared;
 use super::output;
 
 #[derive(clap::Args)]
@@ -37,8 +37,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let project = super::open_project(project)?;
     let filter = arguments.filter.resolve(&project.config)?;
-    let knowledge = open_knowledge(&project, &Cache::from_env()?)?;
-    if knowledge.store.documents()?.is_empty() {
+    let knowledge = open_shared(&project, &Cache::from_env()?)?;
+    if !knowledge.store.has_documents()? {
         return Err(Error::NoDocuments.into());
     }
     let weight = match arguments.lexical_weight {

@@ -35,7 +35,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     let project = super::open_project(project)?;
     // As many threads as slots ask the engine, so its own queue need not be longer.
     let bounds = EngineOptions { slots: arguments.slots, queue: arguments.slots, ..EngineOptions::default() };
-    let service = Service::open(project, &Cache::from_env()?)?.at_once(bounds)?;
+    let service = Service::open_shared(project, &Cache::from_env()?)?.at_once(bounds)?;
     let chat = Arc::new(ProjectChat::new(service)?);
     for (whose, caller) in chat.callers() {
         for model in chat.models(&caller) {

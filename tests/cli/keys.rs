@@ -1,12 +1,9 @@
 //! Keys: what a server opens to whom, by every route, with real models.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use serde_json::{Value, json};
 
 use crate::project::{Project, models_are_here};
-use crate::serve::Server;
+use crate::serve::{CHAT, Reply, Server, call};
 
 const PUBLIC: &str =
     "# Ferries\n\nThe Marrow ferry leaves the north quay at seven in the morning for everybody.\n";
@@ -40,41 +37,9 @@ fn new_key(project: &Project, arguments: &[&str]) -> String {
     project.ok(&[&["key", "new"], arguments].concat()).trim().to_owned()
 }
 
-/// What came back: status and the whole of it, headers and body.
-struct Reply {
-    status: u16,
-    text: String,
-}
-
-impl Reply {
-    fn json(&self) -> Value {
-        serde_json::from_str(self.text.split_once("\r\n\r\n").unwrap().1).unwrap()
-    }
-}
-
-fn call(server: &Server, method: &str, path: &str, key: Option<&str>, body: Option<&Value>) -> Reply {
-    let address = server.url.trim_start_matches("http://").trim_end_matches("/v1");
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
-    if let Some(key) = key {
-        request.push_str(&format!("Authorization: Bearer {key}\r\n"));
-    }
-    let body = body.map(Value::to_string).unwrap_or_default();
-    if !body.is_empty() {
-        request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
-    }
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(format!("{request}\r\n{body}").as_bytes()).unwrap();
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).unwrap();
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    Reply { status: text.split(' ').nth(1).unwrap().parse().unwrap(), text }
-}
-
 fn question(model: &str, streamed: bool) -> Value {
     json!({"model": model, "stream": streamed, "max_tokens": 12, "messages": [{"role": "user", "content": QUESTION}]})
 }
-
-const CHAT: &str = "/v1/chat/completions";
 
 #[test]
 fn every_route_of_a_server_with_keys_needs_one() {

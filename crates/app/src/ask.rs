@@ -231,7 +231,7 @@ pub(crate) fn answer(
 
 fn retrieve(service: &Service, request: &AskRequest) -> Result<Retrieved> {
     let knowledge = service.knowledge();
-    if knowledge.store.documents()?.is_empty() {
+    if !knowledge.store.has_documents()? {
         return Err(Error::NoDocuments);
     }
     let passages = match request.passages {

@@ -149,7 +149,7 @@ pub fn measure(
     let start = Instant::now();
     let name = &set.config.name;
     let unanswerable: Vec<Question> = set.unanswerable_of(options.split).cloned().collect();
-    if service.knowledge().store.documents()?.is_empty() {
+    if !service.knowledge().store.has_documents()? {
         return Err(Error::NoDocuments);
     }
     match options.calibrate {

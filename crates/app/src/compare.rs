@@ -113,7 +113,7 @@ pub fn compare(
     let start = Instant::now();
     let questions = QuestionSet::load(project, set)?;
     let evidence = questions.has_evidence();
-    let material = Material { documents: !knowledge.store.documents()?.is_empty(), evidence };
+    let material = Material { documents: knowledge.store.has_documents()?, evidence };
     if evidence && !material.documents {
         return Err(Error::NoDocuments);
     }

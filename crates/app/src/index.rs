@@ -49,7 +49,7 @@ impl IndexRecipe {
     /// What the index in use was made by: as written down, or as configured while there is nothing in it or nobody wrote it down.
     pub(crate) fn in_use(store: &Store, config: &Config) -> Result<Self> {
         match Self::read(store.recipe()?.as_deref()) {
-            Some(recipe) if !store.documents()?.is_empty() => Ok(recipe),
+            Some(recipe) if store.has_documents()? => Ok(recipe),
             _ => Ok(Self::of(config)),
         }
     }

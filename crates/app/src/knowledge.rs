@@ -84,6 +84,16 @@ impl Knowledge {
         Self::with_recipe(project, cache, store, recipe)
     }
 
+    /// As [`Knowledge::open`], to find and look up while other processes do too, or write.
+    ///
+    /// # Errors
+    /// As [`Knowledge::open`]; [`Store::open_shared`] says when a store is in use.
+    pub fn open_shared(project: &Project, cache: &Cache) -> Result<Self> {
+        let store = Store::open_shared(&project.state()?)?;
+        let recipe = IndexRecipe::in_use(&store, &project.config)?;
+        Self::with_recipe(project, cache, store, recipe)
+    }
+
     /// A store, the encoder of the index it looks at, and the reranker if there is one.
     pub(crate) fn with_recipe(
         project: &Project,

@@ -67,7 +67,7 @@ pub fn measure(
     lexical_weights: &[f32],
     stop: &AtomicBool,
 ) -> Result<EvidenceReport> {
-    if knowledge.store.documents()?.is_empty() {
+    if !knowledge.store.has_documents()? {
         return Err(Error::NoDocuments);
     }
     let questions: Vec<Question> =

@@ -2,7 +2,6 @@
 
 mod access;
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,7 +29,10 @@ pub struct Service {
     /// Answers questions together, where many may come at once.
     engine: Option<Engine>,
     knowledge: Mutex<Knowledge>,
-    adapters: Mutex<HashMap<PathBuf, Arc<Lora>>>,
+    /// Where models are, if the knowledge base is shared with other processes.
+    shared: Option<Cache>,
+    /// Adapters by folder, with the checksum of their weights.
+    adapters: Mutex<HashMap<PathBuf, (String, Arc<Lora>)>>,
     shots: Mutex<HashMap<String, Arc<Shots>>>,
     /// The documents in which the examples of a set have their evidence.
     evidence: Mutex<HashMap<String, Arc<BTreeSet<String>>>>,
@@ -75,6 +77,16 @@ impl Service {
         Ok(Self::new(project, knowledge, model))
     }
 
+    /// As [`Service::open`], and other processes may read and write meanwhile: answers follow what they change.
+    ///
+    /// # Errors
+    /// A model is absent or broken, or as [`Knowledge::open_shared`].
+    pub fn open_shared(project: Project, cache: &Cache) -> Result<Self> {
+        let knowledge = Knowledge::open_shared(&project, cache)?;
+        let model = open_model(&project, cache)?;
+        Ok(Self { shared: Some(cache.clone()), ..Self::new(project, knowledge, model) })
+    }
+
     /// A service from opened parts.
     pub fn new(project: Project, knowledge: Knowledge, model: Model) -> Self {
         Self {
@@ -82,6 +94,7 @@ impl Service {
             model: Arc::new(model),
             engine: None,
             knowledge: Mutex::new(knowledge),
+            shared: None,
             adapters: Mutex::default(),
             shots: Mutex::default(),
             evidence: Mutex::default(),
@@ -117,6 +130,20 @@ impl Service {
         self.knowledge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Opens the knowledge base anew when another process has taken another index into use.
+    fn follow(&self) -> Result<()> {
+        let Some(cache) = &self.shared else { return Ok(()) };
+        let mut knowledge = self.knowledge();
+        if knowledge.store.index_in_use()? == knowledge.store.index() {
+            return Ok(());
+        }
+        *knowledge = Knowledge::open_shared(&self.project, cache)?;
+        drop(knowledge);
+        // Their vectors come from the encoder before.
+        self.shots.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
+    }
+
     /// Answers a question, handing out the text as it comes.
     ///
     /// # Errors
@@ -126,6 +153,7 @@ impl Service {
         request: &AskRequest,
         on_text: &mut dyn FnMut(&str) -> std::ops::ControlFlow<()>,
     ) -> Result<Answer> {
+        self.follow()?;
         answer(self, request, on_text)
     }
 
@@ -161,13 +189,13 @@ impl Service {
         let name = manifest.name();
         let stale = self.knowledge().store.adapter(&name)?.is_some_and(|adapter| adapter.stale);
         let mut loaded = self.adapters.lock().unwrap_or_else(PoisonError::into_inner);
-        let lora = match loaded.entry(folder) {
-            Entry::Occupied(known) => Arc::clone(known.get()),
-            Entry::Vacant(fresh) => {
-                let lora = Arc::new(adapters::load(fresh.key(), &self.model)?);
-                Arc::clone(fresh.insert(lora))
-            }
-        };
+        if let Some((weights, lora)) = loaded.get(&folder)
+            && *weights == manifest.weights
+        {
+            return Ok(Some(ServedAdapter { name, lora: Arc::clone(lora), stale }));
+        }
+        let lora = Arc::new(adapters::load(&folder, &self.model)?);
+        loaded.insert(folder, (manifest.weights, Arc::clone(&lora)));
         Ok(Some(ServedAdapter { name, lora, stale }))
     }
 

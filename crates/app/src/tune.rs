@@ -141,7 +141,7 @@ fn raft_passages(
     documents: &mut Vec<String>,
     stop: &AtomicBool,
 ) -> Result<Vec<Vec<Passage>>> {
-    if knowledge.store.documents()?.is_empty() {
+    if !knowledge.store.has_documents()? {
         return Err(Error::NoDocuments);
     }
     let k = knowledge.passages(Some(set))?;

@@ -195,6 +195,11 @@ impl Store {
         })
     }
 
+    /// Whether there is any document.
+    pub fn has_documents(&self) -> Result<bool> {
+        Ok(self.read_one("SELECT 1 FROM documents LIMIT 1", [], |row| row.get::<_, i64>(0))?.is_some())
+    }
+
     /// Hands over every chunk with a number above `above`, by rising number, with the words it is searched by:
     /// the title and headings that its text does not start with, then its text.
     pub(crate) fn searched_texts(&self, above: i64, take: Take<'_>) -> Result<()> {

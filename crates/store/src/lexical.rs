@@ -13,12 +13,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tantivy::columnar::Column;
 use tantivy::index::SegmentReader;
-use tantivy::postings::Postings as _;
 use tantivy::schema::{Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::PreTokenizedString;
-use tantivy::{
-    DocSet as _, Index, IndexReader, IndexWriter, ReloadPolicy, TERMINATED, TantivyDocument, Term,
-};
+use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term};
 
 use crate::analysis::Analyser;
 use crate::bm25::Bm25;
@@ -73,6 +70,8 @@ pub(crate) struct Lexical {
     places: Vec<(ChunkId, u32, u32)>,
     /// Length of each document in terms, by the numbers that texts have for them.
     documents: Vec<u32>,
+    /// Whether the texts of each document follow each other, one segment read after the other.
+    contiguous: bool,
     /// What there is in each language, by its packed code.
     languages: BTreeMap<u64, Population>,
 }
@@ -95,28 +94,21 @@ struct Fields {
     language: Field,
 }
 
+/// Texts by tantivy's numbers, what is told of each in a list of its own, as scoring reads lengths and documents of many.
 struct Segment {
     reader: SegmentReader,
-    /// By tantivy's numbers.
-    texts: Vec<Text>,
-}
-
-#[derive(Clone, Copy)]
-struct Text {
-    /// 0 where it is deleted.
-    chunk: ChunkId,
+    chunks: Vec<ChunkId>,
     /// In terms.
-    length: u32,
-    /// Place of its document in [`Lexical::documents`].
-    document: u32,
+    lengths: Vec<u32>,
+    /// Places in [`Lexical::documents`].
+    documents: Vec<u32>,
 }
 
-impl Text {
-    const DELETED: Text = Text { chunk: ChunkId(0), length: 0, document: 0 };
-
-    fn is_alive(&self) -> bool {
-        self.chunk.0 != 0
-    }
+/// The texts of a segment that hold a term, and how often each does.
+#[derive(Default)]
+struct Postings {
+    texts: Vec<u32>,
+    frequencies: Vec<u32>,
 }
 
 impl Lexical {
@@ -128,7 +120,7 @@ impl Lexical {
         if index.schema() != schema || !index.validate_checksum().ok()?.is_empty() {
             return None;
         }
-        let stamp: Stamp = serde_json::from_str(index.load_metas().ok()?.payload.as_deref()?).ok()?;
+        let stamp = stamp_of(&index)?;
         if !stamp.can_follow(wanted) {
             return None;
         }
@@ -165,6 +157,11 @@ impl Lexical {
         &self.stamp
     }
 
+    /// Whether its folder is still there and nothing has been written to it since it was opened.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        stamp_of(&self.index).is_some_and(|stamp| stamp == self.stamp)
+    }
+
     /// The chunks in the index.
     pub(crate) fn chunks(&self) -> HashSet<ChunkId> {
         self.places.iter().map(|(chunk, ..)| *chunk).collect()
@@ -172,59 +169,36 @@ impl Lexical {
 
     /// Scores all texts by `query`, which is read in each of their languages. A word that stands twice in it counts twice.
     pub(crate) fn score(&self, query: &str, bm25: Bm25) -> Result<Scores<'_>> {
-        let mut texts: Vec<Vec<f32>> = self.segments.iter().map(|s| vec![0.0; s.texts.len()]).collect();
+        let mut texts: Vec<Vec<f32>> = self.segments.iter().map(|s| vec![0.0; s.chunks.len()]).collect();
         let mut documents = vec![0.0; self.documents.len()];
-        // How often the documents that hold a term do.
-        let mut frequencies = vec![0u32; self.documents.len()];
+        let mut postings: Vec<Postings> = self.segments.iter().map(|_| Postings::default()).collect();
+        let mut holding = Holding::new(self);
         for (code, population) in &self.languages {
             let text_norm = bm25.norm(population.length as f32 / population.texts as f32);
             let document_norm = bm25.norm(population.length as f32 / population.documents as f32);
             for (term, times) in term_counts(&unpacked(*code), query) {
-                let postings = self.postings(&term)?;
-                let found = postings.iter().map(Vec::len).sum();
+                let term = Term::from_field_text(self.fields.text, &term);
+                for (segment, postings) in self.segments.iter().zip(&mut postings) {
+                    segment.read(self.fields.text, &term, postings)?;
+                }
+                let found = postings.iter().map(|postings| postings.texts.len()).sum();
                 let idf = times as f32 * bm25.idf(found, population.texts);
-                let mut holding = Vec::new();
+                holding.clear();
                 for ((segment, postings), scores) in self.segments.iter().zip(&postings).zip(&mut texts) {
-                    for &(number, frequency) in postings {
-                        let text = segment.texts[number as usize];
-                        scores[number as usize] += text_norm.weight(idf, frequency, text.length);
-                        let total = &mut frequencies[text.document as usize];
-                        if *total == 0 {
-                            holding.push(text.document as usize);
-                        }
-                        *total += frequency;
+                    for (&text, &frequency) in postings.texts.iter().zip(&postings.frequencies) {
+                        let text = text as usize;
+                        scores[text] += text_norm.weight(idf, frequency, segment.lengths[text]);
+                        holding.add(segment.documents[text], frequency);
                     }
                 }
-                let idf = times as f32 * bm25.idf(holding.len(), population.documents);
-                for document in holding {
-                    let frequency = std::mem::take(&mut frequencies[document]);
+                let idf = times as f32 * bm25.idf(holding.documents.len(), population.documents);
+                for &(document, frequency) in &holding.documents {
+                    let document = document as usize;
                     documents[document] += document_norm.weight(idf, frequency, self.documents[document]);
                 }
             }
         }
         Ok(Scores { lexical: self, texts, documents })
-    }
-
-    /// The texts that hold a term with how often they do, by segment, deleted texts left out.
-    fn postings(&self, term: &str) -> Result<Vec<Vec<(u32, u32)>>> {
-        let term = Term::from_field_text(self.fields.text, term);
-        let mut all = Vec::with_capacity(self.segments.len());
-        for segment in &self.segments {
-            let inverted = segment.reader.inverted_index(self.fields.text)?;
-            let mut found = Vec::new();
-            let postings = inverted.read_postings(&term, IndexRecordOption::WithFreqs);
-            if let Some(mut postings) = postings.map_err(tantivy::TantivyError::from)? {
-                let mut text = postings.doc();
-                while text != TERMINATED {
-                    if segment.texts[text as usize].is_alive() {
-                        found.push((text, postings.term_freq()));
-                    }
-                    text = postings.advance();
-                }
-            }
-            all.push(found);
-        }
-        Ok(all)
     }
 
     fn load(index: Index, fields: Fields, stamp: Stamp) -> Result<Self> {
@@ -236,30 +210,111 @@ impl Lexical {
         let mut documents: Vec<u32> = Vec::new();
         let mut numbers: HashMap<u64, u32> = HashMap::new();
         let mut languages: BTreeMap<u64, Population> = BTreeMap::new();
+        let (mut contiguous, mut last) = (true, None);
         for (reader, segment) in searcher.segment_readers().iter().zip(0..) {
             let column = |name| reader.fast_fields().u64(name);
             let (chunks, lengths) = (column("chunk")?, column("length")?);
             let (owners, codes) = (column("document")?, column("language")?);
-            let mut texts = vec![Text::DELETED; reader.max_doc() as usize];
+            let texts = reader.max_doc() as usize;
+            let mut segment_texts = Segment {
+                reader: reader.clone(),
+                chunks: vec![DELETED; texts],
+                lengths: vec![0; texts],
+                documents: vec![0; texts],
+            };
             for number in (0..reader.max_doc()).filter(|number| !reader.is_deleted(*number)) {
                 let value = |column: &Column<u64>| column.first(number).unwrap_or(0);
                 let (chunk, length) = (ChunkId(value(&chunks).cast_signed()), value(&lengths) as u32);
                 let population = languages.entry(value(&codes)).or_default();
+                let known = documents.len();
                 let document = *numbers.entry(value(&owners)).or_insert_with(|| {
                     population.documents += 1;
                     documents.push(0);
-                    documents.len() as u32 - 1
+                    known as u32
                 });
                 population.texts += 1;
                 population.length += u64::from(length);
                 documents[document as usize] += length;
-                texts[number as usize] = Text { chunk, length, document };
+                contiguous &= last == Some(document) || document as usize == known;
+                last = Some(document);
+                let at = number as usize;
+                segment_texts.chunks[at] = chunk;
+                segment_texts.lengths[at] = length;
+                segment_texts.documents[at] = document;
                 places.push((chunk, segment, number));
             }
-            segments.push(Segment { reader: reader.clone(), texts });
+            segments.push(segment_texts);
         }
         places.sort_unstable();
-        Ok(Lexical { index, fields, stamp, segments, places, documents, languages })
+        Ok(Lexical { index, fields, stamp, segments, places, documents, contiguous, languages })
+    }
+}
+
+/// Stands for a chunk where a text is deleted.
+const DELETED: ChunkId = ChunkId(0);
+
+impl Segment {
+    /// Reads the texts that hold a term, deleted ones left out.
+    fn read(&self, field: Field, term: &Term, into: &mut Postings) -> Result<()> {
+        let Postings { texts, frequencies } = into;
+        texts.clear();
+        frequencies.clear();
+        let inverted = self.reader.inverted_index(field)?;
+        let found = inverted.read_block_postings(term, IndexRecordOption::WithFreqs);
+        let Some(mut block) = found.map_err(tantivy::TantivyError::from)? else { return Ok(()) };
+        while !block.docs().is_empty() {
+            if self.reader.has_deletes() {
+                let all = block.docs().iter().zip(block.freqs());
+                let alive = all.filter(|(text, _)| self.chunks[**text as usize] != DELETED);
+                alive.for_each(|(text, frequency)| {
+                    texts.push(*text);
+                    frequencies.push(*frequency);
+                });
+            } else {
+                texts.extend_from_slice(block.docs());
+                frequencies.extend_from_slice(block.freqs());
+            }
+            block.advance();
+        }
+        Ok(())
+    }
+}
+
+/// The documents that hold a term, collected from its texts in order, and how often each does.
+struct Holding {
+    documents: Vec<(u32, u32)>,
+    /// One more than the place of each document above, 0 where it is not there; empty where the texts of each follow each other.
+    places: Vec<u32>,
+}
+
+impl Holding {
+    fn new(lexical: &Lexical) -> Self {
+        let places = if lexical.contiguous { Vec::new() } else { vec![0; lexical.documents.len()] };
+        Holding { documents: Vec::new(), places }
+    }
+
+    fn clear(&mut self) {
+        if !self.places.is_empty() {
+            self.documents.iter().for_each(|(document, _)| self.places[*document as usize] = 0);
+        }
+        self.documents.clear();
+    }
+
+    fn add(&mut self, document: u32, frequency: u32) {
+        if let Some((last, total)) = self.documents.last_mut()
+            && *last == document
+        {
+            *total += frequency;
+            return;
+        }
+        if let Some(place) = self.places.get_mut(document as usize) {
+            if *place > 0 {
+                self.documents[*place as usize - 1].1 += frequency;
+                return;
+            }
+            *place = self.documents.len() as u32 + 1;
+        }
+        self.documents.push((document, frequency));
     }
 }
 
@@ -275,10 +330,10 @@ impl Scores<'_> {
     /// The `count` best texts that have a word of the query and that `keep` holds for, best first.
     pub(crate) fn best(&self, count: usize, keep: impl Fn(ChunkId) -> bool) -> Vec<(ChunkId, f32)> {
         let scored = self.lexical.segments.iter().zip(&self.texts).flat_map(|(segment, scores)| {
-            let texts = segment.texts.iter().zip(scores);
-            texts.filter(|(text, score)| **score > 0.0 && keep(text.chunk))
+            let texts = segment.chunks.iter().zip(&segment.documents).zip(scores);
+            texts.filter(|((chunk, _), score)| **score > 0.0 && keep(**chunk))
         });
-        best(scored.map(|(text, score)| (text.chunk, self.with_document(*text, *score))), count)
+        best(scored.map(|((chunk, document), score)| (*chunk, self.with_document(*document, *score))), count)
     }
 
     /// The score of one chunk, 0 where neither it nor its document has a word of the query; `None` for one that is not in
@@ -286,14 +341,19 @@ impl Scores<'_> {
     pub(crate) fn of(&self, chunk: ChunkId) -> Option<f32> {
         let places = &self.lexical.places;
         let at = places.binary_search_by_key(&chunk, |(chunk, ..)| *chunk).ok()?;
-        let (_, segment, number) = places[at];
-        let (segment, number) = (segment as usize, number as usize);
-        Some(self.with_document(self.lexical.segments[segment].texts[number], self.texts[segment][number]))
+        let (_, segment, text) = places[at];
+        let (segment, text) = (segment as usize, text as usize);
+        Some(self.with_document(self.lexical.segments[segment].documents[text], self.texts[segment][text]))
     }
 
-    fn with_document(&self, text: Text, score: f32) -> f32 {
-        0.5 * (score + self.documents[text.document as usize])
+    fn with_document(&self, document: u32, score: f32) -> f32 {
+        0.5 * (score + self.documents[document as usize])
     }
+}
+
+/// What the last commit was made from.
+fn stamp_of(index: &Index) -> Option<Stamp> {
+    serde_json::from_str(index.load_metas().ok()?.payload.as_deref()?).ok()
 }
 
 fn schema() -> (Schema, Fields) {

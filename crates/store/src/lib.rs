@@ -4,13 +4,15 @@
 //! and the records of everything measured and decided. The BM25 index and the vector table are derived from
 //! it, stamped, and brought up to date or rebuilt whenever they differ from it; a search does so by itself.
 //!
+//! One process writes at a time ([`Store::open`]); others may search meanwhile ([`Store::open_shared`]).
+//!
 //! Documents can be cut and embedded in several ways side by side: each way is an index, one of them is in use.
 //!
 //! ```text
 //! STATE/store.sqlite            the truth
 //! STATE/indexes/I/lexical/N/    BM25 postings of index I, derived; which N counts is written in the database
 //! STATE/indexes/I/vectors/N/    its vectors in few bits and their graph, derived, once there are many; N as above
-//! STATE/lock                    held, with the holder's process id in it, while a Store lives
+//! STATE/lock                    held by the one that writes, with its process id
 //! ```
 
 mod analysis;
@@ -46,13 +48,13 @@ pub use search::{Explain, Hit, Place, SearchOptions, fuse};
 pub use synthetic::Synthetic;
 
 use crate::lexical::Lexical;
-use crate::lock::Lock;
+use crate::lock::{Hold, Lock};
 use crate::vectors::Vectors;
 
 /// Name of the database file in the state folder.
 const DATABASE: &str = "store.sqlite";
 
-/// An open project state. While it lives, no other process can open the same folder.
+/// An open project state. While it lives no other process can write to the same folder, unless it is opened to be shared.
 pub struct Store {
     connection: Connection,
     folder: PathBuf,
@@ -63,13 +65,13 @@ pub struct Store {
     graph_from: usize,
     /// Compare every vector, graph or no graph.
     exact: bool,
-    _lock: Lock,
+    hold: Hold,
 }
 
-/// What is computed from the database, and the generation of the database it was computed from.
+/// What is computed from the database, each with the generation of the database it was computed from.
 #[derive(Default)]
 struct Derived {
-    lexical: Option<(i64, Lexical)>,
+    lexical: Option<Lexical>,
     vectors: Option<(i64, Vectors)>,
     filters: filter::Known,
 }
@@ -80,6 +82,27 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(|source| Error::io(dir, source))?;
         let lock = Lock::take(&dir.join("lock"))?;
+        let store = Self::prepared(dir, Hold::Always { _lock: lock })?;
+        store.remove_old_files();
+        Ok(store)
+    }
+
+    /// Opens the state folder `dir` to search in it while other processes search or write. It follows what they change: at the next
+    /// search, what was deleted is no longer found and what is new is found by its vector, and by its words too as soon as the
+    /// process that writes has committed them or is done. To write something itself it takes the project lock, waiting some seconds
+    /// for it.
+    ///
+    /// # Errors
+    /// As [`Store::open`], but [`Error::Locked`] only where the folder is in an older format, or new.
+    pub fn open_shared(dir: &Path) -> Result<Self> {
+        let path = dir.join("lock");
+        if !schema::is_current(&dir.join(DATABASE)) {
+            return Ok(Store { hold: Hold::WhileWriting(path), ..Self::open(dir)? });
+        }
+        Self::prepared(dir, Hold::WhileWriting(path))
+    }
+
+    fn prepared(dir: &Path, hold: Hold) -> Result<Self> {
         let path = dir.join(DATABASE);
         let mut connection = Connection::open(&path).map_err(|error| Error::sqlite(dir, error))?;
         schema::prepare(&mut connection).map_err(|error| match error {
@@ -93,11 +116,18 @@ impl Store {
             derived: RefCell::default(),
             graph_from: vectors::GRAPH_FROM,
             exact: false,
-            _lock: lock,
+            hold,
         };
         store.index = store.index_in_use()?;
-        store.remove_old_files();
         Ok(store)
+    }
+
+    /// Keeps other processes from writing as long as the value lives.
+    fn keep_others_out(&self) -> Result<Option<Lock>> {
+        match &self.hold {
+            Hold::Always { .. } => Ok(None),
+            Hold::WhileWriting(lock) => Lock::take(lock).map(Some),
+        }
     }
 
     /// Compares a query with every vector, even where there is a graph to find the nearest with: for measuring what the graph
@@ -123,6 +153,7 @@ impl Store {
     /// Runs `change` in one transaction: all of it happens, or nothing.
     fn change<T>(&mut self, change: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         let folder = self.folder.clone();
+        let _lock = self.keep_others_out()?;
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)

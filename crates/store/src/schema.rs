@@ -1,8 +1,9 @@
 //! The database format and how it grew.
 
+use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 /// The format this program writes: the number of migrations.
 pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -188,6 +189,14 @@ impl From<rusqlite::Error> for Refused {
     fn from(error: rusqlite::Error) -> Self {
         Refused::Sqlite(error)
     }
+}
+
+/// Whether there is a database in today's format.
+pub(crate) fn is_current(path: &Path) -> bool {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let version = Connection::open_with_flags(path, flags)
+        .and_then(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)));
+    version.is_ok_and(|version: u32| version == VERSION)
 }
 
 /// Sets the connection up and applies the migrations that are missing, each in a transaction of its own.

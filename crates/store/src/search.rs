@@ -10,8 +10,12 @@ use crate::documents::strings;
 use crate::duplicates::Shingles;
 use crate::embeddings::checked;
 use crate::lexical::{self, Lexical, Stamp};
+use crate::lock::{Hold, Lock};
 use crate::neighbours::passage;
-use crate::{Bm25, ChunkId, DocumentId, Error, Filter, Result, Store, schema};
+use crate::{Bm25, ChunkId, Derived, DocumentId, Error, Filter, Result, Store, schema};
+
+/// How often files are read that another process may be replacing.
+pub(crate) const READS: usize = 3;
 
 /// How to search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -124,6 +128,14 @@ pub struct Explain {
     pub reranked: Option<f32>,
 }
 
+impl Derived {
+    /// Whether words, meaning or both are of this generation.
+    fn is_of(&self, generation: i64, words: bool, meaning: bool) -> bool {
+        (!words || self.lexical.as_ref().is_some_and(|lexical| lexical.stamp().generation == generation))
+            && (!meaning || self.vectors.as_ref().is_some_and(|(of, _)| *of == generation))
+    }
+}
+
 impl Store {
     /// Finds the chunks that fit `query` and `vector` best, best first.
     ///
@@ -164,7 +176,7 @@ impl Store {
         let count = options.candidates.max(options.k);
 
         let words = match &derived.lexical {
-            Some((_, lexical)) if weight > 0.0 => Some(lexical.score(query, bm25)?),
+            Some(lexical) if weight > 0.0 => Some(lexical.score(query, bm25)?),
             _ => None,
         };
         let table = derived.vectors.as_ref().map(|(_, table)| table);
@@ -216,21 +228,72 @@ impl Store {
         Ok(())
     }
 
-    /// Brings up to date what a search will use; returns the generation it is of.
+    /// Brings up to date what a search will use; returns the generation it is of. What another process that writes has yet to
+    /// commit stays as it was.
     fn refresh(&self, words: bool, meaning: bool) -> Result<i64> {
         let generation = self.generation()?;
-        let mut derived = self.derived.borrow_mut();
-        if words && derived.lexical.as_ref().is_none_or(|(at, _)| *at != generation) {
-            let open = derived.lexical.take().map(|(_, lexical)| lexical);
-            let lexical = self.fresh_lexical(open, generation).map_err(|error| error.settle(&self.folder))?;
-            derived.lexical = Some((generation, lexical));
+        if self.derived.borrow().is_of(generation, words, meaning) {
+            return Ok(generation);
         }
-        if meaning && derived.vectors.as_ref().is_none_or(|(at, _)| *at != generation) {
+        let refreshed = match &self.hold {
+            Hold::Always { .. } => self.bring_up_to_date(words, meaning),
+            Hold::WhileWriting(path) => match Lock::try_take(path)? {
+                Some(_lock) => self.bring_up_to_date(words, meaning),
+                None => self.follow(words, meaning),
+            },
+        };
+        refreshed.map_err(|error| error.settle(&self.folder))
+    }
+
+    /// Derives what a search will use from the database as it is. The lock is held.
+    fn bring_up_to_date(&self, words: bool, meaning: bool) -> Result<i64> {
+        let generation = self.generation()?;
+        let mut derived = self.derived.borrow_mut();
+        if words && !derived.is_of(generation, true, false) {
+            derived.lexical = Some(self.fresh_lexical(derived.lexical.take(), generation)?);
+        }
+        if meaning && !derived.is_of(generation, false, true) {
             let table = derived.vectors.take().map(|(_, table)| table);
-            let table = self.fresh_vectors(table, generation).map_err(|error| error.settle(&self.folder))?;
-            derived.vectors = Some((generation, table));
+            derived.vectors = Some((generation, self.fresh_vectors(table, generation)?));
         }
         Ok(generation)
+    }
+
+    /// Follows another process, which holds the lock: vectors are read from the database, words as far as that process has committed
+    /// them.
+    fn follow(&self, words: bool, meaning: bool) -> Result<i64> {
+        let generation = self.generation()?;
+        let mut derived = self.derived.borrow_mut();
+        if words && !derived.is_of(generation, true, false) {
+            derived.lexical = self.committed_lexical(derived.lexical.take())?;
+            if derived.lexical.is_none() {
+                // Words were never indexed, or the index is damaged.
+                drop(derived);
+                let _lock = self.keep_others_out()?;
+                return self.bring_up_to_date(words, meaning);
+            }
+        }
+        if meaning && !derived.is_of(generation, false, true) {
+            let table = derived.vectors.take().map(|(_, table)| table);
+            derived.vectors = Some((generation, self.current_vectors(table, generation)?));
+        }
+        Ok(generation)
+    }
+
+    /// The text index on disk, or the open one where that cannot be read just now or is no newer; `None` if there is neither.
+    fn committed_lexical(&self, open: Option<Lexical>) -> Result<Option<Lexical>> {
+        if open.as_ref().is_some_and(Lexical::is_on_disk) {
+            return Ok(open);
+        }
+        // The writer may clear files away while they are read.
+        for _ in 0..READS {
+            let folder = self.files("lexical").join(self.file_number(schema::LEXICAL)?.to_string());
+            let stamp = Stamp::new(&self.identity()?, self.generation()?);
+            if let Some(lexical) = Lexical::open(&folder, &stamp) {
+                return Ok(Some(lexical));
+            }
+        }
+        Ok(open)
     }
 
     /// A text index of the current generation: the open one, or the one on disk, brought up to date, or a new one.
@@ -239,6 +302,8 @@ impl Store {
         let root = self.files("lexical");
         let number = self.file_number(schema::LEXICAL)?;
         let folder = root.join(number.to_string());
+        // Another process may have written since.
+        let open = open.filter(Lexical::is_on_disk);
         if let Some(lexical) = open.or_else(|| Lexical::open(&folder, &stamp)) {
             if *lexical.stamp() == stamp {
                 return Ok(lexical);

@@ -157,7 +157,14 @@ impl Vectors {
             && graph.len() == rows.len()
             && chunks.is_sorted_by(|a, b| a < b);
         let saved = Saved { generation: table.stamp.generation, rows: rows.len() };
-        sound.then_some(Vectors { chunks, rows, graph: Some(graph), saved: Some(saved), exact: false })
+        sound.then_some(Vectors {
+            chunks,
+            rows,
+            graph: Some(graph),
+            saved: Some(saved),
+            outlived: false,
+            exact: false,
+        })
     }
 }
 

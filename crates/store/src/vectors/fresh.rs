@@ -5,37 +5,62 @@ use std::path::PathBuf;
 use super::Vectors;
 use super::file::{Saved, Stamp};
 use crate::lexical::leftovers;
-use crate::{ChunkId, Error, Result, Store, schema};
+use crate::search::READS;
+use crate::{ChunkId, Embedder, Error, Result, Store, schema};
 
 /// New vectors, as a share of all, that are left out of the files until there are more: opening links them again, at about a
 /// millisecond each.
 const UNSAVED_SHARE: usize = 500;
 
 impl Store {
-    /// The vector table of the current generation: the open one, or the one on disk, brought up to date, or a new one.
+    /// The vector table of the current generation, on disk too where it is large.
     pub(crate) fn fresh_vectors(&self, open: Option<Vectors>, generation: i64) -> Result<Vectors> {
+        let mut table = self.current_vectors(open, generation)?;
+        if let Some(embedder) = self.embedder()?
+            && table.saved.is_none_or(|saved| saved.generation != generation)
+        {
+            self.save(&mut table, self.vector_stamp(&embedder, generation)?)?;
+        }
+        Ok(table)
+    }
+
+    /// The vector table of the current generation: the open one, or the one on disk, brought up to date, or a new one. Nothing is
+    /// written.
+    pub(crate) fn current_vectors(&self, open: Option<Vectors>, generation: i64) -> Result<Vectors> {
         let Some(embedder) = self.embedder()? else { return Ok(Vectors::new(0)) };
-        let stamp = Stamp::new(self.identity()?, embedder.identity.clone(), embedder.dimension, generation);
         let mut table = match open.filter(|table| table.dimension() == embedder.dimension) {
             Some(table) => table,
-            None => {
-                let saved = Vectors::load(&self.vector_folder(self.vector_number()?), &stamp);
-                saved.unwrap_or_else(|| Vectors::new(embedder.dimension))
-            }
+            None => self.saved_vectors(&embedder)?.unwrap_or_else(|| Vectors::new(embedder.dimension)),
         };
         if table.saved.is_none_or(|saved| saved.generation != generation) {
-            let rows = table.chunks.len();
-            if rows > 0 {
+            if !table.chunks.is_empty() {
                 let stored = self.chunk_ids()?;
                 table.retain(|chunk| stored.contains(&chunk));
             }
-            let gone = rows - table.chunks.len();
             self.add_new(&mut table, &embedder.identity)?;
             table.link(self.graph_from);
-            self.save(&mut table, stamp, gone > 0)?;
         }
         table.exact = self.exact;
         Ok(table)
+    }
+
+    /// The table on disk, if it is sound.
+    fn saved_vectors(&self, embedder: &Embedder) -> Result<Option<Vectors>> {
+        // Another process may be replacing the files.
+        for _ in 0..READS {
+            let folder = self.vector_folder(self.vector_number()?);
+            if let Some(table) = Vectors::load(&folder, &self.vector_stamp(embedder, self.generation()?)?) {
+                return Ok(Some(table));
+            }
+            if !folder.exists() && folder == self.vector_folder(self.vector_number()?) {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    fn vector_stamp(&self, embedder: &Embedder, generation: i64) -> Result<Stamp> {
+        Ok(Stamp::new(self.identity()?, embedder.identity.clone(), embedder.dimension, generation))
     }
 
     /// Adds the vectors of chunks that the table does not reach to. Chunks never change under their number, and new ones have
@@ -58,7 +83,7 @@ impl Store {
     }
 
     /// Replaces the files when they hold what was deleted or lack much, and removes them when there is no graph.
-    fn save(&self, table: &mut Vectors, stamp: Stamp, gone: bool) -> Result<()> {
+    fn save(&self, table: &mut Vectors, stamp: Stamp) -> Result<()> {
         let root = self.files("vectors");
         if table.graph.is_none() {
             table.saved = None;
@@ -66,15 +91,16 @@ impl Store {
         }
         let rows = table.chunks.len();
         let lacks_little = |saved: Saved| rows - saved.rows.min(rows) <= rows / UNSAVED_SHARE;
-        if !gone && table.saved.is_some_and(lacks_little) {
+        if !table.outlived && table.saved.is_some_and(lacks_little) {
             return Ok(());
         }
         // What was deleted is to go even if writing fails, so the old files go first where they hold such.
         let number = self.vector_number()?;
         let current = self.vector_folder(number);
-        remove(leftovers(&root, &if gone { PathBuf::new() } else { current }))?;
+        remove(leftovers(&root, &if table.outlived { PathBuf::new() } else { current }))?;
         let folder = self.vector_folder(number + 1);
         table.saved = Some(table.save(&folder, stamp)?);
+        table.outlived = false;
         self.put_file_number(schema::VECTORS, number + 1)?;
         table.lean_on(&folder);
         // Nothing depends on it any more; if it cannot go now, the next time tries again.
@@ -120,7 +146,10 @@ mod tests {
 
     /// A store with a graph over as few as 40 vectors.
     fn open(folder: &Path) -> Store {
-        let mut store = Store::open(folder).unwrap();
+        set_up(Store::open(folder).unwrap())
+    }
+
+    fn set_up(mut store: Store) -> Store {
         store.use_embedder(&embedder()).unwrap();
         store.graph_from = 40;
         store
@@ -279,7 +308,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
         /// However documents come and go, and whether or not the files follow or the project is opened anew: what was deleted is
-        /// never found, and everything else can be.
+        /// never found, and everything else can be, by others that share the project too. What they derive meanwhile does no harm.
         #[test]
         fn what_was_deleted_is_never_found(
             steps in prop::collection::vec((0usize..3, 0usize..150, 1usize..40, 0u8..3), 1..14)
@@ -287,6 +316,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let mut store = open(folder.path());
             store.put_documents((0..60).map(note)).unwrap();
+            let reader = set_up(Store::open_shared(folder.path()).unwrap());
             let mut alive: BTreeSet<usize> = (0..60).collect();
             for (what, from, many, then) in steps {
                 if what == 0 {
@@ -303,11 +333,14 @@ mod tests {
                     1 => store.commit_index().unwrap(),
                     _ => {
                         drop(store);
+                        if from % 2 == 0 {
+                            reader.search("", &vector(from), &MEANING).unwrap();
+                        }
                         store = open(folder.path());
                     }
                 }
-                for number in [from, from + many / 2, from + many - 1] {
-                    let found = found(&store, number);
+                for (number, store) in [(from, &store), (from + many / 2, &store), (from + many - 1, &reader)] {
+                    let found = found(store, number);
                     prop_assert_eq!(found.len(), alive.len().min(10));
                     prop_assert!(found.iter().all(|path| alive.contains(&path.parse().unwrap())));
                     prop_assert_eq!(found.first() == Some(&number.to_string()), alive.contains(&number));

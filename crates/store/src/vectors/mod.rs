@@ -48,13 +48,22 @@ pub(crate) struct Vectors {
     graph: Option<Graph>,
     /// What the files hold of this table, where there are files.
     saved: Option<file::Saved>,
+    /// Whether the files may hold vectors that are gone from this table.
+    outlived: bool,
     /// Compare every vector although there is a graph.
     pub(crate) exact: bool,
 }
 
 impl Vectors {
     pub(crate) fn new(dimension: usize) -> Self {
-        Vectors { chunks: Vec::new(), rows: Rows::new(dimension), graph: None, saved: None, exact: false }
+        Vectors {
+            chunks: Vec::new(),
+            rows: Rows::new(dimension),
+            graph: None,
+            saved: None,
+            outlived: false,
+            exact: false,
+        }
     }
 
     pub(crate) fn dimension(&self) -> usize {
@@ -85,6 +94,7 @@ impl Vectors {
         if gone == 0 {
             return;
         }
+        self.outlived = true;
         // Mending most of a graph takes as long as a new one, which is better.
         let mut graph = self.graph.take().filter(|_| gone * 3 < dead.len());
         if let Some(graph) = &mut graph {
