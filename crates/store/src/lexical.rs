@@ -18,7 +18,7 @@ use tantivy::tokenizer::PreTokenizedString;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term};
 
 use crate::analysis::Analyser;
-use crate::bm25::Bm25;
+use crate::bm25::{Bm25, Norm};
 use crate::vectors::best;
 use crate::{ChunkId, DocumentId, Error, Result};
 
@@ -69,7 +69,7 @@ pub(crate) struct Lexical {
     /// Where each chunk stands, by rising chunk number: segment and text.
     places: Vec<(ChunkId, u32, u32)>,
     /// Length of each document in terms, by the numbers that texts have for them.
-    documents: Vec<u32>,
+    documents: Vec<f32>,
     /// Whether the texts of each document follow each other, one segment read after the other.
     contiguous: bool,
     /// What there is in each language, by its packed code.
@@ -96,19 +96,50 @@ struct Fields {
 
 /// Texts by tantivy's numbers, what is told of each in a list of its own, as scoring reads lengths and documents of many.
 struct Segment {
+    field: Field,
     reader: SegmentReader,
     chunks: Vec<ChunkId>,
     /// In terms.
-    lengths: Vec<u32>,
+    lengths: Vec<f32>,
     /// Places in [`Lexical::documents`].
     documents: Vec<u32>,
 }
 
-/// The texts of a segment that hold a term, and how often each does.
+/// What is looked for.
+struct Asked<'a> {
+    term: Term,
+    /// How often it stands in the query.
+    times: f32,
+    /// The language that it is a term of.
+    of: &'a Population,
+}
+
+/// Texts of a segment that hold a term, or documents, and how often each does.
 #[derive(Default)]
 struct Postings {
-    texts: Vec<u32>,
+    holders: Vec<u32>,
     frequencies: Vec<u32>,
+}
+
+/// Weights that are computed at once, by vector instructions.
+const TOGETHER: usize = 128;
+
+impl Postings {
+    /// Adds to the holders' `scores` what the term is worth to them. `lengths` and `scores` are of all that could hold it.
+    fn add_weights(&self, norm: Norm, idf: f32, lengths: &[f32], scores: &mut [f32]) {
+        let mut weights = [0.0; TOGETHER];
+        let holders = self.holders.chunks(TOGETHER);
+        for (holders, frequencies) in holders.zip(self.frequencies.chunks(TOGETHER)) {
+            let weights = &mut weights[..holders.len()];
+            for (length, &holder) in weights.iter_mut().zip(holders) {
+                *length = lengths[holder as usize];
+            }
+            norm.weigh(idf, frequencies, weights);
+            for (weight, &holder) in weights.iter().zip(holders) {
+                scores[holder as usize] += weight;
+            }
+        }
+    }
 }
 
 impl Lexical {
@@ -169,36 +200,54 @@ impl Lexical {
 
     /// Scores all texts by `query`, which is read in each of their languages. A word that stands twice in it counts twice.
     pub(crate) fn score(&self, query: &str, bm25: Bm25) -> Result<Scores<'_>> {
-        let mut texts: Vec<Vec<f32>> = self.segments.iter().map(|s| vec![0.0; s.chunks.len()]).collect();
-        let mut documents = vec![0.0; self.documents.len()];
-        let mut postings: Vec<Postings> = self.segments.iter().map(|_| Postings::default()).collect();
-        let mut holding = Holding::new(self);
-        for (code, population) in &self.languages {
-            let text_norm = bm25.norm(population.length as f32 / population.texts as f32);
-            let document_norm = bm25.norm(population.length as f32 / population.documents as f32);
-            for (term, times) in term_counts(&unpacked(*code), query) {
+        let mut terms = Vec::new();
+        for (code, of) in &self.languages {
+            let counted = term_counts(&unpacked(*code), query).into_iter();
+            terms.extend(counted.map(|(term, times)| {
                 let term = Term::from_field_text(self.fields.text, &term);
-                for (segment, postings) in self.segments.iter().zip(&mut postings) {
-                    segment.read(self.fields.text, &term, postings)?;
-                }
-                let found = postings.iter().map(|postings| postings.texts.len()).sum();
-                let idf = times as f32 * bm25.idf(found, population.texts);
-                holding.clear();
-                for ((segment, postings), scores) in self.segments.iter().zip(&postings).zip(&mut texts) {
-                    for (&text, &frequency) in postings.texts.iter().zip(&postings.frequencies) {
-                        let text = text as usize;
-                        scores[text] += text_norm.weight(idf, frequency, segment.lengths[text]);
-                        holding.add(segment.documents[text], frequency);
-                    }
-                }
-                let idf = times as f32 * bm25.idf(holding.documents.len(), population.documents);
-                for &(document, frequency) in &holding.documents {
-                    let document = document as usize;
-                    documents[document] += document_norm.weight(idf, frequency, self.documents[document]);
-                }
+                Asked { term, times: times as f32, of }
+            }));
+        }
+        let (texts, documents) =
+            rayon::join(|| self.score_texts(&terms, bm25), || self.score_documents(&terms, bm25));
+        Ok(Scores { lexical: self, texts: texts?, documents: documents? })
+    }
+
+    /// By segment and text.
+    fn score_texts(&self, terms: &[Asked<'_>], bm25: Bm25) -> Result<Vec<Vec<f32>>> {
+        let mut scores: Vec<Vec<f32>> = self.segments.iter().map(|s| vec![0.0; s.chunks.len()]).collect();
+        let mut postings: Vec<Postings> = self.segments.iter().map(|_| Postings::default()).collect();
+        for Asked { term, times, of } in terms {
+            for (segment, postings) in self.segments.iter().zip(&mut postings) {
+                segment.read(term, postings)?;
+            }
+            let found = postings.iter().map(|postings| postings.holders.len()).sum();
+            let idf = times * bm25.idf(found, of.texts);
+            let norm = bm25.norm(of.length as f32 / of.texts as f32);
+            for ((segment, postings), scores) in self.segments.iter().zip(&postings).zip(&mut scores) {
+                postings.add_weights(norm, idf, &segment.lengths, scores);
             }
         }
-        Ok(Scores { lexical: self, texts, documents })
+        Ok(scores)
+    }
+
+    fn score_documents(&self, terms: &[Asked<'_>], bm25: Bm25) -> Result<Vec<f32>> {
+        let mut scores = vec![0.0; self.documents.len()];
+        let (mut postings, mut holding) = (Postings::default(), Holding::new(self));
+        for Asked { term, times, of } in terms {
+            holding.clear();
+            for segment in &self.segments {
+                segment.read(term, &mut postings)?;
+                for (&text, &frequency) in postings.holders.iter().zip(&postings.frequencies) {
+                    holding.add(segment.documents[text as usize], frequency);
+                }
+            }
+            let held = &holding.documents;
+            let idf = times * bm25.idf(held.holders.len(), of.documents);
+            let norm = bm25.norm(of.length as f32 / of.documents as f32);
+            held.add_weights(norm, idf, &self.documents, &mut scores);
+        }
+        Ok(scores)
     }
 
     fn load(index: Index, fields: Fields, stamp: Stamp) -> Result<Self> {
@@ -207,7 +256,7 @@ impl Lexical {
         let searcher = reader.searcher();
         let mut segments = Vec::new();
         let mut places: Vec<(ChunkId, u32, u32)> = Vec::new();
-        let mut documents: Vec<u32> = Vec::new();
+        let mut documents: Vec<f32> = Vec::new();
         let mut numbers: HashMap<u64, u32> = HashMap::new();
         let mut languages: BTreeMap<u64, Population> = BTreeMap::new();
         let (mut contiguous, mut last) = (true, None);
@@ -217,29 +266,30 @@ impl Lexical {
             let (owners, codes) = (column("document")?, column("language")?);
             let texts = reader.max_doc() as usize;
             let mut segment_texts = Segment {
+                field: fields.text,
                 reader: reader.clone(),
                 chunks: vec![DELETED; texts],
-                lengths: vec![0; texts],
+                lengths: vec![0.0; texts],
                 documents: vec![0; texts],
             };
             for number in (0..reader.max_doc()).filter(|number| !reader.is_deleted(*number)) {
                 let value = |column: &Column<u64>| column.first(number).unwrap_or(0);
-                let (chunk, length) = (ChunkId(value(&chunks).cast_signed()), value(&lengths) as u32);
+                let (chunk, length) = (ChunkId(value(&chunks).cast_signed()), value(&lengths));
                 let population = languages.entry(value(&codes)).or_default();
                 let known = documents.len();
                 let document = *numbers.entry(value(&owners)).or_insert_with(|| {
                     population.documents += 1;
-                    documents.push(0);
+                    documents.push(0.0);
                     known as u32
                 });
                 population.texts += 1;
-                population.length += u64::from(length);
-                documents[document as usize] += length;
+                population.length += length;
+                documents[document as usize] += length as f32;
                 contiguous &= last == Some(document) || document as usize == known;
                 last = Some(document);
                 let at = number as usize;
                 segment_texts.chunks[at] = chunk;
-                segment_texts.lengths[at] = length;
+                segment_texts.lengths[at] = length as f32;
                 segment_texts.documents[at] = document;
                 places.push((chunk, segment, number));
             }
@@ -255,11 +305,11 @@ const DELETED: ChunkId = ChunkId(0);
 
 impl Segment {
     /// Reads the texts that hold a term, deleted ones left out.
-    fn read(&self, field: Field, term: &Term, into: &mut Postings) -> Result<()> {
-        let Postings { texts, frequencies } = into;
-        texts.clear();
+    fn read(&self, term: &Term, into: &mut Postings) -> Result<()> {
+        let Postings { holders, frequencies } = into;
+        holders.clear();
         frequencies.clear();
-        let inverted = self.reader.inverted_index(field)?;
+        let inverted = self.reader.inverted_index(self.field)?;
         let found = inverted.read_block_postings(term, IndexRecordOption::WithFreqs);
         let Some(mut block) = found.map_err(tantivy::TantivyError::from)? else { return Ok(()) };
         while !block.docs().is_empty() {
@@ -267,11 +317,11 @@ impl Segment {
                 let all = block.docs().iter().zip(block.freqs());
                 let alive = all.filter(|(text, _)| self.chunks[**text as usize] != DELETED);
                 alive.for_each(|(text, frequency)| {
-                    texts.push(*text);
+                    holders.push(*text);
                     frequencies.push(*frequency);
                 });
             } else {
-                texts.extend_from_slice(block.docs());
+                holders.extend_from_slice(block.docs());
                 frequencies.extend_from_slice(block.freqs());
             }
             block.advance();
@@ -282,7 +332,7 @@ impl Segment {
 
 /// The documents that hold a term, collected from its texts in order, and how often each does.
 struct Holding {
-    documents: Vec<(u32, u32)>,
+    documents: Postings,
     /// One more than the place of each document above, 0 where it is not there; empty where the texts of each follow each other.
     places: Vec<u32>,
 }
@@ -290,18 +340,20 @@ struct Holding {
 impl Holding {
     fn new(lexical: &Lexical) -> Self {
         let places = if lexical.contiguous { Vec::new() } else { vec![0; lexical.documents.len()] };
-        Holding { documents: Vec::new(), places }
+        Holding { documents: Postings::default(), places }
     }
 
     fn clear(&mut self) {
         if !self.places.is_empty() {
-            self.documents.iter().for_each(|(document, _)| self.places[*document as usize] = 0);
+            self.documents.holders.iter().for_each(|document| self.places[*document as usize] = 0);
         }
-        self.documents.clear();
+        self.documents.holders.clear();
+        self.documents.frequencies.clear();
     }
 
     fn add(&mut self, document: u32, frequency: u32) {
-        if let Some((last, total)) = self.documents.last_mut()
+        let Postings { holders, frequencies } = &mut self.documents;
+        if let (Some(last), Some(total)) = (holders.last(), frequencies.last_mut())
             && *last == document
         {
             *total += frequency;
@@ -309,12 +361,13 @@ impl Holding {
         }
         if let Some(place) = self.places.get_mut(document as usize) {
             if *place > 0 {
-                self.documents[*place as usize - 1].1 += frequency;
+                frequencies[*place as usize - 1] += frequency;
                 return;
             }
-            *place = self.documents.len() as u32 + 1;
+            *place = holders.len() as u32 + 1;
         }
-        self.documents.push((document, frequency));
+        holders.push(document);
+        frequencies.push(frequency);
     }
 }
 

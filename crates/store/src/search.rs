@@ -175,19 +175,19 @@ impl Store {
         let derived = self.derived.borrow();
         let count = options.candidates.max(options.k);
 
-        let words = match &derived.lexical {
-            Some(lexical) if weight > 0.0 => Some(lexical.score(query, bm25)?),
-            _ => None,
-        };
+        let lexical = derived.lexical.as_ref().filter(|_| weight > 0.0);
         let table = derived.vectors.as_ref().map(|(_, table)| table);
-        let by_words = words.as_ref().map(|scores| scores.best(count, keep)).unwrap_or_default();
-        let by_meaning = match (&vector, table) {
+        let of_words = || lexical.map(|lexical| lexical.score(query, bm25)).transpose();
+        let of_meaning = || match (&vector, table) {
             (Some(vector), Some(table)) if weight < 1.0 => match &allowed {
                 Some(allowed) => table.nearest_where(vector, count, |chunk| allowed.contains(chunk)),
                 None => table.nearest(vector, count),
             },
             _ => Vec::new(),
         };
+        let (words, by_meaning) = rayon::join(of_words, of_meaning);
+        let words = words?;
+        let by_words = words.as_ref().map(|scores| scores.best(count, keep)).unwrap_or_default();
         let bm25_of = |chunk| words.as_ref().and_then(|scores| scores.of(chunk));
         let cosine_of =
             |chunk| table.zip(vector.as_ref()).and_then(|(table, vector)| table.cosine(vector, chunk));
