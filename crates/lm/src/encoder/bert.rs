@@ -156,22 +156,25 @@ impl Bert {
         }
         self.norm.apply(x, self.eps);
         let shape = Shape { hidden: self.hidden, heads: self.heads, rounded: self.rounded };
-        for layer in &self.layers {
-            layer.qkv.apply(rows, x, qkv, threads, scratch);
-            attend(shape, texts.iter().map(|text| text.ids.len()), qkv, attended, threads);
-            layer.attention_out.add_to(rows, attended, x, threads, scratch);
-            layer.attention_norm.apply(x, self.eps);
-            for x in x.chunks_mut(FEED_ROWS * self.hidden) {
-                let rows = x.len() / self.hidden;
-                layer.up.apply(rows, x, inner, threads, scratch);
-                match threads {
-                    Threads::One => gelu(inner),
-                    Threads::All => inner.par_chunks_mut(1 << 14).for_each(gelu),
+        // On a thread of the pool: from outside, each of the many products would be handed over and waited for.
+        rayon::scope(|_| {
+            for layer in &self.layers {
+                layer.qkv.apply(rows, x, qkv, threads, scratch);
+                attend(shape, texts.iter().map(|text| text.ids.len()), qkv, attended, threads);
+                layer.attention_out.add_to(rows, attended, x, threads, scratch);
+                layer.attention_norm.apply(x, self.eps);
+                for x in x.chunks_mut(FEED_ROWS * self.hidden) {
+                    let rows = x.len() / self.hidden;
+                    layer.up.apply(rows, x, inner, threads, scratch);
+                    match threads {
+                        Threads::One => gelu(inner),
+                        Threads::All => inner.par_chunks_mut(1 << 14).for_each(gelu),
+                    }
+                    layer.down.add_to(rows, inner, x, threads, scratch);
                 }
-                layer.down.add_to(rows, inner, x, threads, scratch);
+                layer.norm.apply(x, self.eps);
             }
-            layer.norm.apply(x, self.eps);
-        }
+        });
         Ok(x)
     }
 }
