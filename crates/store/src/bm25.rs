@@ -41,6 +41,12 @@ pub(crate) struct Norm {
 }
 
 impl Norm {
+    /// What no text exceeds in which a term of idf 1 stands so often.
+    pub(crate) fn bound(self, frequency: u32) -> f32 {
+        let frequency = frequency as f32;
+        if frequency > 0.0 { frequency / (frequency + self.least) } else { 0.0 }
+    }
+
     /// Replaces the lengths of texts, in terms, by what a term adds to them that stands so often in each.
     pub(crate) fn weigh(self, idf: f32, frequencies: &[u32], lengths: &mut [f32]) {
         for (length, frequency) in lengths.iter_mut().zip(frequencies) {

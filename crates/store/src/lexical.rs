@@ -7,6 +7,9 @@
 //! A chunk is scored as itself and as a part of its document, half and half: a paragraph seldom repeats what its document
 //! is about. On scifact's training queries this is worth 0.8 points of nDCG@10, on squad's questions nothing (docs/log.md).
 
+mod postings;
+mod scores;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -17,9 +20,9 @@ use tantivy::schema::{Field, IndexRecordOption, NumericOptions, Schema, TextFiel
 use tantivy::tokenizer::PreTokenizedString;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term};
 
+use self::scores::Counted;
+pub(crate) use self::scores::Wanted;
 use crate::analysis::Analyser;
-use crate::bm25::{Bm25, Norm};
-use crate::vectors::best;
 use crate::{ChunkId, DocumentId, Error, Result};
 
 /// Raised when analysis or layout of the index changes: older indexes are then rebuilt.
@@ -74,6 +77,7 @@ pub(crate) struct Lexical {
     contiguous: bool,
     /// What there is in each language, by its packed code.
     languages: BTreeMap<u64, Population>,
+    counted: Counted,
 }
 
 /// What there is in one language.
@@ -103,43 +107,6 @@ struct Segment {
     lengths: Vec<f32>,
     /// Places in [`Lexical::documents`].
     documents: Vec<u32>,
-}
-
-/// What is looked for.
-struct Asked<'a> {
-    term: Term,
-    /// How often it stands in the query.
-    times: f32,
-    /// The language that it is a term of.
-    of: &'a Population,
-}
-
-/// Texts of a segment that hold a term, or documents, and how often each does.
-#[derive(Default)]
-struct Postings {
-    holders: Vec<u32>,
-    frequencies: Vec<u32>,
-}
-
-/// Weights that are computed at once, by vector instructions.
-const TOGETHER: usize = 128;
-
-impl Postings {
-    /// Adds to the holders' `scores` what the term is worth to them. `lengths` and `scores` are of all that could hold it.
-    fn add_weights(&self, norm: Norm, idf: f32, lengths: &[f32], scores: &mut [f32]) {
-        let mut weights = [0.0; TOGETHER];
-        let holders = self.holders.chunks(TOGETHER);
-        for (holders, frequencies) in holders.zip(self.frequencies.chunks(TOGETHER)) {
-            let weights = &mut weights[..holders.len()];
-            for (length, &holder) in weights.iter_mut().zip(holders) {
-                *length = lengths[holder as usize];
-            }
-            norm.weigh(idf, frequencies, weights);
-            for (weight, &holder) in weights.iter().zip(holders) {
-                scores[holder as usize] += weight;
-            }
-        }
-    }
 }
 
 impl Lexical {
@@ -198,58 +165,6 @@ impl Lexical {
         self.places.iter().map(|(chunk, ..)| *chunk).collect()
     }
 
-    /// Scores all texts by `query`, which is read in each of their languages. A word that stands twice in it counts twice.
-    pub(crate) fn score(&self, query: &str, bm25: Bm25) -> Result<Scores<'_>> {
-        let mut terms = Vec::new();
-        for (code, of) in &self.languages {
-            let counted = term_counts(&unpacked(*code), query).into_iter();
-            terms.extend(counted.map(|(term, times)| {
-                let term = Term::from_field_text(self.fields.text, &term);
-                Asked { term, times: times as f32, of }
-            }));
-        }
-        let (texts, documents) =
-            rayon::join(|| self.score_texts(&terms, bm25), || self.score_documents(&terms, bm25));
-        Ok(Scores { lexical: self, texts: texts?, documents: documents? })
-    }
-
-    /// By segment and text.
-    fn score_texts(&self, terms: &[Asked<'_>], bm25: Bm25) -> Result<Vec<Vec<f32>>> {
-        let mut scores: Vec<Vec<f32>> = self.segments.iter().map(|s| vec![0.0; s.chunks.len()]).collect();
-        let mut postings: Vec<Postings> = self.segments.iter().map(|_| Postings::default()).collect();
-        for Asked { term, times, of } in terms {
-            for (segment, postings) in self.segments.iter().zip(&mut postings) {
-                segment.read(term, postings)?;
-            }
-            let found = postings.iter().map(|postings| postings.holders.len()).sum();
-            let idf = times * bm25.idf(found, of.texts);
-            let norm = bm25.norm(of.length as f32 / of.texts as f32);
-            for ((segment, postings), scores) in self.segments.iter().zip(&postings).zip(&mut scores) {
-                postings.add_weights(norm, idf, &segment.lengths, scores);
-            }
-        }
-        Ok(scores)
-    }
-
-    fn score_documents(&self, terms: &[Asked<'_>], bm25: Bm25) -> Result<Vec<f32>> {
-        let mut scores = vec![0.0; self.documents.len()];
-        let (mut postings, mut holding) = (Postings::default(), Holding::new(self));
-        for Asked { term, times, of } in terms {
-            holding.clear();
-            for segment in &self.segments {
-                segment.read(term, &mut postings)?;
-                for (&text, &frequency) in postings.holders.iter().zip(&postings.frequencies) {
-                    holding.add(segment.documents[text as usize], frequency);
-                }
-            }
-            let held = &holding.documents;
-            let idf = times * bm25.idf(held.holders.len(), of.documents);
-            let norm = bm25.norm(of.length as f32 / of.documents as f32);
-            held.add_weights(norm, idf, &self.documents, &mut scores);
-        }
-        Ok(scores)
-    }
-
     fn load(index: Index, fields: Fields, stamp: Stamp) -> Result<Self> {
         // Otherwise a thread of tantivy's wakes up twice a second to see whether somebody else has written.
         let reader: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
@@ -296,113 +211,22 @@ impl Lexical {
             segments.push(segment_texts);
         }
         places.sort_unstable();
-        Ok(Lexical { index, fields, stamp, segments, places, documents, contiguous, languages })
+        Ok(Lexical {
+            index,
+            fields,
+            stamp,
+            segments,
+            places,
+            documents,
+            contiguous,
+            languages,
+            counted: Counted::default(),
+        })
     }
 }
 
 /// Stands for a chunk where a text is deleted.
 const DELETED: ChunkId = ChunkId(0);
-
-impl Segment {
-    /// Reads the texts that hold a term, deleted ones left out.
-    fn read(&self, term: &Term, into: &mut Postings) -> Result<()> {
-        let Postings { holders, frequencies } = into;
-        holders.clear();
-        frequencies.clear();
-        let inverted = self.reader.inverted_index(self.field)?;
-        let found = inverted.read_block_postings(term, IndexRecordOption::WithFreqs);
-        let Some(mut block) = found.map_err(tantivy::TantivyError::from)? else { return Ok(()) };
-        while !block.docs().is_empty() {
-            if self.reader.has_deletes() {
-                let all = block.docs().iter().zip(block.freqs());
-                let alive = all.filter(|(text, _)| self.chunks[**text as usize] != DELETED);
-                alive.for_each(|(text, frequency)| {
-                    holders.push(*text);
-                    frequencies.push(*frequency);
-                });
-            } else {
-                holders.extend_from_slice(block.docs());
-                frequencies.extend_from_slice(block.freqs());
-            }
-            block.advance();
-        }
-        Ok(())
-    }
-}
-
-/// The documents that hold a term, collected from its texts in order, and how often each does.
-struct Holding {
-    documents: Postings,
-    /// One more than the place of each document above, 0 where it is not there; empty where the texts of each follow each other.
-    places: Vec<u32>,
-}
-
-impl Holding {
-    fn new(lexical: &Lexical) -> Self {
-        let places = if lexical.contiguous { Vec::new() } else { vec![0; lexical.documents.len()] };
-        Holding { documents: Postings::default(), places }
-    }
-
-    fn clear(&mut self) {
-        if !self.places.is_empty() {
-            self.documents.holders.iter().for_each(|document| self.places[*document as usize] = 0);
-        }
-        self.documents.holders.clear();
-        self.documents.frequencies.clear();
-    }
-
-    fn add(&mut self, document: u32, frequency: u32) {
-        let Postings { holders, frequencies } = &mut self.documents;
-        if let (Some(last), Some(total)) = (holders.last(), frequencies.last_mut())
-            && *last == document
-        {
-            *total += frequency;
-            return;
-        }
-        if let Some(place) = self.places.get_mut(document as usize) {
-            if *place > 0 {
-                frequencies[*place as usize - 1] += frequency;
-                return;
-            }
-            *place = holders.len() as u32 + 1;
-        }
-        holders.push(document);
-        frequencies.push(frequency);
-    }
-}
-
-/// The BM25 scores of all texts for one query.
-pub(crate) struct Scores<'a> {
-    lexical: &'a Lexical,
-    /// By segment and text.
-    texts: Vec<Vec<f32>>,
-    documents: Vec<f32>,
-}
-
-impl Scores<'_> {
-    /// The `count` best texts that have a word of the query and that `keep` holds for, best first.
-    pub(crate) fn best(&self, count: usize, keep: impl Fn(ChunkId) -> bool) -> Vec<(ChunkId, f32)> {
-        let scored = self.lexical.segments.iter().zip(&self.texts).flat_map(|(segment, scores)| {
-            let texts = segment.chunks.iter().zip(&segment.documents).zip(scores);
-            texts.filter(|((chunk, _), score)| **score > 0.0 && keep(**chunk))
-        });
-        best(scored.map(|((chunk, document), score)| (*chunk, self.with_document(*document, *score))), count)
-    }
-
-    /// The score of one chunk, 0 where neither it nor its document has a word of the query; `None` for one that is not in
-    /// the index.
-    pub(crate) fn of(&self, chunk: ChunkId) -> Option<f32> {
-        let places = &self.lexical.places;
-        let at = places.binary_search_by_key(&chunk, |(chunk, ..)| *chunk).ok()?;
-        let (_, segment, text) = places[at];
-        let (segment, text) = (segment as usize, text as usize);
-        Some(self.with_document(self.lexical.segments[segment].documents[text], self.texts[segment][text]))
-    }
-
-    fn with_document(&self, document: u32, score: f32) -> f32 {
-        0.5 * (score + self.documents[document as usize])
-    }
-}
 
 /// What the last commit was made from.
 fn stamp_of(index: &Index) -> Option<Stamp> {
@@ -466,22 +290,6 @@ fn packed(code: &str) -> u64 {
 fn unpacked(code: u64) -> String {
     let letters = [(code >> 8) as u8, code as u8];
     if code == 0 { String::new() } else { letters.map(char::from).iter().collect() }
-}
-
-/// The terms of a query in order of first appearance, with how often each stands in it.
-fn term_counts(language: &str, query: &str) -> Vec<(String, usize)> {
-    let mut terms: Vec<(String, usize)> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    for token in Analyser::new(language).terms(query) {
-        match places.get(&token.text) {
-            Some(&place) => terms[place].1 += 1,
-            None => {
-                places.insert(token.text.clone(), terms.len());
-                terms.push((token.text, 1));
-            }
-        }
-    }
-    terms
 }
 
 /// Folders of text indexes below `root` other than `current`, left by a rebuild or a crash.
