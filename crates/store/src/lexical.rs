@@ -21,7 +21,6 @@ use tantivy::tokenizer::PreTokenizedString;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term};
 
 use self::scores::Counted;
-pub(crate) use self::scores::Wanted;
 use crate::analysis::Analyser;
 use crate::{ChunkId, DocumentId, Error, Result};
 

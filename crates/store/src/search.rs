@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::documents::strings;
 use crate::duplicates::Shingles;
 use crate::embeddings::checked;
-use crate::lexical::{self, Lexical, Stamp, Wanted};
+use crate::lexical::{self, Lexical, Stamp};
 use crate::lock::{Hold, Lock};
 use crate::neighbours::passage;
 use crate::{Bm25, ChunkId, Derived, DocumentId, Error, Filter, Result, Store, schema};
@@ -177,16 +177,17 @@ impl Store {
 
         let lexical = derived.lexical.as_ref().filter(|_| weight > 0.0);
         let table = derived.vectors.as_ref().map(|(_, table)| table);
-        let by_meaning = match (&vector, table) {
+        let of_meaning = || match (&vector, table) {
             (Some(vector), Some(table)) if weight < 1.0 => match &allowed {
                 Some(allowed) => table.nearest_where(vector, count, |chunk| allowed.contains(chunk)),
                 None => table.nearest(vector, count),
             },
             _ => Vec::new(),
         };
+        let of_words = || lexical.map(|lexical| lexical.score(query, bm25, count, keep)).transpose();
+        let (words, by_meaning) = rayon::join(of_words, of_meaning);
         let near: Vec<ChunkId> = by_meaning.iter().map(|(chunk, _)| *chunk).collect();
-        let wanted = Wanted { best: count, keep, of: &near };
-        let words = lexical.map(|lexical| lexical.score(query, bm25, &wanted)).transpose()?;
+        let words = words?.map(|words| words.finish(&near)).transpose()?;
         let by_words = words.as_ref().map(|scores| scores.best(count, keep)).unwrap_or_default();
         let bm25_of = |chunk| words.as_ref().and_then(|scores| scores.of(chunk));
         let cosine_of =

@@ -23,15 +23,9 @@ const ROUNDING: f32 = 1.001;
 /// Counts of terms that so many texts hold are remembered: counting them takes as long as scoring by them.
 const REMEMBERED_FROM: usize = 256;
 
-/// Which scores are to be right.
-pub(crate) struct Wanted<'a, K> {
-    /// Those of so many texts that are best.
-    pub(crate) best: usize,
-    /// Of those for which this holds.
-    pub(crate) keep: K,
-    /// And of these, wherever they come.
-    pub(crate) of: &'a [ChunkId],
-}
+/// How many times as many texts must hold the words that are left as have been reached, for it to be worth finding out whether most
+/// can be passed by.
+const WORTH_A_LOOK: usize = 2;
 
 /// How many hold a term, and how often one of them does at most.
 #[derive(Clone, Copy, Default)]
@@ -53,6 +47,8 @@ struct Word {
     document: Worth,
     /// What it can add to the score of a text.
     most: f32,
+    /// Texts that hold it.
+    texts: usize,
 }
 
 /// What a word is worth to those who hold it.
@@ -62,29 +58,29 @@ struct Worth {
 }
 
 impl Lexical {
-    /// Scores texts by `query`, which is read in each of their languages. A word that stands twice in it counts twice.
-    pub(crate) fn score<K: Fn(ChunkId) -> bool>(
+    /// Begins to score texts by `query`, which is read in each of their languages; a word that stands twice in it counts twice. Every
+    /// document is looked at that can be among the `count` best of those that `keep` holds for.
+    pub(crate) fn score(
         &self,
         query: &str,
         bm25: Bm25,
-        wanted: &Wanted<'_, K>,
-    ) -> Result<Scores<'_>> {
-        let mut scores = Scores::new(self);
-        wanted.of.iter().for_each(|chunk| scores.look_at(*chunk));
+        count: usize,
+        keep: impl Fn(ChunkId) -> bool,
+    ) -> Result<Begun<'_>> {
         let words = self.words(query, bm25)?;
-        let all: f32 = words.iter().map(|word| word.most).sum();
-        let mut left = all;
-        let mut words = words.iter();
-        for word in words.by_ref() {
-            scores.add(word, Where::Everywhere)?;
-            left -= word.most;
-            // What a text has so far is at most `all - left`.
-            if left * ROUNDING < all - left && left * ROUNDING < scores.least_of(wanted) {
+        let mut scores = Scores::new(self);
+        let (mut done, mut reached) = (0, 0);
+        let mut left: f32 = words.iter().map(|word| word.most).sum();
+        let mut texts: usize = words.iter().map(|word| word.texts).sum();
+        for word in &words {
+            if texts > WORTH_A_LOOK * reached && left * ROUNDING < scores.least_of(count, &keep) {
                 break;
             }
+            scores.add(word, Where::Everywhere)?;
+            left -= word.most;
+            (done, reached, texts) = (done + 1, reached + word.texts, texts - word.texts);
         }
-        words.try_for_each(|word| scores.add(word, Where::InDocumentsLookedAt))?;
-        Ok(scores)
+        Ok(Begun { scores, words: words.into_iter().skip(done).collect() })
     }
 
     /// The query's words that any text holds, the one that can add most first.
@@ -105,7 +101,7 @@ impl Lexical {
                 let (text, document) = (worth(counts.texts, *texts), worth(counts.documents, *documents));
                 let most =
                     with_document(text.most(counts.most_in_text), document.most(counts.most_in_document));
-                words.push(Word { term, text, document, most });
+                words.push(Word { term, text, document, most, texts: counts.texts });
             }
         }
         words.sort_by(|a, b| b.most.total_cmp(&a.most).then_with(|| a.term.cmp(&b.term)));
@@ -133,6 +129,10 @@ impl Lexical {
         Ok(counts)
     }
 
+    fn each_is_one_text(&self) -> bool {
+        self.documents.len() == self.places.len()
+    }
+
     /// Segment and number of a chunk's text.
     fn place(&self, chunk: ChunkId) -> Option<(usize, usize)> {
         let at = self.places.binary_search_by_key(&chunk, |(chunk, ..)| *chunk).ok()?;
@@ -148,11 +148,28 @@ impl Worth {
     }
 }
 
+/// Scores that lack words which most texts hold.
+pub(crate) struct Begun<'a> {
+    scores: Scores<'a>,
+    words: Vec<Word>,
+}
+
+impl<'a> Begun<'a> {
+    /// Adds up all words for the documents looked at and for those of these chunks.
+    pub(crate) fn finish(self, chunks: &[ChunkId]) -> Result<Scores<'a>> {
+        let Begun { mut scores, words } = self;
+        chunks.iter().for_each(|chunk| scores.look_at(*chunk));
+        words.iter().try_for_each(|word| scores.add(word, Where::InDocumentsLookedAt))?;
+        Ok(scores)
+    }
+}
+
 /// The BM25 scores of texts for one query.
 pub(crate) struct Scores<'a> {
     lexical: &'a Lexical,
     /// By segment and text.
     texts: Vec<Vec<f32>>,
+    /// Nothing where each is one text, whose score is that of its document too.
     documents: Vec<f32>,
     /// Documents whose score, and the scores of whose texts, are made of all words.
     looked_at: Vec<bool>,
@@ -198,21 +215,26 @@ impl<'a> Scores<'a> {
             }
             reached.extend(postings.holders.iter().filter(|text| scores[**text as usize] == 0.0));
             postings.add_weights(word.text.norm, word.text.idf, &segment.lengths, scores);
-            holding.add_all(segment, postings);
+            if place == Where::Everywhere {
+                let documents = postings.holders.iter().map(|text| segment.documents[*text as usize]);
+                documents.for_each(|document| looked_at[document as usize] = true);
+            }
+            if !lexical.each_is_one_text() {
+                holding.add_all(segment, postings);
+            }
         }
-        let held = &holding.documents;
-        held.add_weights(word.document.norm, word.document.idf, &lexical.documents, documents);
-        held.holders.iter().for_each(|document| looked_at[*document as usize] = true);
+        let Worth { idf, norm } = word.document;
+        holding.documents.add_weights(norm, idf, &lexical.documents, documents);
         Ok(())
     }
 
-    /// What the last of the best texts has at least; 0 where there are not so many yet.
-    fn least_of<K: Fn(ChunkId) -> bool>(&self, wanted: &Wanted<'_, K>) -> f32 {
-        let mut scores: Vec<f32> = self.scored(&wanted.keep).map(|(_, score)| score).collect();
-        if wanted.best == 0 || scores.len() < wanted.best {
+    /// What the last of the `count` best texts has at least; 0 where there are not so many yet.
+    fn least_of(&self, count: usize, keep: impl Fn(ChunkId) -> bool) -> f32 {
+        let mut scores: Vec<f32> = self.scored(keep).map(|(_, score)| score).collect();
+        if count == 0 || scores.len() < count {
             return 0.0;
         }
-        *scores.select_nth_unstable_by(wanted.best - 1, |a, b| b.total_cmp(a)).1
+        *scores.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a)).1
     }
 
     /// The texts that have a word and that `keep` holds for.
@@ -220,11 +242,8 @@ impl<'a> Scores<'a> {
         let of_segment = self.lexical.segments.iter().zip(&self.texts).zip(&self.reached);
         let texts = of_segment.flat_map(move |((segment, scores), reached)| {
             reached.iter().map(move |&text| {
-                let document = segment.documents[text as usize] as usize;
-                (
-                    segment.chunks[text as usize],
-                    with_document(scores[text as usize], self.documents[document]),
-                )
+                let text = text as usize;
+                (segment.chunks[text], self.whole(scores[text], segment.documents[text]))
             })
         });
         texts.filter(move |(chunk, _)| keep(*chunk))
@@ -239,9 +258,18 @@ impl<'a> Scores<'a> {
     /// query; `None` for one that is not in the index.
     pub(crate) fn of(&self, chunk: ChunkId) -> Option<f32> {
         let (segment, text) = self.lexical.place(chunk)?;
-        let document = self.lexical.segments[segment].documents[text] as usize;
-        debug_assert!(self.looked_at[document], "the score of {chunk:?} was not asked for");
-        Some(with_document(self.texts[segment][text], self.documents[document]))
+        let document = self.lexical.segments[segment].documents[text];
+        debug_assert!(self.looked_at[document as usize], "the score of {chunk:?} was not asked for");
+        Some(self.whole(self.texts[segment][text], document))
+    }
+
+    /// The score of a text whose words are worth so much.
+    fn whole(&self, text: f32, document: u32) -> f32 {
+        if self.lexical.each_is_one_text() {
+            text
+        } else {
+            with_document(text, self.documents[document as usize])
+        }
     }
 }
 
@@ -315,14 +343,14 @@ mod tests {
             let of: Vec<ChunkId> = chunks.iter().map(|chunk| ChunkId(chunk.0)).filter(|c| !gone.contains(c)).step_by(50).collect();
             let bm25 = Bm25::default();
             // So many are never found, so that no document is passed by.
-            let all = lexical.score(&query, bm25, &Wanted { best: usize::MAX, keep, of: &[] }).unwrap();
-            let some = lexical.score(&query, bm25, &Wanted { best: count, keep, of: &of }).unwrap();
+            let all = lexical.score(&query, bm25, usize::MAX, keep).unwrap().finish(&[]).unwrap();
+            let some = lexical.score(&query, bm25, count, keep).unwrap().finish(&of).unwrap();
             prop_assert_eq!(some.best(count, keep), all.best(count, keep));
             for chunk in of {
                 let document = all.lexical.place(chunk).map(|(s, text)| all.lexical.segments[s].documents[text]);
                 prop_assert!(some.looked_at[document.unwrap() as usize]);
                 let (segment, text) = all.lexical.place(chunk).unwrap();
-                let expected = with_document(all.texts[segment][text], all.documents[document.unwrap() as usize]);
+                let expected = all.whole(all.texts[segment][text], document.unwrap());
                 prop_assert_eq!(some.of(chunk), Some(expected));
             }
         }
@@ -335,8 +363,8 @@ mod tests {
         let chunks: Vec<_> = (1..=1000).map(|at| (at, at, format!("common {}", rare(at)))).collect();
         let lexical =
             Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(&chunks, take)).unwrap();
-        let wanted = Wanted { best: 5, keep: |_| true, of: &[ChunkId(7)] };
-        let scores = lexical.score("common rare unusual", Bm25::default(), &wanted).unwrap();
+        let begun = lexical.score("common rare unusual", Bm25::default(), 5, |_| true).unwrap();
+        let scores = begun.finish(&[ChunkId(7)]).unwrap();
         let looked_at = scores.looked_at.iter().filter(|looked_at| **looked_at).count();
         assert_eq!(looked_at, 11);
         assert_eq!(scores.best(5, |_| true).len(), 5);
