@@ -177,17 +177,18 @@ impl Store {
 
         let lexical = derived.lexical.as_ref().filter(|_| weight > 0.0);
         let table = derived.vectors.as_ref().map(|(_, table)| table);
-        let of_meaning = || match (&vector, table) {
+        let by_meaning = match (&vector, table) {
             (Some(vector), Some(table)) if weight < 1.0 => match &allowed {
                 Some(allowed) => table.nearest_where(vector, count, |chunk| allowed.contains(chunk)),
                 None => table.nearest(vector, count),
             },
             _ => Vec::new(),
         };
-        let of_words = || lexical.map(|lexical| lexical.score(query, bm25, count, keep)).transpose();
-        let (words, by_meaning) = rayon::join(of_words, of_meaning);
         let near: Vec<ChunkId> = by_meaning.iter().map(|(chunk, _)| *chunk).collect();
-        let words = words?.map(|words| words.finish(&near)).transpose()?;
+        let words = match lexical {
+            Some(lexical) => Some(lexical.score(query, bm25, count, keep)?.finish(&near)?),
+            None => None,
+        };
         let by_words = words.as_ref().map(|scores| scores.best(count, keep)).unwrap_or_default();
         let bm25_of = |chunk| words.as_ref().and_then(|scores| scores.of(chunk));
         let cosine_of =
