@@ -34,6 +34,8 @@ def documents(folder):
     reader = SimpleDirectoryReader(folder, recursive=True, exclude=SPARED, file_extractor={".html": HTMLTagReader("body")})
     found = reader.load_data()
     for document in found:
+        # Chroma takes single values alone; a reader's list of errors would end the whole run.
+        document.metadata = {key: value for key, value in document.metadata.items() if isinstance(value, str | int | float)}
         # File names, sizes and dates are not embedded.
         document.excluded_embed_metadata_keys = document.excluded_llm_metadata_keys = list(document.metadata)
     return found

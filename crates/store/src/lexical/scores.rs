@@ -69,17 +69,14 @@ impl Lexical {
     ) -> Result<Begun<'_>> {
         let words = self.words(query, bm25)?;
         let mut scores = Scores::new(self);
-        let (mut done, mut reached) = (0, 0);
-        let mut left: f32 = words.iter().map(|word| word.most).sum();
-        let mut texts: usize = words.iter().map(|word| word.texts).sum();
-        for word in &words {
-            if texts > WORTH_A_LOOK * reached && left * ROUNDING < scores.least_of(count, &keep) {
-                break;
-            }
+        let mut left = words.as_slice();
+        while let [word, others @ ..] = left
+            && !scores.suffice(&words[..words.len() - left.len()], left, count, &keep)
+        {
             scores.add(word, Where::Everywhere)?;
-            left -= word.most;
-            (done, reached, texts) = (done + 1, reached + word.texts, texts - word.texts);
+            left = others;
         }
+        let done = words.len() - left.len();
         Ok(Begun { scores, words: words.into_iter().skip(done).collect() })
     }
 
@@ -226,6 +223,14 @@ impl<'a> Scores<'a> {
         let Worth { idf, norm } = word.document;
         holding.documents.add_weights(norm, idf, &lexical.documents, documents);
         Ok(())
+    }
+
+    /// Whether the words that are left can bring no other document among the best; not looked into where that takes as long as
+    /// adding them.
+    fn suffice(&self, done: &[Word], left: &[Word], count: usize, keep: impl Fn(ChunkId) -> bool) -> bool {
+        let texts = |words: &[Word]| words.iter().map(|word| word.texts).sum::<usize>();
+        let most: f32 = left.iter().map(|word| word.most).sum();
+        texts(left) > WORTH_A_LOOK * texts(done) && most * ROUNDING < self.least_of(count, keep)
     }
 
     /// What the last of the `count` best texts has at least; 0 where there are not so many yet.
