@@ -27,6 +27,7 @@ mod lexical;
 mod lock;
 mod neighbours;
 mod records;
+mod refresh;
 mod schema;
 mod search;
 mod synthetic;

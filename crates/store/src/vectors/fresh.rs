@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Vectors;
 use super::file::{Saved, Stamp};
 use crate::lexical::leftovers;
-use crate::search::READS;
+use crate::refresh::READS;
 use crate::{ChunkId, Embedder, Error, Result, Store, schema};
 
 /// New vectors, as a share of all, that are left out of the files until there are more: opening links them again, at about a
