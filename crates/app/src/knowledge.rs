@@ -79,9 +79,7 @@ impl Knowledge {
     /// # Errors
     /// The store is in use by another process, holds vectors of another encoder, or cannot be read; the model is absent.
     pub fn open(project: &Project, cache: &Cache) -> Result<Self> {
-        let store = Store::open(&project.state()?)?;
-        let recipe = IndexRecipe::in_use(&store, &project.config)?;
-        Self::with_recipe(project, cache, store, recipe)
+        Self::of_index_in_use(project, cache, Store::open(&project.state()?)?)
     }
 
     /// As [`Knowledge::open`], to find and look up while other processes do too, or write.
@@ -89,7 +87,10 @@ impl Knowledge {
     /// # Errors
     /// As [`Knowledge::open`]; [`Store::open_shared`] says when a store is in use.
     pub fn open_shared(project: &Project, cache: &Cache) -> Result<Self> {
-        let store = Store::open_shared(&project.state()?)?;
+        Self::of_index_in_use(project, cache, Store::open_shared(&project.state()?)?)
+    }
+
+    fn of_index_in_use(project: &Project, cache: &Cache, store: Store) -> Result<Self> {
         let recipe = IndexRecipe::in_use(&store, &project.config)?;
         Self::with_recipe(project, cache, store, recipe)
     }

@@ -10,7 +10,7 @@ use tantivy::directory::error::OpenWriteError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Another process (or another [`crate::Store`] of this one) has the project open.
+    /// Another process (or another [`crate::Store`] of this one) writes to the project.
     #[error("the project is in use by process {pid}; try again when it is done")]
     Locked {
         /// The process that holds the lock; 0 when it has not said.
