@@ -11,18 +11,16 @@ mod reranker;
 mod save;
 mod training;
 
-use std::cell::Cell;
 use std::path::Path;
 
 use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::folder::read_json;
-use crate::kernels::Threads;
 use crate::safetensors::Shards;
 use crate::source::fingerprint;
 use crate::{Error, Isa, Precision, Result, Tokenizer};
-use bert::{Bert, Buffers, Input};
+use bert::{Bert, Input};
 use config::{BertConfig, Tensors};
 
 pub use reranker::Reranker;
@@ -35,11 +33,6 @@ const BATCH_TOKENS: usize = 256;
 
 /// Cut of texts for models that name none.
 const DEFAULT_MAX_TOKENS: usize = 256;
-
-thread_local! {
-    /// Buffers of one thread; taken while in use.
-    static BUFFERS: Cell<Buffers> = Cell::default();
-}
 
 /// A BERT encoder with mean pooling and unit-length output.
 #[derive(Debug)]
@@ -88,33 +81,11 @@ impl Encoder {
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
         let framed = |text: &&str| self.tokenizer.encode_framed(text).map(Input::from);
         let ids: Vec<Input> = texts.par_iter().map(framed).collect::<Result<_>>()?;
-        let mut batches = Vec::new();
-        let mut rest = ids.as_slice();
-        while !rest.is_empty() {
-            let mut tokens = 0;
-            let fitting = rest.iter().take_while(|text| {
-                tokens += text.ids.len();
-                tokens <= BATCH_TOKENS
-            });
-            let (batch, later) = rest.split_at(fitting.count().max(1));
-            batches.push(batch);
-            rest = later;
-        }
-        // A batch for each thread, or all threads for each batch where there are few.
-        let few = batches.len() < rayon::current_num_threads();
-        let threads = if few { Threads::All } else { Threads::One };
-        let vectors = batches.par_iter().with_max_len(1).map(|batch| {
-            let mut buffers = BUFFERS.take();
-            let states = self.bert.encode(batch, threads, &mut buffers);
-            let vectors = states.map(|states| {
-                let mut states = states.chunks_exact(self.dim());
-                let vector = |text: &Input| mean_direction(states.by_ref().take(text.ids.len()), self.dim());
-                batch.iter().map(vector).collect::<Vec<_>>()
-            });
-            BUFFERS.set(buffers);
-            vectors
-        });
-        Ok(vectors.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        self.bert.in_batches(&ids, BATCH_TOKENS, |batch, states| {
+            let mut states = states.chunks_exact(self.dim());
+            let vector = |text: &Input| mean_direction(states.by_ref().take(text.ids.len()), self.dim());
+            batch.iter().map(vector).collect()
+        })
     }
 
     /// Number of values of a vector.

@@ -1,6 +1,8 @@
 //! The layers of BERT (Devlin et al. 2019): token, position and type embeddings, then blocks of attention and
 //! feed-forward, each followed by its residual sum and layer norm.
 
+use std::cell::Cell;
+
 use rayon::prelude::*;
 
 use super::attention::{Shape, attend};
@@ -21,6 +23,11 @@ impl From<Vec<u32>> for Input {
     fn from(ids: Vec<u32>) -> Self {
         Self { second: ids.len(), ids }
     }
+}
+
+thread_local! {
+    /// Buffers of one thread; taken while in use.
+    static BUFFERS: Cell<Buffers> = Cell::default();
 }
 
 #[derive(Debug)]
@@ -62,7 +69,7 @@ const FEED_ROWS: usize = 64;
 
 /// Buffers of a pass, kept from batch to batch.
 #[derive(Debug, Default)]
-pub(super) struct Buffers {
+struct Buffers {
     x: Vec<f32>,
     qkv: Vec<f32>,
     attended: Vec<f32>,
@@ -127,14 +134,43 @@ impl Bert {
         self.hidden
     }
 
+    /// What `of_batch` makes of inputs and the last hidden states of their tokens, in order. As many inputs as have `tokens` tokens are
+    /// read together, one at least: a batch for each thread, or all threads for each batch where there are few.
+    ///
+    /// # Errors
+    /// [`Error::TokenOutOfRange`].
+    pub(super) fn in_batches<T: Send>(
+        &self,
+        inputs: &[Input],
+        tokens: usize,
+        of_batch: impl Fn(&[Input], &[f32]) -> Vec<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let mut batches = Vec::new();
+        let mut rest = inputs;
+        while !rest.is_empty() {
+            let mut sum = 0;
+            let fitting = rest.iter().take_while(|input| {
+                sum += input.ids.len();
+                sum <= tokens
+            });
+            let (batch, later) = rest.split_at(fitting.count().max(1));
+            batches.push(batch);
+            rest = later;
+        }
+        let few = batches.len() < rayon::current_num_threads();
+        let threads = if few { Threads::All } else { Threads::One };
+        let made = batches.par_iter().with_max_len(1).map(|batch| {
+            let mut buffers = BUFFERS.take();
+            let made = self.encode(batch, threads, &mut buffers).map(|states| of_batch(batch, states));
+            BUFFERS.set(buffers);
+            made
+        });
+        Ok(made.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
     /// Last hidden states of the texts' tokens, `[all tokens, hidden]`, one text after the other; every token
     /// attends to its own text alone.
-    pub(super) fn encode<'a>(
-        &self,
-        texts: &[Input],
-        threads: Threads,
-        buffers: &'a mut Buffers,
-    ) -> Result<&'a [f32]> {
+    fn encode<'a>(&self, texts: &[Input], threads: Threads, buffers: &'a mut Buffers) -> Result<&'a [f32]> {
         let rows: usize = texts.iter().map(|text| text.ids.len()).sum();
         let vocabulary = self.tokens.len() / self.hidden;
         if let Some(id) = texts.iter().flat_map(|text| &text.ids).find(|id| **id as usize >= vocabulary) {

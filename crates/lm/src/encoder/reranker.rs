@@ -1,14 +1,12 @@
 //! A cross-encoder: question and passage read together, one number for how well they fit (Nogueira and Cho 2019).
 
-use std::cell::Cell;
 use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::bert::{Bert, Buffers, Input};
+use super::bert::{Bert, Input};
 use super::config::{BertConfig, Tensors};
 use crate::folder::read_json;
-use crate::kernels::Threads;
 use crate::safetensors::Shards;
 use crate::source::fingerprint;
 use crate::{Error, Isa, Precision, Result, Tokenizer};
@@ -18,11 +16,6 @@ const BATCH_TOKENS: usize = 512;
 
 /// Cut of a pair for models that name none.
 const DEFAULT_MAX_TOKENS: usize = 512;
-
-thread_local! {
-    /// Buffers of one thread; taken while in use.
-    static BUFFERS: Cell<Buffers> = Cell::default();
-}
 
 /// A BERT sequence classifier with a single output, as cross-encoders for retrieval are.
 #[derive(Debug)]
@@ -111,36 +104,15 @@ impl Reranker {
             Ok(Input { ids, second })
         };
         let pairs: Vec<Input> = passages.par_iter().map(pair).collect::<Result<_>>()?;
-        let mut batches = Vec::new();
-        let mut rest = pairs.as_slice();
-        while !rest.is_empty() {
-            let mut tokens = 0;
-            let fitting = rest.iter().take_while(|pair| {
-                tokens += pair.ids.len();
-                tokens <= BATCH_TOKENS
-            });
-            let (batch, later) = rest.split_at(fitting.count().max(1));
-            batches.push(batch);
-            rest = later;
-        }
-        let few = batches.len() < rayon::current_num_threads();
-        let threads = if few { Threads::All } else { Threads::One };
-        let scores = batches.par_iter().with_max_len(1).map(|batch| {
-            let mut buffers = BUFFERS.take();
-            let states = self.bert.encode(batch, threads, &mut buffers);
-            let scores = states.map(|states| {
-                let mut first = 0;
-                let score = |pair: &Input| {
-                    let state = &states[first * self.bert.hidden()..][..self.bert.hidden()];
-                    first += pair.ids.len();
-                    self.head(state)
-                };
-                batch.iter().map(score).collect::<Vec<f32>>()
-            });
-            BUFFERS.set(buffers);
-            scores
-        });
-        Ok(scores.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        self.bert.in_batches(&pairs, BATCH_TOKENS, |batch, states| {
+            let mut first = 0;
+            let score = |pair: &Input| {
+                let state = &states[first * self.bert.hidden()..][..self.bert.hidden()];
+                first += pair.ids.len();
+                self.head(state)
+            };
+            batch.iter().map(score).collect()
+        })
     }
 
     /// The score of a pair by the last state of its first token, in f32: it decides an order and costs next to nothing.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::panic::catch_unwind;
 
 use calamine::{DataRef, ExcelDateTime, Reader, Xlsx, XlsxError};
 
@@ -12,11 +13,18 @@ use crate::{Document, Error, Format, MAX_TEXT};
 /// A table with fewer than one cell in so many filled is written row by row, without columns.
 const SPARSE: usize = 16;
 
+const NAME: &str = "an Excel workbook (xlsx)";
+
 /// Reads a workbook: values as they were last calculated, dates as `YYYY-MM-DD`.
 pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
-    const NAME: &str = "an Excel workbook (xlsx)";
     // The parser unpacks without bounds.
     Package::open(bytes, NAME)?.check_all()?;
+    // It adds up numbers of rows and columns that a damaged file makes as large as it likes.
+    catch_unwind(|| read_sheets(bytes))
+        .unwrap_or_else(|_| Err(Error::Damaged { name: NAME, message: "the parser failed on it".to_owned() }))
+}
+
+fn read_sheets(bytes: &[u8]) -> Result<Document, Error> {
     let damaged = |error: XlsxError| Error::Damaged { name: NAME, message: error.to_string() };
     let mut workbook: Xlsx<_> = Xlsx::new(Cursor::new(bytes)).map_err(damaged)?;
     let mut writer = Writer::default();
