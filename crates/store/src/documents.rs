@@ -424,7 +424,7 @@ fn put_chunk(
     let id = transaction.last_insert_rowid();
     if let Some(vector) = chunk.vector {
         let vector = checked(vector, target.embedder.as_ref(), path)?;
-        transaction.prepare_cached(INSERT_VECTOR)?.execute((id, vectors::bytes(&vector)))?;
+        transaction.prepare_cached(INSERT_VECTOR)?.execute((id, vectors::pack(&vector)))?;
     }
     Ok(())
 }

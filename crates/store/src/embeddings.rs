@@ -50,11 +50,11 @@ impl Store {
         }
     }
 
-    /// The vector of a chunk.
+    /// The vector of a chunk, as good as it is stored: to a 64,000th of its largest number.
     pub fn vector(&self, chunk: ChunkId) -> Result<Option<Vec<f32>>> {
-        let bytes: Option<Vec<u8>> =
+        let packed: Option<Vec<u8>> =
             self.read_one("SELECT vector FROM vectors WHERE chunk = ?1", [chunk.0], |row| row.get(0))?;
-        Ok(bytes.map(|bytes| vectors::numbers(&bytes)))
+        Ok(packed.and_then(|packed| vectors::unpack(&packed)))
     }
 }
 

@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::{Connection, OpenFlags};
+
+use crate::vectors;
 
 /// The format this program writes: the number of migrations.
 pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -177,6 +180,9 @@ CREATE TABLE synthetic_questions (
     made_at INTEGER NOT NULL           -- seconds since 1970
 ) STRICT;
 CREATE INDEX synthetic_questions_by_document ON synthetic_questions (document);
+", "
+-- From here on a vector is its scale and two bytes a number, as `vectors::pack` writes them.
+UPDATE vectors SET vector = packed(vector);
 "];
 
 /// Why a database is not opened.
@@ -211,6 +217,9 @@ pub(crate) fn prepare(connection: &mut Connection) -> Result<(), Refused> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "secure_delete", "ON")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
+    if found < VERSION {
+        connection.create_scalar_function("packed", 1, FunctionFlags::SQLITE_DETERMINISTIC, packed)?;
+    }
     for (number, step) in (1..).zip(MIGRATIONS).skip(found as usize) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(step)?;
@@ -218,4 +227,11 @@ pub(crate) fn prepare(connection: &mut Connection) -> Result<(), Refused> {
         transaction.commit()?;
     }
     Ok(())
+}
+
+/// What the step to format 4 makes of a vector: `vectors::pack` of its little-endian f32 numbers.
+fn packed(call: &Context<'_>) -> rusqlite::Result<Vec<u8>> {
+    let (numbers, _) = call.get_raw(0).as_blob()?.as_chunks::<4>();
+    let numbers: Vec<f32> = numbers.iter().map(|&number| f32::from_le_bytes(number)).collect();
+    Ok(vectors::pack(&numbers))
 }

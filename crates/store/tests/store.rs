@@ -455,7 +455,7 @@ fn a_database_that_cannot_be_used_is_named() {
 /// Stores of every format, made by `write_the_fixture` when it was new. They are opened by every later version.
 #[test]
 fn stores_of_older_formats_are_still_read() {
-    for (format, collection) in [(1, "documents"), (2, "museums"), (3, "museums")] {
+    for (format, collection) in [(1, "documents"), (2, "museums"), (3, "museums"), (4, "museums")] {
         a_store_of_an_older_format_is_still_read(format, collection);
     }
 }
@@ -476,6 +476,10 @@ fn a_store_of_an_older_format_is_still_read(format: u32, collection: &str) {
     let hits = store.search("opening hours", &letters("abacus"), &options).unwrap();
     assert_eq!(hits[0].text, "The abacus museum opens at nine.");
     assert_eq!(hits[0].heading_path, ["Guide", "Hours"]);
+    let [vector, expected] = [store.vector(hits[0].chunk).unwrap().unwrap(), letters(&hits[0].text)];
+    let length = expected.iter().map(|number| number * number).sum::<f32>().sqrt();
+    let near = |(stored, given): (&f32, &f32)| (stored - given / length).abs() < 1e-4;
+    assert!(vector.len() == 3 && vector.iter().zip(&expected).all(near));
     assert_eq!(store.trial("t1").unwrap().as_deref(), Some("{\"score\":1.0}"));
     assert_eq!(store.latest_decision("facts").unwrap().unwrap().json, "{\"outcome\":\"rag\"}");
     assert_eq!(store.test_openings("facts").unwrap()[0].reason, "compare");

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::Vectors;
 use super::file::{Saved, Stamp};
+use super::{Vectors, packed_numbers};
 use crate::lexical::leftovers;
 use crate::refresh::READS;
 use crate::{ChunkId, Embedder, Error, Result, Store, schema};
@@ -73,9 +73,9 @@ impl Store {
         let mut rows = statement.query([self.index.0, table.last().0])?;
         while let Some(row) = rows.next()? {
             let chunk = ChunkId(row.get(0)?);
-            let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-            if !table.push(chunk, bytes) {
-                let (expected, given) = (table.dimension(), bytes.len() / 4);
+            let packed = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            if !table.push(chunk, packed) {
+                let (expected, given) = (table.dimension(), packed_numbers(packed.len()));
                 return Err(Error::Dimension { embedder: embedder.to_string(), expected, given });
             }
         }
@@ -130,7 +130,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::bytes;
+    use super::super::pack;
     use super::*;
     use crate::{Embedder, Filter, NewChunk, NewDocument, SearchOptions};
 
@@ -300,7 +300,7 @@ mod tests {
         let mut store = open(folder.path());
         store.put_document(note(1)).unwrap();
         let change = "UPDATE vectors SET vector = ?1";
-        store.connection.execute(change, [bytes(&[1.0; DIMENSION + 1])]).unwrap();
+        store.connection.execute(change, [pack(&[1.0; DIMENSION + 1])]).unwrap();
         assert!(matches!(store.commit_index(), Err(Error::Dimension { given: 7, expected: 6, .. })));
     }
 

@@ -1,4 +1,4 @@
-//! Vectors in two bytes a number.
+//! Vectors in two bytes a number, as the database holds them ([`pack`]) and as they are searched.
 //!
 //! `number = scale * (first + second / 254)`, with a scale for each vector. The first bytes lie together and are all that a
 //! search walks over; the second ones lie apart, and only the best few are compared again with both, which is as good as f32:
@@ -12,6 +12,47 @@ use super::kernels::{self, BLOCK};
 
 /// How many more rows are compared again in full than are wanted: rounding to a byte moves no true neighbour further down.
 const AGAIN: usize = 64;
+
+/// Bytes before those of the numbers in a packed vector: its scale, an f32, little endian.
+const SCALE: usize = 4;
+/// What a byte is above its value.
+const ZERO: f32 = 128.0;
+/// Steps of a second byte in one of the first.
+const PARTS: f32 = 254.0;
+
+/// A vector of finite numbers as the database holds it: its scale, the first bytes of its numbers, then the second ones.
+pub(crate) fn pack(vector: &[f32]) -> Vec<u8> {
+    let largest = vector.iter().fold(0f32, |largest, number| largest.max(number.abs()));
+    let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
+    let whole = |number: &f32| (number / scale).round().clamp(-127.0, 127.0);
+    let part = |number: &f32| ((number / scale - whole(number)) * PARTS).round().clamp(-127.0, 127.0);
+    let mut packed = Vec::with_capacity(SCALE + 2 * vector.len());
+    packed.extend(scale.to_le_bytes());
+    packed.extend(vector.iter().map(|number| (whole(number) + ZERO) as u8));
+    packed.extend(vector.iter().map(|number| (part(number) + ZERO) as u8));
+    packed
+}
+
+/// The numbers of a packed vector; `None` where the bytes are none.
+pub(crate) fn unpack(packed: &[u8]) -> Option<Vec<f32>> {
+    let (scale, first, second) = parts(packed)?;
+    let number = |(&first, &second): (&u8, &u8)| {
+        scale * (f32::from(first) - ZERO + (f32::from(second) - ZERO) / PARTS)
+    };
+    Some(first.iter().zip(second).map(number).collect())
+}
+
+/// Scale, first and second bytes.
+fn parts(packed: &[u8]) -> Option<(f32, &[u8], &[u8])> {
+    let (scale, numbers) = packed.split_first_chunk::<SCALE>()?;
+    let (first, second) = numbers.split_at(numbers.len() / 2);
+    (first.len() == second.len()).then_some((f32::from_le_bytes(*scale), first, second))
+}
+
+/// Numbers in a packed vector of so many bytes.
+pub(crate) fn packed_numbers(bytes: usize) -> usize {
+    bytes.saturating_sub(SCALE) / 2
+}
 
 /// The numbers of all vectors.
 #[derive(Debug)]
@@ -93,18 +134,18 @@ impl Rows {
         self.dimension.next_multiple_of(BLOCK)
     }
 
-    /// Adds a vector of `dimension` finite numbers.
-    pub(super) fn push(&mut self, vector: impl Iterator<Item = f32> + Clone) {
-        let largest = vector.clone().fold(0f32, |largest, number| largest.max(number.abs()));
-        let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
-        for number in vector {
-            let whole = (number / scale).round().clamp(-127.0, 127.0);
-            let part = ((number / scale - whole) * 254.0).round().clamp(-127.0, 127.0);
-            self.first.push((whole + 128.0) as u8);
-            self.second.new.push((part + 128.0) as u8);
-        }
+    /// Adds a packed vector; false, and nothing is added, where it does not have `dimension` numbers.
+    pub(super) fn push(&mut self, packed: &[u8]) -> bool {
+        let Some((scale, first, second)) =
+            parts(packed).filter(|(_, first, _)| first.len() == self.dimension)
+        else {
+            return false;
+        };
+        self.first.extend_from_slice(first);
+        self.second.new.extend_from_slice(second);
         self.scales.push(scale);
-        self.first.resize(self.len() * self.width(), 128);
+        self.first.resize(self.len() * self.width(), ZERO as u8);
+        true
     }
 
     /// Keeps the rows for which `keep` holds, in order; what is dropped is overwritten.
@@ -127,7 +168,7 @@ impl Rows {
     /// What rows are compared with, for a query.
     pub(super) fn code(&self, query: &[f32]) -> Code {
         let mut one = Rows::new(self.dimension);
-        one.push(query.iter().copied());
+        one.push(&pack(query));
         one.code_of(0)
     }
 
@@ -192,6 +233,7 @@ impl Rows {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -203,7 +245,16 @@ mod tests {
                     (0..dimension).map(|at| ((at * 7 + seed * 13 + 1) as f32).sin()).collect();
                 super::super::unit(numbers)
             };
-            (0..20).for_each(|seed| rows.push(vector(seed).into_iter()));
+            for seed in 0..20 {
+                let packed = pack(&vector(seed));
+                assert!(rows.push(&packed) && !rows.push(&packed[1..]) && !rows.push(&packed[..2]));
+                let worst =
+                    unpack(&packed).unwrap().into_iter().zip(vector(seed)).map(|(a, b)| (a - b).abs());
+                let largest =
+                    vector(seed).into_iter().fold(0f32, |largest, number| largest.max(number.abs()));
+                assert!(worst.fold(0f32, f32::max) <= largest / 64_000.0, "{dimension}");
+                assert_eq!(packed_numbers(packed.len()), dimension);
+            }
             let query = vector(50);
             let code = rows.code(&query);
             let (mut dots, mut all, mut some) = (Vec::new(), Vec::new(), Vec::new());
@@ -224,7 +275,7 @@ mod tests {
     #[test]
     fn a_vector_of_zeros_is_like_nothing() {
         let mut rows = Rows::new(5);
-        rows.push([0.0; 5].into_iter());
+        assert!(rows.push(&pack(&[0.0; 5])));
         assert_eq!(rows.fine_cosine(&[1.0; 5], 0), 0.0);
     }
 }

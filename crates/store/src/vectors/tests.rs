@@ -42,7 +42,7 @@ fn table(spread: Spread, dimension: usize, numbers: std::ops::RangeInclusive<u64
 fn add(table: &mut Vectors, spread: Spread, numbers: std::ops::RangeInclusive<u64>) {
     for number in numbers {
         let vector = vector(spread, table.dimension(), number);
-        assert!(table.push(ChunkId(number.cast_signed()), &bytes(&vector)));
+        assert!(table.push(ChunkId(number.cast_signed()), &pack(&vector)));
     }
 }
 
@@ -72,7 +72,7 @@ fn nearest_equals_a_sort_of_all() {
     let mut rows = Vec::new();
     for chunk in 1..200i64 {
         let row: Vec<f32> = (0..19).map(|i| ((chunk * 37 + i * 11) % 23) as f32 - 11.0).collect();
-        assert!(vectors.push(ChunkId(chunk), &bytes(&row)));
+        assert!(vectors.push(ChunkId(chunk), &pack(&row)));
         rows.push((ChunkId(chunk), row));
     }
     assert!(!vectors.push(ChunkId(200), &[0; 18 * 4]), "a vector too short");
@@ -161,7 +161,7 @@ fn many_copies_of_one_text_hide_nothing() {
             7..14 => 2,
             _ => number.cast_unsigned(),
         };
-        assert!(table.push(ChunkId(number), &bytes(&vector(Spread::Anywhere, 16, text))));
+        assert!(table.push(ChunkId(number), &pack(&vector(Spread::Anywhere, 16, text))));
     }
     table.link(1);
     assert!(recall(&mut table, Spread::Anywhere, 10) >= 0.98);
