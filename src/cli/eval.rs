@@ -58,6 +58,9 @@ struct Retrieval {
     /// Shares of words to fuse with
     #[arg(long, value_delimiter = ',', default_values_t = [0.3, 0.4, 0.5, 0.6, 0.7])]
     lexical_weights: Vec<f32>,
+    /// A folder to write each ranking of a collection into, a file each, as trec_eval and its kin read it
+    #[arg(long, value_name = "DIR", requires = "beir", conflicts_with = "tune")]
+    runs: Option<PathBuf>,
     /// A cross-encoder to measure beside none: a name or a folder [default: the project's, with --set]
     #[arg(long, value_name = "MODEL", conflicts_with = "tune")]
     reranker: Option<String>,
@@ -143,7 +146,8 @@ fn on_collection(beir: &Path, arguments: &Retrieval) -> anyhow::Result<ExitCode>
     let lexical_weights = &arguments.lexical_weights;
     let reranker = reranker(arguments)?;
     let reranker = reranker.as_ref();
-    let options = BeirOptions { folder: beir, split, store: folder, chunks, lexical_weights, reranker };
+    let runs = arguments.runs.as_deref();
+    let options = BeirOptions { folder: beir, split, store: folder, chunks, lexical_weights, reranker, runs };
     if let Some(tuned) = &arguments.tune {
         let folders = Folders { base: &located.path, tuned };
         let tune_options =

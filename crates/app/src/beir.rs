@@ -108,6 +108,8 @@ pub struct BeirOptions<'a> {
     pub lexical_weights: &'a [f32],
     /// Measured beside none, at each of these shares.
     pub reranker: Option<&'a Rerank>,
+    /// A folder to write each ranking into, in the form of TREC, where one is wanted.
+    pub runs: Option<&'a Path>,
 }
 
 /// Indexes a collection as [`ingest`](crate::ingest::ingest) would and measures BM25, vectors and their fusion; a document ranks as its best
@@ -123,7 +125,11 @@ pub fn measure(
 ) -> Result<RetrievalReport> {
     let collection = Collection::read(options.folder)?;
     let qrels = read_qrels(options.folder, options.split)?;
-    let mut report = collection.rank(options, &qrels, encoder, stop, on_progress)?.report(&qrels);
+    let ranked = collection.rank(options, &qrels, encoder, stop, on_progress)?;
+    if let Some(folder) = options.runs {
+        ranked.write(folder)?;
+    }
+    let mut report = ranked.report(&qrels);
     if let Some(reranker) = options.reranker {
         let runs = report.runs.iter();
         let measured: Vec<(&str, f32, f64)> =
@@ -257,6 +263,16 @@ impl Collection {
 }
 
 impl Ranked {
+    /// Writes a file for each ranking, `NAME-WEIGHT.run`, as `trec_eval` reads it.
+    fn write(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder).context("make", folder)?;
+        for Way { name, lexical_weight, run } in &self.ways {
+            let path = folder.join(format!("{name}-{lexical_weight}.run"));
+            fs::write(&path, run.to_trec(name)).context("write", &path)?;
+        }
+        Ok(())
+    }
+
     /// The measures.
     pub(crate) fn report(&self, qrels: &Qrels) -> RetrievalReport {
         let measured = |way: &Way| RunReport {
