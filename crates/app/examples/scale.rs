@@ -7,19 +7,20 @@
 //! 32 bits a text, little endian, unit length). Each prints one JSON line.
 //!
 //! Queries are timed with words and vectors fused, with the default options. `--embedder` turns the text into the vector that is
-//! searched for, and counts the time; without it the vector is that of `queries.f32`. `--exact` compares all vectors even where the store
+//! searched for, and counts the time, then times both apart; without it the vector is that of `queries.f32`. `--exact` compares all vectors even where the store
 //! has a graph. `recall_at_10` is that of the vectors of `queries.f32` alone, against a scan of `vectors.f32`; `k` changes neither.
 
-use std::error::Error;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::time::Instant;
 
-use lm::Encoder;
+use lm::{Encoder, Precision};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{Embedder, NewChunk, NewDocument, SearchOptions, Store};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Numbers in a vector.
 const DIMENSION: usize = 384;
@@ -34,7 +35,7 @@ struct Line {
     text: String,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Failure> {
     lm::start_threads(None)?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -57,11 +58,12 @@ struct Options<'a> {
     k: usize,
     exact: bool,
     embedder: Option<&'a Path>,
+    precision: Precision,
 }
 
 impl<'a> Options<'a> {
-    fn read(words: &[&'a str]) -> Result<Self, Box<dyn Error>> {
-        let mut options = Options { k: 10, exact: false, embedder: None };
+    fn read(words: &[&'a str]) -> Result<Self, Failure> {
+        let mut options = Options { k: 10, exact: false, embedder: None, precision: Precision::Auto };
         let mut words = words.iter();
         while let Some(&word) = words.next() {
             match word {
@@ -70,6 +72,7 @@ impl<'a> Options<'a> {
                 "--embedder" => {
                     options.embedder = Some(Path::new(*words.next().ok_or("--embedder: which model?")?))
                 }
+                "--precision" => options.precision = words.next().ok_or("--precision: which?")?.parse()?,
                 _ => return Err(format!("unknown option {word}").into()),
             }
         }
@@ -77,7 +80,7 @@ impl<'a> Options<'a> {
     }
 }
 
-fn build(folder: &Path, state: &Path) -> Result<Value, Box<dyn Error>> {
+fn build(folder: &Path, state: &Path) -> Result<Value, Failure> {
     let start = Instant::now();
     let mut store = Store::open(state)?;
     store.use_embedder(&Embedder { identity: "synthetic".to_owned(), dimension: DIMENSION })?;
@@ -113,7 +116,7 @@ fn build(folder: &Path, state: &Path) -> Result<Value, Box<dyn Error>> {
     }))
 }
 
-fn query(folder: &Path, state: &Path, options: &Options<'_>) -> Result<Value, Box<dyn Error>> {
+fn query(folder: &Path, state: &Path, options: &Options<'_>) -> Result<Value, Failure> {
     let queries: Vec<Line> = lines(&folder.join("queries.jsonl"))?.collect::<Result<_, _>>()?;
     let mut file = BufReader::new(File::open(folder.join("queries.f32"))?);
     let mut vectors = Vec::new();
@@ -123,28 +126,42 @@ fn query(folder: &Path, state: &Path, options: &Options<'_>) -> Result<Value, Bo
     if vectors.len() != queries.len() || queries.is_empty() {
         return Err(format!("{} queries with {} vectors", queries.len(), vectors.len()).into());
     }
-    let encoder = options.embedder.map(Encoder::open).transpose()?;
+    let encoder = options.embedder.map(|path| Encoder::open_with(path, options.precision)).transpose()?;
 
     let start = Instant::now();
-    let mut store = Store::open(state)?;
-    store.compare_all_vectors(options.exact);
-    store.commit_index()?;
+    let mut store = opened(state, options)?;
     let open_seconds = start.elapsed().as_secs_f64();
 
     let hybrid = SearchOptions { k: options.k, ..SearchOptions::default() };
     let (mut embed, mut search, mut both) = (Vec::new(), Vec::new(), Vec::new());
     for (query, vector) in queries.iter().zip(&vectors) {
         let start = Instant::now();
-        let embedded = match &encoder {
-            Some(encoder) => encoder.embed(&[&query.text])?.pop(),
-            None => None,
+        match &encoder {
+            Some(encoder) => {
+                store.search_embedding(&query.text, || embedded(encoder, &query.text), &hybrid)?
+            }
+            None => store.search(&query.text, vector, &hybrid)?,
         };
-        let embed_ms = milliseconds(start);
-        store.search(&query.text, embedded.as_ref().unwrap_or(vector), &hybrid)?;
-        let ms = milliseconds(start);
-        embed.push(embed_ms);
-        search.push(ms - embed_ms);
-        both.push(ms);
+        both.push(milliseconds(start));
+    }
+    if encoder.is_some() {
+        // What both take by themselves, by a store that has not seen these queries either.
+        drop(store);
+        store = opened(state, options)?;
+    }
+    for (query, vector) in queries.iter().zip(&vectors).filter(|_| encoder.is_some()) {
+        let start = Instant::now();
+        let vector = match &encoder {
+            Some(encoder) => &embedded(encoder, &query.text)?,
+            None => vector,
+        };
+        embed.push(milliseconds(start));
+        let start = Instant::now();
+        store.search(&query.text, vector, &hybrid)?;
+        search.push(milliseconds(start));
+    }
+    if encoder.is_none() {
+        search.clone_from(&both);
     }
     let peak_bytes = peak_bytes();
     Ok(json!({
@@ -156,9 +173,20 @@ fn query(folder: &Path, state: &Path, options: &Options<'_>) -> Result<Value, Bo
     }))
 }
 
+fn opened(state: &Path, options: &Options<'_>) -> Result<Store, Failure> {
+    let mut store = Store::open(state)?;
+    store.compare_all_vectors(options.exact);
+    store.commit_index()?;
+    Ok(store)
+}
+
+fn embedded(encoder: &Encoder, text: &str) -> Result<Vec<f32>, Failure> {
+    Ok(encoder.embed(&[text])?.pop().unwrap_or_default())
+}
+
 /// Share of the ten nearest vectors of `vectors.f32` whose cosine the store's ten reach, over all queries. By cosine, as copies of one
 /// text are equally near.
-fn recall(store: &Store, folder: &Path, queries: &[Vec<f32>]) -> Result<f64, Box<dyn Error>> {
+fn recall(store: &Store, folder: &Path, queries: &[Vec<f32>]) -> Result<f64, Failure> {
     const TEN: usize = 10;
     let truth = exact_tenths(&folder.join("vectors.f32"), queries, TEN)?;
     let meaning = SearchOptions { k: TEN, lexical_weight: 0.0, ..SearchOptions::default() };
@@ -172,7 +200,7 @@ fn recall(store: &Store, folder: &Path, queries: &[Vec<f32>]) -> Result<f64, Box
 }
 
 /// The `count`th largest cosine of each query with the vectors of a file.
-fn exact_tenths(path: &Path, queries: &[Vec<f32>], count: usize) -> Result<Vec<f32>, Box<dyn Error>> {
+fn exact_tenths(path: &Path, queries: &[Vec<f32>], count: usize) -> Result<Vec<f32>, Failure> {
     const BLOCK: usize = 8192;
     let mut file = BufReader::with_capacity(1 << 20, File::open(path)?);
     let mut best: Vec<Vec<f32>> = vec![Vec::new(); queries.len()];
@@ -214,13 +242,13 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum()
 }
 
-fn lines(path: &Path) -> Result<impl Iterator<Item = Result<Line, Box<dyn Error>>>, Box<dyn Error>> {
+fn lines(path: &Path) -> Result<impl Iterator<Item = Result<Line, Failure>>, Failure> {
     let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(BufReader::new(file).lines().map(|line| Ok(serde_json::from_str(&line?)?)))
 }
 
 /// The next vector of a file; `None` at its end.
-fn read_vector(file: &mut impl Read) -> Result<Option<Vec<f32>>, Box<dyn Error>> {
+fn read_vector(file: &mut impl Read) -> Result<Option<Vec<f32>>, Failure> {
     let mut bytes = Vec::with_capacity(DIMENSION * 4);
     file.take(DIMENSION as u64 * 4).read_to_end(&mut bytes)?;
     match bytes.len() {

@@ -232,7 +232,7 @@ impl Default for Config {
             chunks: Chunks { max_tokens: 160, min_tokens: 40 },
             retrieval: Retrieval {
                 passages: None,
-                candidates: 100,
+                candidates: 50,
                 reranker: None,
                 rerank_candidates: 20,
                 neighbours: 0,

@@ -6,12 +6,12 @@ use lm::Encoder;
 use serde::Serialize;
 use store::{Embedder, Filter, Hit, SearchOptions, Store};
 
-use crate::Result;
 use crate::config::{Retrieval, SetConfig};
 use crate::index::IndexRecipe;
 use crate::models::Cache;
 use crate::project::Project;
 use crate::rerank::Rerank;
+use crate::{Error, Result};
 
 /// Share of BM25 in the fused score where nothing was set or tuned: the best of nine on scifact's training queries, where the
 /// optimum is flat; on squad's training questions .5 and .6 are as good (docs/log.md).
@@ -55,7 +55,7 @@ pub struct Retrieved {
     pub hits: Vec<Hit>,
     /// Seconds to turn the question into a vector.
     pub embed_seconds: f64,
-    /// Seconds to search and fuse.
+    /// Seconds to search and fuse that embedding did not take: words are scored beside it.
     pub search_seconds: f64,
     /// Seconds to put the first hits in order.
     pub rerank_seconds: f64,
@@ -118,35 +118,61 @@ impl Knowledge {
     /// Finds the chunks that fit a question best; what says the same as a better one stands beside it.
     pub fn search(&self, question: &str, wanted: &Wanted) -> Result<Retrieved> {
         let start = Instant::now();
-        let vector = self.encoder.embed(&[question])?.pop().unwrap_or_default();
-        let embedded = start.elapsed().as_secs_f64();
-        let mut retrieved = self.search_vector(question, &vector, wanted)?;
-        retrieved.embed_seconds = embedded;
-        Ok(retrieved)
+        let mut embed_seconds = 0.0;
+        let encoder = &self.encoder;
+        let embed = || {
+            let vector = encoder.embed(&[question])?.pop().unwrap_or_default();
+            embed_seconds = start.elapsed().as_secs_f64();
+            Ok::<_, Error>(vector)
+        };
+        let hits = self.store.search_embedding(question, embed, &self.search_options(wanted))?;
+        let search_seconds = start.elapsed().as_secs_f64() - embed_seconds;
+        self.ordered(
+            question,
+            hits,
+            wanted,
+            Retrieved { embed_seconds, search_seconds, ..Retrieved::default() },
+        )
     }
 
     /// As [`Knowledge::search`], for a question whose vector is known.
     pub fn search_vector(&self, question: &str, vector: &[f32], wanted: &Wanted) -> Result<Retrieved> {
         let start = Instant::now();
-        let rerank = self.rerank.as_ref().filter(|_| wanted.rerank);
-        let k = rerank.map_or(wanted.hits, |rerank| rerank.candidates.max(wanted.hits));
-        let options = SearchOptions {
+        let hits = self.store.search(question, vector, &self.search_options(wanted))?;
+        let search_seconds = start.elapsed().as_secs_f64();
+        self.ordered(question, hits, wanted, Retrieved { search_seconds, ..Retrieved::default() })
+    }
+
+    fn reranker(&self, wanted: &Wanted) -> Option<&Rerank> {
+        self.rerank.as_ref().filter(|_| wanted.rerank)
+    }
+
+    fn search_options(&self, wanted: &Wanted) -> SearchOptions {
+        let k = self.reranker(wanted).map_or(wanted.hits, |rerank| rerank.candidates.max(wanted.hits));
+        SearchOptions {
             k,
             candidates: self.settings.candidates.max(k),
             lexical_weight: wanted.lexical_weight,
             filter: wanted.filter.clone(),
             merge_copies: true,
             neighbours: wanted.neighbours,
-        };
-        let mut hits = self.store.search(question, vector, &options)?;
-        let search_seconds = start.elapsed().as_secs_f64();
+        }
+    }
+
+    /// Lets the reranker put hits in order, where there is one.
+    fn ordered(
+        &self,
+        question: &str,
+        mut hits: Vec<Hit>,
+        wanted: &Wanted,
+        retrieved: Retrieved,
+    ) -> Result<Retrieved> {
         let start = Instant::now();
-        if let Some(rerank) = rerank {
+        if let Some(rerank) = self.reranker(wanted) {
             rerank.order(question, &mut hits)?;
             hits.truncate(wanted.hits);
         }
-        let rerank_seconds = start.elapsed().as_secs_f64();
-        Ok(Retrieved { hits, embed_seconds: 0.0, search_seconds, rerank_seconds })
+        Ok(Retrieved { hits, rerank_seconds: start.elapsed().as_secs_f64(), ..retrieved })
     }
 
     /// Whether the reranker, if there is one, is used for a set: it is, unless the last comparison found it to be worse on dev.

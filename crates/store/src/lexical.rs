@@ -9,6 +9,7 @@
 
 mod postings;
 mod scores;
+mod words;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,8 @@ use tantivy::schema::{Field, IndexRecordOption, NumericOptions, Schema, TextFiel
 use tantivy::tokenizer::PreTokenizedString;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term};
 
-use self::scores::Counted;
+use self::scores::Spare;
+use self::words::Counted;
 use crate::analysis::Analyser;
 use crate::{ChunkId, DocumentId, Error, Result};
 
@@ -70,13 +72,16 @@ pub(crate) struct Lexical {
     segments: Vec<Segment>,
     /// Where each chunk stands, by rising chunk number: segment and text.
     places: Vec<(ChunkId, u32, u32)>,
-    /// Length of each document in terms, by the numbers that texts have for them.
+    /// Segment and number of each document's first text, by the numbers that texts have for them.
+    starts: Vec<(u32, u32)>,
+    /// Length of each document in terms.
     documents: Vec<f32>,
     /// Whether the texts of each document follow each other, one segment read after the other.
     contiguous: bool,
     /// What there is in each language, by its packed code.
     languages: BTreeMap<u64, Population>,
     counted: Counted,
+    spare: Spare,
 }
 
 /// What there is in one language.
@@ -159,6 +164,11 @@ impl Lexical {
         stamp_of(&self.index).is_some_and(|stamp| stamp == self.stamp)
     }
 
+    /// How many texts there are.
+    pub(crate) fn texts(&self) -> usize {
+        self.places.len()
+    }
+
     /// The chunks in the index.
     pub(crate) fn chunks(&self) -> HashSet<ChunkId> {
         self.places.iter().map(|(chunk, ..)| *chunk).collect()
@@ -170,7 +180,7 @@ impl Lexical {
         let searcher = reader.searcher();
         let mut segments = Vec::new();
         let mut places: Vec<(ChunkId, u32, u32)> = Vec::new();
-        let mut documents: Vec<f32> = Vec::new();
+        let (mut starts, mut documents) = (Vec::new(), Vec::new());
         let mut numbers: HashMap<u64, u32> = HashMap::new();
         let mut languages: BTreeMap<u64, Population> = BTreeMap::new();
         let (mut contiguous, mut last) = (true, None);
@@ -193,6 +203,7 @@ impl Lexical {
                 let known = documents.len();
                 let document = *numbers.entry(value(&owners)).or_insert_with(|| {
                     population.documents += 1;
+                    starts.push((segment, number));
                     documents.push(0.0);
                     known as u32
                 });
@@ -216,10 +227,12 @@ impl Lexical {
             stamp,
             segments,
             places,
+            starts,
             documents,
             contiguous,
             languages,
             counted: Counted::default(),
+            spare: Spare::default(),
         })
     }
 }

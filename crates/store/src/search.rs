@@ -11,6 +11,9 @@ use crate::embeddings::checked;
 use crate::neighbours::passage;
 use crate::{Bm25, ChunkId, DocumentId, Error, Filter, Result, Store};
 
+/// Texts from which on words and vectors are searched beside each other where the query's vector is known.
+const BESIDE_FROM: usize = 20_000;
+
 /// How to search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SearchOptions {
@@ -32,7 +35,7 @@ impl Default for SearchOptions {
     fn default() -> Self {
         SearchOptions {
             k: 10,
-            candidates: 100,
+            candidates: 50,
             lexical_weight: 0.4,
             filter: Filter::ALL,
             merge_copies: false,
@@ -122,6 +125,19 @@ pub struct Explain {
     pub reranked: Option<f32>,
 }
 
+impl SearchOptions {
+    fn check(&self) -> Result<()> {
+        let weight = self.lexical_weight;
+        if !(0.0..=1.0).contains(&weight) {
+            return Err(Error::Options(format!("the lexical weight is {weight}, not within 0 and 1")));
+        }
+        if self.k == 0 {
+            return Err(Error::Options("no hits were asked for: k is 0".to_string()));
+        }
+        Ok(())
+    }
+}
+
 impl Store {
     /// Finds the chunks that fit `query` and `vector` best, best first.
     ///
@@ -140,22 +156,41 @@ impl Store {
         bm25: Bm25,
     ) -> Result<Vec<Hit>> {
         let weight = options.lexical_weight;
-        if !(0.0..=1.0).contains(&weight) {
-            return Err(Error::Options(format!("the lexical weight is {weight}, not within 0 and 1")));
-        }
-        if options.k == 0 {
-            return Err(Error::Options("no hits were asked for: k is 0".to_string()));
-        }
+        options.check()?;
         if vector.is_empty() && weight < 1.0 {
             let said = "the query has no vector, so the lexical weight must be 1";
             return Err(Error::Options(said.to_string()));
         }
+        let known = (!vector.is_empty()).then_some(|| Ok::<_, Error>(vector.to_vec()));
+        self.find(query, known, false, options, bm25)
+    }
+
+    /// As [`Store::search`], for a query whose vector `embed` has yet to make: words are scored meanwhile, on another thread of the
+    /// pool where there is one.
+    ///
+    /// # Errors
+    /// As [`Store::search`], and those of `embed`.
+    pub fn search_embedding<E: From<Error> + Send>(
+        &self,
+        query: &str,
+        embed: impl FnOnce() -> std::result::Result<Vec<f32>, E> + Send,
+        options: &SearchOptions,
+    ) -> std::result::Result<Vec<Hit>, E> {
+        options.check()?;
+        self.find(query, Some(embed), true, options, Bm25::default())
+    }
+
+    fn find<E: From<Error> + Send>(
+        &self,
+        query: &str,
+        embed: Option<impl FnOnce() -> std::result::Result<Vec<f32>, E> + Send>,
+        makes_it: bool,
+        options: &SearchOptions,
+        bm25: Bm25,
+    ) -> std::result::Result<Vec<Hit>, E> {
+        let weight = options.lexical_weight;
         let embedder = self.embedder()?;
-        let vector = match vector {
-            [] => None,
-            vector => Some(checked(vector.to_vec(), embedder.as_ref(), "the query")?),
-        };
-        let generation = self.refresh(weight > 0.0, vector.is_some())?;
+        let generation = self.refresh(weight > 0.0, embed.is_some())?;
         let allowed = self.allowed(&options.filter, generation)?;
         let keep = |chunk| allowed.as_ref().is_none_or(|allowed| allowed.contains(chunk));
         let derived = self.derived.borrow();
@@ -163,24 +198,34 @@ impl Store {
 
         let lexical = derived.lexical.as_ref().filter(|_| weight > 0.0);
         let table = derived.vectors.as_ref().map(|(_, table)| table);
-        let by_meaning = match (&vector, table) {
-            (Some(vector), Some(table)) if weight < 1.0 => match &allowed {
-                Some(allowed) => table.nearest_where(vector, count, |chunk| allowed.contains(chunk)),
-                None => table.nearest(vector, count),
-            },
-            _ => Vec::new(),
+        let by_meaning = || {
+            let Some(embed) = embed else { return Ok((None, Vec::new())) };
+            let vector = checked(embed()?, embedder.as_ref(), "the query")?;
+            let near = match (table, &allowed) {
+                (Some(table), Some(allowed)) if weight < 1.0 => {
+                    table.nearest_where(&vector, count, |chunk| allowed.contains(chunk))
+                }
+                (Some(table), None) if weight < 1.0 => table.nearest(&vector, count),
+                _ => Vec::new(),
+            };
+            Ok::<_, E>((Some(vector), near))
         };
-        let near: Vec<ChunkId> = by_meaning.iter().map(|(chunk, _)| *chunk).collect();
-        let words = match lexical {
-            Some(lexical) => Some(lexical.score(query, bm25, count, keep)?.finish(&near)?),
-            None => None,
-        };
+        let by_words = || lexical.map(|lexical| lexical.score(query, bm25, count, keep)).transpose();
+        // Waking another thread takes as long as finding words and vectors in a small collection.
+        let large = lexical.is_some_and(|lexical| lexical.texts() >= BESIDE_FROM);
+        let (by_meaning, words) =
+            if makes_it || large { rayon::join(by_meaning, by_words) } else { (by_meaning(), by_words()) };
+        let ((vector, by_meaning), mut words) = (by_meaning?, words?);
+
         let by_words = words.as_ref().map(|scores| scores.best(count, keep)).unwrap_or_default();
+        if let Some(scores) = &mut words {
+            scores.take_in(by_meaning.iter().map(|(chunk, _)| *chunk))?;
+        }
         let bm25_of = |chunk| words.as_ref().and_then(|scores| scores.of(chunk));
         let cosine_of =
             |chunk| table.zip(vector.as_ref()).and_then(|(table, vector)| table.cosine(vector, chunk));
         let fused = fuse(&by_words, &by_meaning, weight, bm25_of, cosine_of);
-        self.hits(fused, options)
+        Ok(self.hits(fused, options)?)
     }
 
     /// The first of the chunks as hits.

@@ -58,13 +58,56 @@ impl Postings {
     }
 }
 
+/// Which texts are read.
+#[derive(Clone, Copy)]
+pub(super) enum Of<'a> {
+    All,
+    /// Those of documents with this mark.
+    Marked(u8),
+    /// These, by segment and by rising number.
+    Texts(&'a [Vec<u32>]),
+}
+
+/// The same within a segment.
+#[derive(Clone, Copy)]
+pub(super) enum OfSegment<'a> {
+    All,
+    Marked(&'a [u8], u8),
+    Texts(&'a [u32]),
+}
+
+impl<'a> Of<'a> {
+    /// `marks` are of all documents.
+    pub(super) fn in_segment(self, segment: usize, marks: &'a [u8]) -> OfSegment<'a> {
+        match self {
+            Of::All => OfSegment::All,
+            Of::Marked(mark) => OfSegment::Marked(marks, mark),
+            Of::Texts(texts) => OfSegment::Texts(&texts[segment]),
+        }
+    }
+}
+
 impl Segment {
-    /// Reads the texts that hold a term, deleted ones left out.
-    pub(super) fn read(&self, term: &Term, into: &mut Postings) -> Result<()> {
+    /// Reads which of some texts hold a term, deleted ones left out.
+    pub(super) fn read(&self, term: &Term, of: OfSegment<'_>, into: &mut Postings) -> Result<()> {
         into.clear();
+        if matches!(of, OfSegment::Texts([])) {
+            return Ok(());
+        }
         let inverted = self.reader.inverted_index(self.field)?;
         let found = inverted.read_block_postings(term, IndexRecordOption::WithFreqs);
         let Some(mut block) = found.map_err(tantivy::TantivyError::from)? else { return Ok(()) };
+        if let OfSegment::Texts(texts) = of {
+            for &text in texts {
+                // Blocks that hold none of them are passed by.
+                let at = block.seek(text);
+                if block.doc(at) == text {
+                    into.holders.push(text);
+                    into.frequencies.push(block.freq(at));
+                }
+            }
+            return Ok(());
+        }
         while !block.docs().is_empty() {
             into.holders.extend_from_slice(block.docs());
             into.frequencies.extend_from_slice(block.freqs());
@@ -73,11 +116,15 @@ impl Segment {
         if self.reader.has_deletes() {
             into.retain(|text| self.chunks[text as usize] != DELETED);
         }
+        if let OfSegment::Marked(marks, mark) = of {
+            into.retain(|text| marks[self.documents[text as usize] as usize] == mark);
+        }
         Ok(())
     }
 }
 
 /// The documents that hold a term, collected from its texts in order, and how often each does.
+#[derive(Default)]
 pub(super) struct Holding {
     pub(super) documents: Postings,
     /// One more than the place of each document above, 0 where it is not there; empty where the texts of each follow each other.
@@ -86,7 +133,7 @@ pub(super) struct Holding {
 
 impl Holding {
     pub(super) fn new(lexical: &Lexical) -> Self {
-        let places = if lexical.contiguous { Vec::new() } else { vec![0; lexical.documents.len()] };
+        let places = if lexical.contiguous { Vec::new() } else { vec![0; lexical.starts.len()] };
         Holding { documents: Postings::default(), places }
     }
 

@@ -1,133 +1,100 @@
 //! Scores of texts for the words of a query.
 //!
 //! A word that most texts hold is worth least and costs most. So words are taken by falling worth, and once those that are left
-//! could not, all together, bring a document among the best that has none of the others, they are added up for documents that have. What
-//! comes out is the same as if every document had been looked at (Turtle and Flood, "Query Evaluation: Strategies and
-//! Optimizations", 1995: MaxScore).
+//! could not, all together, bring a document among the best that has none of the others, they are added up for documents that have
+//! (Turtle and Flood, "Query Evaluation: Strategies and Optimizations", 1995: MaxScore). Before each of them, documents that cannot
+//! be among the best any more are dropped, so that the words of most texts are looked up for few. What comes out is the same, to the
+//! bit, as if every document had been looked at.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use tantivy::Term;
-
-use super::postings::{Holding, Postings};
-use super::{Lexical, Population, unpacked};
-use crate::analysis::Analyser;
-use crate::bm25::{Bm25, Norm};
+use super::postings::{Holding, Of, Postings};
+use super::words::{Word, Worth};
+use super::{DELETED, Lexical};
+use crate::bm25::Bm25;
 use crate::vectors::best;
 use crate::{ChunkId, Result};
 
 /// Rounding may lift what words are worth by less than this share.
 const ROUNDING: f32 = 1.001;
 
-/// Counts of terms that so many texts hold are remembered: counting them takes as long as scoring by them.
-const REMEMBERED_FROM: usize = 256;
-
 /// How many times as many texts must hold the words that are left as have been reached, for it to be worth finding out whether most
 /// can be passed by.
 const WORTH_A_LOOK: usize = 2;
 
-/// How many hold a term, and how often one of them does at most.
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    texts: usize,
-    documents: usize,
-    most_in_text: u32,
-    most_in_document: u32,
+/// Looking a text up in a posting list takes as long as reading so many of its texts.
+const LOOK_UP: usize = 16;
+
+/// A document that may be among the best.
+const ALIVE: u8 = 1;
+/// A document whose scores are being made up for.
+const LATE: u8 = 2;
+
+/// The BM25 scores of texts for one query: of the best, and of those that were asked for.
+pub(crate) struct Scores<'a> {
+    lexical: &'a Lexical,
+    words: Vec<Word>,
+    sums: Sums,
 }
 
-/// Counts of terms that have been asked for.
+/// What the words add up to: a place for each text and document, all zero between two queries.
 #[derive(Default)]
-pub(super) struct Counted(Mutex<HashMap<Term, Counts>>);
-
-/// A word of the query.
-struct Word {
-    term: Term,
-    text: Worth,
-    document: Worth,
-    /// What it can add to the score of a text.
-    most: f32,
-    /// Texts that hold it.
-    texts: usize,
+struct Sums {
+    /// By segment and text.
+    texts: Vec<Vec<f32>>,
+    /// Nothing where each is one text, whose score is that of its document too.
+    documents: Vec<f32>,
+    /// [`ALIVE`], or 0 where the document was not looked at or is dropped, whose sums are 0 then.
+    marks: Vec<u8>,
+    /// Texts of the living that have a word, by segment.
+    reached: Vec<Vec<u32>>,
+    /// Documents that live because they were asked for.
+    asked: Vec<u32>,
+    /// What the last of the best texts has at least, as far as is known.
+    floor: f32,
+    postings: Postings,
+    holding: Holding,
 }
 
-/// What a word is worth to those who hold it.
-struct Worth {
-    idf: f32,
-    norm: Norm,
-}
+/// Sums that wait for the next query: making room for millions of texts takes longer than most queries.
+#[derive(Default)]
+pub(super) struct Spare(Mutex<Vec<Sums>>);
 
 impl Lexical {
-    /// Begins to score texts by `query`, which is read in each of their languages; a word that stands twice in it counts twice. Every
-    /// document is looked at that can be among the `count` best of those that `keep` holds for.
+    /// Scores texts by `query`, which is read in each of their languages; a word that stands twice in it counts twice. Known are
+    /// afterwards the `count` best texts of those that `keep` holds for.
     pub(crate) fn score(
         &self,
         query: &str,
         bm25: Bm25,
         count: usize,
         keep: impl Fn(ChunkId) -> bool,
-    ) -> Result<Begun<'_>> {
+    ) -> Result<Scores<'_>> {
         let words = self.words(query, bm25)?;
-        let mut scores = Scores::new(self);
+        let mut sums = self.spare_sums();
         let mut left = words.as_slice();
         while let [word, others @ ..] = left
-            && !scores.suffice(&words[..words.len() - left.len()], left, count, &keep)
+            && !sums.suffice(self, &words[..words.len() - left.len()], left, count, &keep)
         {
-            scores.add(word, Where::Everywhere)?;
+            sums.add(self, word, Of::All)?;
             left = others;
         }
-        let done = words.len() - left.len();
-        Ok(Begun { scores, words: words.into_iter().skip(done).collect() })
+        while let [word, others @ ..] = left {
+            let most = left.iter().map(|word| word.most).sum();
+            sums.drop_hopeless(self, most, count, &keep);
+            sums.add_to_living(self, word)?;
+            left = others;
+        }
+        Ok(Scores { lexical: self, words, sums })
     }
 
-    /// The query's words that any text holds, the one that can add most first.
-    fn words(&self, query: &str, bm25: Bm25) -> Result<Vec<Word>> {
-        let mut words = Vec::new();
-        for (code, Population { texts, documents, length }) in &self.languages {
-            let mean = |of: usize| *length as f32 / of as f32;
-            for (term, times) in term_counts(&unpacked(*code), query) {
-                let term = Term::from_field_text(self.fields.text, &term);
-                let counts = self.counts(&term)?;
-                if counts.texts == 0 {
-                    continue;
-                }
-                let worth = |found: usize, all: usize| Worth {
-                    idf: times as f32 * bm25.idf(found, all),
-                    norm: bm25.norm(mean(all)),
-                };
-                let (text, document) = (worth(counts.texts, *texts), worth(counts.documents, *documents));
-                let most =
-                    with_document(text.most(counts.most_in_text), document.most(counts.most_in_document));
-                words.push(Word { term, text, document, most, texts: counts.texts });
-            }
-        }
-        words.sort_by(|a, b| b.most.total_cmp(&a.most).then_with(|| a.term.cmp(&b.term)));
-        Ok(words)
+    fn spare_sums(&self) -> Sums {
+        let spare = self.spare.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| Sums::new(self))
     }
 
-    fn counts(&self, term: &Term) -> Result<Counts> {
-        let known = || self.counted.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counts) = known().get(term) {
-            return Ok(*counts);
-        }
-        let (mut counts, mut postings, mut holding) =
-            (Counts::default(), Postings::default(), Holding::new(self));
-        for segment in &self.segments {
-            segment.read(term, &mut postings)?;
-            counts.texts += postings.holders.len();
-            counts.most_in_text = counts.most_in_text.max(postings.most());
-            holding.add_all(segment, &postings);
-        }
-        counts.documents = holding.documents.holders.len();
-        counts.most_in_document = holding.documents.most();
-        if counts.texts >= REMEMBERED_FROM {
-            known().insert(term.clone(), counts);
-        }
-        Ok(counts)
-    }
-
-    fn each_is_one_text(&self) -> bool {
-        self.documents.len() == self.places.len()
+    pub(super) fn each_is_one_text(&self) -> bool {
+        self.starts.len() == self.places.len()
     }
 
     /// Segment and number of a chunk's text.
@@ -136,85 +103,61 @@ impl Lexical {
         let (_, segment, text) = self.places[at];
         Some((segment as usize, text as usize))
     }
-}
 
-impl Worth {
-    /// To one who holds it so often.
-    fn most(&self, frequency: u32) -> f32 {
-        self.idf * self.norm.bound(frequency)
+    fn document(&self, chunk: ChunkId) -> Option<u32> {
+        let (segment, text) = self.place(chunk)?;
+        Some(self.segments[segment].documents[text])
+    }
+
+    /// The texts of documents, given by rising number, by segment; those of each must follow each other.
+    fn texts_of(&self, documents: &[u32]) -> Vec<Vec<u32>> {
+        let mut texts = vec![Vec::new(); self.segments.len()];
+        for &document in documents {
+            let (first, mut from) = self.starts[document as usize];
+            let (last, end) = match self.starts.get(document as usize + 1) {
+                Some(&(segment, text)) => (segment as usize, text),
+                None => (self.segments.len() - 1, u32::MAX),
+            };
+            let segments = self.segments.iter().zip(&mut texts).enumerate();
+            for (at, (segment, texts)) in segments.take(last + 1).skip(first as usize) {
+                let chunks = &segment.chunks;
+                let all = chunks.len() as u32;
+                let end = if at == last { end.min(all) } else { all };
+                texts.extend((from..end).filter(|text| chunks[*text as usize] != DELETED));
+                from = 0;
+            }
+        }
+        texts
     }
 }
 
-/// Scores that lack words which most texts hold.
-pub(crate) struct Begun<'a> {
-    scores: Scores<'a>,
-    words: Vec<Word>,
-}
-
-impl<'a> Begun<'a> {
-    /// Adds up all words for the documents looked at and for those of these chunks.
-    pub(crate) fn finish(self, chunks: &[ChunkId]) -> Result<Scores<'a>> {
-        let Begun { mut scores, words } = self;
-        chunks.iter().for_each(|chunk| scores.look_at(*chunk));
-        words.iter().try_for_each(|word| scores.add(word, Where::InDocumentsLookedAt))?;
-        Ok(scores)
-    }
-}
-
-/// The BM25 scores of texts for one query.
-pub(crate) struct Scores<'a> {
-    lexical: &'a Lexical,
-    /// By segment and text.
-    texts: Vec<Vec<f32>>,
-    /// Nothing where each is one text, whose score is that of its document too.
-    documents: Vec<f32>,
-    /// Documents whose score, and the scores of whose texts, are made of all words.
-    looked_at: Vec<bool>,
-    /// Texts of theirs that have a word, by segment.
-    reached: Vec<Vec<u32>>,
-    postings: Postings,
-    holding: Holding,
-}
-
-/// Whose score a word is added to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Where {
-    Everywhere,
-    InDocumentsLookedAt,
-}
-
-impl<'a> Scores<'a> {
-    fn new(lexical: &'a Lexical) -> Self {
-        Scores {
-            lexical,
+impl Sums {
+    fn new(lexical: &Lexical) -> Self {
+        let documents = lexical.starts.len();
+        Sums {
             texts: lexical.segments.iter().map(|segment| vec![0.0; segment.chunks.len()]).collect(),
-            documents: vec![0.0; lexical.documents.len()],
-            looked_at: vec![false; lexical.documents.len()],
+            documents: vec![0.0; if lexical.each_is_one_text() { 0 } else { documents }],
+            marks: vec![0; documents],
             reached: vec![Vec::new(); lexical.segments.len()],
+            asked: Vec::new(),
+            floor: 0.0,
             postings: Postings::default(),
             holding: Holding::new(lexical),
         }
     }
 
-    fn look_at(&mut self, chunk: ChunkId) {
-        if let Some((segment, text)) = self.lexical.place(chunk) {
-            self.looked_at[self.lexical.segments[segment].documents[text] as usize] = true;
-        }
-    }
-
-    fn add(&mut self, word: &Word, place: Where) -> Result<()> {
-        let Scores { lexical, texts, documents, looked_at, reached, postings, holding } = self;
+    /// Adds what a word is worth to some texts and their documents, which live from then on.
+    fn add(&mut self, lexical: &Lexical, word: &Word, of: Of<'_>) -> Result<()> {
+        let Sums { texts, documents, marks, reached, postings, holding, .. } = self;
         holding.clear();
-        for ((segment, scores), reached) in lexical.segments.iter().zip(texts).zip(reached) {
-            segment.read(&word.term, postings)?;
-            if place == Where::InDocumentsLookedAt {
-                postings.retain(|text| looked_at[segment.documents[text as usize] as usize]);
-            }
+        for (at, segment) in lexical.segments.iter().enumerate() {
+            segment.read(&word.term, of.in_segment(at, marks), postings)?;
+            let (scores, reached) = (&mut texts[at], &mut reached[at]);
             reached.extend(postings.holders.iter().filter(|text| scores[**text as usize] == 0.0));
             postings.add_weights(word.text.norm, word.text.idf, &segment.lengths, scores);
-            if place == Where::Everywhere {
+            if matches!(of, Of::All) {
                 let documents = postings.holders.iter().map(|text| segment.documents[*text as usize]);
-                documents.for_each(|document| looked_at[document as usize] = true);
+                documents.for_each(|document| marks[document as usize] = ALIVE);
             }
             if !lexical.each_is_one_text() {
                 holding.add_all(segment, postings);
@@ -225,26 +168,100 @@ impl<'a> Scores<'a> {
         Ok(())
     }
 
+    /// Adds a word for the documents that live: looked up text by text where they are few.
+    fn add_to_living(&mut self, lexical: &Lexical, word: &Word) -> Result<()> {
+        let reached: usize = self.reached.iter().map(Vec::len).sum();
+        if !lexical.contiguous || reached * LOOK_UP > word.texts {
+            return self.add(lexical, word, Of::Marked(ALIVE));
+        }
+        let of_segment = lexical.segments.iter().zip(&self.reached);
+        let documents = of_segment
+            .flat_map(|(segment, texts)| texts.iter().map(|text| segment.documents[*text as usize]));
+        let mut documents: Vec<u32> = documents.collect();
+        documents.sort_unstable();
+        documents.dedup();
+        self.add(lexical, word, Of::Texts(&lexical.texts_of(&documents)))
+    }
+
     /// Whether the words that are left can bring no other document among the best; not looked into where that takes as long as
     /// adding them.
-    fn suffice(&self, done: &[Word], left: &[Word], count: usize, keep: impl Fn(ChunkId) -> bool) -> bool {
+    fn suffice(
+        &mut self,
+        lexical: &Lexical,
+        done: &[Word],
+        left: &[Word],
+        count: usize,
+        keep: impl Fn(ChunkId) -> bool,
+    ) -> bool {
         let texts = |words: &[Word]| words.iter().map(|word| word.texts).sum::<usize>();
-        let most: f32 = left.iter().map(|word| word.most).sum();
-        texts(left) > WORTH_A_LOOK * texts(done) && most * ROUNDING < self.least_of(count, keep)
+        let most = |words: &[Word]| ROUNDING * words.iter().map(|word| word.most).sum::<f32>();
+        // No text has more than all that was added.
+        texts(left) > WORTH_A_LOOK * texts(done)
+            && most(left) < most(done)
+            && most(left) < self.raised_floor(lexical, count, keep)
     }
 
     /// What the last of the `count` best texts has at least; 0 where there are not so many yet.
-    fn least_of(&self, count: usize, keep: impl Fn(ChunkId) -> bool) -> f32 {
-        let mut scores: Vec<f32> = self.scored(keep).map(|(_, score)| score).collect();
-        if count == 0 || scores.len() < count {
-            return 0.0;
+    fn raised_floor(&mut self, lexical: &Lexical, count: usize, keep: impl Fn(ChunkId) -> bool) -> f32 {
+        let mut scores: Vec<f32> = Vec::new();
+        for ((segment, texts), reached) in lexical.segments.iter().zip(&self.texts).zip(&self.reached) {
+            for &text in reached {
+                let text = text as usize;
+                let score = self.whole(texts[text], segment.documents[text]);
+                if score >= self.floor && keep(segment.chunks[text]) {
+                    scores.push(score);
+                }
+            }
         }
-        *scores.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a)).1
+        if (1..=scores.len()).contains(&count) {
+            self.floor = *scores.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a)).1;
+        }
+        self.floor
+    }
+
+    /// Drops the documents that cannot be among the `count` best any more where nothing can add more than `most`.
+    fn drop_hopeless(&mut self, lexical: &Lexical, most: f32, count: usize, keep: impl Fn(ChunkId) -> bool) {
+        if self.reached.iter().map(Vec::len).sum::<usize>() <= count.saturating_mul(2) {
+            return;
+        }
+        let least = self.raised_floor(lexical, count, keep);
+        // A document lives by any of its texts. One that has no word yet can become no better than one that has: both get what their
+        // document has.
+        for (at, segment) in lexical.segments.iter().enumerate() {
+            for &text in &self.reached[at] {
+                let document = segment.documents[text as usize];
+                if (self.whole(self.texts[at][text as usize], document) + most) * ROUNDING >= least {
+                    self.marks[document as usize] = LATE;
+                }
+            }
+        }
+        let Sums { texts, documents, marks, reached, .. } = self;
+        for ((segment, texts), reached) in lexical.segments.iter().zip(texts).zip(&mut *reached) {
+            reached.retain(|&text| {
+                let document = segment.documents[text as usize] as usize;
+                let lives = marks[document] == LATE;
+                if !lives {
+                    texts[text as usize] = 0.0;
+                    marks[document] = 0;
+                    if let Some(sum) = documents.get_mut(document) {
+                        *sum = 0.0;
+                    }
+                }
+                lives
+            });
+        }
+        for (segment, reached) in lexical.segments.iter().zip(reached) {
+            reached.iter().for_each(|&text| marks[segment.documents[text as usize] as usize] = ALIVE);
+        }
     }
 
     /// The texts that have a word and that `keep` holds for.
-    fn scored(&self, keep: impl Fn(ChunkId) -> bool) -> impl Iterator<Item = (ChunkId, f32)> {
-        let of_segment = self.lexical.segments.iter().zip(&self.texts).zip(&self.reached);
+    fn scored(
+        &self,
+        lexical: &Lexical,
+        keep: impl Fn(ChunkId) -> bool,
+    ) -> impl Iterator<Item = (ChunkId, f32)> {
+        let of_segment = lexical.segments.iter().zip(&self.texts).zip(&self.reached);
         let texts = of_segment.flat_map(move |((segment, scores), reached)| {
             reached.iter().map(move |&text| {
                 let text = text as usize;
@@ -254,49 +271,81 @@ impl<'a> Scores<'a> {
         texts.filter(move |(chunk, _)| keep(*chunk))
     }
 
-    /// The `count` best texts that have a word of the query and that `keep` holds for, best first; at most as many as were wanted.
-    pub(crate) fn best(&self, count: usize, keep: impl Fn(ChunkId) -> bool) -> Vec<(ChunkId, f32)> {
-        best(self.scored(keep), count)
+    /// The score of a text whose words are worth so much.
+    fn whole(&self, text: f32, document: u32) -> f32 {
+        // There are no documents' sums where each is one text.
+        self.documents.get(document as usize).map_or(text, |document| with_document(text, *document))
     }
 
-    /// The score of a chunk that is among the best or was asked for, 0 where neither it nor its document has a word of the
+    /// Back to zeros.
+    fn clear(&mut self, lexical: &Lexical) {
+        let Sums { texts, documents, marks, reached, asked, floor, .. } = self;
+        *floor = 0.0;
+        let mut forget = |document: u32| {
+            marks[document as usize] = 0;
+            if let Some(sum) = documents.get_mut(document as usize) {
+                *sum = 0.0;
+            }
+        };
+        for ((segment, texts), reached) in lexical.segments.iter().zip(texts).zip(reached) {
+            for text in reached.drain(..) {
+                texts[text as usize] = 0.0;
+                forget(segment.documents[text as usize]);
+            }
+        }
+        asked.drain(..).for_each(forget);
+    }
+}
+
+impl Scores<'_> {
+    /// The `count` best texts that have a word of the query and that `keep` holds for, best first; at most as many as were wanted.
+    pub(crate) fn best(&self, count: usize, keep: impl Fn(ChunkId) -> bool) -> Vec<(ChunkId, f32)> {
+        best(self.sums.scored(self.lexical, keep), count)
+    }
+
+    /// Makes up for the scores of some chunks, whether or not they are among the best.
+    pub(crate) fn take_in(&mut self, chunks: impl IntoIterator<Item = ChunkId>) -> Result<()> {
+        let Scores { lexical, words, sums } = self;
+        let documents = chunks.into_iter().filter_map(|chunk| lexical.document(chunk));
+        let mut late: Vec<u32> = documents.filter(|document| sums.marks[*document as usize] == 0).collect();
+        late.sort_unstable();
+        late.dedup();
+        late.iter().for_each(|document| sums.marks[*document as usize] = LATE);
+        sums.asked.extend_from_slice(&late);
+        if lexical.contiguous {
+            let texts = lexical.texts_of(&late);
+            words.iter().try_for_each(|word| sums.add(lexical, word, Of::Texts(&texts)))?;
+        } else {
+            words.iter().try_for_each(|word| sums.add(lexical, word, Of::Marked(LATE)))?;
+        }
+        late.iter().for_each(|document| sums.marks[*document as usize] = ALIVE);
+        Ok(())
+    }
+
+    /// The score of a chunk that is among the best or was taken in, 0 where neither it nor its document has a word of the
     /// query; `None` for one that is not in the index.
     pub(crate) fn of(&self, chunk: ChunkId) -> Option<f32> {
         let (segment, text) = self.lexical.place(chunk)?;
         let document = self.lexical.segments[segment].documents[text];
-        debug_assert!(self.looked_at[document as usize], "the score of {chunk:?} was not asked for");
-        Some(self.whole(self.texts[segment][text], document))
+        debug_assert!(
+            self.sums.marks[document as usize] == ALIVE,
+            "the score of {chunk:?} was not asked for"
+        );
+        Some(self.sums.whole(self.sums.texts[segment][text], document))
     }
+}
 
-    /// The score of a text whose words are worth so much.
-    fn whole(&self, text: f32, document: u32) -> f32 {
-        if self.lexical.each_is_one_text() {
-            text
-        } else {
-            with_document(text, self.documents[document as usize])
-        }
+impl Drop for Scores<'_> {
+    fn drop(&mut self) {
+        let mut sums = std::mem::take(&mut self.sums);
+        sums.clear(self.lexical);
+        self.lexical.spare.0.lock().unwrap_or_else(PoisonError::into_inner).push(sums);
     }
 }
 
 /// The score of a text that has one itself and is part of a document that has another.
-fn with_document(text: f32, document: f32) -> f32 {
+pub(super) fn with_document(text: f32, document: f32) -> f32 {
     0.5 * (text + document)
-}
-
-/// The terms of a query in order of first appearance, with how often each stands in it.
-fn term_counts(language: &str, query: &str) -> Vec<(String, usize)> {
-    let mut terms: Vec<(String, usize)> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    for token in Analyser::new(language).terms(query) {
-        match places.get(&token.text) {
-            Some(&place) => terms[place].1 += 1,
-            None => {
-                places.insert(token.text.clone(), terms.len());
-                terms.push((token.text, 1));
-            }
-        }
-    }
-    terms
 }
 
 #[cfg(test)]
@@ -348,15 +397,17 @@ mod tests {
             let of: Vec<ChunkId> = chunks.iter().map(|chunk| ChunkId(chunk.0)).filter(|c| !gone.contains(c)).step_by(50).collect();
             let bm25 = Bm25::default();
             // So many are never found, so that no document is passed by.
-            let all = lexical.score(&query, bm25, usize::MAX, keep).unwrap().finish(&[]).unwrap();
-            let some = lexical.score(&query, bm25, count, keep).unwrap().finish(&of).unwrap();
-            prop_assert_eq!(some.best(count, keep), all.best(count, keep));
-            for chunk in of {
-                let document = all.lexical.place(chunk).map(|(s, text)| all.lexical.segments[s].documents[text]);
-                prop_assert!(some.looked_at[document.unwrap() as usize]);
-                let (segment, text) = all.lexical.place(chunk).unwrap();
-                let expected = all.whole(all.texts[segment][text], document.unwrap());
-                prop_assert_eq!(some.of(chunk), Some(expected));
+            let all = lexical.score(&query, bm25, usize::MAX, keep).unwrap();
+            // The second time with what the first has left behind.
+            for _ in 0..2 {
+                let mut some = lexical.score(&query, bm25, count, keep).unwrap();
+                prop_assert_eq!(some.best(count, keep), all.best(count, keep));
+                some.take_in(of.iter().copied()).unwrap();
+                for &chunk in &of {
+                    let (segment, text) = lexical.place(chunk).unwrap();
+                    let expected = all.sums.whole(all.sums.texts[segment][text], lexical.document(chunk).unwrap());
+                    prop_assert_eq!(some.of(chunk), Some(expected));
+                }
             }
         }
     }
@@ -368,13 +419,31 @@ mod tests {
         let chunks: Vec<_> = (1..=1000).map(|at| (at, at, format!("common {}", rare(at)))).collect();
         let lexical =
             Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(&chunks, take)).unwrap();
-        let begun = lexical.score("common rare unusual", Bm25::default(), 5, |_| true).unwrap();
-        let scores = begun.finish(&[ChunkId(7)]).unwrap();
-        let looked_at = scores.looked_at.iter().filter(|looked_at| **looked_at).count();
-        assert_eq!(looked_at, 11);
+        let mut scores = lexical.score("common rare unusual", Bm25::default(), 5, |_| true).unwrap();
         assert_eq!(scores.best(5, |_| true).len(), 5);
+        let living = |scores: &Scores<'_>| scores.sums.marks.iter().filter(|mark| **mark == ALIVE).count();
+        assert_eq!(living(&scores), 10);
+        scores.take_in([ChunkId(7)]).unwrap();
+        assert_eq!(living(&scores), 11);
         assert!(scores.of(ChunkId(7)).unwrap() > 0.0);
-        let counted = lexical.counted.0.lock().unwrap();
-        assert_eq!(counted.len(), 1, "only what many texts hold is remembered");
+        assert_eq!(lexical.counted.len(), 1, "only what many texts hold is remembered");
+    }
+
+    #[test]
+    fn documents_that_cannot_be_among_the_best_any_more_are_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        // The best have both words that few have; the others have one and could not catch up.
+        let text = |at: i64| match at % 100 {
+            0 => "common usual rare rarer",
+            1..10 => "common usual rare",
+            _ => "common usual",
+        };
+        let chunks: Vec<_> = (1..=2000).map(|at| (at, at, text(at).to_string())).collect();
+        let lexical =
+            Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(&chunks, take)).unwrap();
+        let scores = lexical.score("common usual rare rarer", Bm25::default(), 5, |_| true).unwrap();
+        let living = scores.sums.marks.iter().filter(|mark| **mark == ALIVE).count();
+        assert_eq!(living, 20);
+        assert!(scores.best(5, |_| true).iter().all(|(chunk, _)| chunk.0 % 100 == 0));
     }
 }
