@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use lm::Encoder;
 use serde::Serialize;
-use store::{Embedder, Filter, Hit, SearchOptions, Store};
+use store::{Embedder, Filter, Hit, IndexId, SearchOptions, Store};
 
 use crate::config::{Retrieval, SetConfig};
 use crate::index::IndexRecipe;
@@ -16,6 +16,12 @@ use crate::{Error, Result};
 /// Share of BM25 in the fused score where nothing was set or tuned: the best of nine on scifact's training queries, where the
 /// optimum is flat; on squad's training questions .5 and .6 are as good (docs/log.md).
 pub const DEFAULT_LEXICAL_WEIGHT: f32 = 0.4;
+
+/// What is found out about a set, by the names of the store's settings.
+const LEXICAL_WEIGHT: &str = "lexical_weight";
+const PASSAGES: &str = "passages";
+const ABSTAIN_BELOW: &str = "abstain_below";
+const RERANKER_WORSE: &str = "reranker_worse";
 
 /// Passages in a prompt where nothing was set or tuned.
 pub const DEFAULT_PASSAGES: usize = 3;
@@ -180,13 +186,13 @@ impl Knowledge {
         let Some(rerank) = &self.rerank else { return Ok(false) };
         let Some(set) = set else { return Ok(true) };
         // The finding is about this reranker and no other.
-        Ok(self.store.setting(&rerank_key(&set.name))?.is_none_or(|worse| worse != rerank.identity()))
+        Ok(self.found(RERANKER_WORSE, &set.name)?.is_none_or(|worse| worse != rerank.identity()))
     }
 
     /// Keeps whether the reranker was worse than none on the dev questions of a set.
     pub fn put_reranks(&mut self, set: &str, used: bool) -> Result<()> {
         let worse = self.rerank.as_ref().filter(|_| !used).map(Rerank::identity).unwrap_or_default();
-        Ok(self.store.put_setting(&rerank_key(set), &worse)?)
+        self.put_found(RERANKER_WORSE, set, &worse)
     }
 
     /// The passages in a prompt that hold for a set: as configured, for it or for all, else as tuned by the last comparison, else
@@ -196,7 +202,7 @@ impl Knowledge {
             return Ok(passages);
         }
         let tuned = match set {
-            Some(set) => self.store.setting(&passages_key(&set.name))?,
+            Some(set) => self.found(PASSAGES, &set.name)?,
             None => None,
         };
         Ok(tuned.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_PASSAGES))
@@ -209,7 +215,7 @@ impl Knowledge {
 
     /// Keeps the passages tuned for a set.
     pub fn put_passages(&mut self, set: &str, passages: usize) -> Result<()> {
-        Ok(self.store.put_setting(&passages_key(set), &passages.to_string())?)
+        self.put_found(PASSAGES, set, &passages.to_string())
     }
 
     /// The chunks before and after a hit that are read with it, as configured.
@@ -223,7 +229,7 @@ impl Knowledge {
             return Ok(weight);
         }
         let tuned = match set {
-            Some(set) => self.store.setting(&weight_key(&set.name))?,
+            Some(set) => self.found(LEXICAL_WEIGHT, &set.name)?,
             None => None,
         };
         Ok(tuned.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_LEXICAL_WEIGHT))
@@ -241,39 +247,37 @@ impl Knowledge {
         if set.abstain_below.is_some() {
             return Ok(set.abstain_below);
         }
-        Ok(self.store.setting(&abstention_key(&set.name))?.and_then(|text| text.parse().ok()))
+        Ok(self.found(ABSTAIN_BELOW, &set.name)?.and_then(|text| text.parse().ok()))
     }
 
     /// Keeps the threshold for abstaining that was calibrated for a set.
     pub fn put_abstain_below(&mut self, set: &str, threshold: f32) -> Result<()> {
-        Ok(self.store.put_setting(&abstention_key(set), &threshold.to_string())?)
+        self.put_found(ABSTAIN_BELOW, set, &threshold.to_string())
     }
 
     /// Keeps the share of BM25 tuned for a set.
     pub fn put_lexical_weight(&mut self, set: &str, weight: f32) -> Result<()> {
-        Ok(self.store.put_setting(&weight_key(set), &weight.to_string())?)
+        self.put_found(LEXICAL_WEIGHT, set, &weight.to_string())
+    }
+
+    /// What was found out about a set with the index that is looked at; with the last one where nothing was yet.
+    fn found(&self, what: &str, set: &str) -> Result<Option<String>> {
+        match self.store.setting(&format!("{what}/{set}/{}", self.store.index().0))? {
+            Some(found) => Ok(Some(found)),
+            None => Ok(self.store.setting(&format!("{what}/{set}"))?),
+        }
+    }
+
+    fn put_found(&mut self, what: &str, set: &str, found: &str) -> Result<()> {
+        let IndexId(index) = self.store.index();
+        self.store.put_setting(&format!("{what}/{set}"), found)?;
+        Ok(self.store.put_setting(&format!("{what}/{set}/{index}"), found)?)
     }
 }
 
 /// An encoder as the store knows it.
 pub(crate) fn embedder_of(encoder: &Encoder) -> Embedder {
     Embedder { identity: encoder.identity().to_owned(), dimension: encoder.dim() }
-}
-
-fn passages_key(set: &str) -> String {
-    format!("passages/{set}")
-}
-
-fn abstention_key(set: &str) -> String {
-    format!("abstain_below/{set}")
-}
-
-fn rerank_key(set: &str) -> String {
-    format!("reranker_worse/{set}")
-}
-
-fn weight_key(set: &str) -> String {
-    format!("lexical_weight/{set}")
 }
 
 #[cfg(test)]
@@ -286,6 +290,31 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+
+    #[test]
+    fn what_was_tuned_with_an_index_comes_back_with_it() {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/tiny-bert");
+        let folder = tempfile::tempdir().unwrap();
+        let text =
+            "[project]\nname = \"p\"\n[[set]]\nname = \"facts\"\nquestions = \"q.jsonl\"\nmeasure = \"f1\"\n";
+        let config = Config::parse(Path::new("tunesmith.toml"), text).unwrap();
+        let (recipe, set) = (IndexRecipe::of(&config), config.sets[0].clone());
+        let encoder = Encoder::open(&model).unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let mut knowledge = Knowledge::new(store, encoder, recipe, config.retrieval).unwrap();
+        knowledge.put_lexical_weight("facts", 0.7).unwrap();
+        let embedder = embedder_of(&knowledge.encoder);
+        let second = knowledge.store.new_index("{}", &embedder).unwrap();
+        let first = knowledge.store.index();
+        knowledge.store.look_at(second).unwrap();
+        assert_eq!(knowledge.lexical_weight(Some(&set)).unwrap(), 0.7, "until it is tuned itself");
+        knowledge.put_lexical_weight("facts", 0.2).unwrap();
+        knowledge.put_passages("facts", 5).unwrap();
+        assert_eq!(knowledge.lexical_weight(Some(&set)).unwrap(), 0.2);
+        knowledge.store.look_at(first).unwrap();
+        assert_eq!(knowledge.lexical_weight(Some(&set)).unwrap(), 0.7);
+        assert_eq!(knowledge.passages(Some(&set)).unwrap(), 5);
+    }
 
     #[test]
     fn an_index_of_one_precision_is_searched_in_any_other() {

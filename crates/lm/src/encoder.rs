@@ -62,7 +62,7 @@ impl Encoder {
     /// As [`Encoder::open`].
     pub fn open_with(folder: &Path, precision: Precision) -> Result<Self> {
         Isa::chosen()?;
-        let precision = precision.resolve();
+        let precision = precision.resolve_for_embedder();
         let path = folder.join("config.json");
         let config = BertConfig::read(&read_json(&path)?, &path)?;
         let shards = Shards::open(folder)?;

@@ -42,7 +42,8 @@ pub(crate) use vector::{
 /// How the frozen weight matrices are held and multiplied. Everything else is f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// bf16 where the processor multiplies it itself (AVX-512 bf16), f32 elsewhere.
+    /// What suits the machine: bf16 where the processor multiplies it itself (AVX-512 bf16), f32 elsewhere; for embedders int8
+    /// where it multiplies that itself (AVX-512 VNNI).
     #[default]
     Auto,
     /// 32-bit floats.
@@ -56,7 +57,16 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// `F32` or `Bf16`: what `Auto` means on this machine; the others mean themselves.
+    /// What `Auto` means on this machine for an embedder; the others mean themselves. Rankings lose nothing that matters by eight bits
+    /// (`benches/retrieval/precision.py`, docs/log.md).
+    pub(crate) fn resolve_for_embedder(self) -> Self {
+        match self {
+            Self::Auto if Isa::current() >= Isa::Avx512Vnni => Self::Int8,
+            other => other.resolve(),
+        }
+    }
+
+    /// `F32` or `Bf16`: what `Auto` means on this machine, but for embedders; the others mean themselves.
     pub fn resolve(self) -> Self {
         match self {
             Self::Auto if Isa::current() == Isa::Avx512Bf16 => Self::Bf16,
