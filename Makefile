@@ -85,4 +85,4 @@ bench-engine: $(TUNESMITH)
 
 bench-retrieval: $(TUNESMITH)
 	$(TUNESMITH) model pull all-minilm-l6-v2
-	$(BENCH) retrieval.run $(BENCH_OPTIONS) $(if $(PRECISION),--precision $(PRECISION))
+	$(BENCH) retrieval.run $(BENCH_OPTIONS) $(if $(PRECISION),--precision $(PRECISION)) $(if $(WITHOUT),--without $(WITHOUT))

@@ -5,7 +5,7 @@ import shutil
 import time
 from functools import cached_property, partial
 
-from common.commands import completed, last_json, output, say
+from common.commands import LeftOut, completed, last_json, output, say
 from common.measure import Also, Row, median
 from retrieval import projects
 from retrieval.scale import OURS, SIZES, STORES, Scale, exponent, peer
@@ -38,6 +38,7 @@ class Bench:
         self.folder = options.out / ("retrieval/quick" if self.quick else "retrieval")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.scale, self.settings = Scale(options, packages), None
+        self.without = options.without.split(",")
 
     def tunesmith(self, *arguments, accepted=(0,)):
         command = [self.options.tunesmith, *arguments]
@@ -196,7 +197,9 @@ class Bench:
             return self.scale.queried(OURS, size, embed=True)
 
         def peers():
-            return {name: peer(partial(self.scale.queried, store, size, embed=True)) for name, store in self.stores(size).items()}
+            queried = {name: partial(self.scale.queried, store, size, embed=True) for name, store in self.stores(size).items()}
+            wanted = {name: peer(queried[name]) for name, store in self.stores(size).items() if store not in self.without}
+            return {**{name: not_asked for name in queried}, **wanted}
 
         def extras(runs):
             # Speed counts only where the right chunks are found.
@@ -248,6 +251,10 @@ class Bench:
         rows += [self.query(size) for size in ("5k", "100k", "1m")]
         rows += [self.size(), self.growth()]
         return {row.name: row for row in rows}
+
+
+def not_asked():
+    raise LeftOut("not asked for")
 
 
 def law(costs, sizes, cost):

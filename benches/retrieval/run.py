@@ -2,7 +2,7 @@
 """Ingesting and finding beside peers: same machine, same embedder, same work, in turn.
 
     PYTHONPATH=benches python -m retrieval.run --embedder FOLDER --data DATA --tunesmith BINARY --out OUT
-        [--row PREFIX] [--runs 3] [--python PYTHON] [--precision auto]
+        [--row PREFIX] [--runs 3] [--python PYTHON] [--precision auto] [--without PEERS]
 
 Sets the peers up below OUT, runs every row's commands in turn and writes OUT/retrieval.json after each: a list of {row, ours, peer,
 peer_name, unit, ratio, runs, target, met, …}, medians and the ratio of medians against the best peer, or against a target where the row
@@ -21,6 +21,8 @@ DISTRIBUTIONS = ["lancedb", "chromadb", "txtai", "faiss-cpu", "llama-index-core"
 def main():
     parser = driver.option_parser(__doc__)
     parser.add_argument("--precision", default="auto", help="of our embedder in the rows ndcg: auto, int8, bf16 or f32")
+    parser.add_argument("--without", default="", help="stores to leave out of the rows query, with commas (lancedb, chroma, txtai): building "
+                        "the largest takes most of them an hour; the table says so")
     options = driver.read_options(parser)
     packages = Packages("retrieval", options.out, options.python, DISTRIBUTIONS)
     bench = Bench(options, packages)

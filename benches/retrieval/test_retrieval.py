@@ -64,7 +64,7 @@ class WithStub(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.out = pathlib.Path(folder.name)
         self.options = types.SimpleNamespace(
-            out=self.out, examples=self.out, data=self.out, embedder=self.out, tunesmith=self.out / "tunesmith", quick=True, precision="auto")
+            out=self.out, examples=self.out, data=self.out, embedder=self.out, tunesmith=self.out / "tunesmith", quick=True, precision="auto", without="")
         self.write_program(self.RECALL)
         self.bench = Bench(self.options, NoPackages())
         for size, chunks in self.bench.scale.sizes.items():
@@ -108,6 +108,16 @@ class Scales(WithStub):
         row = self.bench.query("5k")
         with self.assertRaisesRegex(Failed, "no peer has a figure: .*No module named"):
             quietly(measure, row, 1)
+
+    def test_a_peer_that_is_not_wanted_is_left_out_and_named(self):
+        self.options.without = "txtai,lancedb"
+        peers = Bench(self.options, NoPackages()).query("10k").peers()
+        self.assertEqual({"LanceDB", "Chroma, vectors alone", "txtai"}, set(peers))
+        for name in ("LanceDB", "txtai"):
+            with self.assertRaisesRegex(LeftOut, "not asked for"):
+                peers[name]()
+        with self.assertRaisesRegex(LeftOut, "No module named"):
+            peers["Chroma, vectors alone"]()
 
     def test_speed_counts_only_with_recall(self):
         for recall, met in ((0.99, True), (0.97, False)):
