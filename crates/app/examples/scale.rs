@@ -7,8 +7,8 @@
 //! 32 bits a text, little endian, unit length). Each prints one JSON line.
 //!
 //! Queries are timed with words and vectors fused, with the default options. `--embedder` turns the text into the vector that is
-//! searched for, and counts the time, then times both apart; without it the vector is that of `queries.f32`. `--exact` compares all vectors even where the store
-//! has a graph. `recall_at_10` is that of the vectors of `queries.f32` alone, against a scan of `vectors.f32`; `k` changes neither.
+//! searched for, and counts the time, then times both apart; without it the vector is that of `queries.f32`. `--precision` is the
+//! embedder's. `--exact` compares all vectors even where the store has a graph. `recall_at_10` is that of the vectors of `queries.f32` alone, against a scan of `vectors.f32`; `k` changes neither.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};

@@ -51,10 +51,19 @@ impl Store {
     }
 
     /// The vector of a chunk, as good as it is stored: to a 64,000th of its largest number.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] where the database holds another number of bytes than the embedder makes.
     pub fn vector(&self, chunk: ChunkId) -> Result<Option<Vec<f32>>> {
         let packed: Option<Vec<u8>> =
             self.read_one("SELECT vector FROM vectors WHERE chunk = ?1", [chunk.0], |row| row.get(0))?;
-        Ok(packed.and_then(|packed| vectors::unpack(&packed)))
+        let Some((packed, embedder)) = packed.zip(self.embedder()?) else { return Ok(None) };
+        let vector = vectors::unpack(&packed).filter(|vector| vector.len() == embedder.dimension);
+        vector.map(Some).ok_or_else(|| Error::Dimension {
+            embedder: embedder.identity,
+            expected: embedder.dimension,
+            given: vectors::packed_numbers(packed.len()),
+        })
     }
 }
 

@@ -180,11 +180,12 @@ impl Store {
         self.find(query, Some(embed), true, options, Bm25::default())
     }
 
+    /// `embed` gives the query's vector, which takes long where it `embeds` the query first.
     fn find<E: From<Error> + Send>(
         &self,
         query: &str,
         embed: Option<impl FnOnce() -> std::result::Result<Vec<f32>, E> + Send>,
-        makes_it: bool,
+        embeds: bool,
         options: &SearchOptions,
         bm25: Bm25,
     ) -> std::result::Result<Vec<Hit>, E> {
@@ -214,7 +215,7 @@ impl Store {
         // Waking another thread takes as long as finding words and vectors in a small collection.
         let large = lexical.is_some_and(|lexical| lexical.texts() >= BESIDE_FROM);
         let (by_meaning, words) =
-            if makes_it || large { rayon::join(by_meaning, by_words) } else { (by_meaning(), by_words()) };
+            if embeds || large { rayon::join(by_meaning, by_words) } else { (by_meaning(), by_words()) };
         let ((vector, by_meaning), mut words) = (by_meaning?, words?);
 
         let by_words = words.as_ref().map(|scores| scores.best(count, keep)).unwrap_or_default();

@@ -302,6 +302,8 @@ mod tests {
         let change = "UPDATE vectors SET vector = ?1";
         store.connection.execute(change, [pack(&[1.0; DIMENSION + 1])]).unwrap();
         assert!(matches!(store.commit_index(), Err(Error::Dimension { given: 7, expected: 6, .. })));
+        let chunk = ChunkId(1);
+        assert!(matches!(store.vector(chunk), Err(Error::Dimension { given: 7, expected: 6, .. })));
     }
 
     proptest! {

@@ -30,6 +30,7 @@ pub(crate) const GRAPH_FROM: usize = 50_000;
 /// Rows that a walk collects at least among [`WALKED_AMONG`]. Of 100,000 clustered vectors it finds .985 of the ten nearest with 64, .995
 /// with 96, and all with 128.
 const WALKED: usize = 128;
+/// Vectors up to which that is enough.
 const WALKED_AMONG: usize = 100_000;
 
 /// A walk past what a filter leaves out gives up after looking at this share of all rows, as reading all of them in order is as
