@@ -72,7 +72,7 @@ impl Store {
         }
         if meaning && !derived.is_of(generation, false, true) {
             let table = derived.vectors.take().map(|(_, table)| table);
-            derived.vectors = Some((generation, self.current_vectors(table, generation)?));
+            derived.vectors = Some((generation, self.current_vectors(table)?));
         }
         Ok(generation)
     }

@@ -1,17 +1,13 @@
-//! The table's files, so that opening a large project neither reads all vectors from the database nor builds the graph again.
+//! The graph's files, so that opening a large project does not build it again. The vectors themselves are in the database alone: what
+//! is deleted there is gone.
 //!
 //! ```text
 //! N/table.json   written last: the stamp, and length and checksum of each file
-//! N/chunks       chunk numbers, i64
-//! N/scales       a scale for each vector, f32
-//! N/first        the first byte of each number, N/second the second ones
-//! N/graph        the graph's layers, u32
+//! N/chunks       numbers of the chunks whose vectors the graph is over, i64
+//! N/graph        its layers, u32
 //! ```
 //!
 //! Numbers are little endian. A folder is written once and never changed; another one replaces it.
-//!
-//! What was deleted from the database stays in these files until the next search or ingest, which removes them before it writes new
-//! ones. Removed means unlinked: unlike SQLite's pages, whose deleted content is overwritten, the blocks are left to the file system.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -21,12 +17,11 @@ use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
 
 use super::hnsw::Graph;
-use super::rows::{Rows, Second};
 use super::{ChunkId, Vectors};
 use crate::{Error, Result};
 
 /// Raised when the files or the graph in them change: older ones are then rebuilt.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Bytes that are read or written at a time; a multiple of every number's size.
 const PIECE: usize = 1 << 18;
 /// Name of the file that lists the others.
@@ -62,10 +57,15 @@ struct Table {
     /// Nodes of each layer of the graph, the ground first.
     layers: Vec<usize>,
     chunks: Sum,
-    scales: Sum,
-    first: Sum,
-    second: Sum,
     graph: Sum,
+}
+
+/// A graph as files hold it.
+pub(super) struct Linked {
+    /// The chunk of each row, by rising number.
+    pub(super) chunks: Vec<ChunkId>,
+    pub(super) graph: Graph,
+    pub(super) saved: Saved,
 }
 
 /// Length and checksum of a file.
@@ -88,7 +88,7 @@ impl Stamp {
 }
 
 impl Vectors {
-    /// Writes a table with a graph into the empty folder `folder`, which counts once the database names it.
+    /// Writes the graph into the empty folder `folder`, which counts once the database names it.
     pub(super) fn save(&self, folder: &Path, stamp: Stamp) -> Result<Saved> {
         std::fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?;
         let write = |name: &str, write: &dyn Fn(&mut Writer) -> std::io::Result<()>| {
@@ -107,11 +107,6 @@ impl Vectors {
             rows: self.rows.len(),
             layers: graph.sizes(),
             chunks: write("chunks", &|file| file.numbers(&self.chunks, |chunk| chunk.0.to_le_bytes()))?,
-            scales: write("scales", &|file| file.numbers(&self.rows.scales, |scale| scale.to_le_bytes()))?,
-            first: write("first", &|file| file.bytes(&self.rows.first))?,
-            second: write("second", &|file| {
-                self.rows.second.parts().into_iter().try_for_each(|part| file.bytes(part))
-            })?,
             graph: write("graph", &|file| {
                 graph
                     .numbers()
@@ -125,46 +120,23 @@ impl Vectors {
         sync(folder).map_err(|source| Error::io(folder, source))?;
         Ok(saved)
     }
+}
 
-    /// Frees the memory of what the files just written hold, as far as it is not always read.
-    pub(super) fn lean_on(&mut self, folder: &Path) {
-        // Where the system refuses, they stay in memory.
-        if let Ok(second) = Second::mapped(&folder.join("second")) {
-            self.rows.second = second;
-        }
-    }
-
-    /// Reads a table; `None` when it is missing, damaged, or not one that can be brought up to date.
+impl Linked {
+    /// Reads a graph; `None` when it is missing, damaged, or not one that can be brought up to date.
     pub(super) fn load(folder: &Path, wanted: &Stamp) -> Option<Self> {
         let table: Table = serde_json::from_slice(&std::fs::read(folder.join(TABLE)).ok()?).ok()?;
         if !table.stamp.can_follow(wanted) {
             return None;
         }
-        let dimension = wanted.dimension;
         let path = |name| folder.join(name);
         let chunks = read(&path("chunks"), &table.chunks, |bytes| ChunkId(i64::from_le_bytes(bytes)))?;
-        let scales = read(&path("scales"), &table.scales, f32::from_le_bytes)?;
-        let first = read(&path("first"), &table.first, u8::from_le_bytes)?;
-        let second = Second::mapped(&path("second")).ok()?;
-        if checksum(&path("second")).ok()? != table.second {
-            return None;
-        }
-        let rows = Rows::from_parts(dimension, first, second, scales)?;
         let numbers = read(&path("graph"), &table.graph, u32::from_le_bytes)?;
         let graph = Graph::from_numbers(&table.layers, &numbers)?;
-        let sound = rows.len() == table.rows
-            && chunks.len() == rows.len()
-            && graph.len() == rows.len()
-            && chunks.is_sorted_by(|a, b| a < b);
-        let saved = Saved { generation: table.stamp.generation, rows: rows.len() };
-        sound.then_some(Vectors {
-            chunks,
-            rows,
-            graph: Some(graph),
-            saved: Some(saved),
-            outlived: false,
-            exact: false,
-        })
+        let sound =
+            chunks.len() == table.rows && graph.len() == table.rows && chunks.is_sorted_by(|a, b| a < b);
+        let saved = Saved { generation: table.stamp.generation, rows: table.rows };
+        sound.then_some(Linked { chunks, graph, saved })
     }
 }
 
@@ -217,10 +189,6 @@ fn read<T, const N: usize>(path: &Path, sum: &Sum, from: impl Fn([u8; N]) -> T) 
         numbers.extend(piece.as_chunks::<N>().0.iter().map(|&bytes| from(bytes)));
     });
     (found.ok()? == *sum).then_some(numbers)
-}
-
-fn checksum(path: &Path) -> std::io::Result<Sum> {
-    pieces(path, |_| {})
 }
 
 /// Hands over a file piece by piece, each but the last of [`PIECE`] bytes.

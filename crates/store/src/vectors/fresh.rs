@@ -1,9 +1,10 @@
 //! Bringing the vector table up to date with the database.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
-use super::file::{Saved, Stamp};
-use super::{Vectors, packed_numbers};
+use super::file::{Linked, Saved, Stamp};
+use super::{Vectors, pack, packed_numbers};
 use crate::lexical::leftovers;
 use crate::refresh::READS;
 use crate::{ChunkId, Embedder, Error, Result, Store, schema};
@@ -13,44 +14,82 @@ use crate::{ChunkId, Embedder, Error, Result, Store, schema};
 const UNSAVED_SHARE: usize = 500;
 
 impl Store {
-    /// The vector table of the current generation, on disk too where it is large.
+    /// The vector table of the current generation, its graph on disk too where it is large.
     pub(crate) fn fresh_vectors(&self, open: Option<Vectors>, generation: i64) -> Result<Vectors> {
-        let mut table = self.current_vectors(open, generation)?;
+        let mut table = self.current_vectors(open)?;
         if let Some(embedder) = self.embedder()?
-            && table.saved.is_none_or(|saved| saved.generation != generation)
+            && (table.outlived || table.saved.is_none_or(|saved| saved.generation != generation))
         {
             self.save(&mut table, self.vector_stamp(&embedder, generation)?)?;
         }
         Ok(table)
     }
 
-    /// The vector table of the current generation: the open one, or the one on disk, brought up to date, or a new one. Nothing is
-    /// written.
-    pub(crate) fn current_vectors(&self, open: Option<Vectors>, generation: i64) -> Result<Vectors> {
+    /// The vector table of the current generation: the open one, or one with the graph on disk, brought up to date, or a new one.
+    /// Nothing is written.
+    pub(crate) fn current_vectors(&self, open: Option<Vectors>) -> Result<Vectors> {
         let Some(embedder) = self.embedder()? else { return Ok(Vectors::new(0)) };
         let mut table = match open.filter(|table| table.dimension() == embedder.dimension) {
-            Some(table) => table,
-            None => self.saved_vectors(&embedder)?.unwrap_or_else(|| Vectors::new(embedder.dimension)),
-        };
-        if table.saved.is_none_or(|saved| saved.generation != generation) {
-            if !table.chunks.is_empty() {
+            Some(mut table) => {
                 let stored = self.chunk_ids()?;
                 table.retain(|chunk| stored.contains(&chunk));
+                let after = table.last();
+                self.each_vector(after, &embedder, |chunk, packed| table.push(chunk, packed))?;
+                table
             }
-            self.add_new(&mut table, &embedder.identity)?;
-            table.link(self.graph_from);
-        }
+            None => self.stored_vectors(&embedder)?,
+        };
+        table.link(self.graph_from);
         table.exact = self.exact;
         Ok(table)
     }
 
-    /// The table on disk, if it is sound.
-    fn saved_vectors(&self, embedder: &Embedder) -> Result<Option<Vectors>> {
+    /// A table of all vectors in the database, with the graph on disk over the first of them if there is one.
+    fn stored_vectors(&self, embedder: &Embedder) -> Result<Vectors> {
+        if let Some(linked) = self.saved_graph(embedder)?
+            && let Some(table) = self.recalled(linked, embedder)?
+        {
+            return Ok(table);
+        }
+        let mut table = Vectors::new(embedder.dimension);
+        self.each_vector(ChunkId(0), embedder, |chunk, packed| table.push(chunk, packed))?;
+        Ok(table)
+    }
+
+    /// The table of a graph, with the vectors of the database and without those that are gone from it; `None` where the database has
+    /// others among them.
+    fn recalled(&self, linked: Linked, embedder: &Embedder) -> Result<Option<Vectors>> {
+        let Linked { chunks, graph, saved } = linked;
+        let mut table = Vectors::new(embedder.dimension);
+        table.rows.reserve(chunks.len());
+        let nothing = pack(&vec![0.0; embedder.dimension]);
+        let (mut gone, mut foreign) = (HashSet::new(), false);
+        let mut linked = chunks.into_iter().peekable();
+        self.each_vector(ChunkId(0), embedder, |chunk, packed| {
+            while let Some(dead) = linked.next_if(|next| *next < chunk) {
+                table.push(dead, &nothing);
+                gone.insert(dead);
+            }
+            foreign |= linked.next_if_eq(&chunk).is_none() && linked.peek().is_some();
+            table.push(chunk, packed)
+        })?;
+        for dead in linked {
+            table.push(dead, &nothing);
+            gone.insert(dead);
+        }
+        table.graph = Some(graph);
+        table.saved = Some(saved);
+        table.retain(|chunk| !gone.contains(&chunk));
+        Ok((!foreign).then_some(table))
+    }
+
+    /// The graph on disk, if it is sound.
+    fn saved_graph(&self, embedder: &Embedder) -> Result<Option<Linked>> {
         // Another process may be replacing the files.
         for _ in 0..READS {
             let folder = self.vector_folder(self.vector_number()?);
-            if let Some(table) = Vectors::load(&folder, &self.vector_stamp(embedder, self.generation()?)?) {
-                return Ok(Some(table));
+            if let Some(linked) = Linked::load(&folder, &self.vector_stamp(embedder, self.generation()?)?) {
+                return Ok(Some(linked));
             }
             if !folder.exists() && folder == self.vector_folder(self.vector_number()?) {
                 break;
@@ -63,26 +102,34 @@ impl Store {
         Ok(Stamp::new(self.identity()?, embedder.identity.clone(), embedder.dimension, generation))
     }
 
-    /// Adds the vectors of chunks that the table does not reach to. Chunks never change under their number, and new ones have
-    /// higher numbers.
-    fn add_new(&self, table: &mut Vectors, embedder: &str) -> Result<()> {
+    /// Hands over the packed vectors of the chunks behind one, by rising number. Chunks never change under their number, and new ones
+    /// have higher numbers. `take` says whether it has the embedder's length.
+    fn each_vector(
+        &self,
+        after: ChunkId,
+        embedder: &Embedder,
+        mut take: impl FnMut(ChunkId, &[u8]) -> bool,
+    ) -> Result<()> {
         let mut statement = self.connection.prepare_cached(
             "SELECT c.id, v.vector FROM chunks c JOIN vectors v ON v.chunk = c.id
                              WHERE c.index_id = ?1 AND c.id > ?2 ORDER BY c.id",
         )?;
-        let mut rows = statement.query([self.index.0, table.last().0])?;
+        let mut rows = statement.query([self.index.0, after.0])?;
         while let Some(row) = rows.next()? {
             let chunk = ChunkId(row.get(0)?);
             let packed = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-            if !table.push(chunk, packed) {
-                let (expected, given) = (table.dimension(), packed_numbers(packed.len()));
-                return Err(Error::Dimension { embedder: embedder.to_string(), expected, given });
+            if !take(chunk, packed) {
+                return Err(Error::Dimension {
+                    embedder: embedder.identity.clone(),
+                    expected: embedder.dimension,
+                    given: packed_numbers(packed.len()),
+                });
             }
         }
         Ok(())
     }
 
-    /// Replaces the files when they hold what was deleted or lack much, and removes them when there is no graph.
+    /// Replaces the files when they hold rows that are gone or lack many, and removes them when there is no graph.
     fn save(&self, table: &mut Vectors, stamp: Stamp) -> Result<()> {
         let root = self.files("vectors");
         if table.graph.is_none() {
@@ -94,15 +141,12 @@ impl Store {
         if !table.outlived && table.saved.is_some_and(lacks_little) {
             return Ok(());
         }
-        // What was deleted is to go even if writing fails, so the old files go first where they hold such.
         let number = self.vector_number()?;
-        let current = self.vector_folder(number);
-        remove(leftovers(&root, &if table.outlived { PathBuf::new() } else { current }))?;
+        remove(leftovers(&root, &self.vector_folder(number)))?;
         let folder = self.vector_folder(number + 1);
         table.saved = Some(table.save(&folder, stamp)?);
         table.outlived = false;
         self.put_file_number(schema::VECTORS, number + 1)?;
-        table.lean_on(&folder);
         // Nothing depends on it any more; if it cannot go now, the next time tries again.
         let _ = remove(leftovers(&root, &folder));
         Ok(())
@@ -181,14 +225,14 @@ mod tests {
     }
 
     /// What the files hold, if they are sound.
-    fn on_disk(store: &Store) -> Option<Vectors> {
+    fn on_disk(store: &Store) -> Option<Linked> {
         let identity = store.identity().unwrap();
         let stamp = Stamp::new(identity, "tiny@1".to_string(), DIMENSION, store.generation().unwrap());
-        Vectors::load(&store.vector_folder(store.vector_number().unwrap()), &stamp)
+        Linked::load(&store.vector_folder(store.vector_number().unwrap()), &stamp)
     }
 
     #[test]
-    fn a_table_is_read_from_its_files() {
+    fn a_graph_is_read_from_its_files() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = open(folder.path());
         store.put_documents((0..39).map(note)).unwrap();
@@ -197,7 +241,7 @@ mod tests {
         store.put_documents((39..200).map(note)).unwrap();
         let before: Vec<_> = (0..50).map(|number| found(&store, number)).collect();
         assert_eq!(folders(folder.path()), ["1"]);
-        let graph = store.derived.borrow_mut().vectors.take().unwrap().1.graph;
+        let graph = store.derived.borrow_mut().vectors.take().unwrap().1.graph.unwrap();
         drop(store);
 
         let store = open(folder.path());
@@ -224,22 +268,20 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_vector_leaves_the_files_with_the_next_search() {
+    fn the_files_hold_no_vectors_and_forget_who_had_one() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = open(folder.path());
         store.put_documents((0..120).map(note)).unwrap();
         assert_eq!(found(&store, 7)[0], "7");
-        let held = |row: usize| -> Vec<u8> {
-            on_disk(&store).unwrap().rows.first.chunks_exact(64).nth(row).unwrap().to_vec()
-        };
-        let gone = held(7);
+        let packed = pack(&crate::vectors::unit(vector(7)));
+        for file in std::fs::read_dir(folder.path().join("indexes/1/vectors/1")).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            assert!(!bytes.windows(DIMENSION).any(|bytes| bytes == &packed[4..][..DIMENSION]));
+        }
         store.delete_document("7").unwrap();
         assert!(!found(&store, 7).contains(&"7".to_string()));
         assert_eq!(folders(folder.path()), ["2"]);
-        for file in std::fs::read_dir(folder.path().join("indexes/1/vectors/2")).unwrap() {
-            let bytes = std::fs::read(file.unwrap().path()).unwrap();
-            assert!(!bytes.windows(DIMENSION).any(|bytes| bytes == &gone[..DIMENSION]));
-        }
+        assert!(!on_disk(&store).unwrap().chunks.contains(&ChunkId(8)));
         // With most of the documents the graph goes, and its files.
         for number in 10..115 {
             store.delete_document(&number.to_string()).unwrap();
@@ -250,13 +292,13 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_damaged_or_foreign_table_is_rebuilt() {
+    fn a_missing_damaged_or_foreign_graph_is_rebuilt() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = open(folder.path());
         store.put_documents((0..100).map(note)).unwrap();
         let expected = found(&store, 3);
         let current = |store: &Store| store.vector_folder(store.vector_number().unwrap());
-        let names = ["table.json", "chunks", "scales", "first", "second", "graph"];
+        let names = ["table.json", "chunks", "graph"];
         for name in names {
             for damage in ["remove", "cut", "grow", "flip", "empty"] {
                 let path = current(&store).join(name);
@@ -291,7 +333,32 @@ mod tests {
         assert_eq!(found(&store, 3), expected);
         let identity = store.identity().unwrap();
         let older = Stamp::new(identity, "tiny@1".to_string(), DIMENSION, 0);
-        assert!(Vectors::load(&current(&store), &older).is_none());
+        assert!(Linked::load(&current(&store), &older).is_none());
+    }
+
+    #[test]
+    fn a_graph_that_does_not_fit_the_database_harms_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open(folder.path());
+        store.put_documents((0..100).map(note)).unwrap();
+        store.delete_document("7").unwrap();
+        assert_eq!(found(&store, 8)[0], "8");
+        // As after a backup of the database alone was put back: other chunks, the generation unchanged.
+        let sql = "DELETE FROM vectors WHERE chunk IN (3, 4, 100)";
+        assert_eq!(store.connection.execute(sql, []).unwrap(), 3);
+        drop(store);
+        store = open(folder.path());
+        assert!(on_disk(&store).is_some());
+        for (number, there) in [(2, false), (3, false), (99, false), (4, true), (98, true)] {
+            assert_eq!(found(&store, number)[0] == number.to_string(), there, "{number}");
+        }
+        assert!(!on_disk(&store).unwrap().chunks.contains(&ChunkId(3)));
+        let sql = "INSERT INTO vectors (chunk, vector) VALUES (3, ?1)";
+        store.connection.execute(sql, [pack(&crate::vectors::unit(vector(2)))]).unwrap();
+        drop(store);
+        store = open(folder.path());
+        assert_eq!(found(&store, 2)[0], "2");
+        assert!(on_disk(&store).unwrap().chunks.contains(&ChunkId(3)));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Vectors are held in two bytes a number ([`rows`]). Up to [`GRAPH_FROM`] of them a query is compared with every one
 //! ([`exact`]): the first bytes of all, then both bytes of the best few. Past that a graph is walked ([`hnsw`]), which finds nearly
-//! all of the same in a time that hardly grows, and is kept in files ([`file`]) because building it takes minutes for a million.
+//! all of the same in a time that hardly grows, and is kept in files ([`file`]) because building it takes minutes for a million. The
+//! vectors are read from the database when the table is opened.
 
 mod best;
 mod exact;
@@ -50,9 +51,9 @@ pub(crate) struct Vectors {
     rows: Rows,
     /// Over all rows, where there are many.
     graph: Option<Graph>,
-    /// What the files hold of this table, where there are files.
+    /// What the files hold of the graph, where there are files.
     saved: Option<file::Saved>,
-    /// Whether the files may hold vectors that are gone from this table.
+    /// Whether the files may hold rows that are gone from this table.
     outlived: bool,
     /// Compare every vector although there is a graph.
     pub(crate) exact: bool,

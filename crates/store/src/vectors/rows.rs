@@ -4,10 +4,6 @@
 //! search walks over; the second ones lie apart, and only the best few are compared again with both, which is as good as f32:
 //! the error of a number is below a 64,000th of the vector's largest.
 
-use std::path::Path;
-
-use memmap2::Mmap;
-
 use super::kernels::{self, BLOCK};
 
 /// How many more rows are compared again in full than are wanted: rounding to a byte moves no true neighbour further down.
@@ -59,16 +55,10 @@ pub(crate) fn packed_numbers(bytes: usize) -> usize {
 pub(super) struct Rows {
     dimension: usize,
     /// `len` rows of [`Rows::width`] bytes, each 128 above its value, padded with 128.
-    pub(super) first: Vec<u8>,
-    pub(super) second: Second,
-    pub(super) scales: Vec<f32>,
-}
-
-/// The second bytes, `dimension` a row, each 128 above its value: those of the file where there is one, then what came since.
-#[derive(Debug, Default)]
-pub(super) struct Second {
-    mapped: Option<Mmap>,
-    new: Vec<u8>,
+    first: Vec<u8>,
+    /// `dimension` a row, each 128 above its value.
+    second: Vec<u8>,
+    scales: Vec<f32>,
 }
 
 /// What rows are compared with: a vector in one byte a number.
@@ -79,46 +69,16 @@ pub(super) struct Code {
     scale: f32,
 }
 
-impl Second {
-    /// The bytes of a file that nobody changes: it is written once, and the project's lock keeps other processes away.
-    pub(super) fn mapped(path: &Path) -> std::io::Result<Self> {
-        let file = std::fs::File::open(path)?;
-        // SAFETY: derived files are never changed, only replaced by others of another name and removed (see `super::file`), and
-        // the project's lock is held while the store lives, so the bytes under the map stay as they are.
-        let mapped = unsafe { Mmap::map(&file)? };
-        Ok(Second { mapped: Some(mapped), new: Vec::new() })
-    }
-
-    fn row(&self, at: usize, dimension: usize) -> &[u8] {
-        let mapped = self.mapped.as_deref().unwrap_or_default();
-        match at * dimension {
-            start if start < mapped.len() => &mapped[start..start + dimension],
-            start => &self.new[start - mapped.len()..][..dimension],
-        }
-    }
-
-    /// All bytes, in order: of the file, then those in memory.
-    pub(super) fn parts(&self) -> [&[u8]; 2] {
-        [self.mapped.as_deref().unwrap_or_default(), &self.new]
-    }
-}
-
 impl Rows {
     pub(super) fn new(dimension: usize) -> Self {
-        Rows { dimension, first: Vec::new(), second: Second::default(), scales: Vec::new() }
+        Rows { dimension, first: Vec::new(), second: Vec::new(), scales: Vec::new() }
     }
 
-    /// Rows as a file holds them. `None` when the parts do not fit each other.
-    pub(super) fn from_parts(
-        dimension: usize,
-        first: Vec<u8>,
-        second: Second,
-        scales: Vec<f32>,
-    ) -> Option<Self> {
-        let rows = Rows { dimension, first, second, scales };
-        let second: usize = rows.second.parts().iter().map(|part| part.len()).sum();
-        let fit = rows.first.len() == rows.len() * rows.width() && second == rows.len() * dimension;
-        fit.then_some(rows)
+    /// Makes room for so many more, and not for twice as many.
+    pub(super) fn reserve(&mut self, rows: usize) {
+        self.first.reserve_exact(rows * self.width());
+        self.second.reserve_exact(rows * self.dimension);
+        self.scales.reserve_exact(rows);
     }
 
     pub(super) fn dimension(&self) -> usize {
@@ -142,7 +102,7 @@ impl Rows {
             return false;
         };
         self.first.extend_from_slice(first);
-        self.second.new.extend_from_slice(second);
+        self.second.extend_from_slice(second);
         self.scales.push(scale);
         self.first.resize(self.len() * self.width(), ZERO as u8);
         true
@@ -151,17 +111,17 @@ impl Rows {
     /// Keeps the rows for which `keep` holds, in order; what is dropped is overwritten.
     pub(super) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
         let (width, dimension) = (self.width(), self.dimension);
-        let mut second = Vec::new();
         let mut kept = 0;
         for at in (0..self.len()).filter(|&at| keep(at)) {
             self.first.copy_within(at * width..(at + 1) * width, kept * width);
-            second.extend_from_slice(self.second.row(at, dimension));
+            self.second.copy_within(at * dimension..(at + 1) * dimension, kept * dimension);
             self.scales[kept] = self.scales[at];
             kept += 1;
         }
         self.first[kept * width..].fill(0);
         self.first.truncate(kept * width);
-        self.second = Second { mapped: None, new: second };
+        self.second[kept * dimension..].fill(0);
+        self.second.truncate(kept * dimension);
         self.scales.truncate(kept);
     }
 
@@ -211,13 +171,17 @@ impl Rows {
     /// The cosine of `query` with a row, from both bytes.
     pub(super) fn fine_cosine(&self, query: &[f32], at: usize) -> f32 {
         let first = &self.first[at * self.width()..][..self.dimension];
-        kernels::fine_dot(first, self.second.row(at, self.dimension), query) * self.scales[at]
+        kernels::fine_dot(first, self.second_of(at), query) * self.scales[at]
+    }
+
+    fn second_of(&self, at: usize) -> &[u8] {
+        &self.second[at * self.dimension..][..self.dimension]
     }
 
     /// Everything that is known of a row: the same for copies of a vector alone.
     pub(super) fn bits(&self, at: usize) -> Vec<u8> {
         let first = &self.first[at * self.width()..][..self.dimension];
-        [first, self.second.row(at, self.dimension), &self.scales[at].to_le_bytes()].concat()
+        [first, self.second_of(at), &self.scales[at].to_le_bytes()].concat()
     }
 
     /// Whether two rows are copies of a vector.
