@@ -41,10 +41,10 @@ pub(crate) struct Norm {
 }
 
 impl Norm {
-    /// What no text exceeds in which a term of idf 1 stands so often.
-    pub(crate) fn bound(self, frequency: u32) -> f32 {
+    /// What a term of idf 1 adds to a text of that length, in terms, in which it stands so often.
+    pub(crate) fn of(self, frequency: u32, length: f32) -> f32 {
         let frequency = frequency as f32;
-        if frequency > 0.0 { frequency / (frequency + self.least) } else { 0.0 }
+        if frequency > 0.0 { frequency / (frequency + self.least + self.slope * length) } else { 0.0 }
     }
 
     /// Replaces the lengths of texts, in terms, by what a term adds to them that stands so often in each.

@@ -9,6 +9,7 @@
 
 mod postings;
 mod scores;
+mod windows;
 mod words;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -21,7 +22,7 @@ use tantivy::schema::{Field, IndexRecordOption, NumericOptions, Schema, TextFiel
 use tantivy::tokenizer::PreTokenizedString;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term};
 
-use self::scores::Spare;
+use self::scores::WINDOW;
 use self::words::Counted;
 use crate::analysis::Analyser;
 use crate::{ChunkId, DocumentId, Error, Result};
@@ -81,7 +82,11 @@ pub(crate) struct Lexical {
     /// What there is in each language, by its packed code.
     languages: BTreeMap<u64, Population>,
     counted: Counted,
-    spare: Spare,
+    /// Lengths of the shortest text and document, in terms.
+    shortest_text: f32,
+    shortest_document: f32,
+    /// Texts that are scored together.
+    window_texts: usize,
 }
 
 /// What there is in one language.
@@ -106,6 +111,8 @@ struct Fields {
 struct Segment {
     field: Field,
     reader: SegmentReader,
+    /// Texts in the segments before it, deleted ones among them.
+    before: usize,
     chunks: Vec<ChunkId>,
     /// In terms.
     lengths: Vec<f32>,
@@ -184,6 +191,7 @@ impl Lexical {
         let mut numbers: HashMap<u64, u32> = HashMap::new();
         let mut languages: BTreeMap<u64, Population> = BTreeMap::new();
         let (mut contiguous, mut last) = (true, None);
+        let (mut before, mut shortest_text) = (0, f32::INFINITY);
         for (reader, segment) in searcher.segment_readers().iter().zip(0..) {
             let column = |name| reader.fast_fields().u64(name);
             let (chunks, lengths) = (column("chunk")?, column("length")?);
@@ -192,6 +200,7 @@ impl Lexical {
             let mut segment_texts = Segment {
                 field: fields.text,
                 reader: reader.clone(),
+                before,
                 chunks: vec![DELETED; texts],
                 lengths: vec![0.0; texts],
                 documents: vec![0; texts],
@@ -212,12 +221,14 @@ impl Lexical {
                 documents[document as usize] += length as f32;
                 contiguous &= last == Some(document) || document as usize == known;
                 last = Some(document);
+                shortest_text = shortest_text.min(length as f32);
                 let at = number as usize;
                 segment_texts.chunks[at] = chunk;
                 segment_texts.lengths[at] = length as f32;
                 segment_texts.documents[at] = document;
                 places.push((chunk, segment, number));
             }
+            before += texts;
             segments.push(segment_texts);
         }
         places.sort_unstable();
@@ -228,11 +239,13 @@ impl Lexical {
             segments,
             places,
             starts,
+            shortest_text,
+            shortest_document: documents.iter().copied().fold(f32::INFINITY, f32::min),
             documents,
             contiguous,
             languages,
             counted: Counted::default(),
-            spare: Spare::default(),
+            window_texts: WINDOW,
         })
     }
 }

@@ -16,6 +16,7 @@
 //! ```
 
 mod analysis;
+mod best;
 mod bm25;
 mod documents;
 mod duplicates;

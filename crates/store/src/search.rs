@@ -218,14 +218,14 @@ impl Store {
             if embeds || large { rayon::join(by_meaning, by_words) } else { (by_meaning(), by_words()) };
         let ((vector, by_meaning), mut words) = (by_meaning?, words?);
 
-        let by_words = words.as_ref().map(|scores| scores.best(count, keep)).unwrap_or_default();
         if let Some(scores) = &mut words {
-            scores.take_in(by_meaning.iter().map(|(chunk, _)| *chunk))?;
+            scores.take_in(by_meaning.iter().map(|(chunk, _)| *chunk));
         }
+        let by_words = words.as_ref().map(|scores| scores.best()).unwrap_or_default();
         let bm25_of = |chunk| words.as_ref().and_then(|scores| scores.of(chunk));
         let cosine_of =
             |chunk| table.zip(vector.as_ref()).and_then(|(table, vector)| table.cosine(vector, chunk));
-        let fused = fuse(&by_words, &by_meaning, weight, bm25_of, cosine_of);
+        let fused = fuse(by_words, &by_meaning, weight, bm25_of, cosine_of);
         Ok(self.hits(fused, options)?)
     }
 

@@ -1,13 +1,31 @@
 //! Who holds a term.
 
 use tantivy::Term;
+use tantivy::postings::BlockSegmentPostings;
 use tantivy::schema::IndexRecordOption;
 
-use super::{DELETED, Lexical, Segment};
+use super::{Lexical, Segment};
 use crate::Result;
 use crate::bm25::Norm;
 
-/// Texts of a segment that hold a term, or documents, and how often each does.
+/// A term's posting list in each segment; `None` where no text there holds it. Reading goes forwards only.
+pub(super) type Lists = Vec<Option<BlockSegmentPostings>>;
+
+impl Lexical {
+    pub(super) fn lists(&self, term: &Term) -> Result<Lists> {
+        self.segments.iter().map(|segment| segment.list(term)).collect()
+    }
+}
+
+impl Segment {
+    fn list(&self, term: &Term) -> Result<Option<BlockSegmentPostings>> {
+        let inverted = self.reader.inverted_index(self.field)?;
+        let found = inverted.read_block_postings(term, IndexRecordOption::WithFreqs);
+        Ok(found.map_err(tantivy::TantivyError::from)?)
+    }
+}
+
+/// Texts or documents that hold a term, and how often each does. They are counted from the first one that could.
 #[derive(Default)]
 pub(super) struct Postings {
     pub(super) holders: Vec<u32>,
@@ -18,6 +36,32 @@ pub(super) struct Postings {
 const TOGETHER: usize = 128;
 
 impl Postings {
+    /// Adds those of the texts `from..to` of a segment that stand in its `list`, deleted ones among them, by their distance from
+    /// `origin`. What was read before must lie before.
+    pub(super) fn read(&mut self, list: &mut BlockSegmentPostings, from: u32, to: u32, origin: u32) {
+        let mut at = list.seek(from);
+        loop {
+            let docs = list.docs().get(at..).unwrap_or_default();
+            let count = docs.partition_point(|doc| *doc < to);
+            self.holders.extend(docs[..count].iter().map(|doc| doc - origin));
+            self.frequencies.extend_from_slice(&list.freqs()[at..][..count]);
+            if docs.is_empty() || count < docs.len() {
+                return;
+            }
+            list.advance();
+            at = 0;
+        }
+    }
+
+    /// As [`Postings::read`], for one text.
+    pub(super) fn look_up(&mut self, list: &mut BlockSegmentPostings, text: u32, origin: u32) {
+        let at = list.seek(text);
+        if list.doc(at) == text {
+            self.holders.push(text - origin);
+            self.frequencies.push(list.freq(at));
+        }
+    }
+
     /// Adds to the holders' `scores` what the term is worth to them. `lengths` and `scores` are of all that could hold it.
     pub(super) fn add_weights(&self, norm: Norm, idf: f32, lengths: &[f32], scores: &mut [f32]) {
         let mut weights = [0.0; TOGETHER];
@@ -58,71 +102,6 @@ impl Postings {
     }
 }
 
-/// Which texts are read.
-#[derive(Clone, Copy)]
-pub(super) enum Of<'a> {
-    All,
-    /// Those of documents with this mark.
-    Marked(u8),
-    /// These, by segment and by rising number.
-    Texts(&'a [Vec<u32>]),
-}
-
-/// The same within a segment.
-#[derive(Clone, Copy)]
-pub(super) enum OfSegment<'a> {
-    All,
-    Marked(&'a [u8], u8),
-    Texts(&'a [u32]),
-}
-
-impl<'a> Of<'a> {
-    /// `marks` are of all documents.
-    pub(super) fn in_segment(self, segment: usize, marks: &'a [u8]) -> OfSegment<'a> {
-        match self {
-            Of::All => OfSegment::All,
-            Of::Marked(mark) => OfSegment::Marked(marks, mark),
-            Of::Texts(texts) => OfSegment::Texts(&texts[segment]),
-        }
-    }
-}
-
-impl Segment {
-    /// Reads which of some texts hold a term, deleted ones left out.
-    pub(super) fn read(&self, term: &Term, of: OfSegment<'_>, into: &mut Postings) -> Result<()> {
-        into.clear();
-        if matches!(of, OfSegment::Texts([])) {
-            return Ok(());
-        }
-        let inverted = self.reader.inverted_index(self.field)?;
-        let found = inverted.read_block_postings(term, IndexRecordOption::WithFreqs);
-        let Some(mut block) = found.map_err(tantivy::TantivyError::from)? else { return Ok(()) };
-        if let OfSegment::Texts(texts) = of {
-            for &text in texts {
-                // Blocks that hold none of them are passed by.
-                let at = block.seek(text);
-                if block.doc(at) == text {
-                    into.holders.push(text);
-                    into.frequencies.push(block.freq(at));
-                }
-            }
-            return Ok(());
-        }
-        while !block.docs().is_empty() {
-            into.holders.extend_from_slice(block.docs());
-            into.frequencies.extend_from_slice(block.freqs());
-            block.advance();
-        }
-        if self.reader.has_deletes() {
-            into.retain(|text| self.chunks[text as usize] != DELETED);
-        }
-        if let OfSegment::Marked(marks, mark) = of {
-            into.retain(|text| marks[self.documents[text as usize] as usize] == mark);
-        }
-        Ok(())
-    }
-}
-
 /// The documents that hold a term, collected from its texts in order, and how often each does.
 #[derive(Default)]
 pub(super) struct Holding {
@@ -144,10 +123,10 @@ impl Holding {
         self.documents.clear();
     }
 
-    /// Adds the documents of a segment's texts.
-    pub(super) fn add_all(&mut self, segment: &Segment, texts: &Postings) {
+    /// Adds the documents of texts: `documents` are of all that could hold the term, and counted from `first`.
+    pub(super) fn add_all(&mut self, texts: &Postings, documents: &[u32], first: u32) {
         for (&text, &frequency) in texts.holders.iter().zip(&texts.frequencies) {
-            self.add(segment.documents[text as usize], frequency);
+            self.add(documents[text as usize] - first, frequency);
         }
     }
 

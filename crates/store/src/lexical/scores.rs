@@ -1,64 +1,40 @@
 //! Scores of texts for the words of a query.
 //!
-//! A word that most texts hold is worth least and costs most. So words are taken by falling worth, and once those that are left
-//! could not, all together, bring a document among the best that has none of the others, they are added up for documents that have
-//! (Turtle and Flood, "Query Evaluation: Strategies and Optimizations", 1995: MaxScore). Before each of them, documents that cannot
-//! be among the best any more are dropped, so that the words of most texts are looked up for few. What comes out is the same, to the
-//! bit, as if every document had been looked at.
+//! A word that most texts hold is worth least and costs most. So texts are taken in windows small enough for the first caches, and
+//! in each the words by falling worth: once those that are left could not, all together, bring a text among the best that has
+//! none of the others, they are looked up for documents that have (Turtle and Flood, "Query Evaluation: Strategies and
+//! Optimizations", 1995: MaxScore; by windows as Lucene's `MaxScoreBulkScorer` does). Before each of them, documents that cannot be
+//! among the best any more are dropped. What comes out is the same, to the bit, as if every document had been looked at.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
 
-use super::postings::{Holding, Of, Postings};
+use super::postings::{Holding, Lists, Postings};
+use super::windows::{Piece, Window};
 use super::words::{Word, Worth};
 use super::{DELETED, Lexical};
+use crate::best::Best;
 use crate::bm25::Bm25;
-use crate::vectors::best;
 use crate::{ChunkId, Result};
+
+/// Texts in a window.
+pub(super) const WINDOW: usize = 8192;
 
 /// Rounding may lift what words are worth by less than this share.
 const ROUNDING: f32 = 1.001;
 
-/// How many times as many texts must hold the words that are left as have been reached, for it to be worth finding out whether most
-/// can be passed by.
-const WORTH_A_LOOK: usize = 2;
-
 /// Looking a text up in a posting list takes as long as reading so many of its texts.
 const LOOK_UP: usize = 16;
-
-/// A document that may be among the best.
-const ALIVE: u8 = 1;
-/// A document whose scores are being made up for.
-const LATE: u8 = 2;
 
 /// The BM25 scores of texts for one query: of the best, and of those that were asked for.
 pub(crate) struct Scores<'a> {
     lexical: &'a Lexical,
     words: Vec<Word>,
-    sums: Sums,
+    best: Vec<(ChunkId, f32)>,
+    known: HashMap<ChunkId, f32>,
+    /// Places in posting lists that were added up.
+    #[cfg(test)]
+    added: usize,
 }
-
-/// What the words add up to: a place for each text and document, all zero between two queries.
-#[derive(Default)]
-struct Sums {
-    /// By segment and text.
-    texts: Vec<Vec<f32>>,
-    /// Nothing where each is one text, whose score is that of its document too.
-    documents: Vec<f32>,
-    /// [`ALIVE`], or 0 where the document was not looked at or is dropped, whose sums are 0 then.
-    marks: Vec<u8>,
-    /// Texts of the living that have a word, by segment.
-    reached: Vec<Vec<u32>>,
-    /// Documents that live because they were asked for.
-    asked: Vec<u32>,
-    /// What the last of the best texts has at least, as far as is known.
-    floor: f32,
-    postings: Postings,
-    holding: Holding,
-}
-
-/// Sums that wait for the next query: making room for millions of texts takes longer than most queries.
-#[derive(Default)]
-pub(super) struct Spare(Mutex<Vec<Sums>>);
 
 impl Lexical {
     /// Scores texts by `query`, which is read in each of their languages; a word that stands twice in it counts twice. Known are
@@ -71,26 +47,28 @@ impl Lexical {
         keep: impl Fn(ChunkId) -> bool,
     ) -> Result<Scores<'_>> {
         let words = self.words(query, bm25)?;
-        let mut sums = self.spare_sums();
-        let mut left = words.as_slice();
-        while let [word, others @ ..] = left
-            && !sums.suffice(self, &words[..words.len() - left.len()], left, count, &keep)
-        {
-            sums.add(self, word, Of::All)?;
-            left = others;
+        let mut best = Best::new(count);
+        let mut sums = Sums::new(self, &words);
+        for window in self.windows(self.window_texts) {
+            sums.add_up(&window, best.floor().max(0.0));
+            sums.hand_over(&window, |chunk, score| {
+                if score >= best.floor() && keep(chunk) {
+                    best.offer(chunk, score);
+                }
+            });
+            best.settle();
         }
-        while let [word, others @ ..] = left {
-            let most = left.iter().map(|word| word.most).sum();
-            sums.drop_hopeless(self, most, count, &keep);
-            sums.add_to_living(self, word)?;
-            left = others;
-        }
-        Ok(Scores { lexical: self, words, sums })
-    }
-
-    fn spare_sums(&self) -> Sums {
-        let spare = self.spare.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        spare.unwrap_or_else(|| Sums::new(self))
+        #[cfg(test)]
+        let added = sums.added;
+        let best = best.sorted();
+        Ok(Scores {
+            lexical: self,
+            known: best.iter().copied().collect(),
+            words,
+            best,
+            #[cfg(test)]
+            added,
+        })
     }
 
     pub(super) fn each_is_one_text(&self) -> bool {
@@ -98,249 +76,283 @@ impl Lexical {
     }
 
     /// Segment and number of a chunk's text.
-    fn place(&self, chunk: ChunkId) -> Option<(usize, usize)> {
+    fn place(&self, chunk: ChunkId) -> Option<(usize, u32)> {
         let at = self.places.binary_search_by_key(&chunk, |(chunk, ..)| *chunk).ok()?;
         let (_, segment, text) = self.places[at];
-        Some((segment as usize, text as usize))
-    }
-
-    fn document(&self, chunk: ChunkId) -> Option<u32> {
-        let (segment, text) = self.place(chunk)?;
-        Some(self.segments[segment].documents[text])
-    }
-
-    /// The texts of documents, given by rising number, by segment; those of each must follow each other.
-    fn texts_of(&self, documents: &[u32]) -> Vec<Vec<u32>> {
-        let mut texts = vec![Vec::new(); self.segments.len()];
-        for &document in documents {
-            let (first, mut from) = self.starts[document as usize];
-            let (last, end) = match self.starts.get(document as usize + 1) {
-                Some(&(segment, text)) => (segment as usize, text),
-                None => (self.segments.len() - 1, u32::MAX),
-            };
-            let segments = self.segments.iter().zip(&mut texts).enumerate();
-            for (at, (segment, texts)) in segments.take(last + 1).skip(first as usize) {
-                let chunks = &segment.chunks;
-                let all = chunks.len() as u32;
-                let end = if at == last { end.min(all) } else { all };
-                texts.extend((from..end).filter(|text| chunks[*text as usize] != DELETED));
-                from = 0;
-            }
-        }
-        texts
-    }
-}
-
-impl Sums {
-    fn new(lexical: &Lexical) -> Self {
-        let documents = lexical.starts.len();
-        Sums {
-            texts: lexical.segments.iter().map(|segment| vec![0.0; segment.chunks.len()]).collect(),
-            documents: vec![0.0; if lexical.each_is_one_text() { 0 } else { documents }],
-            marks: vec![0; documents],
-            reached: vec![Vec::new(); lexical.segments.len()],
-            asked: Vec::new(),
-            floor: 0.0,
-            postings: Postings::default(),
-            holding: Holding::new(lexical),
-        }
-    }
-
-    /// Adds what a word is worth to some texts and their documents, which live from then on.
-    fn add(&mut self, lexical: &Lexical, word: &Word, of: Of<'_>) -> Result<()> {
-        let Sums { texts, documents, marks, reached, postings, holding, .. } = self;
-        holding.clear();
-        for (at, segment) in lexical.segments.iter().enumerate() {
-            segment.read(&word.term, of.in_segment(at, marks), postings)?;
-            let (scores, reached) = (&mut texts[at], &mut reached[at]);
-            reached.extend(postings.holders.iter().filter(|text| scores[**text as usize] == 0.0));
-            postings.add_weights(word.text.norm, word.text.idf, &segment.lengths, scores);
-            if matches!(of, Of::All) {
-                let documents = postings.holders.iter().map(|text| segment.documents[*text as usize]);
-                documents.for_each(|document| marks[document as usize] = ALIVE);
-            }
-            if !lexical.each_is_one_text() {
-                holding.add_all(segment, postings);
-            }
-        }
-        let Worth { idf, norm } = word.document;
-        holding.documents.add_weights(norm, idf, &lexical.documents, documents);
-        Ok(())
-    }
-
-    /// Adds a word for the documents that live: looked up text by text where they are few.
-    fn add_to_living(&mut self, lexical: &Lexical, word: &Word) -> Result<()> {
-        let reached: usize = self.reached.iter().map(Vec::len).sum();
-        if !lexical.contiguous || reached * LOOK_UP > word.texts {
-            return self.add(lexical, word, Of::Marked(ALIVE));
-        }
-        let of_segment = lexical.segments.iter().zip(&self.reached);
-        let documents = of_segment
-            .flat_map(|(segment, texts)| texts.iter().map(|text| segment.documents[*text as usize]));
-        let mut documents: Vec<u32> = documents.collect();
-        documents.sort_unstable();
-        documents.dedup();
-        self.add(lexical, word, Of::Texts(&lexical.texts_of(&documents)))
-    }
-
-    /// Whether the words that are left can bring no other document among the best; not looked into where that takes as long as
-    /// adding them.
-    fn suffice(
-        &mut self,
-        lexical: &Lexical,
-        done: &[Word],
-        left: &[Word],
-        count: usize,
-        keep: impl Fn(ChunkId) -> bool,
-    ) -> bool {
-        let texts = |words: &[Word]| words.iter().map(|word| word.texts).sum::<usize>();
-        let most = |words: &[Word]| ROUNDING * words.iter().map(|word| word.most).sum::<f32>();
-        // No text has more than all that was added.
-        texts(left) > WORTH_A_LOOK * texts(done)
-            && most(left) < most(done)
-            && most(left) < self.raised_floor(lexical, count, keep)
-    }
-
-    /// What the last of the `count` best texts has at least; 0 where there are not so many yet.
-    fn raised_floor(&mut self, lexical: &Lexical, count: usize, keep: impl Fn(ChunkId) -> bool) -> f32 {
-        let mut scores: Vec<f32> = Vec::new();
-        for ((segment, texts), reached) in lexical.segments.iter().zip(&self.texts).zip(&self.reached) {
-            for &text in reached {
-                let text = text as usize;
-                let score = self.whole(texts[text], segment.documents[text]);
-                if score >= self.floor && keep(segment.chunks[text]) {
-                    scores.push(score);
-                }
-            }
-        }
-        if (1..=scores.len()).contains(&count) {
-            self.floor = *scores.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a)).1;
-        }
-        self.floor
-    }
-
-    /// Drops the documents that cannot be among the `count` best any more where nothing can add more than `most`.
-    fn drop_hopeless(&mut self, lexical: &Lexical, most: f32, count: usize, keep: impl Fn(ChunkId) -> bool) {
-        if self.reached.iter().map(Vec::len).sum::<usize>() <= count.saturating_mul(2) {
-            return;
-        }
-        let least = self.raised_floor(lexical, count, keep);
-        // A document lives by any of its texts. One that has no word yet can become no better than one that has: both get what their
-        // document has.
-        for (at, segment) in lexical.segments.iter().enumerate() {
-            for &text in &self.reached[at] {
-                let document = segment.documents[text as usize];
-                if (self.whole(self.texts[at][text as usize], document) + most) * ROUNDING >= least {
-                    self.marks[document as usize] = LATE;
-                }
-            }
-        }
-        let Sums { texts, documents, marks, reached, .. } = self;
-        for ((segment, texts), reached) in lexical.segments.iter().zip(texts).zip(&mut *reached) {
-            reached.retain(|&text| {
-                let document = segment.documents[text as usize] as usize;
-                let lives = marks[document] == LATE;
-                if !lives {
-                    texts[text as usize] = 0.0;
-                    marks[document] = 0;
-                    if let Some(sum) = documents.get_mut(document) {
-                        *sum = 0.0;
-                    }
-                }
-                lives
-            });
-        }
-        for (segment, reached) in lexical.segments.iter().zip(reached) {
-            reached.iter().for_each(|&text| marks[segment.documents[text as usize] as usize] = ALIVE);
-        }
-    }
-
-    /// The texts that have a word and that `keep` holds for.
-    fn scored(
-        &self,
-        lexical: &Lexical,
-        keep: impl Fn(ChunkId) -> bool,
-    ) -> impl Iterator<Item = (ChunkId, f32)> {
-        let of_segment = lexical.segments.iter().zip(&self.texts).zip(&self.reached);
-        let texts = of_segment.flat_map(move |((segment, scores), reached)| {
-            reached.iter().map(move |&text| {
-                let text = text as usize;
-                (segment.chunks[text], self.whole(scores[text], segment.documents[text]))
-            })
-        });
-        texts.filter(move |(chunk, _)| keep(*chunk))
-    }
-
-    /// The score of a text whose words are worth so much.
-    fn whole(&self, text: f32, document: u32) -> f32 {
-        // There are no documents' sums where each is one text.
-        self.documents.get(document as usize).map_or(text, |document| with_document(text, *document))
-    }
-
-    /// Back to zeros.
-    fn clear(&mut self, lexical: &Lexical) {
-        let Sums { texts, documents, marks, reached, asked, floor, .. } = self;
-        *floor = 0.0;
-        let mut forget = |document: u32| {
-            marks[document as usize] = 0;
-            if let Some(sum) = documents.get_mut(document as usize) {
-                *sum = 0.0;
-            }
-        };
-        for ((segment, texts), reached) in lexical.segments.iter().zip(texts).zip(reached) {
-            for text in reached.drain(..) {
-                texts[text as usize] = 0.0;
-                forget(segment.documents[text as usize]);
-            }
-        }
-        asked.drain(..).for_each(forget);
+        Some((segment as usize, text))
     }
 }
 
 impl Scores<'_> {
-    /// The `count` best texts that have a word of the query and that `keep` holds for, best first; at most as many as were wanted.
-    pub(crate) fn best(&self, count: usize, keep: impl Fn(ChunkId) -> bool) -> Vec<(ChunkId, f32)> {
-        best(self.sums.scored(self.lexical, keep), count)
+    /// The best texts that have a word of the query, best first.
+    pub(crate) fn best(&self) -> &[(ChunkId, f32)] {
+        &self.best
     }
 
     /// Makes up for the scores of some chunks, whether or not they are among the best.
-    pub(crate) fn take_in(&mut self, chunks: impl IntoIterator<Item = ChunkId>) -> Result<()> {
-        let Scores { lexical, words, sums } = self;
-        let documents = chunks.into_iter().filter_map(|chunk| lexical.document(chunk));
-        let mut late: Vec<u32> = documents.filter(|document| sums.marks[*document as usize] == 0).collect();
-        late.sort_unstable();
-        late.dedup();
-        late.iter().for_each(|document| sums.marks[*document as usize] = LATE);
-        sums.asked.extend_from_slice(&late);
-        if lexical.contiguous {
-            let texts = lexical.texts_of(&late);
-            words.iter().try_for_each(|word| sums.add(lexical, word, Of::Texts(&texts)))?;
-        } else {
-            words.iter().try_for_each(|word| sums.add(lexical, word, Of::Marked(LATE)))?;
+    pub(crate) fn take_in(&mut self, chunks: impl IntoIterator<Item = ChunkId>) {
+        let Scores { lexical, words, known, .. } = self;
+        let place = |chunk: ChunkId| {
+            let (segment, text) = lexical.place(chunk).filter(|_| !known.contains_key(&chunk))?;
+            Some((lexical.segments[segment].documents[text as usize], segment, text, chunk))
+        };
+        let mut asked: Vec<(u32, usize, u32, ChunkId)> = chunks.into_iter().filter_map(place).collect();
+        asked.sort_unstable();
+        let mut sums = Sums::new(lexical, words);
+        for asked in asked.chunk_by(|a, b| a.0 == b.0 || !lexical.contiguous) {
+            let document = asked[0].0;
+            let all = 0..lexical.starts.len() as u32;
+            let window = lexical.window(if lexical.contiguous { document..document + 1 } else { all });
+            sums.add_up(&window, 0.0);
+            known.extend(asked.iter().map(|&(_, at, text, chunk)| (chunk, sums.of(&window, at, text))));
+            sums.clear(&window);
         }
-        late.iter().for_each(|document| sums.marks[*document as usize] = ALIVE);
-        Ok(())
     }
 
     /// The score of a chunk that is among the best or was taken in, 0 where neither it nor its document has a word of the
-    /// query; `None` for one that is not in the index.
+    /// query; `None` for another one.
     pub(crate) fn of(&self, chunk: ChunkId) -> Option<f32> {
-        let (segment, text) = self.lexical.place(chunk)?;
-        let document = self.lexical.segments[segment].documents[text];
-        debug_assert!(
-            self.sums.marks[document as usize] == ALIVE,
-            "the score of {chunk:?} was not asked for"
-        );
-        Some(self.sums.whole(self.sums.texts[segment][text], document))
+        self.known.get(&chunk).copied()
     }
 }
 
-impl Drop for Scores<'_> {
-    fn drop(&mut self) {
-        let mut sums = std::mem::take(&mut self.sums);
-        sums.clear(self.lexical);
-        self.lexical.spare.0.lock().unwrap_or_else(PoisonError::into_inner).push(sums);
+/// What the words add up to in one window after the other, read in order.
+struct Sums<'a> {
+    lexical: &'a Lexical,
+    words: &'a [Word],
+    /// By word.
+    lists: Vec<Lists>,
+    /// What the words from each on can add to a text, all together; 0 behind the last.
+    most: Vec<f32>,
+    /// By text of the window; all zero between two windows, as the next.
+    texts: Vec<f32>,
+    /// By document of the window; nothing where each is one text, whose score is that of its document too.
+    documents: Vec<f32>,
+    /// Texts that have a word and may be among the best, by piece.
+    reached: Vec<Vec<u32>>,
+    /// By document of the window, where each is not one text: `mark` if it may be among the best. A text that may not has a sum of 0
+    /// where each is one.
+    marks: Vec<u32>,
+    mark: u32,
+    postings: Postings,
+    holding: Holding,
+    #[cfg(test)]
+    added: usize,
+}
+
+/// For which texts a word is looked up.
+#[derive(Clone, Copy)]
+enum Of<'a> {
+    All,
+    /// Those of documents that may be among the best, found while all are read.
+    Living,
+    /// Those reached, by rising number, looked up one by one; where each is a document.
+    Reached,
+    /// Those of these documents, by rising number, looked up one by one.
+    Documents(&'a [u32]),
+}
+
+impl<'a> Sums<'a> {
+    fn new(lexical: &'a Lexical, words: &'a [Word]) -> Self {
+        let mut most = vec![0.0; words.len() + 1];
+        for (at, word) in words.iter().enumerate().rev() {
+            most[at] = most[at + 1] + word.most;
+        }
+        Sums {
+            lexical,
+            words,
+            lists: words.iter().map(|word| word.lists.clone()).collect(),
+            most,
+            texts: Vec::new(),
+            documents: Vec::new(),
+            reached: Vec::new(),
+            marks: Vec::new(),
+            mark: 0,
+            postings: Postings::default(),
+            holding: Holding::new(lexical),
+            #[cfg(test)]
+            added: 0,
+        }
     }
+
+    /// Adds up the words for all texts of a window but those that cannot come to `floor`.
+    fn add_up(&mut self, window: &Window<'_>, floor: f32) {
+        self.make_room(window);
+        let enough = self.most.iter().position(|most| ROUNDING * most < floor);
+        let enough = enough.unwrap_or(self.words.len());
+        for at in 0..enough {
+            self.add(window, at, Of::All);
+        }
+        for at in enough..self.words.len() {
+            self.drop_hopeless(window, self.most[at], floor);
+            if self.reached.iter().all(Vec::is_empty) {
+                return;
+            }
+            self.add_to_living(window, at);
+        }
+    }
+
+    fn make_room(&mut self, window: &Window<'_>) {
+        let documents = window.documents.len();
+        self.texts.resize(self.texts.len().max(window.texts), 0.0);
+        self.reached.resize_with(self.reached.len().max(window.pieces.len()), Vec::new);
+        if !self.lexical.each_is_one_text() {
+            self.marks.resize(self.marks.len().max(documents), 0);
+            self.documents.resize(self.documents.len().max(documents), 0.0);
+        }
+    }
+
+    /// Adds what a word is worth to some texts and their documents.
+    fn add(&mut self, window: &Window<'_>, word: usize, of: Of<'_>) {
+        let Sums { lexical, texts, documents, reached, marks, mark, postings, holding, .. } = self;
+        let (lists, word) = (&mut self.lists[word], &self.words[word]);
+        let (first, one_text) = (window.documents.start, lexical.each_is_one_text());
+        holding.clear();
+        for (piece, reached) in window.pieces.iter().zip(reached) {
+            let Some(list) = &mut lists[piece.segment] else { continue };
+            postings.clear();
+            match of {
+                Of::All | Of::Living => postings.read(list, piece.from, piece.to, piece.from),
+                Of::Reached => {
+                    reached.iter().for_each(|text| postings.look_up(list, piece.from + text, piece.from));
+                }
+                Of::Documents(documents) => {
+                    let ranges = documents.iter().filter_map(|document| lexical.texts_in(piece, *document));
+                    ranges.for_each(|texts| postings.read(list, texts.start, texts.end, piece.from));
+                }
+            }
+            if lexical.segments[piece.segment].reader.has_deletes() {
+                postings.retain(|text| piece.chunks[text as usize] != DELETED);
+            }
+            let scores = &mut texts[piece.before..][..piece.chunks.len()];
+            match of {
+                Of::Living if one_text => postings.retain(|text| scores[text as usize] > 0.0),
+                Of::Living => {
+                    postings.retain(|text| marks[(piece.documents[text as usize] - first) as usize] == *mark)
+                }
+                Of::All | Of::Reached | Of::Documents(_) => {}
+            }
+            if !one_text || matches!(of, Of::All) {
+                let known = reached.len();
+                reached.extend_from_slice(&postings.holders);
+                compact(reached, known, |text| scores[text as usize] == 0.0);
+            }
+            postings.add_weights(word.text.norm, word.text.idf, piece.lengths, scores);
+            if !one_text {
+                holding.add_all(postings, piece.documents, first);
+            }
+            #[cfg(test)]
+            {
+                self.added += postings.holders.len();
+            }
+        }
+        if !one_text {
+            let Worth { idf, norm } = word.document;
+            holding.documents.add_weights(norm, idf, &lexical.documents[first as usize..], documents);
+        }
+    }
+
+    /// Adds a word for the documents that live: looked up one by one where they are few.
+    fn add_to_living(&mut self, window: &Window<'_>, word: usize) {
+        let living: usize = self.reached.iter().map(Vec::len).sum();
+        let expected = self.words[word].texts * window.texts / self.lexical.places.len().max(1);
+        if !self.lexical.contiguous || living * LOOK_UP > expected {
+            return self.add(window, word, Of::Living);
+        }
+        if self.lexical.each_is_one_text() {
+            self.reached.iter_mut().for_each(|texts| texts.sort_unstable());
+            return self.add(window, word, Of::Reached);
+        }
+        let of_piece = window.pieces.iter().zip(&self.reached);
+        let documents =
+            of_piece.flat_map(|(piece, reached)| reached.iter().map(|text| piece.documents[*text as usize]));
+        let mut documents: Vec<u32> = documents.collect();
+        documents.sort_unstable();
+        documents.dedup();
+        self.add(window, word, Of::Documents(&documents));
+    }
+
+    /// Drops the documents that cannot come to `floor` any more where nothing can add more than `most`.
+    fn drop_hopeless(&mut self, window: &Window<'_>, most: f32, floor: f32) {
+        let Sums { lexical, texts, documents, reached, marks, mark, .. } = self;
+        let hopeful = |score: f32| (score + most) * ROUNDING >= floor;
+        let pieces = || window.pieces.iter().zip(0..);
+        if lexical.each_is_one_text() {
+            for (piece, at) in pieces() {
+                let scores = &mut texts[piece.before..];
+                compact(&mut reached[at], 0, |text| {
+                    let score = &mut scores[text as usize];
+                    let lives = hopeful(*score);
+                    *score = if lives { *score } else { 0.0 };
+                    lives
+                });
+            }
+            return;
+        }
+        *mark += 1;
+        let place =
+            |piece: &Piece<'_>, text: u32| (piece.documents[text as usize] - window.documents.start) as usize;
+        // A document lives by any of its texts. One that has no word yet can become no better than one that has: both get what their
+        // document has.
+        for (piece, at) in pieces() {
+            for &text in &reached[at] {
+                let document = place(piece, text);
+                if hopeful(with_document(texts[piece.before + text as usize], documents[document])) {
+                    marks[document] = *mark;
+                }
+            }
+        }
+        for (piece, at) in pieces() {
+            compact(&mut reached[at], 0, |text| marks[place(piece, text)] == *mark);
+        }
+    }
+
+    /// Hands over the texts of a window that have a word, with their scores, but those that were dropped; ready for the next one
+    /// then.
+    fn hand_over(&mut self, window: &Window<'_>, mut take: impl FnMut(ChunkId, f32)) {
+        for (at, piece) in window.pieces.iter().enumerate() {
+            for &text in &self.reached[at] {
+                take(piece.chunks[text as usize], self.score(window, piece, text));
+            }
+        }
+        self.clear(window);
+    }
+
+    /// The score of a text of a window, 0 where neither it nor its document has a word.
+    fn of(&self, window: &Window<'_>, segment: usize, text: u32) -> f32 {
+        let piece = window.pieces.iter().find(|piece| piece.segment == segment);
+        piece.map_or(0.0, |piece| self.score(window, piece, text - piece.from))
+    }
+
+    fn score(&self, window: &Window<'_>, piece: &Piece<'_>, text: u32) -> f32 {
+        let document = piece.documents[text as usize] - window.documents.start;
+        whole(self.texts[piece.before + text as usize], self.documents.get(document as usize))
+    }
+
+    /// Back to zeros.
+    fn clear(&mut self, window: &Window<'_>) {
+        self.reached.iter_mut().for_each(Vec::clear);
+        self.texts[..window.texts].fill(0.0);
+        let documents = self.documents.len().min(window.documents.len());
+        self.documents[..documents].fill(0.0);
+    }
+}
+
+/// Keeps the numbers behind the first `known` for which `keep` holds.
+fn compact(numbers: &mut Vec<u32>, known: usize, mut keep: impl FnMut(u32) -> bool) {
+    let mut kept = known;
+    // Without a branch, as nobody can tell which stay.
+    for at in known..numbers.len() {
+        let number = numbers[at];
+        numbers[kept] = number;
+        kept += usize::from(keep(number));
+    }
+    numbers.truncate(kept);
+}
+
+/// The score of a text from its own sum and that of its document, of which there is none where each is one text.
+fn whole(text: f32, document: Option<&f32>) -> f32 {
+    document.map_or(text, |document| with_document(text, *document))
 }
 
 /// The score of a text that has one itself and is part of a document that has another.
@@ -373,8 +385,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Passing documents by brings the same texts with the same scores, to the bit, as looking at all, whatever was deleted and
-        /// whether or not the texts of a document lie together.
+        /// Passing documents by brings the same texts with the same scores, to the bit, as looking at all, whatever was deleted,
+        /// whether or not the texts of a document lie together, and however large the windows are.
         #[test]
         fn the_best_are_those_of_a_scan(
             texts in prop::collection::vec(words(), 150..400),
@@ -384,6 +396,7 @@ mod tests {
             scattered in any::<bool>(),
             gone in prop::collection::hash_set(1i64..150, 0..40),
             step in 1i64..4,
+            window in prop::sample::select(vec![1usize, 5, 32, 1000]),
         ) {
             let folder = tempfile::tempdir().unwrap();
             let owner = |chunk: i64| if scattered { chunk % documents } else { chunk / (400 / documents + 1) } + 1;
@@ -391,23 +404,31 @@ mod tests {
             let (first, second) = chunks.split_at(chunks.len() / 2);
             let built = Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(first, take)).unwrap();
             let gone = gone.into_iter().filter(|&chunk| chunk <= first.len() as i64).map(ChunkId).collect();
-            let lexical = built.update(Stamp::new("store", 2), &gone, |take| add(second, take)).unwrap();
+            let mut lexical = built.update(Stamp::new("store", 2), &gone, |take| add(second, take)).unwrap();
 
             let keep = |chunk: ChunkId| chunk.0 % step == 0;
             let of: Vec<ChunkId> = chunks.iter().map(|chunk| ChunkId(chunk.0)).filter(|c| !gone.contains(c)).step_by(50).collect();
             let bm25 = Bm25::default();
+            lexical.window_texts = usize::MAX;
             // So many are never found, so that no document is passed by.
-            let all = lexical.score(&query, bm25, usize::MAX, keep).unwrap();
-            // The second time with what the first has left behind.
-            for _ in 0..2 {
-                let mut some = lexical.score(&query, bm25, count, keep).unwrap();
-                prop_assert_eq!(some.best(count, keep), all.best(count, keep));
-                some.take_in(of.iter().copied()).unwrap();
-                for &chunk in &of {
-                    let (segment, text) = lexical.place(chunk).unwrap();
-                    let expected = all.sums.whole(all.sums.texts[segment][text], lexical.document(chunk).unwrap());
-                    prop_assert_eq!(some.of(chunk), Some(expected));
-                }
+            let all = lexical.score(&query, bm25, usize::MAX, |_| true).unwrap().best().to_vec();
+            let scores: HashMap<ChunkId, f32> = all.iter().copied().collect();
+            let mut expected: Vec<(ChunkId, f32)> = all.into_iter().filter(|(chunk, _)| keep(*chunk)).collect();
+            expected.truncate(count);
+
+            lexical.window_texts = window;
+            let mut some = lexical.score(&query, bm25, count, keep).unwrap();
+            prop_assert_eq!(some.best(), expected);
+            some.take_in(of.iter().copied());
+            for &chunk in &of {
+                // A text without a word gets what its document has.
+                let score = some.of(chunk).unwrap();
+                prop_assert!(scores.get(&chunk).is_none_or(|expected| score == *expected), "{chunk:?}");
+            }
+            let mut whole = lexical.score(&query, bm25, usize::MAX, |_| true).unwrap();
+            whole.take_in(of.iter().copied());
+            for &chunk in &of {
+                prop_assert_eq!(some.of(chunk), whole.of(chunk));
             }
         }
     }
@@ -417,16 +438,43 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let rare = |at: i64| if at % 100 == 0 { "rare unusual" } else { "other" };
         let chunks: Vec<_> = (1..=1000).map(|at| (at, at, format!("common {}", rare(at)))).collect();
-        let lexical =
+        let mut lexical =
             Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(&chunks, take)).unwrap();
+        lexical.window_texts = 500;
         let mut scores = lexical.score("common rare unusual", Bm25::default(), 5, |_| true).unwrap();
-        assert_eq!(scores.best(5, |_| true).len(), 5);
-        let living = |scores: &Scores<'_>| scores.sums.marks.iter().filter(|mark| **mark == ALIVE).count();
-        assert_eq!(living(&scores), 10);
-        scores.take_in([ChunkId(7)]).unwrap();
-        assert_eq!(living(&scores), 11);
+        assert_eq!(scores.best().len(), 5);
+        // All of the first window; in the second two rare words of five, for whom alone the common one is looked up.
+        assert_eq!(scores.added, (500 + 10) + (10 + 5));
+        assert_eq!(scores.of(ChunkId(7)), None);
+        scores.take_in([ChunkId(7)]);
         assert!(scores.of(ChunkId(7)).unwrap() > 0.0);
         assert_eq!(lexical.counted.len(), 1, "only what many texts hold is remembered");
+    }
+
+    #[test]
+    fn few_are_looked_up_in_each_segment_of_a_window() {
+        let folder = tempfile::tempdir().unwrap();
+        // Few have a word that few have, some of them a second text without it.
+        let owner = |at: i64| if at % 97 == 1 { at - 1 } else { at };
+        let text = |at: i64| if at % 97 == 0 { format!("common rare w{at}") } else { "common".to_string() };
+        let chunks: Vec<_> = (1..=2100).map(|at| (at, owner(at), text(at))).collect();
+        for documents in
+            [&chunks[..], &chunks.iter().map(|(at, _, text)| (*at, *at, text.clone())).collect::<Vec<_>>()]
+        {
+            let (first, second) = documents.split_at(1050);
+            let built =
+                Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(first, take)).unwrap();
+            let mut lexical =
+                built.update(Stamp::new("store", 2), &Default::default(), |take| add(second, take)).unwrap();
+            assert_eq!((lexical.segments.len(), lexical.contiguous), (2, true));
+            let query = "rare common w970 w1067";
+            lexical.window_texts = 700;
+            let some = lexical.score(query, Bm25::default(), 3, |_| true).unwrap();
+            assert!(some.added < 2100, "{}", some.added);
+            let all = lexical.score(query, Bm25::default(), usize::MAX, |_| true).unwrap();
+            assert_eq!(some.best(), &all.best()[..3]);
+            std::fs::remove_dir_all(folder.path()).unwrap();
+        }
     }
 
     #[test]
@@ -439,11 +487,11 @@ mod tests {
             _ => "common usual",
         };
         let chunks: Vec<_> = (1..=2000).map(|at| (at, at, text(at).to_string())).collect();
-        let lexical =
+        let mut lexical =
             Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(&chunks, take)).unwrap();
+        lexical.window_texts = 1000;
         let scores = lexical.score("common usual rare rarer", Bm25::default(), 5, |_| true).unwrap();
-        let living = scores.sums.marks.iter().filter(|mark| **mark == ALIVE).count();
-        assert_eq!(living, 20);
-        assert!(scores.best(5, |_| true).iter().all(|(chunk, _)| chunk.0 % 100 == 0));
+        assert!(scores.best().iter().all(|(chunk, _)| chunk.0 % 100 == 0));
+        assert!(scores.added < 2110 + 200, "{}", scores.added);
     }
 }

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use tantivy::Term;
+use tantivy::postings::BlockSegmentPostings;
 
-use super::postings::{Holding, OfSegment, Postings};
+use super::postings::{Holding, Lists, Postings};
 use super::scores::with_document;
-use super::{Lexical, Population, unpacked};
+use super::{DELETED, Lexical, Population, unpacked};
 use crate::Result;
 use crate::analysis::Analyser;
 use crate::bm25::{Bm25, Norm};
@@ -30,7 +31,8 @@ pub(super) struct Counted(Mutex<HashMap<Term, Counts>>);
 
 /// A word of the query.
 pub(super) struct Word {
-    pub(super) term: Term,
+    term: Term,
+    pub(super) lists: Lists,
     pub(super) text: Worth,
     pub(super) document: Worth,
     /// What it can add to the score of a text.
@@ -54,7 +56,8 @@ impl Lexical {
             let mean = |of: usize| *length as f32 / of as f32;
             for (term, times) in term_counts(&unpacked(*code), query) {
                 let term = Term::from_field_text(self.fields.text, &term);
-                let counts = self.counts(&term)?;
+                let lists = self.lists(&term)?;
+                let counts = self.counts(&term, &lists);
                 if counts.texts == 0 {
                     continue;
                 }
@@ -63,41 +66,70 @@ impl Lexical {
                     norm: bm25.norm(mean(all)),
                 };
                 let (text, document) = (worth(counts.texts, *texts), worth(counts.documents, *documents));
-                let most =
-                    with_document(text.most(counts.most_in_text), document.most(counts.most_in_document));
-                words.push(Word { term, text, document, most, texts: counts.texts });
+                let most = with_document(
+                    text.most(counts.most_in_text, self.shortest_text),
+                    document.most(counts.most_in_document, self.shortest_document),
+                );
+                words.push(Word { term, lists, text, document, most, texts: counts.texts });
             }
         }
         words.sort_by(|a, b| b.most.total_cmp(&a.most).then_with(|| a.term.cmp(&b.term)));
         Ok(words)
     }
 
-    fn counts(&self, term: &Term) -> Result<Counts> {
+    fn counts(&self, term: &Term, lists: &Lists) -> Counts {
+        let listed: usize = lists.iter().flatten().map(|list| list.doc_freq() as usize).sum();
         let known = || self.counted.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counts) = known().get(term) {
-            return Ok(*counts);
+        if listed >= REMEMBERED_FROM
+            && let Some(counts) = known().get(term)
+        {
+            return *counts;
         }
+        let complete = self.segments.iter().all(|segment| !segment.reader.has_deletes());
+        let counts = if complete && self.each_is_one_text() {
+            let most = lists.iter().flatten().map(|list| most_often(list.clone())).max().unwrap_or(0);
+            Counts { texts: listed, documents: listed, most_in_text: most, most_in_document: most }
+        } else {
+            self.counted_one_by_one(lists)
+        };
+        if listed >= REMEMBERED_FROM {
+            known().insert(term.clone(), counts);
+        }
+        counts
+    }
+
+    fn counted_one_by_one(&self, lists: &Lists) -> Counts {
         let (mut counts, mut postings, mut holding) =
             (Counts::default(), Postings::default(), Holding::new(self));
-        for segment in &self.segments {
-            segment.read(term, OfSegment::All, &mut postings)?;
+        for (segment, list) in self.segments.iter().zip(lists) {
+            let Some(mut list) = list.clone() else { continue };
+            postings.clear();
+            postings.read(&mut list, 0, u32::MAX, 0);
+            postings.retain(|text| segment.chunks[text as usize] != DELETED);
             counts.texts += postings.holders.len();
             counts.most_in_text = counts.most_in_text.max(postings.most());
-            holding.add_all(segment, &postings);
+            holding.add_all(&postings, &segment.documents, 0);
         }
         counts.documents = holding.documents.holders.len();
         counts.most_in_document = holding.documents.most();
-        if counts.texts >= REMEMBERED_FROM {
-            known().insert(term.clone(), counts);
-        }
-        Ok(counts)
+        counts
     }
 }
 
+/// How often one text holds a term at most.
+fn most_often(mut list: BlockSegmentPostings) -> u32 {
+    let mut most = 0;
+    while !list.docs().is_empty() {
+        most = list.freqs().iter().copied().fold(most, u32::max);
+        list.advance();
+    }
+    most
+}
+
 impl Worth {
-    /// To one who holds it so often.
-    fn most(&self, frequency: u32) -> f32 {
-        self.idf * self.norm.bound(frequency)
+    /// What it is at most, to one that holds it so often and is of that length.
+    fn most(&self, frequency: u32, length: f32) -> f32 {
+        self.idf * self.norm.of(frequency, length)
     }
 }
 

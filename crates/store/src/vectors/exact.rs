@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::Keep;
-use super::best::{Best, Scored};
 use super::rows::{Code, Rows};
+use super::scored::{Best, Scored};
 
 /// Rows whose cosines are computed before they are looked at.
 const BLOCK: usize = 256;

@@ -5,7 +5,6 @@
 //! all of the same in a time that hardly grows, and is kept in files ([`file`]) because building it takes minutes for a million. The
 //! vectors are read from the database when the table is opened.
 
-mod best;
 mod exact;
 mod file;
 mod fresh;
@@ -14,12 +13,14 @@ mod kernels;
 #[cfg(test)]
 mod measure;
 mod rows;
+mod scored;
 #[cfg(test)]
 mod tests;
 
 use self::hnsw::Graph;
 use self::rows::Rows;
 use crate::ChunkId;
+use crate::best::best;
 
 pub(crate) use self::rows::{pack, packed_numbers, unpack};
 
@@ -168,31 +169,6 @@ impl Vectors {
 fn walked(rows: usize) -> usize {
     let times = (rows as f64 / WALKED_AMONG as f64).sqrt().max(1.0);
     (WALKED as f64 * times) as usize
-}
-
-/// The `count` best of a list, best first; equal scores by rising chunk number.
-pub(crate) fn best(scored: impl IntoIterator<Item = (ChunkId, f32)>, count: usize) -> Vec<(ChunkId, f32)> {
-    let order = |a: &(ChunkId, f32), b: &(ChunkId, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-    if count == 0 {
-        return Vec::new();
-    }
-    // Twice as many are kept as are wanted before the worse half goes: a list of any length costs little more than a look at each.
-    let mut kept: Vec<(ChunkId, f32)> = Vec::new();
-    let mut floor = f32::NEG_INFINITY;
-    for one in scored {
-        if one.1 < floor {
-            continue;
-        }
-        kept.push(one);
-        if kept.len() >= 2 * count {
-            let (_, last, _) = kept.select_nth_unstable_by(count - 1, order);
-            floor = last.1;
-            kept.truncate(count);
-        }
-    }
-    kept.sort_unstable_by(order);
-    kept.truncate(count);
-    kept
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {

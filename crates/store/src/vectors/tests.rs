@@ -92,12 +92,6 @@ fn nearest_equals_a_sort_of_all() {
 }
 
 #[test]
-fn equal_scores_are_ordered_by_chunk() {
-    let scored = (1..=9).rev().map(|chunk| (ChunkId(chunk), 0.5));
-    assert_eq!(best(scored, 3), [(ChunkId(1), 0.5), (ChunkId(2), 0.5), (ChunkId(3), 0.5)]);
-}
-
-#[test]
 fn a_scan_by_all_threads_finds_what_one_thread_finds() {
     let table = table(Spread::Anywhere, 5, 1..=21_000);
     let query = vector(Spread::Anywhere, 5, 0);

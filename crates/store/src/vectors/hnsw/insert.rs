@@ -6,8 +6,8 @@ use rayon::prelude::*;
 
 use super::{CONSIDERED, Graph, LINKS, Layer, Walker, level};
 use crate::ChunkId;
-use crate::vectors::best::Scored;
 use crate::vectors::rows::Rows;
+use crate::vectors::scored::Scored;
 
 /// Rows that join at the same time. Each is compared with all others of its batch, which at this size is a fiftieth of the work.
 const BATCH: usize = 512;

@@ -22,8 +22,8 @@ mod walk;
 use std::borrow::Cow;
 
 use super::Keep;
-use super::best::Scored;
 use super::rows::{Code, Rows};
+use super::scored::Scored;
 use crate::ChunkId;
 
 use copies::Copies;

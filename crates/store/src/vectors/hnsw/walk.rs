@@ -4,8 +4,8 @@ use std::collections::BinaryHeap;
 
 use super::{Graph, Layer};
 use crate::vectors::Keep;
-use crate::vectors::best::{Best, Scored};
 use crate::vectors::rows::{Code, Rows};
+use crate::vectors::scored::{Best, Scored};
 
 /// What a walk needs, kept for the next one.
 #[derive(Default)]

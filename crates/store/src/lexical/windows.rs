@@ -1,0 +1,94 @@
+//! Texts that are scored together.
+
+use std::ops::Range;
+
+use super::{Lexical, Segment};
+use crate::ChunkId;
+
+/// Some documents with all their texts.
+pub(super) struct Window<'a> {
+    pub(super) documents: Range<u32>,
+    /// What it holds of each segment, in order.
+    pub(super) pieces: Vec<Piece<'a>>,
+    /// Texts in all pieces, deleted ones among them.
+    pub(super) texts: usize,
+}
+
+/// Texts of a segment that follow each other.
+pub(super) struct Piece<'a> {
+    pub(super) segment: usize,
+    /// Of the texts in the segment.
+    pub(super) from: u32,
+    pub(super) to: u32,
+    /// Texts of the window before these.
+    pub(super) before: usize,
+    pub(super) chunks: &'a [ChunkId],
+    pub(super) lengths: &'a [f32],
+    pub(super) documents: &'a [u32],
+}
+
+impl Lexical {
+    /// All documents in windows of about so many texts; in one where the texts of a document lie apart.
+    pub(super) fn windows(&self, texts: usize) -> impl Iterator<Item = Window<'_>> {
+        let all = self.starts.len();
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let first = next;
+            let start = self.starts.get(first)?;
+            next = all;
+            if self.contiguous {
+                let end = self.number(start).saturating_add(texts);
+                // No document is without a text.
+                let near = &self.starts[first + 1..all.min(first.saturating_add(texts))];
+                next = first + 1 + near.partition_point(|start| self.number(start) < end);
+            }
+            Some(self.window(first as u32..next as u32))
+        })
+    }
+
+    /// A window of some documents, whose texts must follow each other where it is not one of all.
+    pub(super) fn window(&self, documents: Range<u32>) -> Window<'_> {
+        let starts = |document: u32| self.starts.get(document as usize).copied();
+        let last = (self.segments.len().saturating_sub(1) as u32, u32::MAX);
+        let (start, end) = (starts(documents.start).unwrap_or(last), starts(documents.end).unwrap_or(last));
+        let (mut pieces, mut texts) = (Vec::new(), 0);
+        let segments = self.segments.iter().enumerate();
+        for (at, segment) in segments.take(end.0 as usize + 1).skip(start.0 as usize) {
+            let all = segment.chunks.len() as u32;
+            let from = if at == start.0 as usize { start.1.min(all) } else { 0 };
+            let to = if at == end.0 as usize { end.1.min(all) } else { all };
+            pieces.push(segment.piece(at, from, to, texts));
+            texts += (to - from) as usize;
+        }
+        Window { documents, pieces, texts }
+    }
+
+    /// The texts of a document in a piece, by their numbers in the segment, where the texts of each follow each other.
+    pub(super) fn texts_in(&self, piece: &Piece<'_>, document: u32) -> Option<Range<u32>> {
+        let at = piece.segment as u32;
+        let start = *self.starts.get(document as usize)?.max(&(at, piece.from));
+        let next = self.starts.get(document as usize + 1).copied();
+        let end = (at, piece.to).min(next.unwrap_or((at, piece.to)));
+        (start < end).then_some(start.1..end.1)
+    }
+
+    /// How many texts stand before one.
+    fn number(&self, &(segment, text): &(u32, u32)) -> usize {
+        self.segments[segment as usize].before + text as usize
+    }
+}
+
+impl Segment {
+    fn piece(&self, segment: usize, from: u32, to: u32, before: usize) -> Piece<'_> {
+        let range = from as usize..to as usize;
+        Piece {
+            segment,
+            from,
+            to,
+            before,
+            chunks: &self.chunks[range.clone()],
+            lengths: &self.lengths[range.clone()],
+            documents: &self.documents[range],
+        }
+    }
+}
