@@ -212,21 +212,23 @@ impl Store {
             Ok::<_, E>((Some(vector), near))
         };
         let by_words = || lexical.map(|lexical| lexical.score(query, bm25, count, keep)).transpose();
+        let ranked = |beside: bool| {
+            let (by_meaning, words) =
+                if beside { rayon::join(by_meaning, by_words) } else { (by_meaning(), by_words()) };
+            let ((vector, by_meaning), mut words) = (by_meaning?, words?);
+            if let Some(scores) = &mut words {
+                scores.take_in(by_meaning.iter().map(|(chunk, _)| *chunk), beside);
+            }
+            let by_words = words.as_ref().map(|scores| scores.best()).unwrap_or_default();
+            let bm25_of = |chunk| words.as_ref().and_then(|scores| scores.of(chunk));
+            let cosine_of =
+                |chunk| table.zip(vector.as_ref()).and_then(|(table, vector)| table.cosine(vector, chunk));
+            Ok::<_, E>(fuse(by_words, &by_meaning, weight, bm25_of, cosine_of))
+        };
         // Waking another thread takes as long as finding words and vectors in a small collection.
         let large = lexical.is_some_and(|lexical| lexical.texts() >= BESIDE_FROM);
-        let (by_meaning, words) =
-            if embeds || large { rayon::join(by_meaning, by_words) } else { (by_meaning(), by_words()) };
-        let ((vector, by_meaning), mut words) = (by_meaning?, words?);
-
-        if let Some(scores) = &mut words {
-            scores.take_in(by_meaning.iter().map(|(chunk, _)| *chunk));
-        }
-        let by_words = words.as_ref().map(|scores| scores.best()).unwrap_or_default();
-        let bm25_of = |chunk| words.as_ref().and_then(|scores| scores.of(chunk));
-        let cosine_of =
-            |chunk| table.zip(vector.as_ref()).and_then(|(table, vector)| table.cosine(vector, chunk));
-        let fused = fuse(by_words, &by_meaning, weight, bm25_of, cosine_of);
-        Ok(self.hits(fused, options)?)
+        let fused = if embeds || large { rayon::scope(|_| ranked(true)) } else { ranked(false) };
+        Ok(self.hits(fused?, options)?)
     }
 
     /// The first of the chunks as hits.

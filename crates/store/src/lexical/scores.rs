@@ -89,23 +89,22 @@ impl Scores<'_> {
         &self.best
     }
 
-    /// Makes up for the scores of some chunks, whether or not they are among the best.
-    pub(crate) fn take_in(&mut self, chunks: impl IntoIterator<Item = ChunkId>) {
+    /// Makes up for the scores of some chunks, whether or not they are among the best; on two threads where `beside` says so.
+    pub(crate) fn take_in(&mut self, chunks: impl IntoIterator<Item = ChunkId>, beside: bool) {
         let Scores { lexical, words, known, .. } = self;
         let place = |chunk: ChunkId| {
             let (segment, text) = lexical.place(chunk).filter(|_| !known.contains_key(&chunk))?;
             Some((lexical.segments[segment].documents[text as usize], segment, text, chunk))
         };
-        let mut asked: Vec<(u32, usize, u32, ChunkId)> = chunks.into_iter().filter_map(place).collect();
+        let mut asked: Vec<Asked> = chunks.into_iter().filter_map(place).collect();
         asked.sort_unstable();
-        let mut sums = Sums::new(lexical, words);
-        for asked in asked.chunk_by(|a, b| a.0 == b.0 || !lexical.contiguous) {
-            let document = asked[0].0;
-            let all = 0..lexical.starts.len() as u32;
-            let window = lexical.window(if lexical.contiguous { document..document + 1 } else { all });
-            sums.add_up(&window, 0.0);
-            known.extend(asked.iter().map(|&(_, at, text, chunk)| (chunk, sums.of(&window, at, text))));
-            sums.clear(&window);
+        let scored = |asked| scores_of(lexical, words, asked);
+        if beside && lexical.contiguous {
+            let (first, second) = asked.split_at(asked.len() / 2);
+            let (first, second) = rayon::join(|| scored(first), || scored(second));
+            known.extend(first.into_iter().chain(second));
+        } else {
+            known.extend(scored(&asked));
         }
     }
 
@@ -114,6 +113,24 @@ impl Scores<'_> {
     pub(crate) fn of(&self, chunk: ChunkId) -> Option<f32> {
         self.known.get(&chunk).copied()
     }
+}
+
+/// A chunk whose score is asked for, with its document, segment and text.
+type Asked = (u32, usize, u32, ChunkId);
+
+/// The scores of chunks, given by rising number of document.
+fn scores_of(lexical: &Lexical, words: &[Word], asked: &[Asked]) -> Vec<(ChunkId, f32)> {
+    let mut scores = Vec::with_capacity(asked.len());
+    let mut sums = Sums::new(lexical, words);
+    for asked in asked.chunk_by(|a, b| a.0 == b.0 || !lexical.contiguous) {
+        let document = asked[0].0;
+        let all = 0..lexical.starts.len() as u32;
+        let window = lexical.window(if lexical.contiguous { document..document + 1 } else { all });
+        sums.add_up(&window, 0.0);
+        scores.extend(asked.iter().map(|&(_, at, text, chunk)| (chunk, sums.of(&window, at, text))));
+        sums.clear(&window);
+    }
+    scores
 }
 
 /// What the words add up to in one window after the other, read in order.
@@ -419,14 +436,14 @@ mod tests {
             lexical.window_texts = window;
             let mut some = lexical.score(&query, bm25, count, keep).unwrap();
             prop_assert_eq!(some.best(), expected);
-            some.take_in(of.iter().copied());
+            some.take_in(of.iter().copied(), false);
             for &chunk in &of {
                 // A text without a word gets what its document has.
                 let score = some.of(chunk).unwrap();
                 prop_assert!(scores.get(&chunk).is_none_or(|expected| score == *expected), "{chunk:?}");
             }
             let mut whole = lexical.score(&query, bm25, usize::MAX, |_| true).unwrap();
-            whole.take_in(of.iter().copied());
+            whole.take_in(of.iter().copied(), true);
             for &chunk in &of {
                 prop_assert_eq!(some.of(chunk), whole.of(chunk));
             }
@@ -446,7 +463,7 @@ mod tests {
         // All of the first window; in the second two rare words of five, for whom alone the common one is looked up.
         assert_eq!(scores.added, (500 + 10) + (10 + 5));
         assert_eq!(scores.of(ChunkId(7)), None);
-        scores.take_in([ChunkId(7)]);
+        scores.take_in([ChunkId(7)], false);
         assert!(scores.of(ChunkId(7)).unwrap() > 0.0);
         assert_eq!(lexical.counted.len(), 1, "only what many texts hold is remembered");
     }

@@ -95,17 +95,17 @@ fn some_dots_at(level: Level, rows: &[u8], which: &[u32], code: &[i8], dots: &mu
     }
 }
 
-/// Asks for a row that is read soon: rows of a graph lie anywhere, and waiting for one after the other costs most.
+/// Asks for numbers that are read soon: what a graph needs next lies anywhere, and waiting for one after the other costs most.
 #[inline]
-fn prefetch(row: &[u8]) {
+pub(super) fn prefetch<T>(numbers: &[T]) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    for line in row.chunks(64) {
+    for line in numbers.chunks(64 / size_of::<T>()) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint: it reads nothing, and the address lies in `row` anyway.
+        // SAFETY: a hint: it reads nothing, and the address lies in `numbers` anyway.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = row;
+    let _ = numbers;
 }
 
 /// Sums in 32 bits: 255 * 127 a number, so good for 66,000 numbers.

@@ -150,7 +150,8 @@ impl Vectors {
             (found.len() >= count).then_some(found)
         });
         let found = walked.unwrap_or_else(|| exact::nearest(&self.rows, &code, most, keep));
-        let fine = found.iter().map(|found| {
+        // A walk collects more than have to be compared in full.
+        let fine = found.iter().take(most).map(|found| {
             let row = found.row as usize;
             (self.chunks[row], self.rows.fine_cosine(query, row))
         });

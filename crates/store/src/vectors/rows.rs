@@ -162,6 +162,7 @@ impl Rows {
 
     /// About the cosines of `code` with the rows `which`.
     pub(super) fn cosines_of(&self, code: &Code, which: &[u32], dots: &mut Vec<i32>, cosines: &mut Vec<f32>) {
+        which.iter().for_each(|&row| kernels::prefetch(&self.scales[row as usize..][..1]));
         kernels::some_dots(&self.first, which, &code.numbers, dots);
         cosines.clear();
         let scale = |row: u32| self.scales[row as usize] * code.scale;

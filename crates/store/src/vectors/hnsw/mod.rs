@@ -22,6 +22,7 @@ mod walk;
 use std::borrow::Cow;
 
 use super::Keep;
+use super::kernels::prefetch;
 use super::rows::{Code, Rows};
 use super::scored::Scored;
 use crate::ChunkId;
@@ -91,6 +92,13 @@ impl Layer {
         let links = &self.links[place * self.most..][..self.most];
         let end = links.iter().position(|&row| row == NONE).unwrap_or(self.most);
         &links[..end]
+    }
+
+    /// Asks for the links of a row of the ground that may be read soon. Layers above it are small.
+    fn prefetch(&self, row: u32) {
+        if self.nodes.is_empty() {
+            prefetch(&self.links[row as usize * self.most..][..self.most]);
+        }
     }
 
     fn set_links(&mut self, place: usize, links: &[u32]) {

@@ -78,6 +78,7 @@ impl Walker {
             rows.cosines_of(code, &fresh, &mut self.dots, &mut self.cosines);
             for (&row, &cosine) in fresh.iter().zip(&self.cosines) {
                 if best.takes(cosine) {
+                    layer.prefetch(row);
                     self.open.push(Scored { cosine, row });
                     if keeps(row) {
                         best.put(Scored { cosine, row });
