@@ -79,10 +79,14 @@ def llamaindex(embedder, folder, state, number_format, batch):
     client = chromadb.PersistentClient(str(state), chromadb.Settings(anonymized_telemetry=False))
     store = ChromaVectorStore(client.create_collection("chunks", configuration={"hnsw": {"space": "cosine"}}))
     started = time.perf_counter()
-    pipeline = IngestionPipeline(transformations=[splitter(embedder), model], vector_store=store, disable_cache=True)
-    chunks = len(pipeline.run(documents=documents(folder)))
+    pipeline = IngestionPipeline(transformations=[splitter(embedder), model], disable_cache=True)
+    nodes = list(pipeline.run(documents=documents(folder)))
+    # Given the store, the pipeline would add all at once, which is more than Chroma takes.
+    together = client.get_max_batch_size()
+    for start in range(0, len(nodes), together):
+        store.add(nodes[start:start + together])
     hits = VectorStoreIndex.from_vector_store(store, model).as_retriever(similarity_top_k=1).retrieve("What is it?")
-    return chunks, hits, time.perf_counter() - started
+    return len(nodes), hits, time.perf_counter() - started
 
 
 def txtai(embedder, folder, state, number_format, batch):

@@ -9,6 +9,7 @@ from common.commands import Failed, LeftOut, fingerprint, last_json, output_and_
 
 # Chunks by name; `5k` is scifact. And the numbers that only show that rows run.
 SIZES = {"1k": 1_000, "5k": 5_183, "10k": 10_000, "100k": 100_000, "1m": 1_000_000}
+LARGEST = "1m"
 QUICK_SIZES = {"1k": 500, "5k": 300, "10k": 1_000, "100k": 2_000, "1m": 4_000}
 QUERIES, QUICK_QUERIES = 500, 40
 # Seconds that building or querying a collection may take.
@@ -26,10 +27,13 @@ class Scale:
         self.program = options.examples / "scale"
         self.sizes = QUICK_SIZES if options.quick else SIZES
         self.queries = QUICK_QUERIES if options.quick else QUERIES
+        # Whether this run has asked for the largest collection.
+        self.largest_used = False
 
     def collection(self, size):
         """The folder with a collection, made on first use; `exact.json` is written last."""
         folder = self.folder / size / "collection"
+        self.largest_used |= size == LARGEST
         if not (folder / "exact.json").exists():
             chunks, data = self.sizes[size], self.options.data
             self.need_disk(chunks * COLLECTION_BYTES)
@@ -87,8 +91,11 @@ class Scale:
             raise Failed(f"{(wanted + SPARE_BYTES) >> 30} GiB of free disk are needed, there are {free >> 30}")
 
     def tidy(self):
-        """Takes away what is too large to keep, and everything of a quick run."""
-        shutil.rmtree(self.folder if self.options.quick else self.folder / "1m", ignore_errors=True)
+        """Takes away what this run has used and is too large to keep, and everything of a quick run."""
+        if self.options.quick:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        elif self.largest_used:
+            shutil.rmtree(self.folder / LARGEST, ignore_errors=True)
 
 
 def peer(work):

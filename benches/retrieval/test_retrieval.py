@@ -138,6 +138,17 @@ class Scales(WithStub):
         self.bench.scale.tidy()
         self.assertFalse(self.bench.scale.folder.exists())
 
+    def test_the_largest_collection_goes_with_the_run_that_used_it(self):
+        largest = self.bench.scale.folder / scale.LARGEST / "collection"
+        self.bench.scale.options.quick = False
+        largest.mkdir(parents=True, exist_ok=True)
+        (largest / "exact.json").write_text("{}", encoding="utf-8")
+        self.bench.scale.tidy()
+        self.assertTrue(largest.exists())
+        self.bench.scale.collection(scale.LARGEST)
+        self.bench.scale.tidy()
+        self.assertFalse(largest.exists())
+
     def test_exponents(self):
         self.assertAlmostEqual(1.0, scale.exponent([1, 10, 100], [3, 30, 300]))
         self.assertAlmostEqual(0.0, scale.exponent([1, 10], [7, 7]))
