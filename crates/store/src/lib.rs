@@ -11,7 +11,7 @@
 //! ```text
 //! STATE/store.sqlite            the truth
 //! STATE/indexes/I/lexical/N/    BM25 postings of index I, derived; which N counts is written in the database
-//! STATE/indexes/I/vectors/N/    its vectors in few bits and their graph, derived, once there are many; N as above
+//! STATE/indexes/I/vectors/N/    the graph over its vectors, derived, once there are many; N as above
 //! STATE/lock                    held by the one that writes, with its process id
 //! ```
 

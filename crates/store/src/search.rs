@@ -233,7 +233,7 @@ impl Store {
 
     /// The first of the chunks as hits.
     fn hits(&self, fused: Vec<(ChunkId, Explain)>, options: &SearchOptions) -> Result<Vec<Hit>> {
-        let mut hits: Vec<Hit> = Vec::with_capacity(options.k);
+        let mut hits: Vec<Hit> = Vec::with_capacity(options.k.min(fused.len()));
         let mut said: Vec<Shingles> = Vec::new();
         for (chunk, explain) in fused {
             if hits.len() == options.k {

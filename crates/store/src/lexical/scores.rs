@@ -89,7 +89,8 @@ impl Scores<'_> {
         &self.best
     }
 
-    /// Makes up for the scores of some chunks, whether or not they are among the best; on two threads where `beside` says so.
+    /// Makes up for the scores of some chunks, whether or not they are among the best; on two threads where `beside`
+    /// says so and the texts of each document lie together.
     pub(crate) fn take_in(&mut self, chunks: impl IntoIterator<Item = ChunkId>, beside: bool) {
         let Scores { lexical, words, known, .. } = self;
         let place = |chunk: ChunkId| {

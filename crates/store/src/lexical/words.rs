@@ -13,7 +13,7 @@ use crate::Result;
 use crate::analysis::Analyser;
 use crate::bm25::{Bm25, Norm};
 
-/// Counts of terms that so many texts hold are remembered: counting them takes as long as scoring by them.
+/// Counts of terms that so many texts hold, deleted ones among them, are remembered: counting them takes as long as scoring by them.
 const REMEMBERED_FROM: usize = 256;
 
 /// How many hold a term, and how often one of them does at most.

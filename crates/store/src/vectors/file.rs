@@ -46,7 +46,7 @@ pub(super) struct Stamp {
 pub(super) struct Saved {
     /// Generation of the database that they were made from.
     pub(super) generation: i64,
-    /// Vectors in them.
+    /// Rows of the graph in them.
     pub(super) rows: usize,
 }
 

@@ -9,7 +9,7 @@ use crate::lexical::leftovers;
 use crate::refresh::READS;
 use crate::{ChunkId, Embedder, Error, Result, Store, schema};
 
-/// New vectors, as a share of all, that are left out of the files until there are more: opening links them again, at about a
+/// New vectors, as a share of all, that are left out of the graph on disk until there are more: opening links them again, at about a
 /// millisecond each.
 const UNSAVED_SHARE: usize = 500;
 
@@ -77,10 +77,13 @@ impl Store {
             table.push(dead, &nothing);
             gone.insert(dead);
         }
+        if foreign {
+            return Ok(None);
+        }
         table.graph = Some(graph);
         table.saved = Some(saved);
         table.retain(|chunk| !gone.contains(&chunk));
-        Ok((!foreign).then_some(table))
+        Ok(Some(table))
     }
 
     /// The graph on disk, if it is sound.
@@ -334,6 +337,36 @@ mod tests {
         let identity = store.identity().unwrap();
         let older = Stamp::new(identity, "tiny@1".to_string(), DIMENSION, 0);
         assert!(Linked::load(&current(&store), &older).is_none());
+    }
+
+    /// Whether or not the table is open while documents go and come, copies of others among them, the graph becomes the same.
+    #[test]
+    fn a_graph_on_disk_follows_like_an_open_one() {
+        let like = |number: usize, of: usize| {
+            let mut note = note(number);
+            note.chunks[0].vector = Some(vector(of));
+            note
+        };
+        let graph = |open_meanwhile: bool| {
+            let folder = tempfile::tempdir().unwrap();
+            let mut store = open(folder.path());
+            store.put_documents((0..1000).map(|number| like(number, number - number % 7 / 6))).unwrap();
+            store.commit_index().unwrap();
+            if !open_meanwhile {
+                drop(store);
+                store = open(folder.path());
+            }
+            for number in (5..1000).step_by(7).chain(300..320) {
+                store.delete_document(&number.to_string()).unwrap();
+            }
+            store.put_documents((1000..1300).map(note)).unwrap();
+            store.commit_index().unwrap();
+            let (_, table) = store.derived.borrow_mut().vectors.take().unwrap();
+            assert_eq!(on_disk(&store).unwrap().chunks, table.chunks);
+            assert_eq!((table.chunks.len(), table.graph.as_ref().unwrap().len()), (1139, 1139));
+            table.graph.unwrap()
+        };
+        assert!(graph(true) == graph(false));
     }
 
     #[test]

@@ -50,7 +50,7 @@ type Keep<'a> = Option<&'a (dyn Fn(usize) -> bool + Sync)>;
 pub(crate) struct Vectors {
     chunks: Vec<ChunkId>,
     rows: Rows,
-    /// Over all rows, where there are many.
+    /// Over the first rows, and over all after [`Vectors::link`], where there are many.
     graph: Option<Graph>,
     /// What the files hold of the graph, where there are files.
     saved: Option<file::Saved>,
@@ -99,9 +99,9 @@ impl Vectors {
         }
         self.outlived = true;
         // Mending most of a graph takes as long as a new one, which is better.
-        let mut graph = self.graph.take().filter(|_| gone * 3 < dead.len());
+        let mut graph = self.graph.take().filter(|graph| gone * 3 < graph.len());
         if let Some(graph) = &mut graph {
-            graph.remove(&self.rows, &dead);
+            graph.remove(&mut self.rows, &dead);
         }
         self.rows.retain(|row| !dead[row]);
         let mut row = 0..;

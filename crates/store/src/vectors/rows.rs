@@ -108,6 +108,14 @@ impl Rows {
         true
     }
 
+    /// Puts a row in the place of another.
+    pub(super) fn copy(&mut self, from: usize, to: usize) {
+        let (width, dimension) = (self.width(), self.dimension);
+        self.first.copy_within(from * width..(from + 1) * width, to * width);
+        self.second.copy_within(from * dimension..(from + 1) * dimension, to * dimension);
+        self.scales[to] = self.scales[from];
+    }
+
     /// Keeps the rows for which `keep` holds, in order; what is dropped is overwritten.
     pub(super) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
         let (width, dimension) = (self.width(), self.dimension);
@@ -192,7 +200,7 @@ impl Rows {
 
     /// How many rows to compare again in full where `count` are wanted.
     pub(super) fn again(count: usize) -> usize {
-        count + count / 2 + AGAIN
+        count.saturating_add(count / 2 + AGAIN)
     }
 }
 

@@ -197,7 +197,7 @@ fn an_empty_table_has_nothing_near() {
     }
     let mut table = table(Spread::Anywhere, 4, 1..=40);
     table.link(1);
-    table.graph.as_mut().unwrap().remove(&table.rows, &[true; 40]);
+    table.graph.as_mut().unwrap().remove(&mut table.rows, &[true; 40]);
     assert_eq!(table.graph, Some(Graph::new()));
 }
 

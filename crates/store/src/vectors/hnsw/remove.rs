@@ -10,17 +10,22 @@ use crate::vectors::rows::Rows;
 const GATHERED: usize = 4;
 
 impl Graph {
-    /// Takes out the rows for which `dead` holds. `rows` still has them; afterwards the graph counts the others from 0 again.
-    /// Finish with [`Graph::reach_all`] on the rows that are left.
-    pub(in crate::vectors) fn remove(&mut self, rows: &Rows, dead: &[bool]) {
+    /// Takes out the rows for which `dead` holds. They still have their places in `rows`, whatever stands there, and rows that are not
+    /// in the graph yet may follow; afterwards the graph counts the others from 0 again. Finish with [`Graph::reach_all`] on the
+    /// rows that are left.
+    pub(in crate::vectors) fn remove(&mut self, rows: &mut Rows, dead: &[bool]) {
+        let dead = &dead[..self.rows];
         let heirs = self.copies.remove(dead);
         // A node whose vector lives on in a copy stays where it is, under the copy's number.
         let mut gone = dead.to_vec();
-        heirs.iter().for_each(|&(row, _)| gone[row as usize] = false);
+        for &(row, heir) in &heirs {
+            gone[row as usize] = false;
+            rows.copy(heir as usize, row as usize);
+        }
         for layer in &mut self.layers {
             let lists: Vec<(usize, Vec<u32>)> = (0..layer.len())
                 .into_par_iter()
-                .map_init(Walker::default, |walker, place| mend(walker, layer, rows, &gone, place))
+                .map_init(Walker::default, |walker, place| mend(walker, layer, &*rows, &gone, place))
                 .flatten()
                 .collect();
             for (place, links) in lists {
