@@ -23,7 +23,7 @@ impl Best {
 
     #[inline]
     pub(crate) fn offer(&mut self, chunk: ChunkId, score: f32) {
-        if score < self.floor || self.count == 0 {
+        if score < self.floor {
             return;
         }
         self.kept.push((chunk, score));
