@@ -1,6 +1,7 @@
 """The peers that keep chunks and find them, each in its best configuration: build, open, a hybrid query, a query by vector alone.
 
-`search` returns [(number, text)], `nearest` numbers, both best first.
+`search` returns [(number, text)], `nearest` numbers, both best first. `EFFORTS` is what a search may be told to look at, the least
+first; `open` takes one of them.
 """
 
 import itertools
@@ -18,6 +19,7 @@ class Lance:
     """LanceDB: a text index (stems, no positions), ranks of both fused; past `INDEXED` chunks HNSW over vectors of eight bits."""
 
     LOT = 10_000
+    EFFORTS = (100, 200, 400, 800)
 
     def __init__(self, state, exact=False):
         # It says at every query that its columns will change one day.
@@ -48,10 +50,10 @@ class Lance:
             table.create_index("vector", config=HnswSq(distance_type="cosine", num_partitions=parts))
         table.optimize()
 
-    def open(self):
+    def open(self, effort):
         from lancedb.rerankers import RRFReranker
 
-        self.table, self.fusion = self.database.open_table("chunks"), RRFReranker()
+        self.table, self.fusion, self.effort = self.database.open_table("chunks"), RRFReranker(), effort
 
     def search(self, text, vector, k):
         from lancedb.query import MatchQuery
@@ -66,12 +68,14 @@ class Lance:
         return self.tuned(query).select(["id"]).limit(k).to_arrow()["id"].to_pylist()
 
     def tuned(self, query):
-        """All partitions, and as many candidates as Chroma takes."""
-        return query if self.exact else query.nprobes(20).ef(100)
+        """All partitions, and so many candidates in each."""
+        return query if self.exact else query.nprobes(20).ef(self.effort)
 
 
 class LanceExact(Lance):
     """The same without a vector index."""
+
+    EFFORTS = (None,)
 
     def __init__(self, state):
         super().__init__(state, exact=True)
@@ -81,20 +85,31 @@ class Chroma:
     """Chroma: HNSW. It ranks by vectors alone, having no BM25."""
 
     LOT = 5_000
+    EFFORTS = (100, 200, 400, 800)
 
     def __init__(self, state):
+        self.state, self.client = str(state), None
+
+    def connect(self):
         import chromadb
 
-        self.client = chromadb.PersistentClient(str(state), chromadb.Settings(anonymized_telemetry=False))
+        if self.client:
+            # What is in memory keeps the effort it was read with.
+            self.client.clear_system_cache()
+        self.client = chromadb.PersistentClient(self.state, chromadb.Settings(anonymized_telemetry=False))
 
     def build(self, texts, vectors):
+        self.connect()
         collection = self.client.create_collection("chunks", configuration={"hnsw": {"space": "cosine", "ef_search": 100}})
         for start in range(0, len(vectors), self.LOT):
             lot = np.asarray(vectors[start:start + self.LOT])
             numbers = [str(start + offset) for offset in range(len(lot))]
             collection.add(ids=numbers, embeddings=lot, documents=list(itertools.islice(texts, len(lot))))
 
-    def open(self):
+    def open(self, effort):
+        self.connect()
+        self.client.get_collection("chunks").modify(configuration={"hnsw": {"ef_search": effort}})
+        self.connect()
         self.collection = self.client.get_collection("chunks")
 
     def search(self, text, vector, k):
@@ -107,6 +122,8 @@ class Chroma:
 
 class Txtai:
     """txtai with `hybrid`: Faiss, BM25 of its own, weight .5, texts in SQLite."""
+
+    EFFORTS = (None,)
 
     def __init__(self, state):
         from txtai import Embeddings
@@ -123,7 +140,7 @@ class Txtai:
         index.index((number, text, None) for number, text in enumerate(texts))
         index.save(self.state)
 
-    def open(self):
+    def open(self, _effort):
         def transform(some):
             return np.asarray([self.vector for _ in some])
 

@@ -8,7 +8,7 @@ import unittest
 try:
     import numpy as np
 
-    from retrieval import layout, synthetic
+    from retrieval import layout, peer_query, synthetic
 except ImportError:
     np = None
 
@@ -54,6 +54,30 @@ class Synthetic(unittest.TestCase):
             self.assertEqual(np.argsort(-(vectors @ vector))[:10].tolist(), nearest)
             self.assertLessEqual(set(text.split()), texts[nearest[0]])
         self.assertEqual(0.5, layout.recall([[1, 2], [3, 4]], [[1, 5], [4, 6]]))
+
+
+@unittest.skipIf(np is None, "no numpy here")
+class Effort(unittest.TestCase):
+    class Store:
+        """Finds as many of ten as it makes effort."""
+
+        EFFORTS = (3, 9, 10, 11)
+
+        def open(self, effort):
+            self.effort = effort
+
+        def nearest(self, _vector, count):
+            return list(range(min(self.effort, count)))
+
+    def test_is_the_least_that_finds_enough(self):
+        store = self.Store()
+        self.assertEqual((10, 1.0), peer_query.opened(store, [None], [list(range(10))]))
+        self.assertEqual(10, store.effort)
+
+    def test_is_the_greatest_where_none_does(self):
+        store = self.Store()
+        store.EFFORTS = (3, 9)
+        self.assertEqual((9, 0.9), peer_query.opened(store, [None], [list(range(10))]))
 
 
 if __name__ == "__main__":
