@@ -4,29 +4,72 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::{GROUP, Product, QUAD, WIDTH};
+use super::{GROUP, Line, Product, QUAD, Scales, WIDTH};
+
+/// Rows of a tile.
+const TILE: usize = 8;
+/// Bytes that memory hands over at once.
+const CACHE_LINE: usize = 64;
 
 /// # Safety
 /// The processor must have AVX-512 F and VNNI; rows and panel must exist, and nobody else may touch their results meanwhile.
 #[target_feature(enable = "avx512f,avx512vnni")]
 pub(super) unsafe fn panel(product: &Product<'_>, rows: Range<usize>, panel: usize) {
+    let mut ahead = Ahead::new(product.panel(panel).0, rows.len());
     let mut row = rows.start;
     while row < rows.end {
-        let next = (row + 8).min(rows.end);
+        let next = (row + TILE).min(rows.end);
         // SAFETY: passed on to the caller.
         unsafe {
             match next - row {
-                1 => tile::<1>(product, row, panel),
-                2 => tile::<2>(product, row, panel),
-                3 => tile::<3>(product, row, panel),
-                4 => tile::<4>(product, row, panel),
-                5 => tile::<5>(product, row, panel),
-                6 => tile::<6>(product, row, panel),
-                7 => tile::<7>(product, row, panel),
-                _ => tile::<8>(product, row, panel),
+                1 => tile::<1>(product, row, panel, &mut ahead),
+                2 => tile::<2>(product, row, panel, &mut ahead),
+                3 => tile::<3>(product, row, panel, &mut ahead),
+                4 => tile::<4>(product, row, panel, &mut ahead),
+                5 => tile::<5>(product, row, panel, &mut ahead),
+                6 => tile::<6>(product, row, panel, &mut ahead),
+                7 => tile::<7>(product, row, panel, &mut ahead),
+                _ => tile::<TILE>(product, row, panel, &mut ahead),
             }
         }
         row = next;
+    }
+}
+
+/// Asks for the panel behind the one that runs past, so that it has come by then: where rows are few, weights are read from far away
+/// for little work.
+struct Ahead {
+    next: *const i8,
+    /// Cache lines asked for with each line of the panel at hand: more where it runs past fewer tiles of rows.
+    step: usize,
+    left: usize,
+}
+
+impl Ahead {
+    fn new(panel: &[Line], rows: usize) -> Self {
+        let lines = size_of::<Line>() / CACHE_LINE;
+        let step = lines.div_ceil(rows.div_ceil(TILE).max(1));
+        Ahead { next: panel.as_ptr_range().end.cast(), step, left: lines * panel.len() }
+    }
+
+    #[inline(always)]
+    fn ask(&mut self) {
+        for _ in 0..self.step.min(self.left) {
+            // SAFETY: a hint, which reads nothing; the last panel has none behind it.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.next) };
+            self.next = self.next.wrapping_add(CACHE_LINE);
+            self.left -= 1;
+        }
+    }
+
+    /// The scales of the panel behind, for one group.
+    #[inline(always)]
+    fn ask_scales(&self, scales: &[Scales], group: usize) {
+        let next: *const i8 = scales.as_ptr().wrapping_add(scales.len() + group).cast();
+        for line in (0..size_of::<Scales>()).step_by(CACHE_LINE).take_while(|_| self.left > 0) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line)) };
+        }
     }
 }
 
@@ -40,14 +83,16 @@ struct Sums<const ROWS: usize>(MaybeUninit<[[[f32; 16]; 3]; ROWS]>);
 /// # Safety
 /// As [`panel`], for `ROWS` rows from `row`.
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn tile<const ROWS: usize>(product: &Product<'_>, row: usize, panel: usize) {
+unsafe fn tile<const ROWS: usize>(product: &Product<'_>, row: usize, panel: usize, ahead: &mut Ahead) {
     let (quads, scales) = product.panel(panel);
     let (depth, last) = (quads.len(), scales.len() - 1);
     let codes = product.row(row).0.as_ptr();
     let mut sums = Sums(MaybeUninit::uninit());
     for group in 0..scales.len() {
         let mut whole = [[_mm512_setzero_si512(); 3]; ROWS];
+        ahead.ask_scales(scales, group);
         for d in group * GROUP / QUAD..depth.min((group + 1) * GROUP / QUAD) {
+            ahead.ask();
             // SAFETY: a line is three vectors; each row has as many quads as the panel, and follows the one before.
             unsafe {
                 let line: *const __m512i = quads.as_ptr().add(d).cast();
