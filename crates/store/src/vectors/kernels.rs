@@ -53,14 +53,34 @@ pub(super) fn some_dots(rows: &[u8], which: &[u32], code: &[i8], dots: &mut Vec<
     some_dots_at(Level::current(), rows, which, code, dots);
 }
 
+/// The inner product of `code` with one row, which is as long.
+pub(super) fn one_dot(row: &[u8], code: &[i8]) -> i32 {
+    one_dot_at(Level::current(), row, code)
+}
+
 /// The inner product of `numbers` with a row of two bytes a number: the first 128 above the value, the second in 254ths of the
 /// first's unit.
 pub(super) fn fine_dot(first: &[u8], second: &[u8], numbers: &[f32]) -> f32 {
     match Level::current() {
         Level::Portable => fine_dot_lanes(first, second, numbers),
-        // SAFETY: the level is only chosen where the processor has AVX2 (every one with AVX-512 has).
+        // SAFETY: the level is only chosen where the processor has these instructions.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Vnni => unsafe { fine_dot_avx2(first, second, numbers) },
+        Level::Avx2 => unsafe { fine_dot_avx2(first, second, numbers) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Vnni => unsafe { fine_dot_avx512(first, second, numbers) },
+    }
+}
+
+fn one_dot_at(level: Level, row: &[u8], code: &[i8]) -> i32 {
+    match level {
+        Level::Portable => dot(row, code),
+        // SAFETY: the level is only chosen where the processor has these instructions.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { dot_avx2(row, code) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Vnni => unsafe { dot_vnni(row, code) },
     }
 }
 
@@ -70,13 +90,10 @@ fn all_dots_at(level: Level, rows: &[u8], code: &[i8], dots: &mut Vec<i32>) {
         return;
     }
     match level {
-        Level::Portable => dots.extend(rows.chunks_exact(code.len()).map(|row| dot(row, code))),
         // SAFETY: the level is only chosen where the processor has these instructions.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => dots.extend(rows.chunks_exact(code.len()).map(|row| unsafe { dot_avx2(row, code) })),
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Level::Vnni => dots.extend(rows.chunks_exact(code.len()).map(|row| unsafe { dot_vnni(row, code) })),
+        Level::Vnni => unsafe { all_dots_vnni(rows, code, dots) },
+        _ => dots.extend(rows.chunks_exact(code.len()).map(|row| one_dot_at(level, row, code))),
     }
 }
 
@@ -85,13 +102,10 @@ fn some_dots_at(level: Level, rows: &[u8], which: &[u32], code: &[i8], dots: &mu
     which.iter().for_each(|&number| prefetch(row(number)));
     dots.clear();
     match level {
-        Level::Portable => dots.extend(which.iter().map(|&number| dot(row(number), code))),
         // SAFETY: the level is only chosen where the processor has these instructions.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => dots.extend(which.iter().map(|&number| unsafe { dot_avx2(row(number), code) })),
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Level::Vnni => dots.extend(which.iter().map(|&number| unsafe { dot_vnni(row(number), code) })),
+        Level::Vnni => unsafe { some_dots_vnni(rows, which, code, dots) },
+        _ => dots.extend(which.iter().map(|&number| one_dot_at(level, row(number), code))),
     }
 }
 
@@ -114,19 +128,17 @@ fn dot(row: &[u8], code: &[i8]) -> i32 {
     row.iter().zip(code).map(|(&a, &b)| i32::from(i16::from(a)) * i32::from(i16::from(b))).sum()
 }
 
-/// # Safety
 /// The processor must have AVX2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-unsafe fn dot_avx2(row: &[u8], code: &[i8]) -> i32 {
+fn dot_avx2(row: &[u8], code: &[i8]) -> i32 {
     dot(row, code)
 }
 
-/// # Safety
 /// The processor must have AVX-512 F and VNNI.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn dot_vnni(row: &[u8], code: &[i8]) -> i32 {
+fn dot_vnni(row: &[u8], code: &[i8]) -> i32 {
     use std::arch::x86_64::{
         _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_reduce_add_epi32, _mm512_setzero_si512,
     };
@@ -139,6 +151,67 @@ unsafe fn dot_vnni(row: &[u8], code: &[i8]) -> i32 {
         sum = _mm512_dpbusd_epi32(sum, row, code);
     }
     _mm512_reduce_add_epi32(sum)
+}
+
+/// The processor must have AVX-512 F and VNNI.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn all_dots_vnni(rows: &[u8], code: &[i8], dots: &mut Vec<i32>) {
+    let mut fours = rows.chunks_exact(4 * code.len());
+    for four in &mut fours {
+        let (first, last) = four.split_at(2 * code.len());
+        let ((a, b), (c, d)) = (first.split_at(code.len()), last.split_at(code.len()));
+        dots.extend(four_dots_vnni([a, b, c, d], code));
+    }
+    for row in fours.remainder().chunks_exact(code.len()) {
+        dots.push(dot_vnni(row, code));
+    }
+}
+
+/// The processor must have AVX-512 F and VNNI.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn some_dots_vnni(rows: &[u8], which: &[u32], code: &[i8], dots: &mut Vec<i32>) {
+    let row = |number: u32| &rows[number as usize * code.len()..][..code.len()];
+    let (fours, rest) = which.as_chunks::<4>();
+    for four in fours {
+        dots.extend(four_dots_vnni(four.map(row), code));
+    }
+    for &number in rest {
+        dots.push(dot_vnni(row(number), code));
+    }
+}
+
+/// The products of four rows at once: `code` is loaded once for all, and sums are folded together.
+///
+/// The processor must have AVX-512 F and VNNI.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn four_dots_vnni(rows: [&[u8]; 4], code: &[i8]) -> [i32; 4] {
+    use std::arch::x86_64::*;
+    let code = code.as_chunks::<BLOCK>().0;
+    let rows = rows.map(|row| &row.as_chunks::<BLOCK>().0[..code.len()]);
+    let mut sums = [_mm512_setzero_si512(); 4];
+    for (at, code) in code.iter().enumerate() {
+        // SAFETY: all are blocks of 64 bytes, and the load needs no alignment.
+        let code = unsafe { _mm512_loadu_si512(code.as_ptr().cast()) };
+        for (sum, row) in sums.iter_mut().zip(&rows) {
+            // SAFETY: as above.
+            let row = unsafe { _mm512_loadu_si512(row[at].as_ptr().cast()) };
+            *sum = _mm512_dpbusd_epi32(*sum, row, code);
+        }
+    }
+    // Two rows in each pair of lanes, then four in each quarter, then the quarters.
+    let [a, b, c, d] = sums;
+    let first = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    let second = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    let all = _mm512_add_epi32(_mm512_unpacklo_epi64(first, second), _mm512_unpackhi_epi64(first, second));
+    let half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
+    let quarter = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half));
+    let mut dots = [0; 4];
+    // SAFETY: there is room for four numbers, and the store needs no alignment.
+    unsafe { _mm_storeu_si128(dots.as_mut_ptr().cast(), quarter) };
+    dots
 }
 
 /// Lanes that are added up apart, so that the compiler can use registers of any width and every level adds in the same order.
@@ -160,11 +233,17 @@ fn fine_dot_lanes(first: &[u8], second: &[u8], numbers: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-/// # Safety
 /// The processor must have AVX2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-unsafe fn fine_dot_avx2(first: &[u8], second: &[u8], numbers: &[f32]) -> f32 {
+fn fine_dot_avx2(first: &[u8], second: &[u8], numbers: &[f32]) -> f32 {
+    fine_dot_lanes(first, second, numbers)
+}
+
+/// The processor must have AVX-512 F.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn fine_dot_avx512(first: &[u8], second: &[u8], numbers: &[f32]) -> f32 {
     fine_dot_lanes(first, second, numbers)
 }
 
@@ -184,15 +263,17 @@ mod tests {
             let (mut all, mut some) = (Vec::new(), Vec::new());
             all_dots_at(level, &rows, &code, &mut all);
             assert_eq!(all, (0..9).map(slow).collect::<Vec<_>>(), "{level:?}");
-            some_dots_at(level, &rows, &[7, 0, 7], &code, &mut some);
-            assert_eq!(some, [slow(7), slow(0), slow(7)], "{level:?}");
+            let which = [7, 0, 7, 3, 8, 1, 2];
+            some_dots_at(level, &rows, &which, &code, &mut some);
+            assert_eq!(some, which.map(|row| slow(row as usize)), "{level:?}");
+            assert_eq!(one_dot_at(level, &rows[4 * width..5 * width], &code), slow(4), "{level:?}");
         }
         // The largest sums there are.
-        let (row, code) = (vec![255u8; width], vec![-127i8; width]);
+        let (rows, code) = (vec![255u8; 5 * width], vec![-127i8; width]);
         for level in Level::all() {
             let mut dots = Vec::new();
-            all_dots_at(level, &row, &code, &mut dots);
-            assert_eq!(dots, [-255 * 127 * width as i32], "{level:?}");
+            all_dots_at(level, &rows, &code, &mut dots);
+            assert_eq!(dots, [-255 * 127 * width as i32; 5], "{level:?}");
         }
     }
 

@@ -12,6 +12,7 @@ mod hnsw;
 mod kernels;
 #[cfg(test)]
 mod measure;
+mod pages;
 mod rows;
 mod scored;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! the error of a number is below a 64,000th of the vector's largest.
 
 use super::kernels::{self, BLOCK};
+use super::pages;
 
 /// How many more rows are compared again in full than are wanted: rounding to a byte moves no true neighbour further down.
 const AGAIN: usize = 64;
@@ -62,6 +63,7 @@ pub(super) struct Rows {
 }
 
 /// What rows are compared with: a vector in one byte a number.
+#[derive(Default)]
 pub(super) struct Code {
     numbers: Vec<i8>,
     /// What the 128 in every byte of a row adds to an inner product.
@@ -76,9 +78,10 @@ impl Rows {
 
     /// Makes room for so many more, and not for twice as many.
     pub(super) fn reserve(&mut self, rows: usize) {
-        self.first.reserve_exact(rows * self.width());
-        self.second.reserve_exact(rows * self.dimension);
-        self.scales.reserve_exact(rows);
+        let width = self.width();
+        pages::reserve(&mut self.first, rows * width);
+        pages::reserve(&mut self.second, rows * self.dimension);
+        pages::reserve(&mut self.scales, rows);
     }
 
     pub(super) fn dimension(&self) -> usize {
@@ -101,10 +104,14 @@ impl Rows {
         else {
             return false;
         };
+        let width = self.width();
+        pages::grow(&mut self.first, width);
+        pages::grow(&mut self.second, self.dimension);
+        pages::grow(&mut self.scales, 1);
         self.first.extend_from_slice(first);
         self.second.extend_from_slice(second);
         self.scales.push(scale);
-        self.first.resize(self.len() * self.width(), ZERO as u8);
+        self.first.resize(self.len() * width, ZERO as u8);
         true
     }
 
@@ -142,10 +149,27 @@ impl Rows {
 
     /// What rows are compared with, for one of them.
     pub(super) fn code_of(&self, at: usize) -> Code {
-        let row = &self.first[at * self.width()..][..self.width()];
-        let numbers: Vec<i8> = row.iter().map(|&byte| (byte ^ 128).cast_signed()).collect();
-        let offset = 128 * numbers.iter().map(|&number| i32::from(number)).sum::<i32>();
-        Code { numbers, offset, scale: self.scales[at] }
+        let mut code = Code::default();
+        self.code_into(at, &mut code);
+        code
+    }
+
+    /// As [`Rows::code_of`], in the place of another.
+    pub(super) fn code_into(&self, at: usize, code: &mut Code) {
+        code.numbers.clear();
+        code.numbers.extend(self.row(at).iter().map(|&byte| (byte ^ 128).cast_signed()));
+        code.offset = 128 * code.numbers.iter().map(|&number| i32::from(number)).sum::<i32>();
+        code.scale = self.scales[at];
+    }
+
+    /// About the cosine of `code` with a row.
+    pub(super) fn cosine(&self, code: &Code, at: usize) -> f32 {
+        (kernels::one_dot(self.row(at), &code.numbers) - code.offset) as f32 * (self.scales[at] * code.scale)
+    }
+
+    /// A row's first bytes with their padding.
+    fn row(&self, at: usize) -> &[u8] {
+        &self.first[at * self.width()..][..self.width()]
     }
 
     /// About the cosines of `code` with the rows `from..to`.

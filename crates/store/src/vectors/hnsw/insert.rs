@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::{CONSIDERED, Graph, LINKS, Layer, Walker, level};
 use crate::ChunkId;
-use crate::vectors::rows::Rows;
+use crate::vectors::rows::{Code, Rows};
 use crate::vectors::scored::Scored;
 
 /// Rows that join at the same time. Each is compared with all others of its batch, which at this size is a fiftieth of the work.
@@ -168,13 +168,19 @@ pub(super) fn select(
     near.sort_unstable_by(order);
     near.dedup_by_key(|scored| scored.row);
     let (mut chosen, mut left) = (Vec::with_capacity(most), Vec::new());
+    let codes = &mut walker.codes;
+    codes.resize_with(codes.len().max(most), Code::default);
     for scored in near {
         if chosen.len() == most {
             break;
         }
-        let code = rows.code_of(scored.row as usize);
-        let covered = walker.score(rows, &code, &chosen).iter().any(|chosen| chosen.cosine >= scored.cosine);
-        if covered { left.push(scored.row) } else { chosen.push(scored.row) }
+        let mut nearer = codes[..chosen.len()].iter().map(|code| rows.cosine(code, scored.row as usize));
+        if nearer.any(|cosine| cosine >= scored.cosine) {
+            left.push(scored.row);
+        } else {
+            rows.code_into(scored.row as usize, &mut codes[chosen.len()]);
+            chosen.push(scored.row);
+        }
     }
     left.truncate(most - chosen.len());
     chosen.extend(left);

@@ -23,6 +23,7 @@ use std::borrow::Cow;
 
 use super::Keep;
 use super::kernels::prefetch;
+use super::pages;
 use super::rows::{Code, Rows};
 use super::scored::Scored;
 use crate::ChunkId;
@@ -112,6 +113,7 @@ impl Layer {
         if !ground {
             self.nodes.push(row);
         }
+        pages::grow(&mut self.links, self.most);
         self.links.resize(self.links.len() + self.most, NONE);
     }
 }
@@ -180,7 +182,10 @@ impl Graph {
         for (number, &size) in sizes.iter().enumerate() {
             let most = most_links(number);
             let nodes = rest.split_off(..if number == 0 { 0 } else { size })?.to_vec();
-            let links = rest.split_off(..size.checked_mul(most)?)?.to_vec();
+            let known = rest.split_off(..size.checked_mul(most)?)?;
+            let mut links = Vec::new();
+            pages::reserve(&mut links, known.len());
+            links.extend_from_slice(known);
             layers.push(Layer { nodes, links, most });
         }
         let (pairs, rest) = rest.as_chunks::<2>();

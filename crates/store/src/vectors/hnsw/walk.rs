@@ -12,11 +12,15 @@ use crate::vectors::scored::{Best, Scored};
 pub(in crate::vectors) struct Walker {
     /// A bit for each row that was looked at.
     seen: Vec<u64>,
+    /// Which of those numbers are not zero.
+    touched: Vec<u32>,
     /// Rows whose links are still to be followed.
     open: BinaryHeap<Scored>,
     fresh: Vec<u32>,
     dots: Vec<i32>,
     cosines: Vec<f32>,
+    /// Of rows that are compared with each other.
+    pub(super) codes: Vec<Code>,
 }
 
 impl Walker {
@@ -51,7 +55,7 @@ impl Walker {
         keep: Keep<'_>,
         visits: usize,
     ) -> Option<Vec<Scored>> {
-        self.seen.clear();
+        self.touched.drain(..).for_each(|at| self.seen[at as usize] = 0);
         self.seen.resize(rows.len().div_ceil(64), 0);
         self.open.clear();
         let mut best = Best::new(most);
@@ -99,8 +103,11 @@ impl Walker {
     /// Marks a row as looked at; false when it was before.
     fn is_new(&mut self, row: u32) -> bool {
         let (word, bit) = (row as usize / 64, 1 << (row % 64));
-        let new = self.seen[word] & bit == 0;
-        self.seen[word] |= bit;
-        new
+        let before = self.seen[word];
+        if before == 0 {
+            self.touched.push(word as u32);
+        }
+        self.seen[word] = before | bit;
+        before & bit == 0
     }
 }
