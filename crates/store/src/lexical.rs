@@ -9,6 +9,7 @@
 
 mod postings;
 mod scores;
+mod sums;
 mod windows;
 mod words;
 

@@ -1,6 +1,5 @@
 //! Searching by words, by meaning, or by both.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -9,10 +8,8 @@ use crate::documents::strings;
 use crate::duplicates::Shingles;
 use crate::embeddings::checked;
 use crate::neighbours::passage;
+use crate::ranking::Ranking;
 use crate::{Bm25, ChunkId, DocumentId, Error, Filter, Result, Store};
-
-/// Texts from which on words and vectors are searched beside each other where the query's vector is known.
-const BESIDE_FROM: usize = 20_000;
 
 /// How to search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -193,46 +190,23 @@ impl Store {
         let embedder = self.embedder()?;
         let generation = self.refresh(weight > 0.0, embed.is_some())?;
         let allowed = self.allowed(&options.filter, generation)?;
-        let keep = |chunk| allowed.as_ref().is_none_or(|allowed| allowed.contains(chunk));
         let derived = self.derived.borrow();
-        let count = options.candidates.max(options.k);
-
-        let lexical = derived.lexical.as_ref().filter(|_| weight > 0.0);
-        let table = derived.vectors.as_ref().map(|(_, table)| table);
-        let by_meaning = || {
-            let Some(embed) = embed else { return Ok((None, Vec::new())) };
-            let vector = checked(embed()?, embedder.as_ref(), "the query")?;
-            let near = match (table, &allowed) {
-                (Some(table), Some(allowed)) if weight < 1.0 => {
-                    table.nearest_where(&vector, count, |chunk| allowed.contains(chunk))
-                }
-                (Some(table), None) if weight < 1.0 => table.nearest(&vector, count),
-                _ => Vec::new(),
-            };
-            Ok::<_, E>((Some(vector), near))
+        let ranking = Ranking {
+            lexical: derived.lexical.as_ref().filter(|_| weight > 0.0),
+            vectors: derived.vectors.as_ref().map(|(_, vectors)| vectors),
+            allowed: allowed.as_deref(),
+            count: options.candidates.max(options.k),
+            weight,
+            bm25,
         };
-        let by_words = || lexical.map(|lexical| lexical.score(query, bm25, count, keep)).transpose();
-        let ranked = |beside: bool| {
-            let (by_meaning, words) =
-                if beside { rayon::join(by_meaning, by_words) } else { (by_meaning(), by_words()) };
-            let ((vector, by_meaning), mut words) = (by_meaning?, words?);
-            if let Some(scores) = &mut words {
-                scores.take_in(by_meaning.iter().map(|(chunk, _)| *chunk), beside);
-            }
-            let by_words = words.as_ref().map(|scores| scores.best()).unwrap_or_default();
-            let bm25_of = |chunk| words.as_ref().and_then(|scores| scores.of(chunk));
-            let cosine_of =
-                |chunk| table.zip(vector.as_ref()).and_then(|(table, vector)| table.cosine(vector, chunk));
-            Ok::<_, E>(fuse(by_words, &by_meaning, weight, bm25_of, cosine_of))
-        };
-        // Waking another thread takes as long as finding words and vectors in a small collection.
-        let large = lexical.is_some_and(|lexical| lexical.texts() >= BESIDE_FROM);
-        let fused = if embeds || large { rayon::scope(|_| ranked(true)) } else { ranked(false) };
-        Ok(self.hits(fused?, options)?)
+        let embed = embed.map(|embed| || checked(embed()?, embedder.as_ref(), "the query").map_err(E::from));
+        Ok(self.hits(ranking.ranked(query, embed, embeds)?, options)?)
     }
 
     /// The first of the chunks as hits.
     fn hits(&self, fused: Vec<(ChunkId, Explain)>, options: &SearchOptions) -> Result<Vec<Hit>> {
+        // One look at the database for all: each by itself would lock it and find its pages again.
+        let reading = self.connection.unchecked_transaction()?;
         let mut hits: Vec<Hit> = Vec::with_capacity(options.k.min(fused.len()));
         let mut said: Vec<Shingles> = Vec::new();
         for (chunk, explain) in fused {
@@ -255,6 +229,7 @@ impl Store {
             let hit = self.widened(hit, options.neighbours, &hits)?;
             hits.push(hit);
         }
+        reading.finish()?;
         Ok(hits)
     }
 
@@ -282,70 +257,5 @@ impl Store {
                 neighbours: Vec::new(),
             })
         })
-    }
-}
-
-/// Adds the scores of all chunks in two ranked lists by weight, each as a share of the best of its kind. Best first.
-///
-/// `bm25_of` and `cosine_of` give the score of a chunk that only the other list has: it was not among the best, which does
-/// not make it 0. As shares of the best, scores keep their distance to nothing at all, which is 0 for both kinds;
-/// minimum and maximum of the lists would hang on how long they happen to be (Bruch, Gai and Ingber, "An Analysis of Fusion
-/// Functions for Hybrid Retrieval", 2023: normalisation by the theoretical minimum).
-pub fn fuse(
-    by_words: &[(ChunkId, f32)],
-    by_meaning: &[(ChunkId, f32)],
-    weight: f32,
-    bm25_of: impl Fn(ChunkId) -> Option<f32>,
-    cosine_of: impl Fn(ChunkId) -> Option<f32>,
-) -> Vec<(ChunkId, Explain)> {
-    let mut found: HashMap<ChunkId, Explain> = HashMap::new();
-    for (rank, (chunk, score)) in (1..).zip(by_words) {
-        let explain = found.entry(*chunk).or_default();
-        (explain.bm25, explain.bm25_rank) = (Some(*score), Some(rank));
-    }
-    for (rank, (chunk, score)) in (1..).zip(by_meaning) {
-        let explain = found.entry(*chunk).or_default();
-        (explain.cosine, explain.cosine_rank) = (Some(*score), Some(rank));
-    }
-    let mut fused: Vec<(ChunkId, Explain)> = found.into_iter().collect();
-    for (chunk, explain) in &mut fused {
-        explain.bm25 = explain.bm25.or_else(|| bm25_of(*chunk));
-        explain.cosine = explain.cosine.or_else(|| cosine_of(*chunk));
-    }
-    let best = |score: fn(&Explain) -> Option<f32>| {
-        fused.iter().filter_map(|(_, explain)| score(explain)).fold(0.0, f32::max)
-    };
-    let (best_bm25, best_cosine) = (best(|explain| explain.bm25), best(|explain| explain.cosine));
-    let share =
-        |score: Option<f32>, best: f32| if best > 0.0 { score.unwrap_or(0.0).max(0.0) / best } else { 0.0 };
-    for (_, explain) in &mut fused {
-        explain.bm25_norm = share(explain.bm25, best_bm25);
-        explain.cosine_norm = share(explain.cosine, best_cosine);
-        explain.fused = weight * explain.bm25_norm + (1.0 - weight) * explain.cosine_norm;
-    }
-    fused.sort_unstable_by(|a, b| b.1.fused.total_cmp(&a.1.fused).then(a.0.cmp(&b.0)));
-    fused
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_of_the_best_are_added_by_weight() {
-        let words = [(ChunkId(1), 9.0), (ChunkId(2), 4.5)];
-        let meaning = [(ChunkId(3), 0.8), (ChunkId(2), 0.6)];
-        let bm25_of = |chunk: ChunkId| (chunk.0 == 3).then_some(0.9);
-        let cosine_of = |chunk: ChunkId| (chunk.0 == 1).then_some(-0.4);
-        let fused = fuse(&words, &meaning, 0.75, bm25_of, cosine_of);
-        let scores: Vec<(i64, f32)> = fused.iter().map(|(chunk, e)| (chunk.0, e.fused)).collect();
-        // The cosine of 1 is below nothing at all.
-        assert_eq!(scores[0], (1, 0.75));
-        assert!((scores[1].1 - (0.75 * 0.5 + 0.25 * 0.75)).abs() < 1e-6 && scores[1].0 == 2);
-        assert!((scores[2].1 - (0.75 * 0.1 + 0.25)).abs() < 1e-6 && scores[2].0 == 3);
-        let third = fused[2].1;
-        assert_eq!((third.bm25, third.bm25_rank, third.cosine_rank), (Some(0.9), None, Some(1)));
-        let alone = fuse(&[(ChunkId(7), 3.0)], &[], 1.0, |_| None, |_| None);
-        assert_eq!((alone[0].1.fused, alone[0].1.cosine), (1.0, None));
     }
 }

@@ -1,29 +1,37 @@
 //! Scores of texts for the words of a query.
-//!
-//! A word that most texts hold is worth least and costs most. So texts are taken in windows small enough for the first caches, and
-//! in each the words by falling worth: once those that are left could not, all together, bring a text among the best that has
-//! none of the others, they are looked up for documents that have (Turtle and Flood, "Query Evaluation: Strategies and
-//! Optimizations", 1995: MaxScore; by windows as Lucene's `MaxScoreBulkScorer` does). Before each of them, documents that cannot be
-//! among the best any more are dropped. What comes out is the same, to the bit, as if every document had been looked at.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::postings::{Holding, Lists, Postings};
-use super::windows::{Piece, Window};
-use super::words::{Word, Worth};
-use super::{DELETED, Lexical};
-use crate::best::Best;
+use super::Lexical;
+use super::sums::Sums;
+use super::windows::Window;
+use super::words::Word;
+use crate::best::{Best, best};
 use crate::bm25::Bm25;
+use crate::places::place_of;
 use crate::{ChunkId, Result};
 
 /// Texts in a window.
 pub(super) const WINDOW: usize = 8192;
 
-/// Rounding may lift what words are worth by less than this share.
-const ROUNDING: f32 = 1.001;
-
-/// Looking a text up in a posting list takes as long as reading so many of its texts.
-const LOOK_UP: usize = 16;
+/// A query whose words are being scored, by any number of threads: each takes the next window of texts, and all know the floor that
+/// one of them has found.
+pub(crate) struct Scoring<'a, K> {
+    lexical: &'a Lexical,
+    words: Vec<Word>,
+    count: usize,
+    keep: K,
+    /// The first document that nobody has taken.
+    next: Mutex<u32>,
+    /// What is below it is not among the best: the bits of a number that is not negative, which rise with it.
+    floor: AtomicU32,
+    /// The best of each thread.
+    found: Mutex<Vec<(ChunkId, f32)>>,
+    #[cfg(test)]
+    added: std::sync::atomic::AtomicUsize,
+}
 
 /// The BM25 scores of texts for one query: of the best, and of those that were asked for.
 pub(crate) struct Scores<'a> {
@@ -37,37 +45,25 @@ pub(crate) struct Scores<'a> {
 }
 
 impl Lexical {
-    /// Scores texts by `query`, which is read in each of their languages; a word that stands twice in it counts twice. Known are
-    /// afterwards the `count` best texts of those that `keep` holds for.
-    pub(crate) fn score(
+    /// Prepares to score texts by `query`, which is read in each of their languages; a word that stands twice in it counts twice.
+    /// Known are afterwards the `count` best texts of those that `keep` holds for.
+    pub(crate) fn scoring<K: Fn(ChunkId) -> bool + Sync>(
         &self,
         query: &str,
         bm25: Bm25,
         count: usize,
-        keep: impl Fn(ChunkId) -> bool,
-    ) -> Result<Scores<'_>> {
-        let words = self.words(query, bm25)?;
-        let mut best = Best::new(count);
-        let mut sums = Sums::new(self, &words);
-        for window in self.windows(self.window_texts) {
-            sums.add_up(&window, best.floor().max(0.0));
-            sums.hand_over(&window, |chunk, score| {
-                if score >= best.floor() && keep(chunk) {
-                    best.offer(chunk, score);
-                }
-            });
-            best.settle();
-        }
-        #[cfg(test)]
-        let added = sums.added;
-        let best = best.sorted();
-        Ok(Scores {
+        keep: K,
+    ) -> Result<Scoring<'_, K>> {
+        Ok(Scoring {
             lexical: self,
-            known: best.iter().copied().collect(),
-            words,
-            best,
+            words: self.words(query, bm25)?,
+            count,
+            keep,
+            next: Mutex::new(0),
+            floor: AtomicU32::new(0),
+            found: Mutex::new(Vec::new()),
             #[cfg(test)]
-            added,
+            added: Default::default(),
         })
     }
 
@@ -77,10 +73,59 @@ impl Lexical {
 
     /// Segment and number of a chunk's text.
     fn place(&self, chunk: ChunkId) -> Option<(usize, u32)> {
-        let at = self.places.binary_search_by_key(&chunk, |(chunk, ..)| *chunk).ok()?;
+        let at = place_of(chunk, self.places.len(), |at| self.places[at].0)?;
         let (_, segment, text) = self.places[at];
         Some((segment as usize, text))
     }
+}
+
+impl<'a, K: Fn(ChunkId) -> bool + Sync> Scoring<'a, K> {
+    /// Scores windows that nobody has taken, as long as there are any and `goes_on` holds for the share of all documents that were
+    /// taken before, 0 to 1.
+    pub(crate) fn run(&self, goes_on: impl Fn(f32) -> bool) {
+        let mut best = Best::new(self.count);
+        let mut sums = Sums::new(self.lexical, &self.words);
+        while let Some(window) = self.take_window(&goes_on) {
+            let floor = best.floor().max(f32::from_bits(self.floor.load(Ordering::Relaxed)));
+            sums.add_up(&window, floor);
+            sums.hand_over(&window, |chunk, score| {
+                if score >= floor && score >= best.floor() && (self.keep)(chunk) {
+                    best.offer(chunk, score);
+                }
+            });
+            best.settle();
+            self.floor.fetch_max(best.floor().max(0.0).to_bits(), Ordering::Relaxed);
+        }
+        locked(&self.found).extend(best.sorted());
+        #[cfg(test)]
+        self.added.fetch_add(sums.added, Ordering::Relaxed);
+    }
+
+    fn take_window(&self, goes_on: impl Fn(f32) -> bool) -> Option<Window<'a>> {
+        let mut next = locked(&self.next);
+        let taken = *next as f32 / self.lexical.starts.len().max(1) as f32;
+        let window = self.lexical.window_from(*next, self.lexical.window_texts).filter(|_| goes_on(taken))?;
+        *next = window.documents.end;
+        Some(window)
+    }
+
+    /// The scores of the texts in all windows that were taken.
+    pub(crate) fn scores(self) -> Scores<'a> {
+        let found = self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let best = best(found, self.count);
+        Scores {
+            lexical: self.lexical,
+            known: best.iter().copied().collect(),
+            words: self.words,
+            best,
+            #[cfg(test)]
+            added: self.added.into_inner(),
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Scores<'_> {
@@ -134,250 +179,6 @@ fn scores_of(lexical: &Lexical, words: &[Word], asked: &[Asked]) -> Vec<(ChunkId
     scores
 }
 
-/// What the words add up to in one window after the other, read in order.
-struct Sums<'a> {
-    lexical: &'a Lexical,
-    words: &'a [Word],
-    /// By word.
-    lists: Vec<Lists>,
-    /// What the words from each on can add to a text, all together; 0 behind the last.
-    most: Vec<f32>,
-    /// By text of the window; all zero between two windows, as the next.
-    texts: Vec<f32>,
-    /// By document of the window; nothing where each is one text, whose score is that of its document too.
-    documents: Vec<f32>,
-    /// Texts that have a word and may be among the best, by piece.
-    reached: Vec<Vec<u32>>,
-    /// By document of the window, where each is not one text: `mark` if it may be among the best. A text that may not has a sum of 0
-    /// where each is one.
-    marks: Vec<u32>,
-    mark: u32,
-    postings: Postings,
-    holding: Holding,
-    #[cfg(test)]
-    added: usize,
-}
-
-/// For which texts a word is looked up.
-#[derive(Clone, Copy)]
-enum Of<'a> {
-    All,
-    /// Those of documents that may be among the best, found while all are read.
-    Living,
-    /// Those reached, by rising number, looked up one by one; where each is a document.
-    Reached,
-    /// Those of these documents, by rising number, looked up one by one.
-    Documents(&'a [u32]),
-}
-
-impl<'a> Sums<'a> {
-    fn new(lexical: &'a Lexical, words: &'a [Word]) -> Self {
-        let mut most = vec![0.0; words.len() + 1];
-        for (at, word) in words.iter().enumerate().rev() {
-            most[at] = most[at + 1] + word.most;
-        }
-        Sums {
-            lexical,
-            words,
-            lists: words.iter().map(|word| word.lists.clone()).collect(),
-            most,
-            texts: Vec::new(),
-            documents: Vec::new(),
-            reached: Vec::new(),
-            marks: Vec::new(),
-            mark: 0,
-            postings: Postings::default(),
-            holding: Holding::new(lexical),
-            #[cfg(test)]
-            added: 0,
-        }
-    }
-
-    /// Adds up the words for all texts of a window but those that cannot come to `floor`.
-    fn add_up(&mut self, window: &Window<'_>, floor: f32) {
-        self.make_room(window);
-        let enough = self.most.iter().position(|most| ROUNDING * most < floor);
-        let enough = enough.unwrap_or(self.words.len());
-        for at in 0..enough {
-            self.add(window, at, Of::All);
-        }
-        for at in enough..self.words.len() {
-            self.drop_hopeless(window, self.most[at], floor);
-            if self.reached.iter().all(Vec::is_empty) {
-                return;
-            }
-            self.add_to_living(window, at);
-        }
-    }
-
-    fn make_room(&mut self, window: &Window<'_>) {
-        let documents = window.documents.len();
-        self.texts.resize(self.texts.len().max(window.texts), 0.0);
-        self.reached.resize_with(self.reached.len().max(window.pieces.len()), Vec::new);
-        if !self.lexical.each_is_one_text() {
-            self.marks.resize(self.marks.len().max(documents), 0);
-            self.documents.resize(self.documents.len().max(documents), 0.0);
-        }
-    }
-
-    /// Adds what a word is worth to some texts and their documents.
-    fn add(&mut self, window: &Window<'_>, word: usize, of: Of<'_>) {
-        let Sums { lexical, texts, documents, reached, marks, mark, postings, holding, .. } = self;
-        let (lists, word) = (&mut self.lists[word], &self.words[word]);
-        let (first, one_text) = (window.documents.start, lexical.each_is_one_text());
-        holding.clear();
-        for (piece, reached) in window.pieces.iter().zip(reached) {
-            let Some(list) = &mut lists[piece.segment] else { continue };
-            postings.clear();
-            match of {
-                Of::All | Of::Living => postings.read(list, piece.from, piece.to, piece.from),
-                Of::Reached => {
-                    reached.iter().for_each(|text| postings.look_up(list, piece.from + text, piece.from));
-                }
-                Of::Documents(documents) => {
-                    let ranges = documents.iter().filter_map(|document| lexical.texts_in(piece, *document));
-                    ranges.for_each(|texts| postings.read(list, texts.start, texts.end, piece.from));
-                }
-            }
-            if lexical.segments[piece.segment].reader.has_deletes() {
-                postings.retain(|text| piece.chunks[text as usize] != DELETED);
-            }
-            let scores = &mut texts[piece.before..][..piece.chunks.len()];
-            match of {
-                Of::Living if one_text => postings.retain(|text| scores[text as usize] > 0.0),
-                Of::Living => {
-                    postings.retain(|text| marks[(piece.documents[text as usize] - first) as usize] == *mark)
-                }
-                Of::All | Of::Reached | Of::Documents(_) => {}
-            }
-            if !one_text || matches!(of, Of::All) {
-                let known = reached.len();
-                reached.extend_from_slice(&postings.holders);
-                compact(reached, known, |text| scores[text as usize] == 0.0);
-            }
-            postings.add_weights(word.text.norm, word.text.idf, piece.lengths, scores);
-            if !one_text {
-                holding.add_all(postings, piece.documents, first);
-            }
-            #[cfg(test)]
-            {
-                self.added += postings.holders.len();
-            }
-        }
-        if !one_text {
-            let Worth { idf, norm } = word.document;
-            holding.documents.add_weights(norm, idf, &lexical.documents[first as usize..], documents);
-        }
-    }
-
-    /// Adds a word for the documents that live: looked up one by one where they are few.
-    fn add_to_living(&mut self, window: &Window<'_>, word: usize) {
-        let living: usize = self.reached.iter().map(Vec::len).sum();
-        let expected = self.words[word].texts * window.texts / self.lexical.places.len().max(1);
-        if !self.lexical.contiguous || living * LOOK_UP > expected {
-            return self.add(window, word, Of::Living);
-        }
-        if self.lexical.each_is_one_text() {
-            self.reached.iter_mut().for_each(|texts| texts.sort_unstable());
-            return self.add(window, word, Of::Reached);
-        }
-        let of_piece = window.pieces.iter().zip(&self.reached);
-        let documents =
-            of_piece.flat_map(|(piece, reached)| reached.iter().map(|text| piece.documents[*text as usize]));
-        let mut documents: Vec<u32> = documents.collect();
-        documents.sort_unstable();
-        documents.dedup();
-        self.add(window, word, Of::Documents(&documents));
-    }
-
-    /// Drops the documents that cannot come to `floor` any more where nothing can add more than `most`.
-    fn drop_hopeless(&mut self, window: &Window<'_>, most: f32, floor: f32) {
-        let Sums { lexical, texts, documents, reached, marks, mark, .. } = self;
-        let hopeful = |score: f32| (score + most) * ROUNDING >= floor;
-        let pieces = || window.pieces.iter().zip(0..);
-        if lexical.each_is_one_text() {
-            for (piece, at) in pieces() {
-                let scores = &mut texts[piece.before..];
-                compact(&mut reached[at], 0, |text| {
-                    let score = &mut scores[text as usize];
-                    let lives = hopeful(*score);
-                    *score = if lives { *score } else { 0.0 };
-                    lives
-                });
-            }
-            return;
-        }
-        *mark += 1;
-        let place =
-            |piece: &Piece<'_>, text: u32| (piece.documents[text as usize] - window.documents.start) as usize;
-        // A document lives by any of its texts. One that has no word yet can become no better than one that has: both get what their
-        // document has.
-        for (piece, at) in pieces() {
-            for &text in &reached[at] {
-                let document = place(piece, text);
-                if hopeful(with_document(texts[piece.before + text as usize], documents[document])) {
-                    marks[document] = *mark;
-                }
-            }
-        }
-        for (piece, at) in pieces() {
-            compact(&mut reached[at], 0, |text| marks[place(piece, text)] == *mark);
-        }
-    }
-
-    /// Hands over the texts of a window that have a word, with their scores, but those that were dropped; ready for the next one
-    /// then.
-    fn hand_over(&mut self, window: &Window<'_>, mut take: impl FnMut(ChunkId, f32)) {
-        for (at, piece) in window.pieces.iter().enumerate() {
-            for &text in &self.reached[at] {
-                take(piece.chunks[text as usize], self.score(window, piece, text));
-            }
-        }
-        self.clear(window);
-    }
-
-    /// The score of a text of a window, 0 where neither it nor its document has a word.
-    fn of(&self, window: &Window<'_>, segment: usize, text: u32) -> f32 {
-        let piece = window.pieces.iter().find(|piece| piece.segment == segment);
-        piece.map_or(0.0, |piece| self.score(window, piece, text - piece.from))
-    }
-
-    fn score(&self, window: &Window<'_>, piece: &Piece<'_>, text: u32) -> f32 {
-        let document = piece.documents[text as usize] - window.documents.start;
-        whole(self.texts[piece.before + text as usize], self.documents.get(document as usize))
-    }
-
-    /// Back to zeros.
-    fn clear(&mut self, window: &Window<'_>) {
-        self.reached.iter_mut().for_each(Vec::clear);
-        self.texts[..window.texts].fill(0.0);
-        let documents = self.documents.len().min(window.documents.len());
-        self.documents[..documents].fill(0.0);
-    }
-}
-
-/// Keeps the numbers behind the first `known` for which `keep` holds.
-fn compact(numbers: &mut Vec<u32>, known: usize, mut keep: impl FnMut(u32) -> bool) {
-    let mut kept = known;
-    // Without a branch, as nobody can tell which stay.
-    for at in known..numbers.len() {
-        let number = numbers[at];
-        numbers[kept] = number;
-        kept += usize::from(keep(number));
-    }
-    numbers.truncate(kept);
-}
-
-/// The score of a text from its own sum and that of its document, of which there is none where each is one text.
-fn whole(text: f32, document: Option<&f32>) -> f32 {
-    document.map_or(text, |document| with_document(text, *document))
-}
-
-/// The score of a text that has one itself and is part of a document that has another.
-pub(super) fn with_document(text: f32, document: f32) -> f32 {
-    0.5 * (text + document)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -386,6 +187,21 @@ mod tests {
     use super::*;
     use crate::DocumentId;
     use crate::lexical::{Searched, Stamp, Take};
+
+    impl Lexical {
+        /// The scores by a query, found by one thread.
+        fn score(
+            &self,
+            query: &str,
+            bm25: Bm25,
+            count: usize,
+            keep: impl Fn(ChunkId) -> bool + Sync,
+        ) -> Result<Scores<'_>> {
+            let scoring = self.scoring(query, bm25, count, keep)?;
+            scoring.run(|_| true);
+            Ok(scoring.scores())
+        }
+    }
 
     /// Words of a chunk: low numbers stand in most, high ones in few.
     fn words() -> impl Strategy<Value = String> {
@@ -436,7 +252,13 @@ mod tests {
 
             lexical.window_texts = window;
             let mut some = lexical.score(&query, bm25, count, keep).unwrap();
-            prop_assert_eq!(some.best(), expected);
+            prop_assert_eq!(some.best(), &expected[..]);
+            // By several threads, one of which leaves before the end.
+            let shared = lexical.scoring(&query, bm25, count, keep).unwrap();
+            shared.run(|share| share < 0.3);
+            std::thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(|| shared.run(|_| true)))));
+            let shared = shared.scores();
+            prop_assert_eq!(shared.best(), expected);
             some.take_in(of.iter().copied(), false);
             for &chunk in &of {
                 // A text without a word gets what its document has.

@@ -28,22 +28,19 @@ pub(super) struct Piece<'a> {
 }
 
 impl Lexical {
-    /// All documents in windows of about so many texts; in one where the texts of a document lie apart.
-    pub(super) fn windows(&self, texts: usize) -> impl Iterator<Item = Window<'_>> {
-        let all = self.starts.len();
-        let mut next = 0;
-        std::iter::from_fn(move || {
-            let first = next;
-            let start = self.starts.get(first)?;
-            next = all;
-            if self.contiguous {
-                let end = self.number(start).saturating_add(texts);
-                // No document is without a text.
-                let near = &self.starts[first + 1..all.min(first.saturating_add(texts))];
-                next = first + 1 + near.partition_point(|start| self.number(start) < end);
-            }
-            Some(self.window(first as u32..next as u32))
-        })
+    /// The documents from `first` on that have about so many texts; all where the texts of a document lie apart. `None` behind the
+    /// last.
+    pub(super) fn window_from(&self, first: u32, texts: usize) -> Option<Window<'_>> {
+        let (first, all) = (first as usize, self.starts.len());
+        let start = self.starts.get(first)?;
+        let mut next = all;
+        if self.contiguous {
+            let end = self.number(start).saturating_add(texts);
+            // No document is without a text.
+            let near = &self.starts[first + 1..all.min(first.saturating_add(texts))];
+            next = first + 1 + near.partition_point(|start| self.number(start) < end);
+        }
+        Some(self.window(first as u32..next as u32))
     }
 
     /// A window of some documents, whose texts must follow each other where it is not one of all.

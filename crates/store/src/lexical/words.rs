@@ -7,7 +7,7 @@ use tantivy::Term;
 use tantivy::postings::BlockSegmentPostings;
 
 use super::postings::{Holding, Lists, Postings};
-use super::scores::with_document;
+use super::sums::with_document;
 use super::{DELETED, Lexical, Population, unpacked};
 use crate::Result;
 use crate::analysis::Analyser;

@@ -22,6 +22,7 @@ use self::hnsw::Graph;
 use self::rows::Rows;
 use crate::ChunkId;
 use crate::best::best;
+use crate::places::place_of;
 
 pub(crate) use self::rows::{pack, packed_numbers, unpack};
 
@@ -161,7 +162,7 @@ impl Vectors {
 
     /// The cosine of one chunk's vector with `query`.
     pub(crate) fn cosine(&self, query: &[f32], chunk: ChunkId) -> Option<f32> {
-        let row = self.chunks.binary_search(&chunk).ok()?;
+        let row = place_of(chunk, self.chunks.len(), |row| self.chunks[row])?;
         Some(self.rows.fine_cosine(query, row))
     }
 }

@@ -1,0 +1,206 @@
+//! Putting chunks in order by words and vectors, both at the same time.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::filter::Allowed;
+use crate::lexical::Lexical;
+use crate::vectors::Vectors;
+use crate::{Bm25, ChunkId, Error, Explain, Result};
+
+/// Texts from which on words and vectors are searched beside each other where the query's vector is known. Waking another thread
+/// takes as long as finding both in a small collection.
+const BESIDE_FROM: usize = 20_000;
+
+/// Share of the words' work that is done while the query is embedded, at most. The other half is for the time when vectors are
+/// searched, which one thread does; until then embedding takes two.
+const WHILE_EMBEDDING: f32 = 0.5;
+
+/// What chunks are ranked by.
+pub(crate) struct Ranking<'a> {
+    /// `None` where words do not count.
+    pub(crate) lexical: Option<&'a Lexical>,
+    pub(crate) vectors: Option<&'a Vectors>,
+    /// The chunks that may be found; `None` for all.
+    pub(crate) allowed: Option<&'a Allowed>,
+    /// Chunks wanted by words, and as many by vectors.
+    pub(crate) count: usize,
+    /// Share of words in the score.
+    pub(crate) weight: f32,
+    pub(crate) bm25: Bm25,
+}
+
+impl Ranking<'_> {
+    /// The chunks that fit best by words or by vectors, best first. `embed` gives the query's vector, which takes long where it
+    /// `embeds` the query first.
+    pub(crate) fn ranked<E: From<Error> + Send>(
+        &self,
+        query: &str,
+        embed: Option<impl FnOnce() -> std::result::Result<Vec<f32>, E> + Send>,
+        embeds: bool,
+    ) -> std::result::Result<Vec<(ChunkId, Explain)>, E> {
+        if embeds || self.lexical.is_some_and(|lexical| lexical.texts() >= BESIDE_FROM) {
+            rayon::scope(|_| self.ranked_by(query, embed, embeds, true))
+        } else {
+            self.ranked_by(query, embed, embeds, false)
+        }
+    }
+
+    /// As [`Ranking::ranked`], on two threads where it is to be done `beside` each other.
+    fn ranked_by<E: From<Error> + Send>(
+        &self,
+        query: &str,
+        embed: Option<impl FnOnce() -> std::result::Result<Vec<f32>, E> + Send>,
+        embeds: bool,
+        beside: bool,
+    ) -> std::result::Result<Vec<(ChunkId, Explain)>, E> {
+        let scoring = OnceLock::new();
+        let score_words = |goes_on: &dyn Fn(f32) -> bool| -> Result<()> {
+            let Some(lexical) = self.lexical else { return Ok(()) };
+            let fresh = || lexical.scoring(query, self.bm25, self.count, |chunk| self.keeps(chunk));
+            let scoring = match scoring.get() {
+                Some(scoring) => scoring,
+                None => {
+                    let fresh = fresh()?;
+                    scoring.get_or_init(|| fresh)
+                }
+            };
+            scoring.run(goes_on);
+            Ok(())
+        };
+
+        let embedded = AtomicBool::new(false);
+        let embed = || {
+            let vector = embed.map(|embed| embed()).transpose();
+            embedded.store(true, Ordering::Relaxed);
+            vector
+        };
+        let (vector, scored) = if embeds {
+            let goes_on = |share: f32| share < WHILE_EMBEDDING && !embedded.load(Ordering::Relaxed);
+            both(beside, embed, || score_words(&goes_on))
+        } else {
+            (embed(), Ok(()))
+        };
+        let vector = vector?;
+        scored?;
+
+        let by_vectors = || {
+            let near = vector.as_ref().map(|vector| self.near(vector)).unwrap_or_default();
+            // Whoever has found the vectors helps with the words.
+            if let Some(scoring) = scoring.get() {
+                scoring.run(|_| true);
+            }
+            near
+        };
+        let (by_vectors, scored) = both(beside, by_vectors, || score_words(&|_| true));
+        scored?;
+
+        // What each list lacks of the other.
+        let mut words = scoring.into_inner().map(|scoring| scoring.scores());
+        let by_words = words.as_ref().map(|scores| scores.best().to_vec()).unwrap_or_default();
+        let take_in = || {
+            if let Some(scores) = &mut words {
+                scores.take_in(by_vectors.iter().map(|(chunk, _)| *chunk), beside);
+            }
+        };
+        let cosines = || {
+            let (vectors, vector) = self.vectors.zip(vector.as_ref())?;
+            let cosine = |&(chunk, _): &(ChunkId, f32)| Some((chunk, vectors.cosine(vector, chunk)?));
+            Some(by_words.iter().filter_map(cosine).collect::<HashMap<_, _>>())
+        };
+        let ((), cosines) = both(beside, take_in, cosines);
+        let bm25_of = |chunk| words.as_ref().and_then(|scores| scores.of(chunk));
+        let cosine_of = |chunk| cosines.as_ref().and_then(|cosines| cosines.get(&chunk).copied());
+        Ok(fuse(&by_words, &by_vectors, self.weight, bm25_of, cosine_of))
+    }
+
+    /// The chunks whose vectors are the nearest to a query's, best first; none where vectors do not count.
+    fn near(&self, vector: &[f32]) -> Vec<(ChunkId, f32)> {
+        match (self.vectors.filter(|_| self.weight < 1.0), self.allowed) {
+            (Some(vectors), Some(allowed)) => {
+                vectors.nearest_where(vector, self.count, |chunk| allowed.contains(chunk))
+            }
+            (Some(vectors), None) => vectors.nearest(vector, self.count),
+            (None, _) => Vec::new(),
+        }
+    }
+
+    fn keeps(&self, chunk: ChunkId) -> bool {
+        self.allowed.is_none_or(|allowed| allowed.contains(chunk))
+    }
+}
+
+/// Does both, at the same time where they are to be done `beside` each other.
+fn both<A: Send, B: Send>(
+    beside: bool,
+    first: impl FnOnce() -> A + Send,
+    second: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    if beside { rayon::join(first, second) } else { (first(), second()) }
+}
+
+/// Adds the scores of all chunks in two ranked lists by weight, each as a share of the best of its kind. Best first.
+///
+/// `bm25_of` and `cosine_of` give the score of a chunk that only the other list has: it was not among the best, which does
+/// not make it 0. As shares of the best, scores keep their distance to nothing at all, which is 0 for both kinds;
+/// minimum and maximum of the lists would hang on how long they happen to be (Bruch, Gai and Ingber, "An Analysis of Fusion
+/// Functions for Hybrid Retrieval", 2023: normalisation by the theoretical minimum).
+pub fn fuse(
+    by_words: &[(ChunkId, f32)],
+    by_meaning: &[(ChunkId, f32)],
+    weight: f32,
+    bm25_of: impl Fn(ChunkId) -> Option<f32>,
+    cosine_of: impl Fn(ChunkId) -> Option<f32>,
+) -> Vec<(ChunkId, Explain)> {
+    let mut found: HashMap<ChunkId, Explain> = HashMap::new();
+    for (rank, (chunk, score)) in (1..).zip(by_words) {
+        let explain = found.entry(*chunk).or_default();
+        (explain.bm25, explain.bm25_rank) = (Some(*score), Some(rank));
+    }
+    for (rank, (chunk, score)) in (1..).zip(by_meaning) {
+        let explain = found.entry(*chunk).or_default();
+        (explain.cosine, explain.cosine_rank) = (Some(*score), Some(rank));
+    }
+    let mut fused: Vec<(ChunkId, Explain)> = found.into_iter().collect();
+    for (chunk, explain) in &mut fused {
+        explain.bm25 = explain.bm25.or_else(|| bm25_of(*chunk));
+        explain.cosine = explain.cosine.or_else(|| cosine_of(*chunk));
+    }
+    let best = |score: fn(&Explain) -> Option<f32>| {
+        fused.iter().filter_map(|(_, explain)| score(explain)).fold(0.0, f32::max)
+    };
+    let (best_bm25, best_cosine) = (best(|explain| explain.bm25), best(|explain| explain.cosine));
+    let share =
+        |score: Option<f32>, best: f32| if best > 0.0 { score.unwrap_or(0.0).max(0.0) / best } else { 0.0 };
+    for (_, explain) in &mut fused {
+        explain.bm25_norm = share(explain.bm25, best_bm25);
+        explain.cosine_norm = share(explain.cosine, best_cosine);
+        explain.fused = weight * explain.bm25_norm + (1.0 - weight) * explain.cosine_norm;
+    }
+    fused.sort_unstable_by(|a, b| b.1.fused.total_cmp(&a.1.fused).then(a.0.cmp(&b.0)));
+    fused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_the_best_are_added_by_weight() {
+        let words = [(ChunkId(1), 9.0), (ChunkId(2), 4.5)];
+        let meaning = [(ChunkId(3), 0.8), (ChunkId(2), 0.6)];
+        let bm25_of = |chunk: ChunkId| (chunk.0 == 3).then_some(0.9);
+        let cosine_of = |chunk: ChunkId| (chunk.0 == 1).then_some(-0.4);
+        let fused = fuse(&words, &meaning, 0.75, bm25_of, cosine_of);
+        let scores: Vec<(i64, f32)> = fused.iter().map(|(chunk, e)| (chunk.0, e.fused)).collect();
+        // The cosine of 1 is below nothing at all.
+        assert_eq!(scores[0], (1, 0.75));
+        assert!((scores[1].1 - (0.75 * 0.5 + 0.25 * 0.75)).abs() < 1e-6 && scores[1].0 == 2);
+        assert!((scores[2].1 - (0.75 * 0.1 + 0.25)).abs() < 1e-6 && scores[2].0 == 3);
+        let third = fused[2].1;
+        assert_eq!((third.bm25, third.bm25_rank, third.cosine_rank), (Some(0.9), None, Some(1)));
+        let alone = fuse(&[(ChunkId(7), 3.0)], &[], 1.0, |_| None, |_| None);
+        assert_eq!((alone[0].1.fused, alone[0].1.cosine), (1.0, None));
+    }
+}
