@@ -80,8 +80,9 @@ impl Rows {
     pub(super) fn reserve(&mut self, rows: usize) {
         let width = self.width();
         pages::reserve(&mut self.first, rows * width);
-        pages::reserve(&mut self.second, rows * self.dimension);
         pages::reserve(&mut self.scales, rows);
+        // Read for the best few alone.
+        self.second.reserve_exact(rows * self.dimension);
     }
 
     pub(super) fn dimension(&self) -> usize {
@@ -106,7 +107,6 @@ impl Rows {
         };
         let width = self.width();
         pages::grow(&mut self.first, width);
-        pages::grow(&mut self.second, self.dimension);
         pages::grow(&mut self.scales, 1);
         self.first.extend_from_slice(first);
         self.second.extend_from_slice(second);
