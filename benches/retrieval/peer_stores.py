@@ -4,6 +4,7 @@
 first; `open` takes one of them.
 """
 
+import gc
 import itertools
 import os
 
@@ -88,7 +89,7 @@ class Chroma:
     EFFORTS = (100, 200, 400, 800)
 
     def __init__(self, state):
-        self.state, self.client = str(state), None
+        self.state, self.client, self.collection = str(state), None, None
 
     def connect(self):
         import chromadb
@@ -96,6 +97,8 @@ class Chroma:
         if self.client:
             # What is in memory keeps the effort it was read with.
             self.client.clear_system_cache()
+            self.client = self.collection = None
+            gc.collect()
         self.client = chromadb.PersistentClient(self.state, chromadb.Settings(anonymized_telemetry=False))
 
     def build(self, texts, vectors):

@@ -56,7 +56,7 @@ impl Allowed {
         self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
 
-    fn insert(&mut self, chunk: i64) {
+    pub(crate) fn insert(&mut self, chunk: i64) {
         let Ok(at) = usize::try_from(chunk) else { return };
         if self.0.len() <= at / 64 {
             self.0.resize(at / 64 + 1, 0);

@@ -13,8 +13,8 @@ use crate::{Bm25, ChunkId, Error, Explain, Result};
 /// takes as long as finding both in a small collection.
 const BESIDE_FROM: usize = 20_000;
 
-/// Share of the words' work that is done while the query is embedded, at most. The other half is for the time when vectors are
-/// searched, which one thread does; until then embedding takes two.
+/// Share of the words' work that is done while the query is embedded, at most, where it comes in windows. The other half is for the
+/// time when vectors are searched, which one thread does; until then embedding takes two.
 const WHILE_EMBEDDING: f32 = 0.5;
 
 /// What chunks are ranked by.
@@ -58,42 +58,45 @@ impl Ranking<'_> {
         let scoring = OnceLock::new();
         let score_words = |goes_on: &dyn Fn(f32) -> bool| -> Result<()> {
             let Some(lexical) = self.lexical else { return Ok(()) };
-            let fresh = || lexical.scoring(query, self.bm25, self.count, |chunk| self.keeps(chunk));
-            let scoring = match scoring.get() {
-                Some(scoring) => scoring,
-                None => {
-                    let fresh = fresh()?;
-                    scoring.get_or_init(|| fresh)
-                }
-            };
-            scoring.run(goes_on);
+            if scoring.get().is_none() {
+                let fresh = lexical.scoring(query, self.bm25, self.count, |chunk| self.keeps(chunk))?;
+                // Another thread may have been faster.
+                let _ = scoring.set(fresh);
+            }
+            if let Some(scoring) = scoring.get() {
+                scoring.run(goes_on);
+            }
             Ok(())
         };
+        let all_words = || score_words(&|_| true);
 
-        let embedded = AtomicBool::new(false);
-        let embed = || {
-            let vector = embed.map(|embed| embed()).transpose();
-            embedded.store(true, Ordering::Relaxed);
-            vector
-        };
-        let (vector, scored) = if embeds {
+        let mut embed = Some(|| embed.map(|embed| embed()).transpose());
+        let mut vector = None;
+        if embeds && self.lexical.is_some_and(|lexical| lexical.has_windows()) {
+            let embedded = AtomicBool::new(false);
             let goes_on = |share: f32| share < WHILE_EMBEDDING && !embedded.load(Ordering::Relaxed);
-            both(beside, embed, || score_words(&goes_on))
-        } else {
-            (embed(), Ok(()))
-        };
-        let vector = vector?;
-        scored?;
-
+            let embed = embed.take();
+            let embed = || {
+                let vector = embed.map(|embed| embed());
+                embedded.store(true, Ordering::Relaxed);
+                vector
+            };
+            let (made, scored) = both(beside, embed, || score_words(&goes_on));
+            vector = made.transpose()?;
+            scored?;
+        }
         let by_vectors = || {
+            let vector = match embed {
+                Some(embed) => embed()?,
+                None => vector.flatten(),
+            };
             let near = vector.as_ref().map(|vector| self.near(vector)).unwrap_or_default();
             // Whoever has found the vectors helps with the words.
-            if let Some(scoring) = scoring.get() {
-                scoring.run(|_| true);
-            }
-            near
+            all_words()?;
+            Ok::<_, E>((vector, near))
         };
-        let (by_vectors, scored) = both(beside, by_vectors, || score_words(&|_| true));
+        let (by_vectors, scored) = both(beside, by_vectors, all_words);
+        let (vector, by_vectors) = by_vectors?;
         scored?;
 
         // What each list lacks of the other.
@@ -184,7 +187,67 @@ pub fn fuse(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::DocumentId;
+    use crate::lexical::{Searched, Stamp};
+    use crate::vectors::pack;
+
+    /// 900 chunks of three texts a document, which lie together or, where they are `scattered`, apart.
+    fn words(folder: &std::path::Path, scattered: bool) -> Lexical {
+        let mut number = 7u64;
+        let mut random = move |below: u64| {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (number >> 33) % below
+        };
+        Lexical::build(folder, Stamp::new("store", 1), |take| {
+            (1..=900).try_for_each(|chunk| {
+                let document = DocumentId(if scattered { chunk % 300 } else { chunk / 3 } + 1);
+                let words: Vec<String> = (0..8).map(|_| format!("w{}", random(40).min(random(40)))).collect();
+                take(Searched { chunk: ChunkId(chunk), document, language: "xx", text: &words.join(" ") })
+            })
+        })
+        .unwrap()
+    }
+
+    /// However the work is cut and whoever does it, the ranking is that of one thread which does one thing after the other.
+    #[test]
+    fn threads_change_nothing() {
+        let vector =
+            |at: i64| crate::vectors::unit((0..8).map(|i| ((at * 31 + i * 17) as f32).sin()).collect());
+        let mut table = Vectors::new(8);
+        (1..=900).for_each(|chunk| assert!(table.push(ChunkId(chunk), &pack(&vector(chunk)))));
+        let mut third = Allowed::default();
+        (1..=900).step_by(3).for_each(|chunk| third.insert(chunk));
+        let pools =
+            [1, 2, 4].map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap());
+        for scattered in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut lexical = words(folder.path(), scattered);
+            for (weight, allowed) in [(0.0, None), (0.4, None), (0.4, Some(&third)), (1.0, None)] {
+                let ranked = |lexical: &Lexical, embeds: bool, beside: bool| {
+                    let lexical = Some(lexical).filter(|_| weight > 0.0);
+                    let vectors = Some(&table);
+                    let ranking =
+                        Ranking { lexical, vectors, allowed, count: 12, weight, bm25: Bm25::default() };
+                    let embed = || Ok::<_, Error>(vector(5000));
+                    ranking.ranked_by("w3 w30 w1 w17", Some(embed), embeds, beside).unwrap()
+                };
+                lexical.score_together(usize::MAX);
+                let expected = ranked(&lexical, false, false);
+                assert!(expected.len() >= 12);
+                for texts in [1, 10, 100, 1000] {
+                    lexical.score_together(texts);
+                    for pool in &pools {
+                        for (embeds, beside) in [(false, false), (true, false), (false, true), (true, true)] {
+                            let found = pool.install(|| ranked(&lexical, embeds, beside));
+                            assert_eq!(found, expected, "{scattered} {weight} {texts} {embeds} {beside}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn shares_of_the_best_are_added_by_weight() {

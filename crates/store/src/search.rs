@@ -162,8 +162,8 @@ impl Store {
         self.find(query, known, false, options, bm25)
     }
 
-    /// As [`Store::search`], for a query whose vector `embed` has yet to make: words are scored meanwhile, on another thread of the
-    /// pool where there is one.
+    /// As [`Store::search`], for a query whose vector `embed` has yet to make: a part of the words is scored meanwhile, on another
+    /// thread of the pool where there is one.
     ///
     /// # Errors
     /// As [`Store::search`], and those of `embed`.
@@ -206,7 +206,8 @@ impl Store {
     /// The first of the chunks as hits.
     fn hits(&self, fused: Vec<(ChunkId, Explain)>, options: &SearchOptions) -> Result<Vec<Hit>> {
         // One look at the database for all: each by itself would lock it and find its pages again.
-        let reading = self.connection.unchecked_transaction()?;
+        let reading = self.connection.unchecked_transaction();
+        let _reading = reading.map_err(|error| Error::sqlite(&self.folder, error))?;
         let mut hits: Vec<Hit> = Vec::with_capacity(options.k.min(fused.len()));
         let mut said: Vec<Shingles> = Vec::new();
         for (chunk, explain) in fused {
@@ -229,7 +230,6 @@ impl Store {
             let hit = self.widened(hit, options.neighbours, &hits)?;
             hits.push(hit);
         }
-        reading.finish()?;
         Ok(hits)
     }
 

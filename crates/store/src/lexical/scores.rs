@@ -67,6 +67,17 @@ impl Lexical {
         })
     }
 
+    /// Whether there are several windows, which several threads can take.
+    pub(crate) fn has_windows(&self) -> bool {
+        self.contiguous && self.places.len() > self.window_texts
+    }
+
+    /// Makes windows of other sizes.
+    #[cfg(test)]
+    pub(crate) fn score_together(&mut self, texts: usize) {
+        self.window_texts = texts;
+    }
+
     pub(super) fn each_is_one_text(&self) -> bool {
         self.starts.len() == self.places.len()
     }
@@ -83,9 +94,10 @@ impl<'a, K: Fn(ChunkId) -> bool + Sync> Scoring<'a, K> {
     /// Scores windows that nobody has taken, as long as there are any and `goes_on` holds for the share of all documents that were
     /// taken before, 0 to 1.
     pub(crate) fn run(&self, goes_on: impl Fn(f32) -> bool) {
+        let Some(mut window) = self.take_window(&goes_on) else { return };
         let mut best = Best::new(self.count);
         let mut sums = Sums::new(self.lexical, &self.words);
-        while let Some(window) = self.take_window(&goes_on) {
+        loop {
             let floor = best.floor().max(f32::from_bits(self.floor.load(Ordering::Relaxed)));
             sums.add_up(&window, floor);
             sums.hand_over(&window, |chunk, score| {
@@ -95,6 +107,10 @@ impl<'a, K: Fn(ChunkId) -> bool + Sync> Scoring<'a, K> {
             });
             best.settle();
             self.floor.fetch_max(best.floor().max(0.0).to_bits(), Ordering::Relaxed);
+            match self.take_window(&goes_on) {
+                Some(next) => window = next,
+                None => break,
+            }
         }
         locked(&self.found).extend(best.sorted());
         #[cfg(test)]

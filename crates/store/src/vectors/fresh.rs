@@ -52,6 +52,9 @@ impl Store {
             return Ok(table);
         }
         let mut table = Vectors::new(embedder.dimension);
+        let count = self
+            .read_one("SELECT count(*) FROM chunks WHERE index_id = ?1", [self.index.0], |row| row.get(0));
+        table.rows.reserve(count?.unwrap_or(0));
         self.each_vector(ChunkId(0), embedder, |chunk, packed| table.push(chunk, packed))?;
         Ok(table)
     }

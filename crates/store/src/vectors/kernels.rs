@@ -61,7 +61,11 @@ pub(super) fn one_dot(row: &[u8], code: &[i8]) -> i32 {
 /// The inner product of `numbers` with a row of two bytes a number: the first 128 above the value, the second in 254ths of the
 /// first's unit.
 pub(super) fn fine_dot(first: &[u8], second: &[u8], numbers: &[f32]) -> f32 {
-    match Level::current() {
+    fine_dot_at(Level::current(), first, second, numbers)
+}
+
+fn fine_dot_at(level: Level, first: &[u8], second: &[u8], numbers: &[f32]) -> f32 {
+    match level {
         Level::Portable => fine_dot_lanes(first, second, numbers),
         // SAFETY: the level is only chosen where the processor has these instructions.
         #[cfg(target_arch = "x86_64")]
@@ -283,7 +287,10 @@ mod tests {
         let second: Vec<u8> = (0..83).map(|at| (at * 29 % 256) as u8).collect();
         let numbers: Vec<f32> = (0..83).map(|at| (at as f32).sin()).collect();
         let lanes = fine_dot_lanes(&first, &second, &numbers);
-        assert_eq!(fine_dot(&first, &second, &numbers).to_bits(), lanes.to_bits());
+        for level in Level::all() {
+            let fine = fine_dot_at(level, &first, &second, &numbers);
+            assert_eq!(fine.to_bits(), lanes.to_bits(), "{level:?}");
+        }
         let slow: f64 = (0..83)
             .map(|at| {
                 let value = f64::from(first[at]) - 128.0 + (f64::from(second[at]) - 128.0) / 254.0;

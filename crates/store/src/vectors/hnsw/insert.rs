@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::{CONSIDERED, Graph, LINKS, Layer, Walker, level};
 use crate::ChunkId;
+use crate::vectors::pages;
 use crate::vectors::rows::{Code, Rows};
 use crate::vectors::scored::Scored;
 
@@ -29,6 +30,9 @@ impl Graph {
         let from = self.len();
         while self.len() < rows.len() {
             let batch = self.len()..(self.len() + BATCH).min(rows.len());
+            if let Some(ground) = self.layers.first_mut() {
+                pages::grow(&mut ground.links, (rows.len() - batch.start) * ground.most);
+            }
             let levels: Vec<usize> = chunks[batch.clone()].iter().map(|&chunk| level(chunk)).collect();
             self.join(rows, batch.start as u32, &levels);
         }

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::insert::select;
 use super::{Graph, Layer, NONE, Walker};
+use crate::vectors::pages;
 use crate::vectors::rows::Rows;
 
 /// Links to gather for a node that has lost some, in multiples of what it may have.
@@ -59,7 +60,8 @@ impl Layer {
         let old = std::mem::take(&mut self.links);
         self.nodes = if ground { Vec::new() } else { nodes.iter().map(|&(row, _)| row).collect() };
         let places = if ground { rows as usize } else { nodes.len() };
-        self.links = vec![NONE; places * self.most];
+        pages::reserve(&mut self.links, places * self.most);
+        self.links.resize(places * self.most, NONE);
         for (at, &(row, place)) in nodes.iter().enumerate() {
             let links = old[place * self.most..][..self.most].iter().take_while(|&&link| link != NONE);
             let links: Vec<u32> = links.map(|&link| numbers[link as usize]).collect();
