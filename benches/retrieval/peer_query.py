@@ -4,7 +4,7 @@
     python -m retrieval.peer_query query STORE FOLDER STATE [--k 10] [--embedder PATH]
 
 With an embedder, a query's text is turned into the vector that is searched for, and the time counted; else it is the one in the folder.
-Recall is that of the folder's vectors alone; a store takes the least effort with which it is the one that is asked of us.
+Recall is that of the folder's vectors alone; a store takes the least effort with which it is what is asked of us.
 """
 
 import argparse
@@ -16,11 +16,10 @@ import numpy as np
 
 from retrieval import layout
 from retrieval.peer_stores import STORES
+from retrieval.scale import RECALL
 
 # Queries asked before time is taken.
 WARM = 20
-# Below it, time counts for nothing.
-RECALL = 0.98
 
 
 def build(store, folder):

@@ -12,6 +12,8 @@ SIZES = {"1k": 1_000, "5k": 5_183, "10k": 10_000, "100k": 100_000, "1m": 1_000_0
 LARGEST = "1m"
 QUICK_SIZES = {"1k": 500, "5k": 300, "10k": 1_000, "100k": 2_000, "1m": 4_000}
 QUERIES, QUICK_QUERIES = 500, 40
+# Share of the nearest vectors that are to be found: below it, our time counts for nothing, and peers take more effort.
+RECALL = 0.98
 # Seconds that building or querying a collection may take.
 BUILD_LIMIT = 3 * 3600
 # Bytes of disk for each chunk of a collection and of one side's index of it, at most, and what stays free whatever happens.

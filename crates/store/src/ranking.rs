@@ -70,8 +70,7 @@ impl Ranking<'_> {
         };
         let all_words = || score_words(&|_| true);
 
-        let mut embed = Some(|| embed.map(|embed| embed()).transpose());
-        let mut vector = None;
+        let (mut embed, mut vector) = (embed, None);
         if embeds && self.lexical.is_some_and(|lexical| lexical.has_windows()) {
             let embedded = AtomicBool::new(false);
             let goes_on = |share: f32| share < WHILE_EMBEDDING && !embedded.load(Ordering::Relaxed);
@@ -87,8 +86,8 @@ impl Ranking<'_> {
         }
         let by_vectors = || {
             let vector = match embed {
-                Some(embed) => embed()?,
-                None => vector.flatten(),
+                Some(embed) => Some(embed()?),
+                None => vector,
             };
             let near = vector.as_ref().map(|vector| self.near(vector)).unwrap_or_default();
             // Whoever has found the vectors helps with the words.

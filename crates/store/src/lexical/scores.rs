@@ -94,23 +94,22 @@ impl<'a, K: Fn(ChunkId) -> bool + Sync> Scoring<'a, K> {
     /// Scores windows that nobody has taken, as long as there are any and `goes_on` holds for the share of all documents that were
     /// taken before, 0 to 1.
     pub(crate) fn run(&self, goes_on: impl Fn(f32) -> bool) {
-        let Some(mut window) = self.take_window(&goes_on) else { return };
+        let mut windows = std::iter::from_fn(|| self.take_window(&goes_on)).peekable();
+        if windows.peek().is_none() {
+            return;
+        }
         let mut best = Best::new(self.count);
         let mut sums = Sums::new(self.lexical, &self.words);
-        loop {
+        for window in windows {
             let floor = best.floor().max(f32::from_bits(self.floor.load(Ordering::Relaxed)));
             sums.add_up(&window, floor);
             sums.hand_over(&window, |chunk, score| {
-                if score >= floor && score >= best.floor() && (self.keep)(chunk) {
+                if score >= floor.max(best.floor()) && (self.keep)(chunk) {
                     best.offer(chunk, score);
                 }
             });
             best.settle();
             self.floor.fetch_max(best.floor().max(0.0).to_bits(), Ordering::Relaxed);
-            match self.take_window(&goes_on) {
-                Some(next) => window = next,
-                None => break,
-            }
         }
         locked(&self.found).extend(best.sorted());
         #[cfg(test)]
