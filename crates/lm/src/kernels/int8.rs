@@ -189,9 +189,10 @@ struct Product<'a> {
 }
 
 impl Product<'_> {
-    /// Computes the result for a range of rows and of panels. Distinct calls must get disjoint pieces.
+    /// Computes the result for some rows, [`ROW_BLOCK`] at most, and some panels. Distinct calls must get disjoint pieces.
     fn piece(&self, rows: Range<usize>, panels: Range<usize>) {
-        assert!(rows.end <= self.x.rows && panels.end <= self.panels.n.div_ceil(WIDTH), "piece outside");
+        assert!(rows.len() <= ROW_BLOCK && rows.end <= self.x.rows, "rows outside");
+        assert!(panels.end <= self.panels.n.div_ceil(WIDTH), "panels outside");
         for panel in panels {
             #[cfg(target_arch = "x86_64")]
             if self.isa >= Isa::Avx512Vnni && self.x.k > 0 {

@@ -4,114 +4,155 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::{GROUP, Line, Product, QUAD, Scales, WIDTH};
+use super::{GROUP, Line, Product, QUAD, ROW_BLOCK, Scales, WIDTH};
 
-/// Rows of a tile.
+/// Rows of a tile, at most.
 const TILE: usize = 8;
+/// Lines that are multiplied between two looks at anything else.
+const UNROLLED: usize = 4;
 /// Bytes that memory hands over at once.
 const CACHE_LINE: usize = 64;
 
 /// # Safety
-/// The processor must have AVX-512 F and VNNI; rows and panel must exist, and nobody else may touch their results meanwhile.
+/// The processor must have AVX-512 F and VNNI; rows, at most [`ROW_BLOCK`], and panel must exist, and nobody else may touch their
+/// results meanwhile.
 #[target_feature(enable = "avx512f,avx512vnni")]
 pub(super) unsafe fn panel(product: &Product<'_>, rows: Range<usize>, panel: usize) {
-    let mut ahead = Ahead::new(product.panel(panel).0, rows.len());
-    let mut row = rows.start;
-    while row < rows.end {
-        let next = (row + TILE).min(rows.end);
-        // SAFETY: passed on to the caller.
-        unsafe {
-            match next - row {
-                1 => tile::<1>(product, row, panel, &mut ahead),
-                2 => tile::<2>(product, row, panel, &mut ahead),
-                3 => tile::<3>(product, row, panel, &mut ahead),
-                4 => tile::<4>(product, row, panel, &mut ahead),
-                5 => tile::<5>(product, row, panel, &mut ahead),
-                6 => tile::<6>(product, row, panel, &mut ahead),
-                7 => tile::<7>(product, row, panel, &mut ahead),
-                _ => tile::<TILE>(product, row, panel, &mut ahead),
+    let (quads, scales) = product.panel(panel);
+    let mut sums = Sums(MaybeUninit::uninit());
+    // Group by group, so that weights stay in the first cache for all rows, however many inputs there are.
+    for (group, (quads, scales)) in quads.chunks(GROUP / QUAD).zip(scales).enumerate() {
+        let mut ahead = Ahead::new(quads, scales, rows.len());
+        let mut row = rows.start;
+        // Tiles of about as many rows each: a small one would wait for its own sums.
+        for tiles in (1..=rows.len().div_ceil(TILE)).rev() {
+            let some = (rows.end - row).div_ceil(tiles);
+            let place = Place { panel, group, row, kept: row - rows.start };
+            // SAFETY: passed on to the caller; the groups come in order.
+            unsafe {
+                match some {
+                    1 => tile::<1>(product, quads, place, &mut sums, &mut ahead),
+                    2 => tile::<2>(product, quads, place, &mut sums, &mut ahead),
+                    3 => tile::<3>(product, quads, place, &mut sums, &mut ahead),
+                    4 => tile::<4>(product, quads, place, &mut sums, &mut ahead),
+                    5 => tile::<5>(product, quads, place, &mut sums, &mut ahead),
+                    6 => tile::<6>(product, quads, place, &mut sums, &mut ahead),
+                    7 => tile::<7>(product, quads, place, &mut sums, &mut ahead),
+                    _ => tile::<TILE>(product, quads, place, &mut sums, &mut ahead),
+                }
             }
+            row += some;
         }
-        row = next;
     }
 }
 
-/// Asks for the panel behind the one that runs past, so that it has come by then: where rows are few, weights are read from far away
-/// for little work.
+/// Asks for the group behind the one that runs past, so that it has come by then: where rows are few, weights are read from far
+/// away for little work.
 struct Ahead {
     next: *const i8,
-    /// Cache lines asked for with each line of the panel at hand: more where it runs past fewer tiles of rows.
+    /// Cache lines asked for at a time: more where the group at hand runs past fewer tiles of rows.
     step: usize,
     left: usize,
 }
 
 impl Ahead {
-    fn new(panel: &[Line], rows: usize) -> Self {
+    fn new(group: &[Line], scales: &Scales, rows: usize) -> Self {
         let lines = size_of::<Line>() / CACHE_LINE;
-        let step = lines.div_ceil(rows.div_ceil(TILE).max(1));
-        Ahead { next: panel.as_ptr_range().end.cast(), step, left: lines * panel.len() }
+        let next: *const i8 = std::ptr::from_ref(scales).wrapping_add(1).cast();
+        for line in (0..size_of::<Scales>()).step_by(CACHE_LINE) {
+            // SAFETY: a hint, which reads nothing; the last group has none behind it.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line)) };
+        }
+        let step = (UNROLLED * lines).div_ceil(rows.div_ceil(TILE).max(1));
+        Ahead { next: group.as_ptr_range().end.cast(), step, left: lines * group.len() }
     }
 
     #[inline(always)]
     fn ask(&mut self) {
         for _ in 0..self.step.min(self.left) {
-            // SAFETY: a hint, which reads nothing; the last panel has none behind it.
+            // SAFETY: as above.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(self.next) };
             self.next = self.next.wrapping_add(CACHE_LINE);
             self.left -= 1;
         }
     }
+}
 
-    /// The scales of the panel behind, for one group.
-    #[inline(always)]
-    fn ask_scales(&self, scales: &[Scales], group: usize) {
-        let next: *const i8 = scales.as_ptr().wrapping_add(scales.len() + group).cast();
-        for line in (0..size_of::<Scales>()).step_by(CACHE_LINE).take_while(|_| self.left > 0) {
-            // SAFETY: as above.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line)) };
-        }
-    }
+/// Which weights a tile multiplies, its first row, and which of the kept sums are that row's.
+#[derive(Clone, Copy)]
+struct Place {
+    panel: usize,
+    group: usize,
+    row: usize,
+    kept: usize,
 }
 
 /// Whole numbers summed over one group, for the rows and the three vectors of a tile.
 type Whole<const ROWS: usize> = [[__m512i; 3]; ROWS];
 
-/// Sums of a tile between two groups, in a place of their own: there are more of them than registers.
+/// Sums of all rows between two groups.
 #[repr(align(64))]
-struct Sums<const ROWS: usize>(MaybeUninit<[[[f32; 16]; 3]; ROWS]>);
+struct Sums(MaybeUninit<[[[f32; 16]; 3]; ROW_BLOCK]>);
 
 /// # Safety
-/// As [`panel`], for `ROWS` rows from `row`.
+/// As [`panel`], for `ROWS` rows and a group's `quads`.
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn tile<const ROWS: usize>(product: &Product<'_>, row: usize, panel: usize, ahead: &mut Ahead) {
-    let (quads, scales) = product.panel(panel);
-    let (depth, last) = (quads.len(), scales.len() - 1);
-    let codes = product.row(row).0.as_ptr();
-    let mut sums = Sums(MaybeUninit::uninit());
-    for group in 0..scales.len() {
-        let mut whole = [[_mm512_setzero_si512(); 3]; ROWS];
-        ahead.ask_scales(scales, group);
-        for d in group * GROUP / QUAD..depth.min((group + 1) * GROUP / QUAD) {
+unsafe fn tile<const ROWS: usize>(
+    product: &Product<'_>,
+    quads: &[Line],
+    place: Place,
+    sums: &mut Sums,
+    ahead: &mut Ahead,
+) {
+    let depth = product.x.k.div_ceil(QUAD);
+    let mut codes = product.row(place.row).0.as_ptr().wrapping_add(place.group * GROUP / QUAD);
+    let mut whole = [[_mm512_setzero_si512(); 3]; ROWS];
+    let (some, rest) = quads.as_chunks::<UNROLLED>();
+    // SAFETY: each row has as many quads as the panel, and follows the one before.
+    unsafe {
+        for lines in some {
             ahead.ask();
-            // SAFETY: a line is three vectors; each row has as many quads as the panel, and follows the one before.
-            unsafe {
-                let line: *const __m512i = quads.as_ptr().add(d).cast();
-                let b = [0, 1, 2].map(|v| _mm512_load_si512(line.add(v)));
-                for (i, whole) in whole.iter_mut().enumerate() {
-                    let a = _mm512_set1_epi32(codes.add(i * depth + d).cast::<i32>().read_unaligned());
-                    for (whole, b) in whole.iter_mut().zip(b) {
-                        *whole = _mm512_dpbusd_epi32(*whole, a, b);
-                    }
-                }
+            for (d, line) in lines.iter().enumerate() {
+                multiply(&mut whole, line, codes.add(d), depth);
             }
+            codes = codes.add(UNROLLED);
         }
-        // SAFETY: passed on to the caller; the first group writes the sums that later ones read.
-        unsafe {
-            match (group == 0, group == last) {
-                (true, true) => add::<ROWS, true, true>(product, row, panel, group, &whole, &mut sums),
-                (true, false) => add::<ROWS, true, false>(product, row, panel, group, &whole, &mut sums),
-                (false, true) => add::<ROWS, false, true>(product, row, panel, group, &whole, &mut sums),
-                (false, false) => add::<ROWS, false, false>(product, row, panel, group, &whole, &mut sums),
+        for (d, line) in rest.iter().enumerate() {
+            multiply(&mut whole, line, codes.add(d), depth);
+        }
+    }
+    let last = product.x.k.div_ceil(GROUP) - 1;
+    // SAFETY: passed on to the caller; the first group writes the sums that later ones read.
+    unsafe {
+        match (place.group == 0, place.group == last) {
+            (true, true) => add::<ROWS, true, true>(product, place, &whole, sums),
+            (true, false) => add::<ROWS, true, false>(product, place, &whole, sums),
+            (false, true) => add::<ROWS, false, true>(product, place, &whole, sums),
+            (false, false) => add::<ROWS, false, false>(product, place, &whole, sums),
+        }
+    }
+}
+
+/// Adds the products of a line with a quad of each row, the first of which is at `codes` and the next `depth` quads behind it.
+///
+/// # Safety
+/// The processor must have AVX-512 F and VNNI; the quads must exist.
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+unsafe fn multiply<const ROWS: usize>(
+    whole: &mut Whole<ROWS>,
+    line: &Line,
+    codes: *const [u8; QUAD],
+    depth: usize,
+) {
+    // SAFETY: a line is three vectors; the rest is passed on to the caller.
+    unsafe {
+        let line: *const __m512i = line.0.as_ptr().cast();
+        let b = [0, 1, 2].map(|v| _mm512_load_si512(line.add(v)));
+        for (i, whole) in whole.iter_mut().enumerate() {
+            let a = _mm512_set1_epi32(codes.add(i * depth).cast::<i32>().read_unaligned());
+            for (whole, b) in whole.iter_mut().zip(b) {
+                *whole = _mm512_dpbusd_epi32(*whole, a, b);
             }
         }
     }
@@ -126,15 +167,14 @@ unsafe fn tile<const ROWS: usize>(product: &Product<'_>, row: usize, panel: usiz
 #[inline]
 unsafe fn add<const ROWS: usize, const FIRST: bool, const LAST: bool>(
     product: &Product<'_>,
-    row: usize,
-    panel: usize,
-    group: usize,
+    place: Place,
     whole: &Whole<ROWS>,
-    sums: &mut Sums<ROWS>,
+    sums: &mut Sums,
 ) {
+    let Place { panel, group, row, kept } = place;
     let (n, (_, scales)) = (product.panels.n, product.panel(panel));
     let some: [__mmask16; 3] = std::array::from_fn(|v| lanes((n - panel * WIDTH).saturating_sub(16 * v)));
-    let kept: *mut f32 = sums.0.as_mut_ptr().cast();
+    let kept = sums.0.as_mut_ptr().cast::<f32>().wrapping_add(WIDTH * kept);
     // SAFETY: scales and sums are three vectors each; every row has this group; the masks leave the columns that exist, and
     // this call alone writes there.
     unsafe {
@@ -145,7 +185,7 @@ unsafe fn add<const ROWS: usize, const FIRST: bool, const LAST: bool>(
             let [step, lowest] = *product.x.scales.as_ptr().add((row + i) * scales.len() + group);
             let (step, lowest) = (_mm512_set1_ps(step), _mm512_set1_ps(lowest));
             for v in 0..3 {
-                let kept = kept.add(48 * i + 16 * v);
+                let kept = kept.add(WIDTH * i + 16 * v);
                 let column = panel * WIDTH + 16 * v;
                 let slot = product.c.0.wrapping_add((row + i) * n + column);
                 let before = if FIRST {
