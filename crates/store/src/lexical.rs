@@ -12,26 +12,24 @@ mod scores;
 mod sums;
 mod windows;
 mod words;
+mod writing;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tantivy::Index;
 use tantivy::columnar::Column;
 use tantivy::index::SegmentReader;
 use tantivy::schema::{Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions};
-use tantivy::tokenizer::PreTokenizedString;
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term};
 
 use self::scores::WINDOW;
 use self::words::Counted;
-use crate::analysis::Analyser;
+use self::writing::{in_order, write};
 use crate::{ChunkId, DocumentId, Error, Result};
 
 /// Raised when analysis or layout of the index changes: older indexes are then rebuilt.
 const FORMAT: u32 = 2;
-/// Memory of the writer, in bytes, on its one thread.
-const WRITER_MEMORY: usize = 64 << 20;
 
 /// A chunk as it is searched.
 pub(crate) struct Searched<'a> {
@@ -183,9 +181,6 @@ impl Lexical {
     }
 
     fn load(index: Index, fields: Fields, stamp: Stamp) -> Result<Self> {
-        // Otherwise a thread of tantivy's wakes up twice a second to see whether somebody else has written.
-        let reader: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        let searcher = reader.searcher();
         let mut segments = Vec::new();
         let mut places: Vec<(ChunkId, u32, u32)> = Vec::new();
         let (mut starts, mut documents) = (Vec::new(), Vec::new());
@@ -193,9 +188,9 @@ impl Lexical {
         let mut languages: BTreeMap<u64, Population> = BTreeMap::new();
         let (mut contiguous, mut last) = (true, None);
         let (mut before, mut shortest_text) = (0, f32::INFINITY);
-        for (reader, segment) in searcher.segment_readers().iter().zip(0..) {
+        for (reader, segment) in in_order(&index)?.into_iter().zip(0..) {
             let column = |name| reader.fast_fields().u64(name);
-            let (chunks, lengths) = (column("chunk")?, column("length")?);
+            let (chunks, lengths) = (column(CHUNK)?, column("length")?);
             let (owners, codes) = (column("document")?, column("language")?);
             let texts = reader.max_doc() as usize;
             let mut segment_texts = Segment {
@@ -251,6 +246,9 @@ impl Lexical {
     }
 }
 
+/// The field of chunks' numbers.
+const CHUNK: &str = "chunk";
+
 /// Stands for a chunk where a text is deleted.
 const DELETED: ChunkId = ChunkId(0);
 
@@ -264,45 +262,12 @@ fn schema() -> (Schema, Fields) {
     let indexing =
         TextFieldIndexing::default().set_index_option(IndexRecordOption::WithFreqs).set_fieldnorms(false);
     let text = builder.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
-    let chunk = builder.add_u64_field("chunk", NumericOptions::default().set_fast().set_indexed());
+    let chunk = builder.add_u64_field(CHUNK, NumericOptions::default().set_fast().set_indexed());
     let fast = || NumericOptions::default().set_fast();
     let length = builder.add_u64_field("length", fast());
     let document = builder.add_u64_field("document", fast());
     let language = builder.add_u64_field("language", fast());
     (builder.build(), Fields { text, chunk, length, document, language })
-}
-
-fn write(
-    index: &Index,
-    fields: Fields,
-    stamp: &Stamp,
-    gone: &HashSet<ChunkId>,
-    texts: impl FnOnce(Take<'_>) -> Result<()>,
-) -> Result<()> {
-    let mut writer: IndexWriter = index.writer_with_num_threads(1, WRITER_MEMORY)?;
-    for chunk in gone {
-        writer.delete_term(Term::from_field_u64(fields.chunk, chunk.0.cast_unsigned()));
-    }
-    let mut analysers: HashMap<u64, Analyser> = HashMap::new();
-    texts(&mut |Searched { chunk, document: owner, language, text }| {
-        let code = packed(language);
-        let tokens = analysers.entry(code).or_insert_with(|| Analyser::new(&unpacked(code))).terms(text);
-        let mut document = TantivyDocument::new();
-        document.add_u64(fields.chunk, chunk.0.cast_unsigned());
-        document.add_u64(fields.length, tokens.len() as u64);
-        document.add_u64(fields.document, owner.0.cast_unsigned());
-        document.add_u64(fields.language, code);
-        document.add_pre_tokenized_text(fields.text, PreTokenizedString { text: String::new(), tokens });
-        writer.add_document(document)?;
-        Ok(())
-    })?;
-    let mut commit = writer.prepare_commit()?;
-    let stamp = serde_json::to_string(stamp)
-        .map_err(|source| Error::Record { key: "index stamp".to_string(), source })?;
-    commit.set_payload(&stamp);
-    commit.commit()?;
-    writer.wait_merging_threads()?;
-    Ok(())
 }
 
 /// A language's code as a number: its two letters, or 0 for anything but two letters.

@@ -16,6 +16,10 @@ use crate::{ChunkId, Result};
 /// Texts in a window.
 pub(super) const WINDOW: usize = 8192;
 
+/// The first window is so many times smaller, and the next are as large as all before: while no floor is known, every word of the query
+/// is read.
+const FIRST_PART: usize = 32;
+
 /// A query whose words are being scored, by any number of threads: each takes the next window of texts, and all know the floor that
 /// one of them has found.
 pub(crate) struct Scoring<'a, K> {
@@ -119,7 +123,9 @@ impl<'a, K: Fn(ChunkId) -> bool + Sync> Scoring<'a, K> {
     fn take_window(&self, goes_on: impl Fn(f32) -> bool) -> Option<Window<'a>> {
         let mut next = locked(&self.next);
         let taken = *next as f32 / self.lexical.starts.len().max(1) as f32;
-        let window = self.lexical.window_from(*next, self.lexical.window_texts).filter(|_| goes_on(taken))?;
+        let most = self.lexical.window_texts;
+        let texts = self.lexical.texts_before(*next).clamp(most.div_ceil(FIRST_PART), most);
+        let window = self.lexical.window_from(*next, texts).filter(|_| goes_on(taken))?;
         *next = window.documents.end;
         Some(window)
     }
@@ -250,7 +256,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let owner = |chunk: i64| if scattered { chunk % documents } else { chunk / (400 / documents + 1) } + 1;
             let chunks: Vec<_> = (1..).zip(&texts).map(|(chunk, text)| (chunk, owner(chunk), text.clone())).collect();
-            let (first, second) = chunks.split_at(chunks.len() / 2);
+            let (first, second) = chunks.split_at(chunks.len() * 4 / 5);
             let built = Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(first, take)).unwrap();
             let gone = gone.into_iter().filter(|&chunk| chunk <= first.len() as i64).map(ChunkId).collect();
             let mut lexical = built.update(Stamp::new("store", 2), &gone, |take| add(second, take)).unwrap();
@@ -298,8 +304,8 @@ mod tests {
         lexical.window_texts = 500;
         let mut scores = lexical.score("common rare unusual", Bm25::default(), 5, |_| true).unwrap();
         assert_eq!(scores.best().len(), 5);
-        // All of the first window; in the second two rare words of five, for whom alone the common one is looked up.
-        assert_eq!(scores.added, (500 + 10) + (10 + 5));
+        // All of the first windows, which grow to 512 texts; then two rare words of five, for whom alone the common one is looked up.
+        assert_eq!(scores.added, (512 + 10) + (10 + 5));
         assert_eq!(scores.of(ChunkId(7)), None);
         scores.take_in([ChunkId(7)], false);
         assert!(scores.of(ChunkId(7)).unwrap() > 0.0);
@@ -316,7 +322,7 @@ mod tests {
         for documents in
             [&chunks[..], &chunks.iter().map(|(at, _, text)| (*at, *at, text.clone())).collect::<Vec<_>>()]
         {
-            let (first, second) = documents.split_at(1050);
+            let (first, second) = documents.split_at(1600);
             let built =
                 Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(first, take)).unwrap();
             let mut lexical =

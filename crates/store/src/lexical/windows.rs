@@ -37,8 +37,13 @@ impl Lexical {
         if self.contiguous {
             let end = self.number(start).saturating_add(texts);
             // No document is without a text.
-            let near = &self.starts[first + 1..all.min(first.saturating_add(texts))];
-            next = first + 1 + near.partition_point(|start| self.number(start) < end);
+            let last = all.min(first.saturating_add(texts));
+            let each_has_one = self.starts.get(last).is_some_and(|start| self.number(start) == end);
+            let near = &self.starts[first + 1..last];
+            next = match each_has_one {
+                true => last,
+                false => first + 1 + near.partition_point(|start| self.number(start) < end),
+            };
         }
         Some(self.window(first as u32..next as u32))
     }
@@ -67,6 +72,11 @@ impl Lexical {
         let next = self.starts.get(document as usize + 1).copied();
         let end = (at, piece.to).min(next.unwrap_or((at, piece.to)));
         (start < end).then_some(start.1..end.1)
+    }
+
+    /// How many texts stand before those of a document.
+    pub(super) fn texts_before(&self, document: u32) -> usize {
+        self.starts.get(document as usize).map_or(self.places.len(), |start| self.number(start))
     }
 
     /// How many texts stand before one.
