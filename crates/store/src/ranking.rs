@@ -56,18 +56,17 @@ impl Ranking<'_> {
         beside: bool,
     ) -> std::result::Result<Vec<(ChunkId, Explain)>, E> {
         let scoring = OnceLock::new();
-        let score_words = |goes_on: &dyn Fn(f32) -> bool| -> Result<()> {
-            let Some(lexical) = self.lexical else { return Ok(()) };
+        let words = || -> Result<_> {
+            let Some(lexical) = self.lexical else { return Ok(None) };
             if scoring.get().is_none() {
                 let fresh = lexical.scoring(query, self.bm25, self.count, |chunk| self.keeps(chunk))?;
                 // Another thread may have been faster.
                 let _ = scoring.set(fresh);
             }
-            if let Some(scoring) = scoring.get() {
-                scoring.run(goes_on);
-            }
-            Ok(())
+            Ok(scoring.get())
         };
+        let score_words =
+            |goes_on: &dyn Fn(f32) -> bool| words().map(|words| words.map_or((), |words| words.run(goes_on)));
         let all_words = || score_words(&|_| true);
 
         let (mut embed, mut vector) = (embed, None);
@@ -90,30 +89,19 @@ impl Ranking<'_> {
                 None => vector,
             };
             let near = vector.as_ref().map(|vector| self.near(vector)).unwrap_or_default();
-            // Whoever has found the vectors helps with the words.
+            // What the list of words may lack of this one.
+            let scores = words()?.map(|words| words.of(near.iter().map(|(chunk, _)| *chunk), beside));
+            // Whoever is done helps with the words.
             all_words()?;
-            Ok::<_, E>((vector, near))
+            Ok::<_, E>((vector, near, scores.unwrap_or_default()))
         };
         let (by_vectors, scored) = both(beside, by_vectors, all_words);
-        let (vector, by_vectors) = by_vectors?;
+        let (vector, by_vectors, scores) = by_vectors?;
         scored?;
 
-        // What each list lacks of the other.
-        let mut words = scoring.into_inner().map(|scoring| scoring.scores());
-        let by_words = words.as_ref().map(|scores| scores.best().to_vec()).unwrap_or_default();
-        let take_in = || {
-            if let Some(scores) = &mut words {
-                scores.take_in(by_vectors.iter().map(|(chunk, _)| *chunk), beside);
-            }
-        };
-        let cosines = || {
-            let (vectors, vector) = self.vectors.zip(vector.as_ref())?;
-            let cosine = |&(chunk, _): &(ChunkId, f32)| Some((chunk, vectors.cosine(vector, chunk)?));
-            Some(by_words.iter().filter_map(cosine).collect::<HashMap<_, _>>())
-        };
-        let ((), cosines) = both(beside, take_in, cosines);
-        let bm25_of = |chunk| words.as_ref().and_then(|scores| scores.of(chunk));
-        let cosine_of = |chunk| cosines.as_ref().and_then(|cosines| cosines.get(&chunk).copied());
+        let by_words = scoring.into_inner().map(|words| words.best()).unwrap_or_default();
+        let bm25_of = |chunk| scores.get(&chunk).copied();
+        let cosine_of = |chunk| self.vectors?.cosine(vector.as_ref()?, chunk);
         Ok(fuse(&by_words, &by_vectors, self.weight, bm25_of, cosine_of))
     }
 

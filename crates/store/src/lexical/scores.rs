@@ -33,19 +33,9 @@ pub(crate) struct Scoring<'a, K> {
     floor: AtomicU32,
     /// The best of each thread.
     found: Mutex<Vec<(ChunkId, f32)>>,
-    #[cfg(test)]
-    added: std::sync::atomic::AtomicUsize,
-}
-
-/// The BM25 scores of texts for one query: of the best, and of those that were asked for.
-pub(crate) struct Scores<'a> {
-    lexical: &'a Lexical,
-    words: Vec<Word>,
-    best: Vec<(ChunkId, f32)>,
-    known: HashMap<ChunkId, f32>,
     /// Places in posting lists that were added up.
     #[cfg(test)]
-    added: usize,
+    added: std::sync::atomic::AtomicUsize,
 }
 
 impl Lexical {
@@ -130,56 +120,38 @@ impl<'a, K: Fn(ChunkId) -> bool + Sync> Scoring<'a, K> {
         Some(window)
     }
 
-    /// The scores of the texts in all windows that were taken.
-    pub(crate) fn scores(self) -> Scores<'a> {
-        let found = self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let best = best(found, self.count);
-        Scores {
-            lexical: self.lexical,
-            known: best.iter().copied().collect(),
-            words: self.words,
-            best,
-            #[cfg(test)]
-            added: self.added.into_inner(),
+    /// The scores of some chunks, whether or not they are among the best, 0 where neither a chunk nor its document has a word of the
+    /// query; on two threads where `beside` says so and the texts of each document lie together.
+    pub(crate) fn of(
+        &self,
+        chunks: impl IntoIterator<Item = ChunkId>,
+        beside: bool,
+    ) -> HashMap<ChunkId, f32> {
+        let lexical = self.lexical;
+        let place = |chunk: ChunkId| {
+            let (segment, text) = lexical.place(chunk)?;
+            Some((lexical.segments[segment].documents[text as usize], segment, text, chunk))
+        };
+        let mut asked: Vec<Asked> = chunks.into_iter().filter_map(place).collect();
+        asked.sort_unstable();
+        let scored = |asked| scores_of(lexical, &self.words, asked);
+        if beside && lexical.contiguous {
+            let (first, second) = asked.split_at(asked.len() / 2);
+            let (first, second) = rayon::join(|| scored(first), || scored(second));
+            first.into_iter().chain(second).collect()
+        } else {
+            scored(&asked).into_iter().collect()
         }
+    }
+
+    /// The best texts of all windows that were taken, best first.
+    pub(crate) fn best(self) -> Vec<(ChunkId, f32)> {
+        best(self.found.into_inner().unwrap_or_else(PoisonError::into_inner), self.count)
     }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Scores<'_> {
-    /// The best texts that have a word of the query, best first.
-    pub(crate) fn best(&self) -> &[(ChunkId, f32)] {
-        &self.best
-    }
-
-    /// Makes up for the scores of some chunks, whether or not they are among the best; on two threads where `beside`
-    /// says so and the texts of each document lie together.
-    pub(crate) fn take_in(&mut self, chunks: impl IntoIterator<Item = ChunkId>, beside: bool) {
-        let Scores { lexical, words, known, .. } = self;
-        let place = |chunk: ChunkId| {
-            let (segment, text) = lexical.place(chunk).filter(|_| !known.contains_key(&chunk))?;
-            Some((lexical.segments[segment].documents[text as usize], segment, text, chunk))
-        };
-        let mut asked: Vec<Asked> = chunks.into_iter().filter_map(place).collect();
-        asked.sort_unstable();
-        let scored = |asked| scores_of(lexical, words, asked);
-        if beside && lexical.contiguous {
-            let (first, second) = asked.split_at(asked.len() / 2);
-            let (first, second) = rayon::join(|| scored(first), || scored(second));
-            known.extend(first.into_iter().chain(second));
-        } else {
-            known.extend(scored(&asked));
-        }
-    }
-
-    /// The score of a chunk that is among the best or was taken in, 0 where neither it nor its document has a word of the
-    /// query; `None` for another one.
-    pub(crate) fn of(&self, chunk: ChunkId) -> Option<f32> {
-        self.known.get(&chunk).copied()
-    }
 }
 
 /// A chunk whose score is asked for, with its document, segment and text.
@@ -217,10 +189,16 @@ mod tests {
             bm25: Bm25,
             count: usize,
             keep: impl Fn(ChunkId) -> bool + Sync,
-        ) -> Result<Scores<'_>> {
+        ) -> Result<Scoring<'_, impl Fn(ChunkId) -> bool + Sync>> {
             let scoring = self.scoring(query, bm25, count, keep)?;
             scoring.run(|_| true);
-            Ok(scoring.scores())
+            Ok(scoring)
+        }
+    }
+
+    impl<K> Scoring<'_, K> {
+        fn added(&self) -> usize {
+            self.added.load(Ordering::Relaxed)
         }
     }
 
@@ -266,31 +244,27 @@ mod tests {
             let bm25 = Bm25::default();
             lexical.window_texts = usize::MAX;
             // So many are never found, so that no document is passed by.
-            let all = lexical.score(&query, bm25, usize::MAX, |_| true).unwrap().best().to_vec();
+            let all = lexical.score(&query, bm25, usize::MAX, |_| true).unwrap().best();
             let scores: HashMap<ChunkId, f32> = all.iter().copied().collect();
             let mut expected: Vec<(ChunkId, f32)> = all.into_iter().filter(|(chunk, _)| keep(*chunk)).collect();
             expected.truncate(count);
 
             lexical.window_texts = window;
-            let mut some = lexical.score(&query, bm25, count, keep).unwrap();
+            let some = lexical.score(&query, bm25, count, keep).unwrap();
+            let asked = some.of(of.iter().copied(), false);
             prop_assert_eq!(some.best(), &expected[..]);
             // By several threads, one of which leaves before the end.
             let shared = lexical.scoring(&query, bm25, count, keep).unwrap();
             shared.run(|share| share < 0.3);
             std::thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(|| shared.run(|_| true)))));
-            let shared = shared.scores();
+            let beside = shared.of(of.iter().copied(), true);
             prop_assert_eq!(shared.best(), expected);
-            some.take_in(of.iter().copied(), false);
-            for &chunk in &of {
+            prop_assert_eq!(asked.len(), of.len());
+            for (chunk, score) in &asked {
                 // A text without a word gets what its document has.
-                let score = some.of(chunk).unwrap();
-                prop_assert!(scores.get(&chunk).is_none_or(|expected| score == *expected), "{chunk:?}");
+                prop_assert!(scores.get(chunk).is_none_or(|expected| score == expected), "{chunk:?}");
             }
-            let mut whole = lexical.score(&query, bm25, usize::MAX, |_| true).unwrap();
-            whole.take_in(of.iter().copied(), true);
-            for &chunk in &of {
-                prop_assert_eq!(some.of(chunk), whole.of(chunk));
-            }
+            prop_assert_eq!(beside, asked);
         }
     }
 
@@ -302,13 +276,12 @@ mod tests {
         let mut lexical =
             Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(&chunks, take)).unwrap();
         lexical.window_texts = 500;
-        let mut scores = lexical.score("common rare unusual", Bm25::default(), 5, |_| true).unwrap();
-        assert_eq!(scores.best().len(), 5);
+        let scores = lexical.score("common rare unusual", Bm25::default(), 5, |_| true).unwrap();
         // All of the first windows, which grow to 512 texts; then two rare words of five, for whom alone the common one is looked up.
-        assert_eq!(scores.added, (512 + 10) + (10 + 5));
-        assert_eq!(scores.of(ChunkId(7)), None);
-        scores.take_in([ChunkId(7)], false);
-        assert!(scores.of(ChunkId(7)).unwrap() > 0.0);
+        assert_eq!(scores.added(), (512 + 10) + (10 + 5));
+        assert!(scores.of([ChunkId(7)], false)[&ChunkId(7)] > 0.0);
+        let best: Vec<i64> = scores.best().iter().map(|(chunk, _)| chunk.0).collect();
+        assert_eq!(best, [100, 200, 300, 400, 500]);
         assert_eq!(lexical.counted.len(), 1, "only what many texts hold is remembered");
     }
 
@@ -331,9 +304,9 @@ mod tests {
             let query = "rare common w970 w1067";
             lexical.window_texts = 700;
             let some = lexical.score(query, Bm25::default(), 3, |_| true).unwrap();
-            assert!(some.added < 2100, "{}", some.added);
+            assert!(some.added() < 2100, "{}", some.added());
             let all = lexical.score(query, Bm25::default(), usize::MAX, |_| true).unwrap();
-            assert_eq!(some.best(), &all.best()[..3]);
+            assert_eq!(some.best(), all.best()[..3]);
             std::fs::remove_dir_all(folder.path()).unwrap();
         }
     }
@@ -352,7 +325,7 @@ mod tests {
             Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(&chunks, take)).unwrap();
         lexical.window_texts = 1000;
         let scores = lexical.score("common usual rare rarer", Bm25::default(), 5, |_| true).unwrap();
+        assert!(scores.added() < 2110 + 200, "{}", scores.added());
         assert!(scores.best().iter().all(|(chunk, _)| chunk.0 % 100 == 0));
-        assert!(scores.added < 2110 + 200, "{}", scores.added);
     }
 }
