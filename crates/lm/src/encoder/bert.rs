@@ -37,6 +37,8 @@ pub(super) struct Bert {
     eps: f32,
     /// Whether attention works in bf16.
     rounded: bool,
+    /// Whether rows cost the same in any company: products in other precisions share their work themselves.
+    rows_apart: bool,
     /// `[vocabulary, hidden]`.
     tokens: Vec<f32>,
     /// `[positions, hidden]`, the first type's embedding added: most of our texts are of that type.
@@ -67,12 +69,22 @@ struct Norm {
 /// Rows whose inner states of a feed-forward block stay in the second-level cache.
 const FEED_ROWS: usize = 64;
 
+/// Rows that a thread takes through a layer by itself, at least. With fewer it would rather wait for weights than multiply, and threads
+/// share the columns of each product instead, which makes them wait for each other more often.
+const ROWS_APART: usize = 8;
+
 /// Buffers of a pass, kept from batch to batch.
 #[derive(Debug, Default)]
 struct Buffers {
     x: Vec<f32>,
     qkv: Vec<f32>,
     attended: Vec<f32>,
+    /// Of each piece of the rows.
+    pieces: Vec<PieceBuffers>,
+}
+
+#[derive(Debug, Default)]
+struct PieceBuffers {
     inner: Vec<f32>,
     scratch: Scratch,
 }
@@ -121,6 +133,7 @@ impl Bert {
             hidden,
             heads,
             rounded: precision != Precision::F32 && Precision::Auto.resolve() == Precision::Bf16,
+            rows_apart: precision == Precision::Int8,
             eps: config.eps,
             tokens: tensors.read("embeddings.word_embeddings.weight", &[config.vocabulary, hidden])?,
             positions,
@@ -176,9 +189,10 @@ impl Bert {
         if let Some(id) = texts.iter().flat_map(|text| &text.ids).find(|id| **id as usize >= vocabulary) {
             return Err(Error::TokenOutOfRange { id: *id, vocabulary });
         }
-        let Buffers { x, qkv, attended, inner, scratch } = buffers;
+        let x = &mut buffers.x;
         x.resize(rows * self.hidden, 0.0);
-        attended.resize(x.len(), 0.0);
+        buffers.qkv.resize(3 * x.len(), 0.0);
+        buffers.attended.resize(x.len(), 0.0);
         let places = texts
             .iter()
             .flat_map(|text| text.ids.iter().enumerate().map(|(at, id)| (at, id, at >= text.second)));
@@ -191,27 +205,77 @@ impl Bert {
             }
         }
         self.norm.apply(x, self.eps);
+
         let shape = Shape { hidden: self.hidden, heads: self.heads, rounded: self.rounded };
+        let hands = rayon::current_num_threads();
+        let apart = threads == Threads::All && self.rows_apart && rows >= ROWS_APART * hands;
+        let (pieces, within) = if apart { (hands, Threads::One) } else { (1, threads) };
+        let project = |layer: &Layer, piece: &mut Piece<'_>| layer.project(piece, within);
         // On a thread of the pool: from outside, each of the many products would be handed over and waited for.
         rayon::scope(|_| {
-            for layer in &self.layers {
-                layer.qkv.apply(rows, x, qkv, threads, scratch);
-                attend(shape, texts.iter().map(|text| text.ids.len()), qkv, attended, threads);
-                layer.attention_out.add_to(rows, attended, x, threads, scratch);
-                layer.attention_norm.apply(x, self.eps);
-                for x in x.chunks_mut(FEED_ROWS * self.hidden) {
-                    let rows = x.len() / self.hidden;
-                    layer.up.apply(rows, x, inner, threads, scratch);
-                    match threads {
-                        Threads::One => gelu(inner),
-                        Threads::All => inner.par_chunks_mut(1 << 14).for_each(gelu),
+            if let Some(first) = self.layers.first() {
+                buffers.in_pieces(rows, pieces, |piece| project(first, piece));
+            }
+            for (index, layer) in self.layers.iter().enumerate() {
+                let lengths = texts.iter().map(|text| text.ids.len());
+                attend(shape, lengths, &buffers.qkv, &mut buffers.attended, threads);
+                buffers.in_pieces(rows, pieces, |piece| {
+                    layer.finish(piece, self.eps, within);
+                    if let Some(next) = self.layers.get(index + 1) {
+                        project(next, piece);
                     }
-                    layer.down.add_to(rows, inner, x, threads, scratch);
-                }
-                layer.norm.apply(x, self.eps);
+                });
             }
         });
-        Ok(x)
+        Ok(&buffers.x)
+    }
+}
+
+/// Some of the rows.
+struct Piece<'a> {
+    x: &'a mut [f32],
+    qkv: &'a mut [f32],
+    attended: &'a [f32],
+    buffers: &'a mut PieceBuffers,
+}
+
+impl Buffers {
+    /// Does `work` to each of so many pieces of the rows, at the same time.
+    fn in_pieces(&mut self, rows: usize, pieces: usize, work: impl Fn(&mut Piece<'_>) + Sync) {
+        let Buffers { x, qkv, attended, pieces: buffers } = self;
+        let rows_of_piece = rows.div_ceil(pieces).max(1);
+        let numbers = x.len() / rows.max(1) * rows_of_piece;
+        buffers.resize_with(buffers.len().max(pieces), PieceBuffers::default);
+        let all = x.par_chunks_mut(numbers).zip(qkv.par_chunks_mut(3 * numbers));
+        let all = all.zip(attended.par_chunks(numbers)).zip(buffers).with_max_len(1);
+        all.for_each(|(((x, qkv), attended), buffers)| work(&mut Piece { x, qkv, attended, buffers }));
+    }
+}
+
+impl Layer {
+    /// Queries, keys and values of the rows.
+    fn project(&self, piece: &mut Piece<'_>, threads: Threads) {
+        let rows = piece.qkv.len() / self.qkv.outputs();
+        self.qkv.apply(rows, piece.x, piece.qkv, threads, &mut piece.buffers.scratch);
+    }
+
+    /// What comes behind attention: the rows' states behind this layer.
+    fn finish(&self, piece: &mut Piece<'_>, eps: f32, threads: Threads) {
+        let Piece { x, attended, buffers: PieceBuffers { inner, scratch }, .. } = piece;
+        let hidden = self.attention_out.outputs();
+        self.attention_out.add_to(x.len() / hidden, attended, x, threads, scratch);
+        self.attention_norm.apply(x, eps);
+        for x in x.chunks_mut(FEED_ROWS * hidden) {
+            let rows = x.len() / hidden;
+            inner.resize(rows * self.up.outputs(), 0.0);
+            self.up.apply(rows, x, inner, threads, scratch);
+            match threads {
+                Threads::One => gelu(inner),
+                Threads::All => inner.par_chunks_mut(1 << 14).for_each(gelu),
+            }
+            self.down.add_to(rows, inner, x, threads, scratch);
+        }
+        self.norm.apply(x, eps);
     }
 }
 

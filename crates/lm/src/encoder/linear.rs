@@ -32,16 +32,20 @@ impl Linear {
         Self { weights, bias }
     }
 
+    /// Numbers that a row becomes.
+    pub(super) fn outputs(&self) -> usize {
+        self.bias.len()
+    }
+
     /// `y = x Wᵀ + bias`.
     pub(super) fn apply(
         &self,
         rows: usize,
         x: &[f32],
-        y: &mut Vec<f32>,
+        y: &mut [f32],
         threads: Threads,
         scratch: &mut Scratch,
     ) {
-        y.resize(rows * self.bias.len(), 0.0);
         match &self.weights {
             Weights::Float(weights) => {
                 y.chunks_exact_mut(self.bias.len()).for_each(|row| row.copy_from_slice(&self.bias));

@@ -82,6 +82,25 @@ fn alone_and_in_company(encoder: &Encoder) {
 }
 
 #[test]
+fn the_number_of_threads_changes_no_bit() {
+    for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+        let encoder = Encoder::open_with(&folder(), precision).unwrap();
+        // From too few rows for two threads to more than are taken through a block at once.
+        for words in [1, 12, 13, 14, 15, 30, 70, 150] {
+            let text = "word number ".repeat(words);
+            let embed = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| encoder.embed(&[&text]).unwrap())
+            };
+            let one = embed(1);
+            for threads in [2, 3, 5] {
+                assert_eq!(embed(threads), one, "{precision:?}, {words} words, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
 fn long_texts_are_cut_at_the_limit() {
     let encoder = encoder();
     let long = "word ".repeat(5000);
