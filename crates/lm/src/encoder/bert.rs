@@ -37,7 +37,7 @@ pub(super) struct Bert {
     eps: f32,
     /// Whether attention works in bf16.
     rounded: bool,
-    /// Whether rows cost the same in any company: products in other precisions share their work themselves.
+    /// Whether threads may take rows apart; products in other precisions share their work among the threads themselves.
     rows_apart: bool,
     /// `[vocabulary, hidden]`.
     tokens: Vec<f32>,
@@ -210,11 +210,10 @@ impl Bert {
         let hands = rayon::current_num_threads();
         let apart = threads == Threads::All && self.rows_apart && rows >= ROWS_APART * hands;
         let (pieces, within) = if apart { (hands, Threads::One) } else { (1, threads) };
-        let project = |layer: &Layer, piece: &mut Piece<'_>| layer.project(piece, within);
         // On a thread of the pool: from outside, each of the many products would be handed over and waited for.
         rayon::scope(|_| {
             if let Some(first) = self.layers.first() {
-                buffers.in_pieces(rows, pieces, |piece| project(first, piece));
+                buffers.in_pieces(rows, pieces, |piece| first.project(piece, within));
             }
             for (index, layer) in self.layers.iter().enumerate() {
                 let lengths = texts.iter().map(|text| text.ids.len());
@@ -222,7 +221,7 @@ impl Bert {
                 buffers.in_pieces(rows, pieces, |piece| {
                     layer.finish(piece, self.eps, within);
                     if let Some(next) = self.layers.get(index + 1) {
-                        project(next, piece);
+                        next.project(piece, within);
                     }
                 });
             }

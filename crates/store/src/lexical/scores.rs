@@ -16,10 +16,6 @@ use crate::{ChunkId, Result};
 /// Texts in a window.
 pub(super) const WINDOW: usize = 8192;
 
-/// The first window is so many times smaller, and the next are as large as all before: while no floor is known, every word of the query
-/// is read.
-const FIRST_PART: usize = 32;
-
 /// A query whose words are being scored, by any number of threads: each takes the next window of texts, and all know the floor that
 /// one of them has found.
 pub(crate) struct Scoring<'a, K> {
@@ -113,9 +109,7 @@ impl<'a, K: Fn(ChunkId) -> bool + Sync> Scoring<'a, K> {
     fn take_window(&self, goes_on: impl Fn(f32) -> bool) -> Option<Window<'a>> {
         let mut next = locked(&self.next);
         let taken = *next as f32 / self.lexical.starts.len().max(1) as f32;
-        let most = self.lexical.window_texts;
-        let texts = self.lexical.texts_before(*next).clamp(most.div_ceil(FIRST_PART), most);
-        let window = self.lexical.window_from(*next, texts).filter(|_| goes_on(taken))?;
+        let window = self.lexical.window_from(*next, self.lexical.window_texts).filter(|_| goes_on(taken))?;
         *next = window.documents.end;
         Some(window)
     }
@@ -277,8 +271,8 @@ mod tests {
             Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(&chunks, take)).unwrap();
         lexical.window_texts = 500;
         let scores = lexical.score("common rare unusual", Bm25::default(), 5, |_| true).unwrap();
-        // All of the first windows, which grow to 512 texts; then two rare words of five, for whom alone the common one is looked up.
-        assert_eq!(scores.added(), (512 + 10) + (10 + 5));
+        // All of the first window; in the second two rare words of five, for whom alone the common one is looked up.
+        assert_eq!(scores.added(), (500 + 10) + (10 + 5));
         assert!(scores.of([ChunkId(7)], false)[&ChunkId(7)] > 0.0);
         let best: Vec<i64> = scores.best().iter().map(|(chunk, _)| chunk.0).collect();
         assert_eq!(best, [100, 200, 300, 400, 500]);

@@ -74,11 +74,6 @@ impl Lexical {
         (start < end).then_some(start.1..end.1)
     }
 
-    /// How many texts stand before those of a document.
-    pub(super) fn texts_before(&self, document: u32) -> usize {
-        self.starts.get(document as usize).map_or(self.places.len(), |start| self.number(start))
-    }
-
     /// How many texts stand before one.
     fn number(&self, &(segment, text): &(u32, u32)) -> usize {
         self.segments[segment as usize].before + text as usize
