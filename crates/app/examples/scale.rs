@@ -43,7 +43,9 @@ fn main() -> Result<(), Failure> {
         match words[..] {
             ["build", folder, state] => build(Path::new(folder), Path::new(state))?,
             ["query", folder, state, ref options @ ..] => {
-                query(Path::new(folder), Path::new(state), &Options::read(options)?)?
+                let options = Options::read(options)?;
+                // As `eval retrieval` asks one query after the other.
+                lm::on_computing_thread(|| query(Path::new(folder), Path::new(state), &options))?
             }
             _ => return Err(
                 "usage: scale build FOLDER STATE | query FOLDER STATE [--k K] [--exact] [--embedder PATH]"

@@ -222,29 +222,11 @@ impl Collection {
             let search =
                 SearchOptions { k: CHUNKS, candidates: CHUNKS, lexical_weight, ..SearchOptions::default() };
             let start = Instant::now();
-            let mut run = Run::default();
-            for ((id, text), vector) in judged.iter().zip(&vectors) {
-                if stop.load(Ordering::Relaxed) {
-                    return Err(Error::Interrupted);
-                }
-                let mut hits = store.search(text, vector, &search)?;
-                let reranker = options.reranker.filter(|_| name == RERANKED);
-                if let Some(reranker) = reranker {
-                    reranker.order(text, &mut hits)?;
-                }
-                let mut seen = HashSet::new();
-                let best = hits.into_iter().filter(|hit| seen.insert(hit.document)).take(DEPTH).enumerate();
-                // Scores of a reranker and of the fusion do not compare; places do.
-                let score = |place: usize, hit: &Hit| match reranker {
-                    Some(_) => -(place as f64),
-                    None => f64::from(hit.score),
-                };
-                let scored = best.map(|(place, hit)| {
-                    let score = score(place, &hit);
-                    (hit.path, score)
-                });
-                run.0.insert((*id).to_owned(), scored.collect());
-            }
+            let reranker = options.reranker.filter(|_| name == RERANKED);
+            let (store, queries) = (&mut store, judged.iter().zip(&vectors));
+            // From outside, each search would be handed to these threads and waited for.
+            let run =
+                lm::on_computing_thread(move || rank_by_search(store, queries, &search, reranker, stop))?;
             if name == "fusion" {
                 seconds += start.elapsed().as_secs_f64() / options.lexical_weights.len() as f64;
             }
@@ -260,6 +242,39 @@ impl Collection {
             seconds_per_query: seconds / judged.len().max(1) as f64,
         })
     }
+}
+
+/// Searches for each query, given its id, text and vector, and ranks the documents found.
+fn rank_by_search<'a>(
+    store: &mut Store,
+    queries: impl Iterator<Item = (&'a (&'a str, &'a str), &'a Vec<f32>)>,
+    search: &SearchOptions,
+    reranker: Option<&Rerank>,
+    stop: &AtomicBool,
+) -> Result<Run> {
+    let mut run = Run::default();
+    for ((id, text), vector) in queries {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let mut hits = store.search(text, vector, search)?;
+        if let Some(reranker) = reranker {
+            reranker.order(text, &mut hits)?;
+        }
+        let mut seen = HashSet::new();
+        let best = hits.into_iter().filter(|hit| seen.insert(hit.document)).take(DEPTH).enumerate();
+        // Scores of a reranker and of the fusion do not compare; places do.
+        let score = |place: usize, hit: &Hit| match reranker {
+            Some(_) => -(place as f64),
+            None => f64::from(hit.score),
+        };
+        let scored = best.map(|(place, hit)| {
+            let score = score(place, &hit);
+            (hit.path, score)
+        });
+        run.0.insert((*id).to_owned(), scored.collect());
+    }
+    Ok(run)
 }
 
 impl Ranked {

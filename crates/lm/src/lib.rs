@@ -55,7 +55,7 @@ pub use pack::{Pack, Segment};
 pub use schedule::{Decay, Schedule};
 pub use source::{Source, Tensor};
 pub use template::{ChatTemplate, Message, Rendered, Role};
-pub use threads::{THREADS, computing_threads, start_threads};
+pub use threads::{THREADS, computing_threads, on_computing_thread, start_threads};
 pub use tokenizer::{TextStream, Tokenizer};
 pub use train::{
     Checkpointing, Estimate, Evaluation, History, MemoryEstimate, StepRecord, TrainEvent, TrainOptions,

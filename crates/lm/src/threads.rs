@@ -43,6 +43,14 @@ pub fn start_threads(asked: Option<usize>) -> Result<usize> {
     Ok(threads)
 }
 
+/// Runs `work` on one of the threads that compute. What it computes on several of them starts at once there; from another thread each
+/// piece of it would be handed over and waited for, which takes as long as a small search.
+///
+/// Nothing in `work` may wait for a thread that computes itself, as there is one fewer meanwhile.
+pub fn on_computing_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| work())
+}
+
 /// How many threads compute.
 pub fn computing_threads() -> usize {
     rayon::current_num_threads()
@@ -105,6 +113,14 @@ mod tests {
             std::fs::write(topology.join(file), format!("{list}\n")).unwrap();
         }
         folder
+    }
+
+    #[test]
+    fn work_runs_among_the_threads_that_compute() {
+        assert_eq!(rayon::current_thread_index(), None);
+        let at = || rayon::current_thread_index();
+        // Among them already, it stays where it is.
+        assert!(on_computing_thread(|| at().is_some() && at() == on_computing_thread(at)));
     }
 
     #[test]

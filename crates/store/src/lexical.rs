@@ -24,7 +24,7 @@ use tantivy::index::SegmentReader;
 use tantivy::schema::{Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions};
 
 use self::scores::WINDOW;
-use self::words::Counted;
+use self::words::Remembered;
 use self::writing::{in_order, write};
 use crate::{ChunkId, DocumentId, Error, Result};
 
@@ -80,7 +80,7 @@ pub(crate) struct Lexical {
     contiguous: bool,
     /// What there is in each language, by its packed code.
     languages: BTreeMap<u64, Population>,
-    counted: Counted,
+    remembered: Remembered,
     /// Lengths of the shortest text and document, in terms.
     shortest_text: f32,
     shortest_document: f32,
@@ -240,7 +240,7 @@ impl Lexical {
             documents,
             contiguous,
             languages,
-            counted: Counted::default(),
+            remembered: Remembered::default(),
             window_texts: WINDOW,
         })
     }

@@ -1,9 +1,12 @@
 //! Who holds a term.
 
+use std::ops::Range;
+
 use tantivy::Term;
 use tantivy::postings::BlockSegmentPostings;
 use tantivy::schema::IndexRecordOption;
 
+use super::windows::Piece;
 use super::{Lexical, Segment};
 use crate::Result;
 use crate::bm25::Norm;
@@ -25,6 +28,46 @@ impl Segment {
     }
 }
 
+/// How often each text holds a term, in a byte, by segment: what a list has to be read for is looked up here at once.
+pub(super) struct Table(Vec<Vec<u8>>);
+
+impl Table {
+    /// `None` where a text holds the term more often than a byte can tell.
+    pub(super) fn new(lists: &Lists, segments: &[Segment]) -> Option<Self> {
+        let of_segment = |(list, segment): (&Option<BlockSegmentPostings>, &Segment)| {
+            let mut frequencies = vec![0; segment.chunks.len()];
+            let Some(mut list) = list.clone() else { return Some(frequencies) };
+            while !list.docs().is_empty() {
+                for (text, frequency) in list.docs().iter().zip(list.freqs()) {
+                    frequencies[*text as usize] = u8::try_from(*frequency).ok()?;
+                }
+                list.advance();
+            }
+            Some(frequencies)
+        };
+        lists.iter().zip(segments).map(of_segment).collect::<Option<_>>().map(Table)
+    }
+}
+
+/// What tells who of a piece holds a term.
+pub(super) struct Source<'a> {
+    list: &'a mut BlockSegmentPostings,
+    /// How often each text of the piece holds it, where there is a table.
+    table: Option<&'a [u8]>,
+    from: u32,
+    to: u32,
+}
+
+impl<'a> Source<'a> {
+    /// `None` where no text of the segment holds the term.
+    pub(super) fn new(lists: &'a mut Lists, table: Option<&'a Table>, piece: &Piece<'_>) -> Option<Self> {
+        let (from, to) = (piece.from, piece.to);
+        let list = lists[piece.segment].as_mut()?;
+        let table = table.map(|table| &table.0[piece.segment][from as usize..to as usize]);
+        Some(Source { list, table, from, to })
+    }
+}
+
 /// Texts or documents that hold a term, and how often each does. They are counted from the first one that could.
 #[derive(Default)]
 pub(super) struct Postings {
@@ -32,10 +75,49 @@ pub(super) struct Postings {
     pub(super) frequencies: Vec<u32>,
 }
 
+/// Texts of a piece up to which all of them are rather looked up in a table than read from a list.
+const FEW: u32 = 128;
+
 /// Weights that are computed at once, by vector instructions.
 const TOGETHER: usize = 128;
 
 impl Postings {
+    /// Adds all of a piece, deleted texts among them, as all of these: by their place in the piece.
+    pub(super) fn add_all(&mut self, source: &mut Source<'_>) {
+        let texts = source.to - source.from;
+        match source.table {
+            Some(table) if texts <= FEW => self.look_up_in(table, 0..texts),
+            _ => self.read(source.list, source.from, source.to, source.from),
+        }
+    }
+
+    /// Adds those of some texts, given by their place in the piece; by rising number where there is no table.
+    pub(super) fn add_some(&mut self, source: &mut Source<'_>, texts: &[u32]) {
+        match source.table {
+            Some(table) => self.look_up_in(table, texts.iter().copied()),
+            None => {
+                texts.iter().for_each(|text| self.look_up(source.list, source.from + text, source.from));
+            }
+        }
+    }
+
+    /// Adds those of some ranges of texts, given by their numbers in the segment and rising.
+    pub(super) fn add_ranges(&mut self, source: &mut Source<'_>, ranges: impl Iterator<Item = Range<u32>>) {
+        match source.table {
+            Some(table) => self.look_up_in(table, ranges.flatten().map(|text| text - source.from)),
+            None => ranges.for_each(|texts| self.read(source.list, texts.start, texts.end, source.from)),
+        }
+    }
+
+    /// Adds those of some texts, in any order, that a table says to hold the term.
+    fn look_up_in(&mut self, table: &[u8], texts: impl Iterator<Item = u32>) {
+        let known = self.holders.len();
+        self.holders.extend(texts);
+        let frequency = |text: &u32| u32::from(table[*text as usize]);
+        self.frequencies.extend(self.holders[known..].iter().map(frequency));
+        self.keep(known, |_, frequency| frequency > 0);
+    }
+
     /// Adds those of the texts `from..to` of a segment that stand in its `list`, deleted ones among them, by their distance from
     /// `origin`. What was read before must lie before.
     pub(super) fn read(&mut self, list: &mut BlockSegmentPostings, from: u32, to: u32, origin: u32) {
@@ -54,7 +136,7 @@ impl Postings {
     }
 
     /// As [`Postings::read`], for one text.
-    pub(super) fn look_up(&mut self, list: &mut BlockSegmentPostings, text: u32, origin: u32) {
+    fn look_up(&mut self, list: &mut BlockSegmentPostings, text: u32, origin: u32) {
         let at = list.seek(text);
         if list.doc(at) == text {
             self.holders.push(text - origin);
@@ -80,12 +162,17 @@ impl Postings {
 
     /// Keeps the holders for which `keep` holds.
     pub(super) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
-        let mut kept = 0;
+        self.keep(0, |holder, _| keep(holder));
+    }
+
+    /// Keeps those behind the first `known` for which `keep` holds, given holder and frequency.
+    fn keep(&mut self, known: usize, keep: impl Fn(u32, u32) -> bool) {
+        let mut kept = known;
         // Without a branch, as nobody can tell which stay.
-        for at in 0..self.holders.len() {
+        for at in known..self.holders.len() {
             let (holder, frequency) = (self.holders[at], self.frequencies[at]);
             (self.holders[kept], self.frequencies[kept]) = (holder, frequency);
-            kept += usize::from(keep(holder));
+            kept += usize::from(keep(holder, frequency));
         }
         self.holders.truncate(kept);
         self.frequencies.truncate(kept);

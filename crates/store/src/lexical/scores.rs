@@ -66,6 +66,7 @@ impl Lexical {
     #[cfg(test)]
     pub(crate) fn score_together(&mut self, texts: usize) {
         self.window_texts = texts;
+        self.remembered = Default::default();
     }
 
     pub(super) fn each_is_one_text(&self) -> bool {
@@ -236,14 +237,14 @@ mod tests {
             let keep = |chunk: ChunkId| chunk.0 % step == 0;
             let of: Vec<ChunkId> = chunks.iter().map(|chunk| ChunkId(chunk.0)).filter(|c| !gone.contains(c)).step_by(50).collect();
             let bm25 = Bm25::default();
-            lexical.window_texts = usize::MAX;
+            lexical.score_together(usize::MAX);
             // So many are never found, so that no document is passed by.
             let all = lexical.score(&query, bm25, usize::MAX, |_| true).unwrap().best();
             let scores: HashMap<ChunkId, f32> = all.iter().copied().collect();
             let mut expected: Vec<(ChunkId, f32)> = all.into_iter().filter(|(chunk, _)| keep(*chunk)).collect();
             expected.truncate(count);
 
-            lexical.window_texts = window;
+            lexical.score_together(window);
             let some = lexical.score(&query, bm25, count, keep).unwrap();
             let asked = some.of(of.iter().copied(), false);
             prop_assert_eq!(some.best(), &expected[..]);
@@ -269,14 +270,14 @@ mod tests {
         let chunks: Vec<_> = (1..=1000).map(|at| (at, at, format!("common {}", rare(at)))).collect();
         let mut lexical =
             Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(&chunks, take)).unwrap();
-        lexical.window_texts = 500;
+        lexical.score_together(500);
         let scores = lexical.score("common rare unusual", Bm25::default(), 5, |_| true).unwrap();
         // All of the first window; in the second two rare words of five, for whom alone the common one is looked up.
         assert_eq!(scores.added(), (500 + 10) + (10 + 5));
         assert!(scores.of([ChunkId(7)], false)[&ChunkId(7)] > 0.0);
         let best: Vec<i64> = scores.best().iter().map(|(chunk, _)| chunk.0).collect();
         assert_eq!(best, [100, 200, 300, 400, 500]);
-        assert_eq!(lexical.counted.len(), 1, "only what many texts hold is remembered");
+        assert_eq!(lexical.remembered.len(), 1, "only what many texts hold is remembered");
     }
 
     #[test]
@@ -296,11 +297,46 @@ mod tests {
                 built.update(Stamp::new("store", 2), &Default::default(), |take| add(second, take)).unwrap();
             assert_eq!((lexical.segments.len(), lexical.contiguous), (2, true));
             let query = "rare common w970 w1067";
-            lexical.window_texts = 700;
+            lexical.score_together(700);
             let some = lexical.score(query, Bm25::default(), 3, |_| true).unwrap();
             assert!(some.added() < 2100, "{}", some.added());
             let all = lexical.score(query, Bm25::default(), usize::MAX, |_| true).unwrap();
             assert_eq!(some.best(), all.best()[..3]);
+            std::fs::remove_dir_all(folder.path()).unwrap();
+        }
+    }
+
+    /// Most have the common words; one text has one of these more often than a table can tell.
+    #[test]
+    fn tables_say_what_lists_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = |at: i64| {
+            let often = if at == 1500 { 300 } else { at as usize % 4 };
+            let rare = if at % 50 == 0 { "rare" } else { "other" };
+            format!("{rare} {} {} w{}", "common ".repeat(often), "usual ".repeat(at as usize % 3), at % 7)
+        };
+        for texts_of_document in [1, 4] {
+            let chunks: Vec<_> = (1..=2000).map(|at| (at, at / texts_of_document, text(at))).collect();
+            let gone = (1..1900).step_by(90).map(ChunkId).collect();
+            let (first, second) = chunks.split_at(1600);
+            let built =
+                Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(first, take)).unwrap();
+            let mut lexical = built.update(Stamp::new("store", 2), &gone, |take| add(second, take)).unwrap();
+            let query = "rare common usual w3";
+            let scores = |lexical: &Lexical| {
+                let some = lexical.score(query, Bm25::default(), 20, |_| true).unwrap();
+                let of = some.of((1..=2000).step_by(7).map(ChunkId), false);
+                (of, some.best())
+            };
+            lexical.score_together(usize::MAX);
+            assert!(lexical.words(query, Bm25::default()).unwrap().iter().all(|word| word.table.is_none()));
+            let expected = scores(&lexical);
+            for window in [1, 30, 200, 1000] {
+                lexical.score_together(window);
+                let words = lexical.words(query, Bm25::default()).unwrap();
+                assert_eq!(words.iter().filter(|word| word.table.is_some()).count(), 2, "usual and w3");
+                assert_eq!(scores(&lexical), expected, "{texts_of_document} {window}");
+            }
             std::fs::remove_dir_all(folder.path()).unwrap();
         }
     }
@@ -317,7 +353,7 @@ mod tests {
         let chunks: Vec<_> = (1..=2000).map(|at| (at, at, text(at).to_string())).collect();
         let mut lexical =
             Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(&chunks, take)).unwrap();
-        lexical.window_texts = 1000;
+        lexical.score_together(1000);
         let scores = lexical.score("common usual rare rarer", Bm25::default(), 5, |_| true).unwrap();
         assert!(scores.added() < 2110 + 200, "{}", scores.added());
         assert!(scores.best().iter().all(|(chunk, _)| chunk.0 % 100 == 0));

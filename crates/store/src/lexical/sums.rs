@@ -6,7 +6,7 @@
 //! Optimizations", 1995: MaxScore; by windows as Lucene's `MaxScoreBulkScorer` does). Before each of them, documents that cannot be
 //! among the best any more are dropped. What comes out is the same, to the bit, as if every document had been looked at.
 
-use super::postings::{Holding, Lists, Postings};
+use super::postings::{Holding, Lists, Postings, Source};
 use super::windows::{Piece, Window};
 use super::words::{Word, Worth};
 use super::{DELETED, Lexical};
@@ -49,7 +49,7 @@ enum Of<'a> {
     All,
     /// Those of documents that may be among the best, found while all are read.
     Living,
-    /// Those reached, by rising number, looked up one by one; where each is a document.
+    /// Those reached, by rising number where the word has no table, looked up one by one; where each is a document.
     Reached,
     /// Those of these documents, by rising number, looked up one by one.
     Documents(&'a [u32]),
@@ -112,16 +112,14 @@ impl<'a> Sums<'a> {
         let (first, one_text) = (window.documents.start, lexical.each_is_one_text());
         holding.clear();
         for (piece, reached) in window.pieces.iter().zip(reached) {
-            let Some(list) = &mut lists[piece.segment] else { continue };
+            let Some(mut source) = Source::new(lists, word.table.as_deref(), piece) else { continue };
             postings.clear();
             match of {
-                Of::All | Of::Living => postings.read(list, piece.from, piece.to, piece.from),
-                Of::Reached => {
-                    reached.iter().for_each(|text| postings.look_up(list, piece.from + text, piece.from));
-                }
+                Of::All | Of::Living => postings.add_all(&mut source),
+                Of::Reached => postings.add_some(&mut source, reached),
                 Of::Documents(documents) => {
                     let ranges = documents.iter().filter_map(|document| lexical.texts_in(piece, *document));
-                    ranges.for_each(|texts| postings.read(list, texts.start, texts.end, piece.from));
+                    postings.add_ranges(&mut source, ranges);
                 }
             }
             if lexical.segments[piece.segment].reader.has_deletes() {
@@ -159,11 +157,15 @@ impl<'a> Sums<'a> {
     fn add_to_living(&mut self, window: &Window<'_>, word: usize) {
         let living: usize = self.reached.iter().map(Vec::len).sum();
         let expected = self.words[word].texts * window.texts / self.lexical.places.len().max(1);
-        if !self.lexical.contiguous || living * LOOK_UP > expected {
+        let tabled = self.words[word].table.is_some();
+        let look_up = if tabled { 1 } else { LOOK_UP };
+        if !self.lexical.contiguous || living * look_up > expected {
             return self.add(window, word, Of::Living);
         }
         if self.lexical.each_is_one_text() {
-            self.reached.iter_mut().for_each(|texts| texts.sort_unstable());
+            if !tabled {
+                self.reached.iter_mut().for_each(|texts| texts.sort_unstable());
+            }
             return self.add(window, word, Of::Reached);
         }
         let of_piece = window.pieces.iter().zip(&self.reached);

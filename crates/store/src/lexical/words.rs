@@ -1,22 +1,29 @@
 //! The words of a query, and what they are worth.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tantivy::Term;
 use tantivy::postings::BlockSegmentPostings;
 
-use super::postings::{Holding, Lists, Postings};
+use super::postings::{Holding, Lists, Postings, Table};
 use super::sums::with_document;
 use super::{DELETED, Lexical, Population, unpacked};
 use crate::Result;
 use crate::analysis::Analyser;
 use crate::bm25::{Bm25, Norm};
 
-/// Counts of terms that so many texts hold, deleted ones among them, are remembered: counting them takes as long as scoring by them.
+/// What is found out about a term that so many texts hold, deleted ones among them, is remembered: it takes as long as scoring by it.
 const REMEMBERED_FROM: usize = 256;
 
-/// How many hold a term, and how often one of them does at most.
+/// A word that one in so many texts holds, or more, gets a [`Table`], which has a byte for each text.
+const TABLED_SHARE: usize = 8;
+
+/// How often a text holds a word at most that one in so many texts holds, or fewer, is not found out where that alone would need the
+/// whole list: such a word is among the first that are read, whatever it can add.
+const RARE_SHARE: usize = 64;
+
+/// How many hold a term, and how often one of them does at most, or a number that is larger.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     texts: usize,
@@ -25,14 +32,23 @@ struct Counts {
     most_in_document: u32,
 }
 
-/// Counts of terms that have been asked for.
+/// What is known of a term.
+#[derive(Clone)]
+struct Known {
+    counts: Counts,
+    table: Option<Arc<Table>>,
+}
+
+/// What is remembered of terms that have been asked for.
 #[derive(Default)]
-pub(super) struct Counted(Mutex<HashMap<Term, Counts>>);
+pub(super) struct Remembered(Mutex<HashMap<Term, Known>>);
 
 /// A word of the query.
 pub(super) struct Word {
     term: Term,
     pub(super) lists: Lists,
+    /// Where many texts hold it and are scored window by window.
+    pub(super) table: Option<Arc<Table>>,
     pub(super) text: Worth,
     pub(super) document: Worth,
     /// What it can add to the score of a text.
@@ -57,7 +73,7 @@ impl Lexical {
             for (term, times) in term_counts(&unpacked(*code), query) {
                 let term = Term::from_field_text(self.fields.text, &term);
                 let lists = self.lists(&term)?;
-                let counts = self.counts(&term, &lists);
+                let Known { counts, table } = self.known(&term, &lists);
                 if counts.texts == 0 {
                     continue;
                 }
@@ -70,32 +86,38 @@ impl Lexical {
                     text.most(counts.most_in_text, self.shortest_text),
                     document.most(counts.most_in_document, self.shortest_document),
                 );
-                words.push(Word { term, lists, text, document, most, texts: counts.texts });
+                words.push(Word { term, lists, table, text, document, most, texts: counts.texts });
             }
         }
         words.sort_by(|a, b| b.most.total_cmp(&a.most).then_with(|| a.term.cmp(&b.term)));
         Ok(words)
     }
 
-    fn counts(&self, term: &Term, lists: &Lists) -> Counts {
+    fn known(&self, term: &Term, lists: &Lists) -> Known {
         let listed: usize = lists.iter().flatten().map(|list| list.doc_freq() as usize).sum();
-        let known = || self.counted.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if listed >= REMEMBERED_FROM
-            && let Some(counts) = known().get(term)
-        {
-            return *counts;
-        }
         let complete = self.segments.iter().all(|segment| !segment.reader.has_deletes());
-        let counts = if complete && self.each_is_one_text() {
-            let most = lists.iter().flatten().map(|list| most_often(list.clone())).max().unwrap_or(0);
-            Counts { texts: listed, documents: listed, most_in_text: most, most_in_document: most }
+        let as_listed = complete && self.each_is_one_text();
+        if as_listed && listed * RARE_SHARE <= self.places.len() {
+            return Known { counts: Counts::listed(listed, u32::MAX), table: None };
+        }
+        let remembered = || self.remembered.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if listed >= REMEMBERED_FROM
+            && let Some(known) = remembered().get(term)
+        {
+            return known.clone();
+        }
+        let counts = if as_listed {
+            Counts::listed(listed, lists.iter().flatten().cloned().map(most_often).max().unwrap_or(0))
         } else {
             self.counted_one_by_one(lists)
         };
+        let tabled = self.has_windows() && listed * TABLED_SHARE >= self.places.len();
+        let table = if tabled { Table::new(lists, &self.segments).map(Arc::new) } else { None };
+        let known = Known { counts, table };
         if listed >= REMEMBERED_FROM {
-            known().insert(term.clone(), counts);
+            remembered().insert(term.clone(), known.clone());
         }
-        counts
+        known
     }
 
     fn counted_one_by_one(&self, lists: &Lists) -> Counts {
@@ -113,6 +135,13 @@ impl Lexical {
         counts.documents = holding.documents.holders.len();
         counts.most_in_document = holding.documents.most();
         counts
+    }
+}
+
+impl Counts {
+    /// Those of a term that so many texts hold, each a document, and none more often than so many times.
+    fn listed(texts: usize, most: u32) -> Self {
+        Counts { texts, documents: texts, most_in_text: most, most_in_document: most }
     }
 }
 
@@ -150,7 +179,7 @@ fn term_counts(language: &str, query: &str) -> Vec<(String, usize)> {
 }
 
 #[cfg(test)]
-impl Counted {
+impl Remembered {
     pub(super) fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
