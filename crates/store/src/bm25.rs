@@ -35,9 +35,9 @@ impl Bm25 {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Norm {
     /// The discount of a text of no length.
-    least: f32,
+    pub(crate) least: f32,
     /// What each term adds to it.
-    slope: f32,
+    pub(crate) slope: f32,
 }
 
 impl Norm {

@@ -7,6 +7,7 @@
 //! A chunk is scored as itself and as a part of its document, half and half: a paragraph seldom repeats what its document
 //! is about. On scifact's training queries this is worth 0.8 points of nDCG@10, on squad's questions nothing (docs/log.md).
 
+mod kernels;
 mod postings;
 mod scores;
 mod sums;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::filter::Allowed;
 use crate::lexical::Lexical;
@@ -12,10 +11,6 @@ use crate::{Bm25, ChunkId, Error, Explain, Result};
 /// Texts from which on words and vectors are searched beside each other where the query's vector is known. Waking another thread
 /// takes as long as finding both in a small collection.
 const BESIDE_FROM: usize = 20_000;
-
-/// Share of the words' work that is done while the query is embedded, at most, where it comes in windows. The other half is for the
-/// time when vectors are searched, which one thread does; until then embedding takes two.
-const WHILE_EMBEDDING: f32 = 0.5;
 
 /// What chunks are ranked by.
 pub(crate) struct Ranking<'a> {
@@ -65,23 +60,13 @@ impl Ranking<'_> {
             }
             Ok(scoring.get())
         };
-        let score_words =
-            |goes_on: &dyn Fn(f32) -> bool| words().map(|words| words.map_or((), |words| words.run(goes_on)));
-        let all_words = || score_words(&|_| true);
+        let all_words = || words().map(|words| words.map_or((), |words| words.run()));
 
         let (mut embed, mut vector) = (embed, None);
+        // Every thread embeds, and every thread searches then. Where words come in one piece, which takes less time than embedding,
+        // one thread has them done meanwhile.
         if embeds && self.lexical.is_some_and(|lexical| lexical.has_windows()) {
-            let embedded = AtomicBool::new(false);
-            let goes_on = |share: f32| share < WHILE_EMBEDDING && !embedded.load(Ordering::Relaxed);
-            let embed = embed.take();
-            let embed = || {
-                let vector = embed.map(|embed| embed());
-                embedded.store(true, Ordering::Relaxed);
-                vector
-            };
-            let (made, scored) = both(beside, embed, || score_words(&goes_on));
-            vector = made.transpose()?;
-            scored?;
+            vector = embed.take().map(|embed| embed()).transpose()?;
         }
         let by_vectors = || {
             let vector = match embed {

@@ -162,8 +162,8 @@ impl Store {
         self.find(query, known, false, options, bm25)
     }
 
-    /// As [`Store::search`], for a query whose vector `embed` has yet to make: a part of the words is scored meanwhile, on another
-    /// thread of the pool where there is one.
+    /// As [`Store::search`], for a query whose vector `embed` has yet to make. In a small collection words are scored meanwhile, on
+    /// another thread of the pool where there is one.
     ///
     /// # Errors
     /// As [`Store::search`], and those of `embed`.

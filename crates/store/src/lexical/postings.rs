@@ -6,6 +6,7 @@ use tantivy::Term;
 use tantivy::postings::BlockSegmentPostings;
 use tantivy::schema::IndexRecordOption;
 
+use super::kernels::{Level, compact_both};
 use super::windows::Piece;
 use super::{Lexical, Segment};
 use crate::Result;
@@ -78,9 +79,6 @@ pub(super) struct Postings {
 /// Texts of a piece up to which all of them are rather looked up in a table than read from a list.
 const FEW: u32 = 128;
 
-/// Weights that are computed at once, by vector instructions.
-const TOGETHER: usize = 128;
-
 impl Postings {
     /// Adds all of a piece, deleted texts among them, as all of these: by their place in the piece.
     pub(super) fn add_all(&mut self, source: &mut Source<'_>) {
@@ -115,7 +113,7 @@ impl Postings {
         self.holders.extend(texts);
         let frequency = |text: &u32| u32::from(table[*text as usize]);
         self.frequencies.extend(self.holders[known..].iter().map(frequency));
-        self.keep(known, |_, frequency| frequency > 0);
+        compact_both(&mut self.holders, &mut self.frequencies, known, |_, frequency| frequency > 0);
     }
 
     /// Adds those of the texts `from..to` of a segment that stand in its `list`, deleted ones among them, by their distance from
@@ -145,37 +143,18 @@ impl Postings {
     }
 
     /// Adds to the holders' `scores` what the term is worth to them. `lengths` and `scores` are of all that could hold it.
-    pub(super) fn add_weights(&self, norm: Norm, idf: f32, lengths: &[f32], scores: &mut [f32]) {
-        let mut weights = [0.0; TOGETHER];
-        let holders = self.holders.chunks(TOGETHER);
-        for (holders, frequencies) in holders.zip(self.frequencies.chunks(TOGETHER)) {
-            let weights = &mut weights[..holders.len()];
-            for (length, &holder) in weights.iter_mut().zip(holders) {
-                *length = lengths[holder as usize];
-            }
-            norm.weigh(idf, frequencies, weights);
-            for (weight, &holder) in weights.iter().zip(holders) {
-                scores[holder as usize] += weight;
-            }
-        }
+    pub(super) fn add_weights(&self, worth: (Norm, f32), lengths: &[f32], scores: &mut [f32]) {
+        Level::current().add_weights(&self.holders, &self.frequencies, worth, lengths, scores);
     }
 
     /// Keeps the holders for which `keep` holds.
     pub(super) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
-        self.keep(0, |holder, _| keep(holder));
+        compact_both(&mut self.holders, &mut self.frequencies, 0, |holder, _| keep(holder));
     }
 
-    /// Keeps those behind the first `known` for which `keep` holds, given holder and frequency.
-    fn keep(&mut self, known: usize, keep: impl Fn(u32, u32) -> bool) {
-        let mut kept = known;
-        // Without a branch, as nobody can tell which stay.
-        for at in known..self.holders.len() {
-            let (holder, frequency) = (self.holders[at], self.frequencies[at]);
-            (self.holders[kept], self.frequencies[kept]) = (holder, frequency);
-            kept += usize::from(keep(holder, frequency));
-        }
-        self.holders.truncate(kept);
-        self.frequencies.truncate(kept);
+    /// Keeps the holders that have a score.
+    pub(super) fn retain_scored(&mut self, scores: &[f32]) {
+        Level::current().keep_scored(&mut self.holders, &mut self.frequencies, scores);
     }
 
     pub(super) fn clear(&mut self) {

@@ -82,10 +82,9 @@ impl Lexical {
 }
 
 impl<'a, K: Fn(ChunkId) -> bool + Sync> Scoring<'a, K> {
-    /// Scores windows that nobody has taken, as long as there are any and `goes_on` holds for the share of all documents that were
-    /// taken before, 0 to 1.
-    pub(crate) fn run(&self, goes_on: impl Fn(f32) -> bool) {
-        let mut windows = std::iter::from_fn(|| self.take_window(&goes_on)).peekable();
+    /// Scores windows that nobody has taken, as long as there are any.
+    pub(crate) fn run(&self) {
+        let mut windows = std::iter::from_fn(|| self.take_window()).peekable();
         if windows.peek().is_none() {
             return;
         }
@@ -107,10 +106,9 @@ impl<'a, K: Fn(ChunkId) -> bool + Sync> Scoring<'a, K> {
         self.added.fetch_add(sums.added, Ordering::Relaxed);
     }
 
-    fn take_window(&self, goes_on: impl Fn(f32) -> bool) -> Option<Window<'a>> {
+    fn take_window(&self) -> Option<Window<'a>> {
         let mut next = locked(&self.next);
-        let taken = *next as f32 / self.lexical.starts.len().max(1) as f32;
-        let window = self.lexical.window_from(*next, self.lexical.window_texts).filter(|_| goes_on(taken))?;
+        let window = self.lexical.window_from(*next, self.lexical.window_texts)?;
         *next = window.documents.end;
         Some(window)
     }
@@ -186,7 +184,7 @@ mod tests {
             keep: impl Fn(ChunkId) -> bool + Sync,
         ) -> Result<Scoring<'_, impl Fn(ChunkId) -> bool + Sync>> {
             let scoring = self.scoring(query, bm25, count, keep)?;
-            scoring.run(|_| true);
+            scoring.run();
             Ok(scoring)
         }
     }
@@ -248,10 +246,8 @@ mod tests {
             let some = lexical.score(&query, bm25, count, keep).unwrap();
             let asked = some.of(of.iter().copied(), false);
             prop_assert_eq!(some.best(), &expected[..]);
-            // By several threads, one of which leaves before the end.
             let shared = lexical.scoring(&query, bm25, count, keep).unwrap();
-            shared.run(|share| share < 0.3);
-            std::thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(|| shared.run(|_| true)))));
+            std::thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(|| shared.run()))));
             let beside = shared.of(of.iter().copied(), true);
             prop_assert_eq!(shared.best(), expected);
             prop_assert_eq!(asked.len(), of.len());

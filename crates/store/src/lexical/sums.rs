@@ -6,6 +6,7 @@
 //! Optimizations", 1995: MaxScore; by windows as Lucene's `MaxScoreBulkScorer` does). Before each of them, documents that cannot be
 //! among the best any more are dropped. What comes out is the same, to the bit, as if every document had been looked at.
 
+use super::kernels::{Hope, Level, compact};
 use super::postings::{Holding, Lists, Postings, Source};
 use super::windows::{Piece, Window};
 use super::words::{Word, Worth};
@@ -127,7 +128,7 @@ impl<'a> Sums<'a> {
             }
             let scores = &mut texts[piece.before..][..piece.chunks.len()];
             match of {
-                Of::Living if one_text => postings.retain(|text| scores[text as usize] > 0.0),
+                Of::Living if one_text => postings.retain_scored(scores),
                 Of::Living => {
                     postings.retain(|text| marks[(piece.documents[text as usize] - first) as usize] == *mark)
                 }
@@ -136,9 +137,9 @@ impl<'a> Sums<'a> {
             if !one_text || matches!(of, Of::All) {
                 let known = reached.len();
                 reached.extend_from_slice(&postings.holders);
-                compact(reached, known, |text| scores[text as usize] == 0.0);
+                Level::current().keep_new(reached, known, scores);
             }
-            postings.add_weights(word.text.norm, word.text.idf, piece.lengths, scores);
+            postings.add_weights((word.text.norm, word.text.idf), piece.lengths, scores);
             if !one_text {
                 holding.add_all(postings, piece.documents, first);
             }
@@ -149,7 +150,9 @@ impl<'a> Sums<'a> {
         }
         if !one_text {
             let Worth { idf, norm } = word.document;
-            holding.documents.add_weights(norm, idf, &lexical.documents[first as usize..], documents);
+            let count = window.documents.len();
+            let (lengths, scores) = (&lexical.documents[first as usize..][..count], &mut documents[..count]);
+            holding.documents.add_weights((norm, idf), lengths, scores);
         }
     }
 
@@ -180,17 +183,12 @@ impl<'a> Sums<'a> {
     /// Drops the documents that cannot come to `floor` any more where nothing can add more than `most`.
     fn drop_hopeless(&mut self, window: &Window<'_>, most: f32, floor: f32) {
         let Sums { lexical, texts, documents, reached, marks, mark, .. } = self;
-        let hopeful = |score: f32| (score + most) * ROUNDING >= floor;
+        let hope = Hope { most, rounding: ROUNDING, floor };
         let pieces = || window.pieces.iter().zip(0..);
         if lexical.each_is_one_text() {
             for (piece, at) in pieces() {
-                let scores = &mut texts[piece.before..];
-                compact(&mut reached[at], 0, |text| {
-                    let score = &mut scores[text as usize];
-                    let lives = hopeful(*score);
-                    *score = if lives { *score } else { 0.0 };
-                    lives
-                });
+                let scores = &mut texts[piece.before..][..piece.chunks.len()];
+                Level::current().keep_hopeful(&mut reached[at], scores, hope);
             }
             return;
         }
@@ -202,7 +200,7 @@ impl<'a> Sums<'a> {
         for (piece, at) in pieces() {
             for &text in &reached[at] {
                 let document = place(piece, text);
-                if hopeful(with_document(texts[piece.before + text as usize], documents[document])) {
+                if hope.holds(with_document(texts[piece.before + text as usize], documents[document])) {
                     marks[document] = *mark;
                 }
             }
@@ -241,18 +239,6 @@ impl<'a> Sums<'a> {
         let documents = self.documents.len().min(window.documents.len());
         self.documents[..documents].fill(0.0);
     }
-}
-
-/// Keeps the numbers behind the first `known` for which `keep` holds.
-fn compact(numbers: &mut Vec<u32>, known: usize, mut keep: impl FnMut(u32) -> bool) {
-    let mut kept = known;
-    // Without a branch, as nobody can tell which stay.
-    for at in known..numbers.len() {
-        let number = numbers[at];
-        numbers[kept] = number;
-        kept += usize::from(keep(number));
-    }
-    numbers.truncate(kept);
 }
 
 /// The score of a text from its own sum and that of its document, of which there is none where each is one text.
