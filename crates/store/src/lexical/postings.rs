@@ -50,6 +50,18 @@ impl Table {
     }
 }
 
+/// How often a text of a segment holds a term. Those asked for before must stand before it.
+pub(super) fn frequency(lists: &mut Lists, table: Option<&Table>, segment: usize, text: u32) -> u32 {
+    match (&mut lists[segment], table) {
+        (None, _) => 0,
+        (Some(_), Some(table)) => u32::from(table.0[segment][text as usize]),
+        (Some(list), None) => {
+            let at = list.seek(text);
+            if list.doc(at) == text { list.freq(at) } else { 0 }
+        }
+    }
+}
+
 /// What tells who of a piece holds a term.
 pub(super) struct Source<'a> {
     list: &'a mut BlockSegmentPostings,

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Lexical;
+use super::postings::frequency;
 use super::sums::Sums;
 use super::windows::Window;
-use super::words::Word;
+use super::words::{Word, Worth};
 use crate::best::{Best, best};
 use crate::bm25::Bm25;
 use crate::places::place_of;
@@ -127,7 +128,10 @@ impl<'a, K: Fn(ChunkId) -> bool + Sync> Scoring<'a, K> {
         };
         let mut asked: Vec<Asked> = chunks.into_iter().filter_map(place).collect();
         asked.sort_unstable();
-        let scored = |asked| scores_of(lexical, &self.words, asked);
+        let scored = |asked: &[Asked]| match lexical.each_is_one_text() {
+            true => scores_of_texts(lexical, &self.words, asked),
+            false => scores_of(lexical, &self.words, asked),
+        };
         if beside && lexical.contiguous {
             let (first, second) = asked.split_at(asked.len() / 2);
             let (first, second) = rayon::join(|| scored(first), || scored(second));
@@ -161,6 +165,22 @@ fn scores_of(lexical: &Lexical, words: &[Word], asked: &[Asked]) -> Vec<(ChunkId
         sums.add_up(&window, 0.0);
         scores.extend(asked.iter().map(|&(_, at, text, chunk)| (chunk, sums.of(&window, at, text))));
         sums.clear(&window);
+    }
+    scores
+}
+
+/// As [`scores_of`], where each document is one text, whose score is its own: word by word, as that takes less than window by window.
+fn scores_of_texts(lexical: &Lexical, words: &[Word], asked: &[Asked]) -> Vec<(ChunkId, f32)> {
+    let length = |&(_, segment, text, _): &Asked| lexical.segments[segment].lengths[text as usize];
+    let lengths: Vec<f32> = asked.iter().map(length).collect();
+    let mut scores: Vec<(ChunkId, f32)> = asked.iter().map(|&(.., chunk)| (chunk, 0.0)).collect();
+    for Word { lists, table, text: Worth { norm, idf }, .. } in words {
+        let mut lists = lists.clone();
+        let of_text = |&(_, segment, text, _): &Asked| frequency(&mut lists, table.as_deref(), segment, text);
+        let frequencies: Vec<u32> = asked.iter().map(of_text).collect();
+        let mut weights = lengths.clone();
+        norm.weigh(*idf, &frequencies, &mut weights);
+        scores.iter_mut().zip(weights).for_each(|((_, score), weight)| *score += weight);
     }
     scores
 }
