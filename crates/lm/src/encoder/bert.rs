@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::attention::{Shape, attend};
 use super::config::{BertConfig, Tensors};
 use super::linear::{Linear, Scratch};
-use crate::kernels::{Threads, gelu, layer_norm_row};
+use crate::kernels::{Threads, gelu, in_step, layer_norm_row};
 use crate::{Error, Precision, Result};
 
 /// One text, or two that are read together.
@@ -246,8 +246,8 @@ impl Buffers {
         let numbers = x.len() / rows.max(1) * rows_of_piece;
         buffers.resize_with(buffers.len().max(pieces), PieceBuffers::default);
         let all = x.par_chunks_mut(numbers).zip(qkv.par_chunks_mut(3 * numbers));
-        let all = all.zip(attended.par_chunks(numbers)).zip(buffers).with_max_len(1);
-        all.for_each(|(((x, qkv), attended), buffers)| work(&mut Piece { x, qkv, attended, buffers }));
+        let all = all.zip(attended.par_chunks(numbers)).zip(buffers);
+        in_step(all, |(((x, qkv), attended), buffers)| work(&mut Piece { x, qkv, attended, buffers }));
     }
 }
 
