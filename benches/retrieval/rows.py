@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import statistics
 import time
 from functools import cached_property, partial
 
@@ -27,6 +28,8 @@ GROWTH = ["1k", "10k", "100k", "1m"]
 LARGE = ["100k", "1m"]
 # Linear, and what a measurement of seconds may be off.
 GROWTH_TARGET = 1.1
+# Times that all but the largest of them are built, of which the median counts.
+BUILDS = 5
 SQUAD = "squad"
 
 
@@ -233,14 +236,21 @@ class Bench:
         def ours():
             for size in GROWTH:
                 built, found = self.scale.built(OURS, size), self.scale.queried(OURS, size, embed=False)
-                told[size] = {"chunks": built["chunks"], "build_seconds": built["seconds"], "search_p50_ms": found["search_p50_ms"]}
-            return {"ingest": law(told, GROWTH, "build_seconds"), "query": law(told, GROWTH, "search_p50_ms"),
-                    "query_large": law(told, LARGE, "search_p50_ms")}
+                told[size] = {"chunks": built["chunks"], "builds": [built["seconds"]], "search_p50_ms": found["search_p50_ms"]}
+            # A small build takes a tenth of a second, which other users of a machine move by half.
+            for _ in range(BUILDS - 1):
+                for size in GROWTH[:-1]:
+                    told[size]["builds"].append(self.scale.rebuilt(OURS, size))
+            for costs in told.values():
+                costs["build_seconds"] = statistics.median(costs["builds"])
+            return {"ingest": law(told, GROWTH, "build_seconds"), "ingest_large": law(told, LARGE, "build_seconds"),
+                    "query": law(told, GROWTH, "search_p50_ms"), "query_large": law(told, LARGE, "search_p50_ms")}
 
         def linear():
-            return {"ingest": 1.0, "query": 1.0, "query_large": 1.0}
+            return dict.fromkeys(("ingest", "ingest_large", "query", "query_large"), 1.0)
 
-        also = (Also("growth/query", "exponent", "query", 1.0), Also("growth/query-large", "exponent", "query_large", 1.0))
+        also = (Also("growth/ingest-large", "exponent", "ingest_large", GROWTH_TARGET), Also("growth/query", "exponent", "query", 1.0),
+                Also("growth/query-large", "exponent", "query_large", 1.0))
         return Row("growth/ingest", GROWTH_TARGET, ours, lambda: {"linear growth": linear}, unit="exponent", figure="ingest", at_most=True,
                    also=also, extras=lambda runs: {"costs": told}, once=True)
 

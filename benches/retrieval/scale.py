@@ -61,6 +61,16 @@ class Scale:
         made.write_text(json.dumps(done) + "\n", encoding="utf-8")
         return done
 
+    def rebuilt(self, side, size):
+        """Seconds that building a side's index takes once more; the one that is there stays."""
+        state = self.state(side, size).with_name(f"{side}-again")
+        shutil.rmtree(state, ignore_errors=True)
+        self.need_disk(self.sizes[size] * INDEX_BYTES)
+        try:
+            return self.run(side, "build", self.collection(size), state)["seconds"]
+        finally:
+            shutil.rmtree(state, ignore_errors=True)
+
     def queried(self, side, size, embed):
         """What a side says of its queries; with `embed`, the query's text is embedded too."""
         built = self.built(side, size)

@@ -101,8 +101,10 @@ class Scales(WithStub):
     def test_growth_is_the_exponent_of_what_the_program_tells(self):
         entries = quietly(measure, self.bench.growth(), 3)
         found = {entry["row"]: (entry["ratio"], entry["met"]) for entry in entries}
-        self.assertEqual({"growth/ingest": (1.0, True), "growth/query": (0.5, True), "growth/query-large": (0.5, True)}, found)
+        self.assertEqual({"growth/ingest": (1.0, True), "growth/ingest-large": (1.0, True), "growth/query": (0.5, True),
+                          "growth/query-large": (0.5, True)}, found)
         self.assertEqual(4_000, entries[0]["costs"]["1m"]["chunks"])
+        self.assertEqual([5, 5, 5, 1], [len(costs["builds"]) for costs in entries[0]["costs"].values()])
 
     def test_a_peer_that_fails_is_left_out_with_its_last_words(self):
         row = self.bench.query("5k")
