@@ -17,13 +17,14 @@ pub(super) enum Level {
     Avx512,
 }
 
+/// Rounding may lift what words are worth by less than this share.
+pub(super) const ROUNDING: f32 = 1.001;
+
 /// What the scores of texts may still become.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hope {
     /// What can be added to each.
     pub(super) most: f32,
-    /// How many times as large rounding may make one.
-    pub(super) rounding: f32,
     /// What each has to come to.
     pub(super) floor: f32,
 }
@@ -31,7 +32,7 @@ pub(super) struct Hope {
 impl Hope {
     /// Whether a text with this score may come to the floor.
     pub(super) fn holds(self, score: f32) -> bool {
-        (score + self.most) * self.rounding >= self.floor
+        (score + self.most) * ROUNDING >= self.floor
     }
 }
 
@@ -195,7 +196,7 @@ mod tests {
                     let (mut scored, mut of_scored) = (texts.clone(), frequencies.clone());
                     level.keep_scored(&mut scored, &mut of_scored, &scores);
                     let (mut hopeful, mut left) = (texts.clone(), scores.clone());
-                    let hope = Hope { most: 0.5, rounding: 1.001, floor: 1.5 };
+                    let hope = Hope { most: 0.5, floor: 1.5 };
                     level.keep_hopeful(&mut hopeful, &mut left, hope);
                     (added, new, scored, of_scored, hopeful, left)
                 });

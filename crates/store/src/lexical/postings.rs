@@ -55,11 +55,14 @@ pub(super) fn frequency(lists: &mut Lists, table: Option<&Table>, segment: usize
     match (&mut lists[segment], table) {
         (None, _) => 0,
         (Some(_), Some(table)) => u32::from(table.0[segment][text as usize]),
-        (Some(list), None) => {
-            let at = list.seek(text);
-            if list.doc(at) == text { list.freq(at) } else { 0 }
-        }
+        (Some(list), None) => listed_frequency(list, text),
     }
+}
+
+/// How often a text holds the term of a list. Those asked for before must stand before it.
+fn listed_frequency(list: &mut BlockSegmentPostings, text: u32) -> u32 {
+    let at = list.seek(text);
+    if list.doc(at) == text { list.freq(at) } else { 0 }
 }
 
 /// What tells who of a piece holds a term.
@@ -106,7 +109,13 @@ impl Postings {
         match source.table {
             Some(table) => self.look_up_in(table, texts.iter().copied()),
             None => {
-                texts.iter().for_each(|text| self.look_up(source.list, source.from + text, source.from));
+                for &text in texts {
+                    let frequency = listed_frequency(source.list, source.from + text);
+                    if frequency > 0 {
+                        self.holders.push(text);
+                        self.frequencies.push(frequency);
+                    }
+                }
             }
         }
     }
@@ -142,15 +151,6 @@ impl Postings {
             }
             list.advance();
             at = 0;
-        }
-    }
-
-    /// As [`Postings::read`], for one text.
-    fn look_up(&mut self, list: &mut BlockSegmentPostings, text: u32, origin: u32) {
-        let at = list.seek(text);
-        if list.doc(at) == text {
-            self.holders.push(text - origin);
-            self.frequencies.push(list.freq(at));
         }
     }
 

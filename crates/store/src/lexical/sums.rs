@@ -6,15 +6,12 @@
 //! Optimizations", 1995: MaxScore; by windows as Lucene's `MaxScoreBulkScorer` does). Before each of them, documents that cannot be
 //! among the best any more are dropped. What comes out is the same, to the bit, as if every document had been looked at.
 
-use super::kernels::{Hope, Level, compact};
+use super::kernels::{Hope, Level, ROUNDING, compact};
 use super::postings::{Holding, Lists, Postings, Source};
 use super::windows::{Piece, Window};
 use super::words::{Word, Worth};
 use super::{DELETED, Lexical};
 use crate::ChunkId;
-
-/// Rounding may lift what words are worth by less than this share.
-const ROUNDING: f32 = 1.001;
 
 /// Looking a text up in a posting list takes as long as reading so many of its texts.
 const LOOK_UP: usize = 16;
@@ -183,7 +180,7 @@ impl<'a> Sums<'a> {
     /// Drops the documents that cannot come to `floor` any more where nothing can add more than `most`.
     fn drop_hopeless(&mut self, window: &Window<'_>, most: f32, floor: f32) {
         let Sums { lexical, texts, documents, reached, marks, mark, .. } = self;
-        let hope = Hope { most, rounding: ROUNDING, floor };
+        let hope = Hope { most, floor };
         let pieces = || window.pieces.iter().zip(0..);
         if lexical.each_is_one_text() {
             for (piece, at) in pieces() {

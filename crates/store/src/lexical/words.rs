@@ -16,7 +16,8 @@ use crate::bm25::{Bm25, Norm};
 /// What is found out about a term that so many texts hold, deleted ones among them, is remembered: it takes as long as scoring by it.
 const REMEMBERED_FROM: usize = 256;
 
-/// A word that one in so many texts holds, or more, gets a [`Table`], which has a byte for each text.
+/// A word that one in so many texts holds, or more, gets a [`Table`], which has a byte for each text. There are at most so many times as
+/// many of these as a text has different words in the mean.
 const TABLED_SHARE: usize = 8;
 
 /// How often a text holds a word at most that one in so many texts holds, or fewer, is not found out where that alone would need the

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Hope;
+use super::{Hope, ROUNDING};
 use crate::bm25::Norm;
 
 const LANES: usize = 16;
@@ -31,9 +31,9 @@ pub(super) fn add_weights(
         let texts = Texts::of(texts, scores.len());
         let frequency = _mm512_cvtepi32_ps(load(frequencies));
         // Nothing is fused, as elsewhere.
-        let discount =
+        let divisor =
             _mm512_add_ps(_mm512_add_ps(frequency, least), _mm512_mul_ps(slope, texts.gather(lengths)));
-        let weight = _mm512_div_ps(_mm512_mul_ps(idf, frequency), discount);
+        let weight = _mm512_div_ps(_mm512_mul_ps(idf, frequency), divisor);
         texts.scatter(scores, texts.some, _mm512_add_ps(texts.gather(scores), weight));
     }
 }
@@ -54,7 +54,7 @@ pub(super) fn keep_new(texts: &mut [u32], known: usize, scores: &[f32]) -> usize
 /// As [`super::Level::keep_hopeful`]; returns how many are kept.
 #[target_feature(enable = "avx512f")]
 pub(super) fn keep_hopeful(texts: &mut [u32], scores: &mut [f32], hope: Hope) -> usize {
-    let [most, rounding, floor] = [hope.most, hope.rounding, hope.floor].map(|number| _mm512_set1_ps(number));
+    let [most, rounding, floor] = [hope.most, ROUNDING, hope.floor].map(|number| _mm512_set1_ps(number));
     let mut kept = 0;
     for at in (0..texts.len()).step_by(LANES) {
         let group = Texts::at(texts, at, scores.len());
