@@ -1,4 +1,5 @@
-//! tunesmith: RAG, fine-tuning, or both? Builds all of them on your own documents, measures them, and serves the winner.
+//! tunesmith: RAG, fine-tuning, or both? Builds all of them on your own documents, measures them,
+//! and serves the winner.
 
 mod cli;
 

@@ -120,8 +120,15 @@ fn explain(answer: &Answer) {
     println!();
     println!("arm         {}", answer.arm);
     for (rank, hit) in answer.hits.iter().enumerate() {
-        let cosine = hit.explain.cosine.map_or_else(|| "none".to_owned(), |cosine| format!("{cosine:.3}"));
-        println!("passage {}   {} {}..{}, cosine {cosine}", rank + 1, hit.path, hit.span.start, hit.span.end);
+        let cosine =
+            hit.explain.cosine.map_or_else(|| "none".to_owned(), |cosine| format!("{cosine:.3}"));
+        println!(
+            "passage {}   {} {}..{}, cosine {cosine}",
+            rank + 1,
+            hit.path,
+            hit.span.start,
+            hit.span.end
+        );
     }
     if let Some(relevance) = answer.relevance {
         println!("relevance   {relevance:.3}, the cosine of the best passage");
@@ -141,7 +148,9 @@ fn explain(answer: &Answer) {
         ("total", seconds.total, format!("first token after {:.3} s", seconds.first_token)),
     ];
     let idle = |stage: &str, seconds: f64| stage == "rerank" && seconds == 0.0;
-    for (stage, seconds, note) in stages.into_iter().filter(|(stage, seconds, _)| !idle(stage, *seconds)) {
+    for (stage, seconds, note) in
+        stages.into_iter().filter(|(stage, seconds, _)| !idle(stage, *seconds))
+    {
         println!("{stage:11} {seconds:7.3} s  {note}");
     }
 }

@@ -22,7 +22,8 @@ pub(crate) struct Arguments {
     /// Answerable questions, and unanswerable ones, at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Keep the threshold that parts answerable from unanswerable questions best: `ask --set` abstains by it from then on
+    /// Keep the threshold that parts answerable from unanswerable questions best: `ask --set`
+    /// abstains by it from then on
     #[arg(long)]
     calibrate: bool,
     /// Calibrate for as many answers as possible of which at most this share is wrong
@@ -52,7 +53,9 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     };
     let mut progress: Option<Progress> = None;
     let report = measure(&service, &set, &options, &stop, &mut |done, total| {
-        progress.get_or_insert_with(|| Progress::new("answering", total as u64)).set(done as u64, "");
+        progress
+            .get_or_insert_with(|| Progress::new("answering", total as u64))
+            .set(done as u64, "");
     })?;
     if let Some(progress) = progress {
         progress.finish();
@@ -92,10 +95,18 @@ fn print(report: &CitingReport, calibrate: bool) {
         println!("{:42}{answerable:10}   {right}", signal.name);
     }
     println!();
-    println!("relevance from   answered   of these right   answerable answered   unanswerable refused");
+    println!(
+        "relevance from   answered   of these right   answerable answered   unanswerable refused"
+    );
     for point in &report.coverage {
-        let CoveragePoint { threshold, coverage, right, answerable_answered, unanswerable_refused, .. } =
-            point;
+        let CoveragePoint {
+            threshold,
+            coverage,
+            right,
+            answerable_answered,
+            unanswerable_refused,
+            ..
+        } = point;
         let [right, answered, refused] = [right, answerable_answered, unanswerable_refused]
             .map(|share| share.map_or("-".to_owned(), percent));
         println!(
@@ -111,7 +122,8 @@ fn print(report: &CitingReport, calibrate: bool) {
         println!("nothing is refused: `--calibrate` on dev sets a threshold");
         return;
     };
-    let chosen = if report.calibrated_by.is_some() { ", chosen on these questions and kept" } else { "" };
+    let chosen =
+        if report.calibrated_by.is_some() { ", chosen on these questions and kept" } else { "" };
     println!("refused below a relevance of {:.3}{chosen}", refusal.threshold);
     line("refused questions that are unanswerable", refusal.precision);
     line("unanswerable questions refused", refusal.recall);

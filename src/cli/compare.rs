@@ -52,7 +52,9 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     for set in &sets {
         let mut view = View::new(&set.name);
         let comparison =
-            compare(&project, &mut knowledge, &model, set, &options, &stop, &mut |event| view.show(&event))?;
+            compare(&project, &mut knowledge, &model, set, &options, &stop, &mut |event| {
+                view.show(&event)
+            })?;
         view.finish();
         if !arguments.json {
             let decided = decide(&mut knowledge.store, set)?;
@@ -123,19 +125,31 @@ impl View {
             CompareEvent::Reranked(finding) => eprintln!("{set}: {finding}"),
             CompareEvent::Tuned { lexical_weight, recall } => {
                 let found = 100.0 * recall;
-                eprintln!("{set}: words weigh {lexical_weight}: {found:.0} % of dev evidence is retrieved");
+                eprintln!(
+                    "{set}: words weigh {lexical_weight}: {found:.0} % of dev evidence is retrieved"
+                );
             }
             CompareEvent::Swept { passages, sweep } => {
-                let tried: Vec<String> =
-                    sweep.iter().map(|(tried, score)| format!("{tried}: {:.1} %", 100.0 * score)).collect();
-                eprintln!("{set}: {passages} in a prompt answer best on dev ({})", tried.join(", "));
+                let tried: Vec<String> = sweep
+                    .iter()
+                    .map(|(tried, score)| format!("{tried}: {:.1} %", 100.0 * score))
+                    .collect();
+                eprintln!(
+                    "{set}: {passages} in a prompt answer best on dev ({})",
+                    tried.join(", ")
+                );
             }
             CompareEvent::Running { split, trials, reused } => {
                 self.finish();
                 let set = &self.set;
-                let kept = if *reused > 0 { format!(", {reused} are there already") } else { String::new() };
+                let kept = if *reused > 0 {
+                    format!(", {reused} are there already")
+                } else {
+                    String::new()
+                };
                 eprintln!("{set}: {}: {} to run{kept}", split.as_str(), plural(*trials, "trial"));
-                self.progress = Some(Progress::new(&format!("{set}: {}", split.as_str()), *trials as u64));
+                self.progress =
+                    Some(Progress::new(&format!("{set}: {}", split.as_str()), *trials as u64));
             }
             CompareEvent::Trial(done) => {
                 if let Some(progress) = &mut self.progress {
@@ -153,7 +167,10 @@ impl View {
                 );
                 for condition in &gate.conditions {
                     let holds = if condition.holds { "yes" } else { "no " };
-                    eprintln!("{}:   {holds} {} ({})", self.set, condition.statement, condition.measurement);
+                    eprintln!(
+                        "{}:   {holds} {} ({})",
+                        self.set, condition.statement, condition.measurement
+                    );
                 }
             }
             CompareEvent::Training { recipe, seed, event } => {
@@ -176,9 +193,12 @@ impl View {
 
 /// What a comparison will do and how long it should take.
 fn plan(estimate: &Estimate) -> Vec<String> {
-    let names = |arms: &[eval::Arm]| arms.iter().map(|arm| arm.as_str()).collect::<Vec<_>>().join(", ");
-    let cheap: Vec<_> = estimate.test_arms.iter().copied().filter(|arm| !arm.needs_adapter()).collect();
-    let tuned: Vec<_> = estimate.test_arms.iter().copied().filter(|arm| arm.needs_adapter()).collect();
+    let names =
+        |arms: &[eval::Arm]| arms.iter().map(|arm| arm.as_str()).collect::<Vec<_>>().join(", ");
+    let cheap: Vec<_> =
+        estimate.test_arms.iter().copied().filter(|arm| !arm.needs_adapter()).collect();
+    let tuned: Vec<_> =
+        estimate.test_arms.iter().copied().filter(|arm| arm.needs_adapter()).collect();
     let mut lines = vec![
         format!(
             "dev: {} ({}), about {}",

@@ -36,7 +36,9 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     let decisions: Vec<&Decision> = decided.iter().map(|decided| &decided.decision).collect();
     if arguments.json {
         match decisions[..] {
-            [only] if arguments.sets.len() == 1 && arguments.sets[0] != "all" => output::json(only)?,
+            [only] if arguments.sets.len() == 1 && arguments.sets[0] != "all" => {
+                output::json(only)?
+            }
             _ => output::json(&decisions)?,
         }
         return Ok(ExitCode::SUCCESS);

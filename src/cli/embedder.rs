@@ -1,4 +1,5 @@
-//! Tuning the embedder, as `tunesmith tune --embedder` and `tunesmith eval retrieval --tune` have it.
+//! Tuning the embedder, as `tunesmith tune --embedder` and `tunesmith eval retrieval --tune` have
+//! it.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -67,9 +68,10 @@ pub(crate) fn run(
     let knowledge = open_knowledge(&project, &cache)?;
     let options = options(project.config.embedder_precision);
     let mut view = View::default();
-    let tuned = tune_for_set(&project, &knowledge, &cache, &questions, &options, &stop, &mut |event| {
-        view.show(&event);
-    })?;
+    let tuned =
+        tune_for_set(&project, &knowledge, &cache, &questions, &options, &stop, &mut |event| {
+            view.show(&event);
+        })?;
     view.finish();
     if json {
         output::json(&tuned)?;
@@ -119,7 +121,9 @@ pub(crate) fn summary(tuned: &Tuned) {
             pair(before.mrr_at_10, after.mrr_at_10)
         );
     }
-    for (name, interval) in [("vectors", tuned.difference_vectors), ("fused", tuned.difference_fused)] {
+    for (name, interval) in
+        [("vectors", tuned.difference_vectors), ("fused", tuned.difference_fused)]
+    {
         println!(
             "nDCG@10, {name}: {:+.4} [{:+.4}, {:+.4}]",
             interval.estimate, interval.lower, interval.upper
@@ -141,7 +145,8 @@ impl View {
         match event {
             TuneEvent::Embedding { done, passages } => {
                 let total = *passages as u64;
-                let progress = self.embedding.get_or_insert_with(|| Progress::new("embedding", total));
+                let progress =
+                    self.embedding.get_or_insert_with(|| Progress::new("embedding", total));
                 progress.set(*done as u64, "");
                 if done == passages
                     && let Some(progress) = self.embedding.take()
@@ -180,8 +185,10 @@ impl View {
                 let left = self.tokens as f64 * (1.0 - step.step as f64 / step.steps as f64);
                 let left = duration(left / tokens_per_second);
                 if let Some(progress) = &mut self.training {
-                    let remark =
-                        format!("loss {:.3}, {tokens_per_second:.0} tokens/s, {left} left", step.loss);
+                    let remark = format!(
+                        "loss {:.3}, {tokens_per_second:.0} tokens/s, {left} left",
+                        step.loss
+                    );
                     progress.set(step.step as u64, &remark);
                 }
             }

@@ -26,9 +26,11 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// Rank passages by words, by vectors and by both: how many questions have what they need among the first hits
+    /// Rank passages by words, by vectors and by both: how many questions have what they need among
+    /// the first hits
     Retrieval(Box<Retrieval>),
-    /// Answer a set's questions, those without an answer too: what is cited rightly, what is refused rightly
+    /// Answer a set's questions, those without an answer too: what is cited rightly, what is
+    /// refused rightly
     Citations(citations::Arguments),
 }
 
@@ -43,7 +45,8 @@ struct Retrieval {
     /// The questions that `tunesmith questions write` made
     #[arg(long, conflicts_with_all = ["beir", "set", "split", "store", "embedder", "embedder_precision", "max_tokens", "tune"])]
     synthetic: bool,
-    /// The split to measure on [default: test of a BEIR folder, dev of a set; opening a set's test split is logged]
+    /// The split to measure on [default: test of a BEIR folder, dev of a set; opening a set's test
+    /// split is logged]
     #[arg(long)]
     split: Option<String>,
     /// Where to keep the index, so that a second run embeds nothing [default: a temporary folder]
@@ -58,10 +61,12 @@ struct Retrieval {
     /// Shares of words to fuse with
     #[arg(long, value_delimiter = ',', default_values_t = [0.3, 0.4, 0.5, 0.6, 0.7])]
     lexical_weights: Vec<f32>,
-    /// A folder to write each ranking of a collection into, a file each, as trec_eval and its kin read it
+    /// A folder to write each ranking of a collection into, a file each, as trec_eval and its kin
+    /// read it
     #[arg(long, value_name = "DIR", requires = "beir", conflicts_with = "tune")]
     runs: Option<PathBuf>,
-    /// A cross-encoder to measure beside none: a name or a folder [default: the project's, with --set]
+    /// A cross-encoder to measure beside none: a name or a folder [default: the project's, with
+    /// --set]
     #[arg(long, value_name = "MODEL", conflicts_with = "tune")]
     reranker: Option<String>,
     /// Hits that it puts in order
@@ -70,8 +75,8 @@ struct Retrieval {
     /// The largest chunk of a collection, in tokens
     #[arg(long, value_name = "N", default_value_t = Config::default().chunks.max_tokens, conflicts_with = "set")]
     max_tokens: usize,
-    /// Tune the embedder on qrels/train.tsv first (a part of it chooses the epoch), keep it in this folder, and measure it
-    /// beside the untuned one
+    /// Tune the embedder on qrels/train.tsv first (a part of it chooses the epoch), keep it in this
+    /// folder, and measure it beside the untuned one
     #[arg(long, value_name = "DIR", conflicts_with = "set")]
     tune: Option<PathBuf>,
     /// Go on from the state of an interrupted tuning
@@ -119,7 +124,13 @@ fn on_set(project: Option<&Path>, name: &str, arguments: &Retrieval) -> anyhow::
     if let Some(reranker) = reranker(arguments)? {
         knowledge.rerank = Some(reranker);
     }
-    output::json(&retrieval::measure(&mut knowledge, &set, split, &arguments.lexical_weights, &stop)?)?;
+    output::json(&retrieval::measure(
+        &mut knowledge,
+        &set,
+        split,
+        &arguments.lexical_weights,
+        &stop,
+    )?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -140,21 +151,27 @@ fn on_collection(beir: &Path, arguments: &Retrieval) -> anyhow::Result<ExitCode>
         None => Some(tempfile::tempdir().context("cannot make a temporary folder")?),
     };
     let folder = arguments.store.as_deref();
-    let folder = folder.or(temporary.as_ref().map(|folder| folder.path())).unwrap_or(Path::new("."));
+    let folder =
+        folder.or(temporary.as_ref().map(|folder| folder.path())).unwrap_or(Path::new("."));
     let split = arguments.split.as_deref().unwrap_or("test");
     let chunks = Chunks { max_tokens: arguments.max_tokens, ..Config::default().chunks };
     let lexical_weights = &arguments.lexical_weights;
     let reranker = reranker(arguments)?;
     let reranker = reranker.as_ref();
     let runs = arguments.runs.as_deref();
-    let options = BeirOptions { folder: beir, split, store: folder, chunks, lexical_weights, reranker, runs };
+    let options =
+        BeirOptions { folder: beir, split, store: folder, chunks, lexical_weights, reranker, runs };
     if let Some(tuned) = &arguments.tune {
         let folders = Folders { base: &located.path, tuned };
-        let tune_options =
-            arguments.learning.options(arguments.seed, arguments.resume, arguments.embedder_precision);
+        let tune_options = arguments.learning.options(
+            arguments.seed,
+            arguments.resume,
+            arguments.embedder_precision,
+        );
         let mut view = View::default();
-        let report =
-            tune_and_measure(&options, folders, &tune_options, &stop, &mut |event| view.show(&event))?;
+        let report = tune_and_measure(&options, folders, &tune_options, &stop, &mut |event| {
+            view.show(&event)
+        })?;
         view.finish();
         output::json(&report)?;
         return Ok(ExitCode::SUCCESS);
@@ -162,7 +179,9 @@ fn on_collection(beir: &Path, arguments: &Retrieval) -> anyhow::Result<ExitCode>
     let encoder = Encoder::open_with(&located.path, arguments.embedder_precision)?;
     let mut progress: Option<Progress> = None;
     let report = measure(&options, &encoder, &stop, &mut |done, total| {
-        progress.get_or_insert_with(|| Progress::new("embedding", total as u64)).set(done as u64, "");
+        progress
+            .get_or_insert_with(|| Progress::new("embedding", total as u64))
+            .set(done as u64, "");
     })?;
     if let Some(progress) = progress {
         progress.finish();

@@ -43,8 +43,9 @@ impl FilterArguments {
         }
         let day = |option: &str, written: &Option<String>| {
             let seconds = |text: &String| {
-                app::time::midnight(text)
-                    .with_context(|| format!("--{option}: expected a day such as 2026-11-23, found {text:?}"))
+                app::time::midnight(text).with_context(|| {
+                    format!("--{option}: expected a day such as 2026-11-23, found {text:?}")
+                })
             };
             written.as_ref().map(seconds).transpose()
         };

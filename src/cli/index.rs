@@ -25,7 +25,8 @@ pub(crate) struct Arguments {
 enum What {
     /// List them (what is done when nothing else is said)
     List,
-    /// Cut and embed everything as tunesmith.toml has it now, beside the index in use, and compare the two on the dev questions
+    /// Cut and embed everything as tunesmith.toml has it now, beside the index in use, and compare
+    /// the two on the dev questions
     Build {
         /// Take the new one into use if it is not worse on any set of questions
         #[arg(long)]
@@ -69,7 +70,8 @@ fn list(project: &Project, json: bool) -> anyhow::Result<()> {
     }
     for row in rows {
         let recipe = IndexRecipe::read(row.recipe.as_deref());
-        let recipe = recipe.map_or_else(|| "not written down".to_owned(), |recipe| recipe.to_string());
+        let recipe =
+            recipe.map_or_else(|| "not written down".to_owned(), |recipe| recipe.to_string());
         let state = match (row.in_use, row.lacking) {
             (true, _) => "in use".to_owned(),
             (false, 0) => "complete".to_owned(),
@@ -102,7 +104,9 @@ fn build_beside(project: &Project, adopt: bool, json: bool) -> anyhow::Result<()
     if index == in_use {
         match json {
             true => output::json(&json!({"index": index, "in_use": true}))?,
-            false => println!("the index in use is what tunesmith.toml asks for: there is nothing to build"),
+            false => println!(
+                "the index in use is what tunesmith.toml asks for: there is nothing to build"
+            ),
         }
         return Ok(());
     }
@@ -123,7 +127,10 @@ fn build_beside(project: &Project, adopt: bool, json: bool) -> anyhow::Result<()
     print_compared(&compared, index, in_use);
     match (not_worse, taken) {
         (_, true) => {
-            println!("It is not worse, so it is in use now; `tunesmith index use {}` goes back.", in_use.0)
+            println!(
+                "It is not worse, so it is in use now; `tunesmith index use {}` goes back.",
+                in_use.0
+            )
         }
         (Some(true), false) => {
             println!("It is not worse. To take it into use: `tunesmith index use {}`.", index.0)
@@ -163,7 +170,8 @@ fn print_compared(compared: &Compared, index: IndexId, in_use: IndexId) {
 fn take(project: &Project, index: IndexId, json: bool) -> anyhow::Result<()> {
     let stop = super::stop_flag()?;
     let mut shown = Shown::default();
-    let recipe = switch(project, &Cache::from_env()?, index, &stop, &mut |event| shown.event(event))?;
+    let recipe =
+        switch(project, &Cache::from_env()?, index, &stop, &mut |event| shown.event(event))?;
     shown.finish();
     note(project, &recipe);
     match json {
@@ -212,8 +220,11 @@ impl Shown {
             IndexEvent::Begun { documents: 0, .. } => {}
             IndexEvent::Begun { documents, seconds } => {
                 let progress = Progress::new("embedding", documents as u64);
-                let time =
-                    if seconds > 0.0 { format!(", about {}", duration(seconds)) } else { String::new() };
+                let time = if seconds > 0.0 {
+                    format!(", about {}", duration(seconds))
+                } else {
+                    String::new()
+                };
                 progress.line(&format!("{} to cut and embed{time}", plural(documents, "document")));
                 self.progress = Some(progress);
             }

@@ -15,7 +15,8 @@ use super::output::{self, Progress, duration, plural};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Folders, files, patterns ('notes/**/*.md') and web addresses [default: `documents` of tunesmith.toml]
+    /// Folders, files, patterns ('notes/**/*.md') and web addresses [default: `documents` of
+    /// tunesmith.toml]
     paths: Vec<PathBuf>,
     /// Stay, and ingest what changes until Ctrl-C
     #[arg(long)]
@@ -41,15 +42,21 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     };
     let cache = Cache::from_env()?;
     if !arguments.watch {
-        let report = once(&project, &mut open_knowledge(&project, &cache)?, &options, &stop, arguments.json)?;
+        let report = once(
+            &project,
+            &mut open_knowledge(&project, &cache)?,
+            &options,
+            &stop,
+            arguments.json,
+        )?;
         return match report.interrupted {
             true => Err(Error::Interrupted.into()),
             false if report.failed() > 0 => Ok(ExitCode::FAILURE),
             false => Ok(ExitCode::SUCCESS),
         };
     }
-    // Watching begins before the first look, so that nothing changes unseen between them. While nothing happens, the store is
-    // free for others.
+    // Watching begins before the first look, so that nothing changes unseen between them. While
+    // nothing happens, the store is free for others.
     let mut watch = Watch::new(&project, &options)?;
     loop {
         let Some(mut knowledge) = open_when_free(&project, &cache, &stop)? else { break };
@@ -63,7 +70,11 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
 }
 
 /// Waits while another process uses the project; `None` when told to stop meanwhile.
-fn open_when_free(project: &Project, cache: &Cache, stop: &AtomicBool) -> anyhow::Result<Option<Knowledge>> {
+fn open_when_free(
+    project: &Project,
+    cache: &Cache,
+    stop: &AtomicBool,
+) -> anyhow::Result<Option<Knowledge>> {
     let mut said = false;
     while !stop.load(Ordering::Relaxed) {
         match Knowledge::open(project, cache) {
@@ -143,7 +154,8 @@ fn receipt(file: &FileReport) -> Option<String> {
             parts.push(plural(receipt.characters, "character"));
             parts.push(plural(receipt.chunks, "chunk"));
             let verb = if *replaced { "replaced" } else { "stored" };
-            let warnings: String = receipt.warnings.iter().map(|warning| format!("\n  {warning}")).collect();
+            let warnings: String =
+                receipt.warnings.iter().map(|warning| format!("\n  {warning}")).collect();
             format!("{path}: {verb}: {}{warnings}", parts.join(", "))
         }
     })

@@ -26,14 +26,16 @@ use anyhow::Context;
 use app::{Project, Split};
 use clap::{Parser, Subcommand};
 
-/// RAG, fine-tuning, or both? Builds all of them on your own documents, measures them, and serves the winner.
+/// RAG, fine-tuning, or both? Builds all of them on your own documents, measures them, and serves
+/// the winner.
 #[derive(Parser)]
 #[command(version, propagate_version = true, max_term_width = 110)]
 pub(crate) struct Cli {
     /// The project's folder [default: the nearest one upward with a tunesmith.toml]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) project: Option<PathBuf>,
-    /// Threads that compute [default: $TUNESMITH_THREADS, else a thread for each physical core this process may use]
+    /// Threads that compute [default: $TUNESMITH_THREADS, else a thread for each physical core this
+    /// process may use]
     #[arg(long, global = true, value_name = "N", value_parser = threads)]
     pub(crate) threads: Option<usize>,
     #[command(subcommand)]

@@ -84,7 +84,13 @@ fn list(cache: &Cache, as_json: bool) -> anyhow::Result<()> {
     for entry in CATALOGUE {
         let here = if cache.status(entry) == Status::Present { "here" } else { "absent" };
         let size: u64 = entry.files.iter().map(|file| file.bytes).sum();
-        println!("{:24} {:10} {here:7} {:>9}  {}", entry.name, kind(entry), bytes(size), entry.about);
+        println!(
+            "{:24} {:10} {here:7} {:>9}  {}",
+            entry.name,
+            kind(entry),
+            bytes(size),
+            entry.about
+        );
     }
     Ok(())
 }

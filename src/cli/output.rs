@@ -60,13 +60,17 @@ impl Progress {
 
     /// Progress over bytes.
     pub(crate) fn bytes(title: &str, total: u64) -> Self {
-        Self::with_template(title, total, "{msg:28!} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}")
+        Self::with_template(
+            title,
+            total,
+            "{msg:28!} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}",
+        )
     }
 
     fn with_template(title: &str, total: u64, template: &str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style =
-                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style = ProgressStyle::with_template(template)
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(total).with_style(style).with_message(title.to_owned())
         });
         Self { bar, title: title.to_owned(), last_line: Instant::now(), total }

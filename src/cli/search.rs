@@ -46,7 +46,8 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         None => knowledge.lexical_weight(None)?,
     };
     let neighbours = arguments.neighbours.unwrap_or_else(|| knowledge.neighbours());
-    let wanted = Wanted { hits: arguments.k, lexical_weight: weight, filter, neighbours, rerank: true };
+    let wanted =
+        Wanted { hits: arguments.k, lexical_weight: weight, filter, neighbours, rerank: true };
     let retrieved = knowledge.search(&arguments.query, &wanted)?;
     if arguments.json {
         output::json(&retrieved)?;

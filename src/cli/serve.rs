@@ -12,7 +12,8 @@ use app::service::Served;
 use app::{Access, Error, Key, Service, keys};
 use lm::{EngineOptions, GenerateOptions, Message, Role};
 use server::{
-    Caller, Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServeOptions, ServedModel, TurnRole,
+    Caller, Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServeOptions, ServedModel,
+    TurnRole,
 };
 use store::Filter;
 
@@ -34,7 +35,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let project = super::open_project(project)?;
     // As many threads as slots ask the engine, so its own queue need not be longer.
-    let bounds = EngineOptions { slots: arguments.slots, queue: arguments.slots, ..EngineOptions::default() };
+    let bounds = EngineOptions {
+        slots: arguments.slots,
+        queue: arguments.slots,
+        ..EngineOptions::default()
+    };
     let service = Service::open_shared(project, &Cache::from_env()?)?.at_once(bounds)?;
     let chat = Arc::new(ProjectChat::new(service)?);
     for (whose, caller) in chat.callers() {
@@ -49,13 +54,14 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         );
     }
     println!("computing on {}", plural(lm::computing_threads(), "thread"));
-    let options = ServeOptions { address: arguments.address, slots: arguments.slots, queue: arguments.queue };
+    let options =
+        ServeOptions { address: arguments.address, slots: arguments.slots, queue: arguments.queue };
     server::serve(chat, &options, |address| println!("listening on http://{address}/v1"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A project behind the server's door: each question set is a model, answered by the arm that won, and the project itself is one
-/// that answers from the documents.
+/// A project behind the server's door: each question set is a model, answered by the arm that won,
+/// and the project itself is one that answers from the documents.
 struct ProjectChat {
     service: Service,
     served: Vec<Served>,
@@ -90,14 +96,16 @@ impl ProjectChat {
         if self.keys().is_empty() {
             return vec![(String::new(), Caller::default())];
         }
-        let named = |key: &Key| (format!(" to {}", key.name), Caller { key: Some(key.name.clone()) });
+        let named =
+            |key: &Key| (format!(" to {}", key.name), Caller { key: Some(key.name.clone()) });
         self.keys().iter().map(named).collect()
     }
 
     /// What a caller may do; nothing for somebody without the key that is needed.
     fn rights(&self, caller: &Caller) -> Option<Rights<'_>> {
         let Some(name) = &caller.key else {
-            return (!self.needs_key()).then_some(Rights { access: &Access::Everything, opened: None });
+            return (!self.needs_key())
+                .then_some(Rights { access: &Access::Everything, opened: None });
         };
         let at = self.keys().iter().position(|key| key.name == *name)?;
         Some(Rights { access: &self.keys().get(at)?.access, opened: Some(self.opened.get(at)?) })
@@ -106,8 +114,13 @@ impl ProjectChat {
     /// The sets that are open to somebody.
     fn open(&self, rights: &Rights<'_>) -> impl Iterator<Item = &Served> {
         let opened = |at: usize| rights.opened.is_none_or(|opened| opened.get(at) == Some(&true));
-        let open: Vec<&Served> =
-            self.served.iter().enumerate().filter(|(at, _)| opened(*at)).map(|(_, served)| served).collect();
+        let open: Vec<&Served> = self
+            .served
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| opened(*at))
+            .map(|(_, served)| served)
+            .collect();
         open.into_iter()
     }
 
@@ -139,8 +152,10 @@ impl Chat for ProjectChat {
                 if served.decided { "decided" } else { "not decided yet" }
             ),
         });
-        let documents =
-            ServedModel { id: self.name().to_owned(), description: "answers from the documents".to_owned() };
+        let documents = ServedModel {
+            id: self.name().to_owned(),
+            description: "answers from the documents".to_owned(),
+        };
         sets.chain([documents]).collect()
     }
 
@@ -189,7 +204,8 @@ impl Chat for ProjectChat {
             },
         };
         let answer = self.service.ask(&ask, on_text).map_err(refusal)?;
-        let finish_reason = if answer.truncated { FinishReason::Length } else { FinishReason::Stop };
+        let finish_reason =
+            if answer.truncated { FinishReason::Length } else { FinishReason::Stop };
         let details = serde_json::to_value(&answer).map_err(|error| ChatError::Internal {
             message: "the answer's details".to_owned(),
             source: Some(Box::new(error)),
@@ -207,7 +223,9 @@ impl Chat for ProjectChat {
 /// Whose fault an error is: a prompt that does not fit is the client's.
 fn refusal(error: Error) -> ChatError {
     match error {
-        Error::Model(too_long @ lm::Error::TooLong { .. }) => ChatError::Request(too_long.to_string()),
+        Error::Model(too_long @ lm::Error::TooLong { .. }) => {
+            ChatError::Request(too_long.to_string())
+        }
         Error::Model(busy @ lm::Error::Busy { .. }) => ChatError::Busy(busy.to_string()),
         error => ChatError::Internal { message: error.to_string(), source: Some(Box::new(error)) },
     }

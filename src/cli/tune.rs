@@ -20,7 +20,8 @@ pub(crate) struct Arguments {
     /// Train the embedder instead: questions shall find the passages that hold their evidence
     #[arg(long, conflicts_with_all = ["recipe", "again", "show", "dry_run"])]
     embedder: bool,
-    /// `plain`: the question alone; `raft`: with retrieved passages, the right one among them in most
+    /// `plain`: the question alone; `raft`: with retrieved passages, the right one among them in
+    /// most
     #[arg(long, default_value = "plain")]
     recipe: Recipe,
     /// Seed of weights and order
@@ -80,8 +81,9 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     };
     let mut view = TrainingView::default();
     let title = format!("{} ({})", arguments.set, recipe.as_str());
-    let manifest =
-        tune(&project, &mut knowledge, &model, &request, &stop, &mut |event| view.show(&title, &event))?;
+    let manifest = tune(&project, &mut knowledge, &model, &request, &stop, &mut |event| {
+        view.show(&title, &event)
+    })?;
     view.finish();
     let Some(manifest) = manifest else { return Ok(ExitCode::SUCCESS) };
     if arguments.json {
@@ -106,12 +108,15 @@ impl TrainingView {
     pub(crate) fn show(&mut self, title: &str, event: &TuneEvent) {
         match event {
             TuneEvent::Reused(manifest) => {
-                self.line(&format!("{title}: adapter {} is up to date: nothing to train", manifest.name()));
+                self.line(&format!(
+                    "{title}: adapter {} is up to date: nothing to train",
+                    manifest.name()
+                ));
             }
             TuneEvent::Estimated { train, dev, options, estimate, available } => {
                 let time = estimate.seconds.map_or_else(|| "unknown time".to_owned(), duration);
-                let free =
-                    available.map_or_else(String::new, |available| format!(" of {} free", bytes(available)));
+                let free = available
+                    .map_or_else(String::new, |available| format!(" of {} free", bytes(available)));
                 self.line(&format!(
                     "{title}: {} to learn from, {dev} to watch; rank {}, alpha {}, learning rate {}, at most {}, \
                      {} tokens a step, seed {}",
@@ -134,7 +139,9 @@ impl TrainingView {
             }
             TuneEvent::Training(event) => self.training(title, event),
             TuneEvent::Saved(manifest) => {
-                let loss = manifest.dev_loss.map_or_else(String::new, |loss| format!(", dev loss {loss:.3}"));
+                let loss = manifest
+                    .dev_loss
+                    .map_or_else(String::new, |loss| format!(", dev loss {loss:.3}"));
                 self.line(&format!(
                     "{title}: trained in {}, weights of step {}{loss}",
                     duration(manifest.seconds),
@@ -146,7 +153,9 @@ impl TrainingView {
 
     fn training(&mut self, title: &str, event: &TrainEvent) {
         match event {
-            TrainEvent::Resumed { step } => self.line(&format!("{title}: goes on from step {step}")),
+            TrainEvent::Resumed { step } => {
+                self.line(&format!("{title}: goes on from step {step}"))
+            }
             TrainEvent::Step { step, loss, tokens_per_second, seconds_left, .. } => {
                 if let Some(progress) = &mut self.progress {
                     let remark = format!(
@@ -161,7 +170,9 @@ impl TrainingView {
                 self.line(&format!("{title}: step {step}: dev loss {dev_loss:.4}{note}"));
             }
             TrainEvent::StoppedEarly { best_step, .. } => {
-                self.line(&format!("{title}: stopped early, dev loss was best at step {best_step}"));
+                self.line(&format!(
+                    "{title}: stopped early, dev loss was best at step {best_step}"
+                ));
             }
             _ => {}
         }

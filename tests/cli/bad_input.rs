@@ -149,7 +149,9 @@ fn malformed_question_rows_are_all_named() {
         "{said}"
     );
     assert!(
-        said.contains("questions/facts.jsonl:3: answers: expected at least one answer, found an empty list"),
+        said.contains(
+            "questions/facts.jsonl:3: answers: expected at least one answer, found an empty list"
+        ),
         "{said}"
     );
 }
@@ -162,7 +164,10 @@ fn question_set_without_answers() {
     let project = Project::with_documents(&[NOTE]);
     project.add_set("facts", "exact", "{\"question\":\"When?\"}\n");
     let said = project.fails(&["tune", "facts"]);
-    assert!(said.contains("facts.jsonl:1: answers: expected a list of texts, found nothing"), "{said}");
+    assert!(
+        said.contains("facts.jsonl:1: answers: expected a list of texts, found nothing"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -182,7 +187,9 @@ fn evidence_that_stands_nowhere() {
     project.ok(&["ingest"]);
     let said = project.fails(&["compare", "facts"]);
     assert!(
-        said.contains("facts.jsonl:2: evidence[0].quote: expected words that stand in documents/note.md"),
+        said.contains(
+            "facts.jsonl:2: evidence[0].quote: expected words that stand in documents/note.md"
+        ),
         "{said}"
     );
 }
@@ -200,7 +207,10 @@ fn an_example_without_a_trainable_token() {
     };
     project.add_set("s", "exact", &(row("train", "") + &row("dev", "x") + &row("test", "x")));
     let said = project.fails(&["tune", "s"]);
-    assert!(said.contains("s.jsonl:1: completion: expected a trainable token, found none"), "{said}");
+    assert!(
+        said.contains("s.jsonl:1: completion: expected a trainable token, found none"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -239,9 +249,12 @@ fn full_disk_loses_nothing() {
     }
     let project = Project::with_documents(&[NOTE]);
     project.ok(&["ingest"]);
-    project.write("documents/big.md", "The lighthouse keeper counts gulls all day. ".repeat(20_000));
-    // A limit on the size of files is what a full disk looks like to the program: writing fails in the middle.
-    let limited = format!("ulimit -f 128; trap '' XFSZ; exec {} ingest", env!("CARGO_BIN_EXE_tunesmith"));
+    project
+        .write("documents/big.md", "The lighthouse keeper counts gulls all day. ".repeat(20_000));
+    // A limit on the size of files is what a full disk looks like to the program: writing fails in
+    // the middle.
+    let limited =
+        format!("ulimit -f 128; trap '' XFSZ; exec {} ingest", env!("CARGO_BIN_EXE_tunesmith"));
     let run: Run = std::process::Command::new("sh")
         .args(["-c", &limited])
         .current_dir(project.root())
@@ -250,7 +263,10 @@ fn full_disk_loses_nothing() {
         .into();
     assert_eq!(run.code, 1, "{}\n{}", run.out, run.err);
     assert!(run.err.contains("error: "), "{}", run.err);
-    assert!(project.ok(&["search", "ferry"]).contains("at seven"), "what was stored is still there");
+    assert!(
+        project.ok(&["search", "ferry"]).contains("at seven"),
+        "what was stored is still there"
+    );
 }
 
 #[test]

@@ -38,8 +38,8 @@ fn project(evidence: bool) -> Project {
 }
 
 const NAMES: [&str; 20] = [
-    "Alder", "Birch", "Cedar", "Dogwood", "Elder", "Fir", "Gorse", "Hazel", "Ivy", "Juniper", "Kelp",
-    "Larch", "Maple", "Nettle", "Oak", "Pine", "Quince", "Rowan", "Spruce", "Thorn",
+    "Alder", "Birch", "Cedar", "Dogwood", "Elder", "Fir", "Gorse", "Hazel", "Ivy", "Juniper",
+    "Kelp", "Larch", "Maple", "Nettle", "Oak", "Pine", "Quince", "Rowan", "Spruce", "Thorn",
 ];
 
 fn embedders(project: &Project) -> Vec<String> {
@@ -52,9 +52,22 @@ fn a_tuned_embedder_is_measured_kept_and_never_adopted_by_itself() {
     let project = project(true);
     let hits = || project.json(&["search", "boat", "--json"])["hits"].take();
     let before = hits();
-    let tune = ["tune", "ferries", "--embedder", "--epochs", "3", "--batch", "4", "--learning-rate", "2e-3"];
+    let tune = [
+        "tune",
+        "ferries",
+        "--embedder",
+        "--epochs",
+        "3",
+        "--batch",
+        "4",
+        "--learning-rate",
+        "2e-3",
+    ];
     let tuned = project.json(&[&tune[..], &["--json"]].concat());
-    assert_eq!((&tuned["train"], &tuned["dev"], &tuned["pairs"]), (&json!(12), &json!(4), &json!(12)));
+    assert_eq!(
+        (&tuned["train"], &tuned["dev"], &tuned["pairs"]),
+        (&json!(12), &json!(4), &json!(12))
+    );
     assert!(["better", "undetermined", "not-better"].contains(&tuned["verdict"].as_str().unwrap()));
     for measured in [&tuned["before"], &tuned["after"]] {
         let ndcg = measured["fused"]["ndcg_at_10"].as_f64().unwrap();
@@ -64,7 +77,8 @@ fn a_tuned_embedder_is_measured_kept_and_never_adopted_by_itself() {
     let [name] = &names[..] else { panic!("one folder, no leftovers: {names:?}") };
     assert!(name.starts_with("ferries-"), "{name}");
     let report =
-        fs::read_to_string(project.path(&format!(".tunesmith/embedders/{name}/tuning.json"))).unwrap();
+        fs::read_to_string(project.path(&format!(".tunesmith/embedders/{name}/tuning.json")))
+            .unwrap();
     let report: Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["identity"], tuned["identity"]);
     assert_ne!(report["identity"], report["base"]);
@@ -75,11 +89,13 @@ fn a_tuned_embedder_is_measured_kept_and_never_adopted_by_itself() {
     assert!(said.contains("nDCG@10") && said.contains(name.as_str()), "{said}");
     assert_eq!(embedders(&project), names);
 
-    // Asked for in the configuration, it answers only once an index is made by it and taken into use.
+    // Asked for in the configuration, it answers only once an index is made by it and taken into
+    // use.
     let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
     let adopted = format!("embedder = \".tunesmith/embedders/{name}\"");
-    let others =
-        config.lines().map(|line| if line.starts_with("embedder") { adopted.as_str() } else { line });
+    let others = config
+        .lines()
+        .map(|line| if line.starts_with("embedder") { adopted.as_str() } else { line });
     project.write("tunesmith.toml", others.collect::<Vec<_>>().join("\n"));
     assert!(project.run(&["search", "boat"]).err.contains("`tunesmith index build`"));
     assert_eq!(hits(), before);
@@ -88,7 +104,11 @@ fn a_tuned_embedder_is_measured_kept_and_never_adopted_by_itself() {
     assert_eq!(hits(), before);
     project.ok(&["index", "use", "2"]);
     let cosines = |hits: &Value| {
-        hits.as_array().unwrap().iter().map(|hit| hit["explain"]["cosine"].clone()).collect::<Vec<_>>()
+        hits.as_array()
+            .unwrap()
+            .iter()
+            .map(|hit| hit["explain"]["cosine"].clone())
+            .collect::<Vec<_>>()
     };
     assert_ne!(cosines(&hits()), cosines(&before));
 }
@@ -104,12 +124,17 @@ fn a_collection_is_measured_before_and_after() {
     let project = Project::new();
     let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lm/tests/fixtures/tiny-bert");
     let (mut corpus, mut queries) = (String::new(), String::new());
-    let mut qrels =
-        [String::from("query-id\tcorpus-id\tscore\n"), String::from("query-id\tcorpus-id\tscore\n")];
+    let mut qrels = [
+        String::from("query-id\tcorpus-id\tscore\n"),
+        String::from("query-id\tcorpus-id\tscore\n"),
+    ];
     for number in 0..60 {
         let name = NAMES[number % 20];
         let text = format!("{name} has {number} berths and {} masts", number * 7);
-        corpus.push_str(&format!("{}\n", json!({"_id": format!("d{number}"), "title": name, "text": text})));
+        corpus.push_str(&format!(
+            "{}\n",
+            json!({"_id": format!("d{number}"), "title": name, "text": text})
+        ));
         let asked = format!("which ship of {name} has {number} berths");
         queries.push_str(&format!("{}\n", json!({"_id": format!("q{number}"), "text": asked})));
         qrels[usize::from(number % 4 == 0)].push_str(&format!("q{number}\td{number}\t1\n"));

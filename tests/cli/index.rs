@@ -7,16 +7,21 @@ use serde_json::{Value, json};
 
 use crate::project::Project;
 
-/// A project whose only document has two sections, one of many sentences, with a question to one of them.
+/// A project whose only document has two sections, one of many sentences, with a question to one of
+/// them.
 fn project(barge: usize) -> Project {
     let project = Project::new();
     let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lm/tests/fixtures/tiny-bert");
     let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
     let models = format!("\n[models]\nembedder = {:?}\n", tiny.display().to_string());
     project.write("tunesmith.toml", format!("{config}{models}"));
-    let sentences: String =
-        (0..40).map(|at| format!("Barge {at} carries {} crates of apples to the mill. ", at * 3)).collect();
-    project.write("documents/barges.md", format!("# Barges\n\n{sentences}\n\n# Mills\n\nThe mill is old.\n"));
+    let sentences: String = (0..40)
+        .map(|at| format!("Barge {at} carries {} crates of apples to the mill. ", at * 3))
+        .collect();
+    project.write(
+        "documents/barges.md",
+        format!("# Barges\n\n{sentences}\n\n# Mills\n\nThe mill is old.\n"),
+    );
     let evidence = json!([{"document": "documents/barges.md", "quote": format!("Barge {barge} carries {} crates", barge * 3)}]);
     let rows: String = ["train", "dev", "test"]
         .iter()
@@ -57,8 +62,10 @@ fn an_index_is_built_beside_taken_and_given_back() {
     let whole = chunks(&project)[0].2;
 
     let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
-    project.write("tunesmith.toml", format!("{config}\n[chunks]\nmax_tokens = 40\nmin_tokens = 10\n"));
-    // Nothing changes until the other index is there and wanted; documents still come in as they did.
+    project
+        .write("tunesmith.toml", format!("{config}\n[chunks]\nmax_tokens = 40\nmin_tokens = 10\n"));
+    // Nothing changes until the other index is there and wanted; documents still come in as they
+    // did.
     assert_eq!(passages(&project, "barge 39"), before);
     project.write("documents/locks.md", "# Locks\n\nThe lock keeper sleeps.\n");
     let run = project.run(&["ingest"]);
@@ -70,7 +77,8 @@ fn an_index_is_built_beside_taken_and_given_back() {
 
     let said = project.ok(&["index", "build"]);
     assert!(
-        said.contains("barges, 1 dev question:") && said.contains("index 2: evidence in the first 5"),
+        said.contains("barges, 1 dev question:")
+            && said.contains("index 2: evidence in the first 5"),
         "{said}"
     );
     let [(1, true, first, 0), (2, false, second, 0)] = chunks(&project)[..] else {
@@ -84,13 +92,18 @@ fn an_index_is_built_beside_taken_and_given_back() {
     let after = passages(&project, "barge 39");
     assert!(after[0].contains("Barge 39") && after[0].len() < before[0].len() / 2);
 
-    // The old one is brought up to date before it is used again: what was deleted and changed meanwhile counts.
+    // The old one is brought up to date before it is used again: what was deleted and changed
+    // meanwhile counts.
     project.write("documents/barges.md", "# Barges\n\nBarge 39 was sold.\n");
     fs::remove_file(project.path("documents/locks.md")).unwrap();
     project.ok(&["ingest"]);
     assert_eq!(chunks(&project), [(1, false, 0, 1), (2, true, 1, 0)]);
     let back = project.run(&["index", "use", "1"]);
-    assert!(back.err.contains("1 document to cut and embed") && back.err.contains("note: "), "{}", back.err);
+    assert!(
+        back.err.contains("1 document to cut and embed") && back.err.contains("note: "),
+        "{}",
+        back.err
+    );
     assert_eq!(passages(&project, "barge 39"), ["# Barges\n\nBarge 39 was sold."]);
 
     assert!(project.fails(&["index", "drop", "1"]).contains("index 1 is in use"));
@@ -102,7 +115,8 @@ fn an_index_is_built_beside_taken_and_given_back() {
 /// Adopts, if it is not worse, an index of single sentences instead of a whole section.
 fn of_sentences(project: &Project) -> Value {
     let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
-    let sentences = "[retrieval]\nlexical_weight = 1.0\n\n[chunks]\nmax_tokens = 24\nmin_tokens = 1\n";
+    let sentences =
+        "[retrieval]\nlexical_weight = 1.0\n\n[chunks]\nmax_tokens = 24\nmin_tokens = 1\n";
     project.write("tunesmith.toml", format!("{config}\n{sentences}"));
     project.json(&["index", "build", "--adopt", "--json"])
 }

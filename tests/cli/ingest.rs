@@ -68,7 +68,9 @@ fn pages_come_from_public_addresses_unless_allowed_otherwise() {
     assert!(refused.err.contains("127.0.0.1, which is not a public address"), "{}", refused.err);
 
     let serving = std::thread::spawn(move || {
-        for (status, body) in [("200 OK", "<html><h1>Pond</h1><p>Ducks swim there."), ("404 Not Found", "")] {
+        for (status, body) in
+            [("200 OK", "<html><h1>Pond</h1><p>Ducks swim there."), ("404 Not Found", "")]
+        {
             let (mut stream, _) = listener.accept().unwrap();
             let _ = stream.read(&mut [0; 4096]);
             let length = body.len();
@@ -93,8 +95,12 @@ fn changes_are_ingested_while_watching() {
         return;
     }
     let project = Project::with_documents(&[("a.md", "Ducks swim.")]);
-    let mut watching =
-        project.command(&["ingest", "--watch"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut watching = project
+        .command(&["ingest", "--watch"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
     let mut next = || lines.next().unwrap().unwrap();
     assert!(next().starts_with("1 document stored"));
@@ -114,8 +120,10 @@ fn collections_are_searched_apart() {
     if !models_are_here() {
         return;
     }
-    let project =
-        Project::with_documents(&[("a.md", "Ducks swim."), ("inner/b.md", "Ducks dive in secret.")]);
+    let project = Project::with_documents(&[
+        ("a.md", "Ducks swim."),
+        ("inner/b.md", "Ducks dive in secret."),
+    ]);
     let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
     let with = |tags: &str| {
         format!(
@@ -128,7 +136,8 @@ fn collections_are_searched_apart() {
         let hits = found["hits"].as_array().unwrap().iter();
         hits.map(|hit| hit["path"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    // What has been stored before the collection was there moves into it, and so do tags, without being read again.
+    // What has been stored before the collection was there moves into it, and so do tags, without
+    // being read again.
     project.write("tunesmith.toml", with("[\"closed\", \"birds\"]"));
     assert!(project.ok(&["ingest"]).contains("2 unchanged"));
     assert_eq!(found(&["--collection", "inner"]), ["documents/inner/b.md"]);
@@ -146,5 +155,9 @@ fn collections_are_searched_apart() {
             .fails(&["search", "ducks", "--collection", "outer"])
             .contains("expected one of inner, documents")
     );
-    assert!(project.fails(&["search", "ducks", "--since", "2026-02-30"]).contains("--since: expected a day"));
+    assert!(
+        project
+            .fails(&["search", "ducks", "--since", "2026-02-30"])
+            .contains("--since: expected a day")
+    );
 }

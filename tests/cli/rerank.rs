@@ -1,5 +1,5 @@
-//! The reranker from configuration to report, with a tiny cross-encoder of random weights: it shows that the stage works, not
-//! that it helps.
+//! The reranker from configuration to report, with a tiny cross-encoder of random weights: it shows
+//! that the stage works, not that it helps.
 
 use serde_json::{Value, json};
 
@@ -27,7 +27,8 @@ fn project(reranker: Option<&str>) -> Project {
     let project = Project::with_documents(&documents);
     if let Some(reranker) = reranker {
         let mut config = std::fs::read_to_string(project.path("tunesmith.toml")).unwrap();
-        config.push_str(&format!("[retrieval]\nreranker = \"{reranker}\"\nrerank_candidates = 3\n"));
+        config
+            .push_str(&format!("[retrieval]\nreranker = \"{reranker}\"\nrerank_candidates = 3\n"));
         project.write("tunesmith.toml", config);
     }
     let rows: Vec<String> = ["train", "dev", "test"]
@@ -54,7 +55,8 @@ fn a_reranker_puts_the_first_hits_in_order() {
     let question = "Which ferry has a brass bell?";
     let found = project.json(&["search", question, "--json", "-k", "5"]);
     let hits = found["hits"].as_array().unwrap();
-    let scores: Vec<Option<f64>> = hits.iter().map(|hit| hit["explain"]["reranked"].as_f64()).collect();
+    let scores: Vec<Option<f64>> =
+        hits.iter().map(|hit| hit["explain"]["reranked"].as_f64()).collect();
     assert!(
         scores.len() == 5 && scores[..3].is_sorted_by(|a, b| a >= b) && scores[2].is_some(),
         "{scores:?}"
@@ -78,7 +80,8 @@ fn a_reranker_is_measured_beside_none() {
     let without = project.json(&arguments);
     assert!(without.get("reranker").is_none(), "{without}");
     let with = project.json(&[arguments.as_slice(), &["--reranker", TINY]].concat());
-    let names: Vec<&Value> = with["runs"].as_array().unwrap().iter().map(|run| &run["name"]).collect();
+    let names: Vec<&Value> =
+        with["runs"].as_array().unwrap().iter().map(|run| &run["name"]).collect();
     assert_eq!(names, ["bm25", "vectors", "fusion", "reranked"]);
     assert_eq!(with["runs"].as_array().unwrap()[..3], without["runs"].as_array().unwrap()[..]);
     let beside = &with["reranker"][0];

@@ -26,7 +26,11 @@ impl Server {
     }
 
     /// The same at another address.
-    pub(crate) fn start_at(project: &Project, address: &str, options: &[&str]) -> (Self, Vec<String>) {
+    pub(crate) fn start_at(
+        project: &Project,
+        address: &str,
+        options: &[&str],
+    ) -> (Self, Vec<String>) {
         let arguments = [&["serve", "--address", address], options].concat();
         let process = project.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
         let mut server = Self { process, url: String::new() };
@@ -72,13 +76,17 @@ pub(crate) fn call(
     body: Option<&Value>,
 ) -> Reply {
     let address = server.url.trim_start_matches("http://").trim_end_matches("/v1");
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     if let Some(key) = key {
         request.push_str(&format!("Authorization: Bearer {key}\r\n"));
     }
     let body = body.map(Value::to_string).unwrap_or_default();
     if !body.is_empty() {
-        request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+        request.push_str(&format!(
+            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        ));
     }
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(format!("{request}\r\n{body}").as_bytes()).unwrap();
@@ -143,8 +151,7 @@ fn answers_follow_what_others_change() {
     let (server, _) = Server::start_with(&project, &[]);
     // Documents that an answer to the question rests on.
     let read = |question: &str| -> Vec<String> {
-        let body =
-            json!({"model": "test", "max_tokens": 4, "messages": [{"role": "user", "content": question}]});
+        let body = json!({"model": "test", "max_tokens": 4, "messages": [{"role": "user", "content": question}]});
         let reply = call(&server, "POST", CHAT, None, Some(&body));
         assert_eq!(reply.status, 200, "{}", reply.text);
         let mut paths: Vec<String> = reply.json()["tunesmith"]["hits"]
@@ -174,7 +181,8 @@ fn answers_follow_what_others_change() {
 
     // Another index, and the one before taken away.
     let config = std::fs::read_to_string(project.path("tunesmith.toml")).unwrap();
-    project.write("tunesmith.toml", format!("{config}\n[chunks]\nmax_tokens = 40\nmin_tokens = 10\n"));
+    project
+        .write("tunesmith.toml", format!("{config}\n[chunks]\nmax_tokens = 40\nmin_tokens = 10\n"));
     project.ok(&["index", "build"]);
     project.ok(&["index", "use", "2"]);
     project.ok(&["index", "drop", "1"]);

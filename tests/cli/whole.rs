@@ -69,14 +69,25 @@ fn retrieval_is_measured_on_the_projects_own_questions() {
         arguments.extend(split);
         project.json(&arguments)
     };
-    assert_eq!((&measured([].as_slice())["split"], &measured(&[])["questions"]), (&"dev".into(), &1.into()));
+    assert_eq!(
+        (&measured([].as_slice())["split"], &measured(&[])["questions"]),
+        (&"dev".into(), &1.into())
+    );
     let found = measured(&["--split", "test"]);
     assert_eq!(found["questions"], 2);
-    let names: Vec<&Value> = found["runs"].as_array().unwrap().iter().map(|run| &run["name"]).collect();
+    let names: Vec<&Value> =
+        found["runs"].as_array().unwrap().iter().map(|run| &run["name"]).collect();
     assert_eq!(names, ["bm25", "vectors", "fusion"]);
-    assert!(found["runs"].as_array().unwrap().iter().all(|run| run["recall_at_1"] == 1.0), "{found}");
+    assert!(
+        found["runs"].as_array().unwrap().iter().all(|run| run["recall_at_1"] == 1.0),
+        "{found}"
+    );
     let run = project.run(&["eval", "retrieval", "--set", "facts", "--split", "valid"]);
-    assert!(run.code != 0 && run.err.contains("expected train, dev or test, found \"valid\""), "{}", run.err);
+    assert!(
+        run.code != 0 && run.err.contains("expected train, dev or test, found \"valid\""),
+        "{}",
+        run.err
+    );
 }
 
 #[test]
@@ -106,7 +117,8 @@ fn citing_and_abstaining_are_measured_and_calibrated() {
     assert_eq!((&found["refusal"], &found["calibrated_by"]), (&Value::Null, &Value::Null));
     assert_eq!(found["coverage"].as_array().unwrap().last().unwrap()["answered"], 2);
     let refused = |arguments: &[&str]| {
-        project.json(&[&["ask", "--json", "--set", "facts"], arguments].concat())["abstained"] == true
+        project.json(&[&["ask", "--json", "--set", "facts"], arguments].concat())["abstained"]
+            == true
     };
     let strange = "How are violins varnished in Cremona?";
     assert!(!refused(&[strange]), "a set's questions are answered as they were compared");
@@ -121,9 +133,11 @@ fn citing_and_abstaining_are_measured_and_calibrated() {
     let said = project.ok(&["eval", "citations", "--set", "facts", "--split", "test"]);
     assert!(said.contains("unanswerable questions refused") && said.contains("(1 of 1)"), "{said}");
 
-    let on_test = project.fails(&["eval", "citations", "--set", "facts", "--split", "test", "--calibrate"]);
+    let on_test =
+        project.fails(&["eval", "citations", "--set", "facts", "--split", "test", "--calibrate"]);
     assert!(on_test.contains("never on test"), "{on_test}");
-    let none = project.fails(&["eval", "citations", "--set", "facts", "--split", "train", "--calibrate"]);
+    let none =
+        project.fails(&["eval", "citations", "--set", "facts", "--split", "train", "--calibrate"]);
     assert!(none.contains("\"answerable\": false"), "{none}");
 
     // What stands in the configuration holds, whatever was calibrated.
@@ -149,7 +163,8 @@ fn answers_cite_exact_quotes_or_abstain() {
     }
     assert!(answer["tokens"]["prompt"].as_u64().unwrap() > 20);
     for citation in answer["citations"].as_array().unwrap() {
-        let text = fs::read_to_string(project.path(citation["document"].as_str().unwrap())).unwrap();
+        let text =
+            fs::read_to_string(project.path(citation["document"].as_str().unwrap())).unwrap();
         let offset = |end: &str| citation["span"][end].as_u64().unwrap() as usize;
         assert_eq!(&text[offset("start")..offset("end")], citation["quote"].as_str().unwrap());
     }
@@ -159,7 +174,9 @@ fn answers_cite_exact_quotes_or_abstain() {
 
     let abstained = project.json(&["ask", "zxqv plorth wug?", "--json"]);
     assert_eq!(abstained["abstained"], true, "{abstained}");
-    assert!(project.ok(&["ask", "When does the Marrow ferry leave?", "--explain"]).contains("prefill"));
+    assert!(
+        project.ok(&["ask", "When does the Marrow ferry leave?", "--explain"]).contains("prefill")
+    );
 }
 
 /// A project with a set of eight test questions on two documents.
@@ -172,8 +189,18 @@ fn project_with_set() -> Project {
             "seven",
             "When does the Marrow ferry leave",
         ),
-        ("ferries.md", "It carries 212 passengers", "212", "How many passengers does the Marrow ferry carry"),
-        ("lights.md", "was lit by Edda Vane in 1871", "Edda Vane", "Who lit the lamp on Sallow Rock"),
+        (
+            "ferries.md",
+            "It carries 212 passengers",
+            "212",
+            "How many passengers does the Marrow ferry carry",
+        ),
+        (
+            "lights.md",
+            "was lit by Edda Vane in 1871",
+            "Edda Vane",
+            "Who lit the lamp on Sallow Rock",
+        ),
         ("lights.md", "It burns whale oil", "whale oil", "What does the lamp on Sallow Rock burn"),
     ];
     let asked = [
@@ -206,23 +233,43 @@ fn comparisons_reuse_trials_and_lead_to_a_decision() {
     let first = project.run(&["compare", "facts", "--arms", "base,rag,oracle"]);
     assert_eq!(first.code, 0, "{}\n{}", first.out, first.err);
     assert!(first.err.contains("ceiling gate"), "{}", first.err);
-    assert!(first.out.contains("rag") && first.out.contains("score (95 % interval)"), "{}", first.out);
+    assert!(
+        first.out.contains("rag") && first.out.contains("score (95 % interval)"),
+        "{}",
+        first.out
+    );
 
     let again = project.run(&["compare", "facts", "--arms", "base,rag,oracle"]);
     assert_eq!(again.code, 0, "{}", again.err);
     assert!(again.err.contains("test: 0 trials to run, "), "{}", again.err);
-    assert_eq!(again.out.lines().take(5).collect::<Vec<_>>(), first.out.lines().take(5).collect::<Vec<_>>());
+    assert_eq!(
+        again.out.lines().take(5).collect::<Vec<_>>(),
+        first.out.lines().take(5).collect::<Vec<_>>()
+    );
 
     let decision = project.json(&["decide", "facts", "--json"]);
     assert_eq!(decision["set"], "facts");
     assert_eq!(decision["outcome"], "undetermined", "eight questions decide nothing");
     assert_eq!(decision["exploratory"], true);
-    for field in ["arms", "contrasts", "tree", "flips", "attribution", "gate", "rule", "openings", "sentence"]
-    {
+    for field in [
+        "arms",
+        "contrasts",
+        "tree",
+        "flips",
+        "attribution",
+        "gate",
+        "rule",
+        "openings",
+        "sentence",
+    ] {
         assert!(!decision[field].is_null(), "{field} in the decision");
     }
     assert_eq!(decision["arms"].as_array().unwrap().len(), 3);
-    assert_eq!(decision["openings"].as_array().unwrap().len(), 2, "every opening of test is logged");
+    assert_eq!(
+        decision["openings"].as_array().unwrap().len(),
+        2,
+        "every opening of test is logged"
+    );
 
     let said = project.ok(&["decide"]);
     assert!(said.contains("\ndecision facts: undetermined\n"), "{said}");
@@ -242,9 +289,12 @@ fn a_set_without_documents_is_trained_on_and_compared() {
     );
     let row = |split: &str, i: usize| {
         let (what, tray) = [("lost my hat", "red"), ("found a glove", "blue")][i % 2];
-        format!("{{\"question\":\"{split} {i}: I {what}\",\"answers\":[\"{tray}\"],\"split\":\"{split}\"}}\n")
+        format!(
+            "{{\"question\":\"{split} {i}: I {what}\",\"answers\":[\"{tray}\"],\"split\":\"{split}\"}}\n"
+        )
     };
-    let rows = ["train", "dev", "test"].map(|split| (0..4).map(|i| row(split, i)).collect::<String>());
+    let rows =
+        ["train", "dev", "test"].map(|split| (0..4).map(|i| row(split, i)).collect::<String>());
     project.add_set("trays", "label", &rows.concat());
     let run = project.run(&["compare", "trays"]);
     assert_eq!(run.code, 0, "{}", run.err);
@@ -267,11 +317,17 @@ fn a_changed_document_runs_again_what_read_it() {
     let said = project.run(&["ingest"]);
     assert_eq!(said.code, 0, "{}", said.err);
     let rows = fs::read_to_string(project.path("questions/facts.jsonl")).unwrap();
-    project.write("questions/facts.jsonl", rows.replace("It burns whale oil", "it burns whale oil"));
+    project
+        .write("questions/facts.jsonl", rows.replace("It burns whale oil", "it burns whale oil"));
     let note = project.run(&["decide", "facts"]);
-    assert!(note.err.contains("documents have changed since set \"facts\" was compared"), "{}", note.err);
+    assert!(
+        note.err.contains("documents have changed since set \"facts\" was compared"),
+        "{}",
+        note.err
+    );
     let again = project.run(&["compare", "facts", "--arms", "base,oracle", "--limit", "4"]);
-    let line = again.err.lines().find(|line| line.contains("test: ") && line.contains("to run")).unwrap();
+    let line =
+        again.err.lines().find(|line| line.contains("test: ") && line.contains("to run")).unwrap();
     assert!(
         line.contains("are there already") && !line.contains(" 0 trials"),
         "base is reused, oracle is not: {line}"
@@ -290,12 +346,20 @@ fn adapters_are_trained_shown_reused_and_flagged() {
     assert!(shown.contains("Question: When does the Marrow ferry leave, please?"), "{shown}");
     let first = project.run(&["tune", "facts", "--json"]);
     assert_eq!(first.code, 0, "{}", first.err);
-    assert!(first.err.contains("about ") && first.err.contains("4 examples to learn from"), "{}", first.err);
+    assert!(
+        first.err.contains("about ") && first.err.contains("4 examples to learn from"),
+        "{}",
+        first.err
+    );
     let manifest: Value = serde_json::from_str(&first.out).unwrap();
-    assert_eq!((&manifest["recipe"], &manifest["examples"]), (&Value::from("plain"), &Value::from(4)));
+    assert_eq!(
+        (&manifest["recipe"], &manifest["examples"]),
+        (&Value::from("plain"), &Value::from(4))
+    );
     let folder = project.path(".tunesmith/adapters/facts/plain/seed-1");
     assert!(
-        folder.join("adapter_config.json").is_file() && folder.join("adapter_model.safetensors").is_file()
+        folder.join("adapter_config.json").is_file()
+            && folder.join("adapter_model.safetensors").is_file()
     );
     let again = project.run(&["tune", "facts"]);
     assert!(again.err.contains("is up to date: nothing to train"), "{}", again.err);
@@ -310,7 +374,9 @@ fn adapters_are_trained_shown_reused_and_flagged() {
     ]);
     assert_eq!(answer["arm"], "tuned");
     assert!(
-        project.fails(&["ask", "When?", "--set", "facts", "--arm", "raft"]).contains("has no raft adapter")
+        project
+            .fails(&["ask", "When?", "--set", "facts", "--arm", "raft"])
+            .contains("has no raft adapter")
     );
 }
 
@@ -332,8 +398,10 @@ fn an_interrupted_training_is_resumed() {
     let mut lines = std::io::BufRead::lines(said);
     let evaluated = lines.by_ref().map_while(Result::ok).any(|line| line.contains("dev loss"));
     assert!(evaluated, "it trains");
-    let interrupt =
-        std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    let interrupt = std::process::Command::new("kill")
+        .args(["-INT", &running.id().to_string()])
+        .status()
+        .unwrap();
     assert!(interrupt.success());
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     assert_eq!(running.wait().unwrap().code(), Some(1), "{rest:?}");
@@ -365,7 +433,11 @@ fn questions_that_a_model_wrote_stand_apart() {
     let project = Project::with_documents(&[("lund.md", long), ("short.md", "Ducks swim.")]);
     assert!(project.fails(&["questions", "write"]).contains("run `tunesmith ingest`"));
     project.ok(&["ingest"]);
-    assert!(project.fails(&["eval", "retrieval", "--synthetic"]).contains("`tunesmith questions write`"));
+    assert!(
+        project
+            .fails(&["eval", "retrieval", "--synthetic"])
+            .contains("`tunesmith questions write`")
+    );
     let written = project.json(&["questions", "write", "--count", "3", "--json"]);
     assert_eq!(
         (written["questions"].as_i64(), written["passed_over"].as_i64()),
@@ -384,7 +456,10 @@ fn questions_that_a_model_wrote_stand_apart() {
     let again = project.json(&["questions", "write", "--count", "3", "--json"]);
     assert_eq!((again["written"].as_i64(), again["questions"].as_i64()), (Some(0), Some(1)));
     let report = project.json(&["eval", "retrieval", "--synthetic"]);
-    assert_eq!((report["set"].as_str(), report["synthetic"].as_bool()), (Some("(synthetic)"), Some(true)));
+    assert_eq!(
+        (report["set"].as_str(), report["synthetic"].as_bool()),
+        (Some("(synthetic)"), Some(true))
+    );
     assert_eq!(report["runs"][2]["recall_at_1"].as_f64(), Some(1.0));
     // They go with the version they are about.
     project.write("documents/lund.md", "The harbour of Lund was closed.");

@@ -3,12 +3,15 @@
 //!     scale build FOLDER STATE                              every text becomes a document of one chunk
 //!     scale query FOLDER STATE [--k 10] [--exact] [--embedder PATH]
 //!
-//! `FOLDER` holds `texts.jsonl` and `queries.jsonl` (`{"id": N, "text": "..."}` a line), `vectors.f32` and `queries.f32` (384 numbers of
-//! 32 bits a text, little endian, unit length). Each prints one JSON line.
+//! `FOLDER` holds `texts.jsonl` and `queries.jsonl` (`{"id": N, "text": "..."}` a line),
+//! `vectors.f32` and `queries.f32` (384 numbers of 32 bits a text, little endian, unit length).
+//! Each prints one JSON line.
 //!
-//! Queries are timed with words and vectors fused, with the default options. `--embedder` turns the text into the vector that is
-//! searched for, and counts the time, then times both apart; without it the vector is that of `queries.f32`. `--precision` is the
-//! embedder's. `--exact` compares all vectors even where the store has a graph. `recall_at_10` is that of the vectors of `queries.f32` alone, against a scan of `vectors.f32`; `k` changes neither.
+//! Queries are timed with words and vectors fused, with the default options. `--embedder` turns the
+//! text into the vector that is searched for, and counts the time, then times both apart; without
+//! it the vector is that of `queries.f32`. `--precision` is the embedder's. `--exact` compares all
+//! vectors even where the store has a graph. `recall_at_10` is that of the vectors of `queries.f32`
+//! alone, against a scan of `vectors.f32`; `k` changes neither.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -65,16 +68,20 @@ struct Options<'a> {
 
 impl<'a> Options<'a> {
     fn read(words: &[&'a str]) -> Result<Self, Failure> {
-        let mut options = Options { k: 10, exact: false, embedder: None, precision: Precision::Auto };
+        let mut options =
+            Options { k: 10, exact: false, embedder: None, precision: Precision::Auto };
         let mut words = words.iter();
         while let Some(&word) = words.next() {
             match word {
                 "--exact" => options.exact = true,
                 "--k" => options.k = words.next().ok_or("--k: which number?")?.parse()?,
                 "--embedder" => {
-                    options.embedder = Some(Path::new(*words.next().ok_or("--embedder: which model?")?))
+                    options.embedder =
+                        Some(Path::new(*words.next().ok_or("--embedder: which model?")?))
                 }
-                "--precision" => options.precision = words.next().ok_or("--precision: which?")?.parse()?,
+                "--precision" => {
+                    options.precision = words.next().ok_or("--precision: which?")?.parse()?
+                }
                 _ => return Err(format!("unknown option {word}").into()),
             }
         }
@@ -128,7 +135,8 @@ fn query(folder: &Path, state: &Path, options: &Options<'_>) -> Result<Value, Fa
     if vectors.len() != queries.len() || queries.is_empty() {
         return Err(format!("{} queries with {} vectors", queries.len(), vectors.len()).into());
     }
-    let encoder = options.embedder.map(|path| Encoder::open_with(path, options.precision)).transpose()?;
+    let encoder =
+        options.embedder.map(|path| Encoder::open_with(path, options.precision)).transpose()?;
 
     let start = Instant::now();
     let mut store = opened(state, options)?;
@@ -186,8 +194,8 @@ fn embedded(encoder: &Encoder, text: &str) -> Result<Vec<f32>, Failure> {
     Ok(encoder.embed(&[text])?.pop().unwrap_or_default())
 }
 
-/// Share of the ten nearest vectors of `vectors.f32` whose cosine the store's ten reach, over all queries. By cosine, as copies of one
-/// text are equally near.
+/// Share of the ten nearest vectors of `vectors.f32` whose cosine the store's ten reach, over all
+/// queries. By cosine, as copies of one text are equally near.
 fn recall(store: &Store, folder: &Path, queries: &[Vec<f32>]) -> Result<f64, Failure> {
     const TEN: usize = 10;
     let truth = exact_tenths(&folder.join("vectors.f32"), queries, TEN)?;
@@ -195,8 +203,10 @@ fn recall(store: &Store, folder: &Path, queries: &[Vec<f32>]) -> Result<f64, Fai
     let mut found = 0;
     for (query, tenth) in queries.iter().zip(&truth) {
         let hits = store.search("", query, &meaning)?;
-        found +=
-            hits.iter().filter(|hit| hit.explain.cosine.is_some_and(|cosine| cosine >= tenth - 1e-5)).count();
+        found += hits
+            .iter()
+            .filter(|hit| hit.explain.cosine.is_some_and(|cosine| cosine >= tenth - 1e-5))
+            .count();
     }
     Ok(found as f64 / (TEN * queries.len()) as f64)
 }
@@ -255,9 +265,9 @@ fn read_vector(file: &mut impl Read) -> Result<Option<Vec<f32>>, Failure> {
     file.take(DIMENSION as u64 * 4).read_to_end(&mut bytes)?;
     match bytes.len() {
         0 => Ok(None),
-        length if length == DIMENSION * 4 => {
-            Ok(Some(bytes.as_chunks::<4>().0.iter().map(|&number| f32::from_le_bytes(number)).collect()))
-        }
+        length if length == DIMENSION * 4 => Ok(Some(
+            bytes.as_chunks::<4>().0.iter().map(|&number| f32::from_le_bytes(number)).collect(),
+        )),
         length => Err(format!("the last vector has {length} bytes").into()),
     }
 }

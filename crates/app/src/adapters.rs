@@ -1,4 +1,5 @@
-//! Trained adapters and their manifests: `.tunesmith/adapters/SET/RECIPE/seed-N/`, in PEFT layout plus `manifest.json`.
+//! Trained adapters and their manifests: `.tunesmith/adapters/SET/RECIPE/seed-N/`, in PEFT layout
+//! plus `manifest.json`.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +19,8 @@ use crate::project::{Project, STATE};
 pub enum Recipe {
     /// The question alone (arms `tuned` and `tuned+rag`).
     Plain,
-    /// Passages as retrieval brings them, the gold one among them in most (arms `raft` and `raft+oracle`).
+    /// Passages as retrieval brings them, the gold one among them in most (arms `raft` and
+    /// `raft+oracle`).
     Raft,
 }
 
@@ -144,7 +146,8 @@ pub fn list(project: &Project, set: &str, recipe: Recipe) -> Result<Vec<Manifest
 /// Loads an adapter for `model`.
 ///
 /// # Errors
-/// [`Error::OtherBase`] when it was trained on another model; [`Error::WrongHash`] when its weights are not those of its manifest.
+/// [`Error::OtherBase`] when it was trained on another model; [`Error::WrongHash`] when its weights
+/// are not those of its manifest.
 pub fn load(folder: &Path, model: &Model) -> Result<Lora> {
     let adapter = lm::Adapter::load(folder, model.decoder.config())?;
     if let Some(manifest) = Manifest::read(folder)? {

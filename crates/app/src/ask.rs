@@ -31,7 +31,8 @@ const DEFAULT_MAX_TOKENS: usize = 160;
 pub struct AskRequest<'a> {
     /// The question.
     pub question: &'a str,
-    /// The question set whose instruction, limits and winning arm hold; `None` answers from the documents.
+    /// The question set whose instruction, limits and winning arm hold; `None` answers from the
+    /// documents.
     pub set: Option<&'a SetConfig>,
     /// The arm; `None` takes the winner of the set, and retrieval without one.
     pub arm: Option<Arm>,
@@ -45,7 +46,8 @@ pub struct AskRequest<'a> {
     pub filter: Filter,
     /// Overrides the threshold for abstaining; [`NEVER_ABSTAIN`] answers everything.
     pub abstain_below: Option<f32>,
-    /// What the asker may read. Nothing else reaches the answer, not even through examples or adapters.
+    /// What the asker may read. Nothing else reaches the answer, not even through examples or
+    /// adapters.
     pub access: Access,
     /// Overrides the set's longest answer.
     pub max_tokens: Option<usize>,
@@ -69,7 +71,8 @@ pub struct Answer {
     /// Sentences and citations.
     #[serde(flatten)]
     pub support: Support,
-    /// The largest cosine between the question and a passage, which tells whether to abstain; `None` for arms that retrieve none.
+    /// The largest cosine between the question and a passage, which tells whether to abstain;
+    /// `None` for arms that retrieve none.
     pub relevance: Option<f32>,
     /// What was retrieved.
     pub hits: Vec<Hit>,
@@ -141,7 +144,8 @@ pub(crate) fn answer(
         return Err(Error::Forbidden(format!("set {:?}", set.name)));
     }
     let needs_set = arm.uses_examples() || arm.needs_adapter();
-    let retrieved = if arm.uses_retrieval() { retrieve(service, request)? } else { Retrieved::default() };
+    let retrieved =
+        if arm.uses_retrieval() { retrieve(service, request)? } else { Retrieved::default() };
     let mut seconds = Stages {
         embed: retrieved.embed_seconds,
         search: retrieved.search_seconds,
@@ -153,7 +157,8 @@ pub(crate) fn answer(
         && let Some(threshold) = threshold(service, request)?
         && relevance.unwrap_or(NEVER_ABSTAIN) < threshold
     {
-        // Whoever reads the stream has the whole answer now; whether they want more does not matter.
+        // Whoever reads the stream has the whole answer now; whether they want more does not
+        // matter.
         let _ = on_text(ABSTENTION);
         seconds.total = start.elapsed().as_secs_f64();
         return Ok(abstention(request, arm, retrieved, seconds));
@@ -166,7 +171,8 @@ pub(crate) fn answer(
         Some(set) if arm.uses_examples() => nearest(service, set, request.question)?,
         _ => Vec::new(),
     };
-    let max_tokens = request.max_tokens.or(set.map(|set| set.max_tokens)).unwrap_or(DEFAULT_MAX_TOKENS);
+    let max_tokens =
+        request.max_tokens.or(set.map(|set| set.max_tokens)).unwrap_or(DEFAULT_MAX_TOKENS);
     let prompt = Prompt {
         instruction: request
             .instruction
@@ -184,15 +190,18 @@ pub(crate) fn answer(
         Some(set) => service.adapter(&set.name, arm)?,
         None => None,
     };
-    let options = GenerateOptions { max_tokens, scope: request.access.scope(), ..request.sampling.clone() };
+    let options =
+        GenerateOptions { max_tokens, scope: request.access.scope(), ..request.sampling.clone() };
     seconds.render = start.elapsed().as_secs_f64() - retrieved.seconds();
     let lora = adapter.as_ref().map(|adapter| &adapter.lora);
-    // The questions of a set are answered exactly as they were compared; any other answer may end before it runs in circles.
+    // The questions of a set are answered exactly as they were compared; any other answer may end
+    // before it runs in circles.
     let generation = match set {
         Some(_) => service.generate(&messages, lora, &options, on_text)?,
         None => {
             let mut guard = Unrepeated::new(on_text);
-            let generation = service.generate(&messages, lora, &options, &mut |piece| guard.push(piece))?;
+            let generation =
+                service.generate(&messages, lora, &options, &mut |piece| guard.push(piece))?;
             Generation { text: guard.finish(), ..generation }
         }
     };
@@ -248,7 +257,10 @@ fn retrieve(service: &Service, request: &AskRequest) -> Result<Retrieved> {
     let lexical_weight = knowledge.lexical_weight(request.set)?;
     let rerank = knowledge.reranks(request.set)?;
     let neighbours = knowledge.neighbours();
-    knowledge.search(request.question, &Wanted { hits: passages, lexical_weight, filter, neighbours, rerank })
+    knowledge.search(
+        request.question,
+        &Wanted { hits: passages, lexical_weight, filter, neighbours, rerank },
+    )
 }
 
 /// The relevance below which this request is not answered.
@@ -265,7 +277,10 @@ fn mean(log_probabilities: &[f32]) -> Option<f64> {
 }
 
 fn stale_note(adapter: ServedAdapter) -> String {
-    format!("adapter {} was trained with documents that have changed since: train it again", adapter.name)
+    format!(
+        "adapter {} was trained with documents that have changed since: train it again",
+        adapter.name
+    )
 }
 
 fn nearest(service: &Service, set: &SetConfig, question: &str) -> Result<Vec<Shot>> {

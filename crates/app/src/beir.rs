@@ -1,4 +1,5 @@
-//! Retrieval measured on a collection in BEIR layout: `corpus.jsonl`, `queries.jsonl`, `qrels/SPLIT.tsv`.
+//! Retrieval measured on a collection in BEIR layout: `corpus.jsonl`, `queries.jsonl`,
+//! `qrels/SPLIT.tsv`.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -79,7 +80,8 @@ pub struct RetrievalReport {
 /// Measures of one ranking.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunReport {
-    /// `bm25`, `vectors`, `fusion`, or `reranked`: the fusion with its first chunks put in order by the reranker.
+    /// `bm25`, `vectors`, `fusion`, or `reranked`: the fusion with its first chunks put in order by
+    /// the reranker.
     pub name: String,
     /// Share of BM25 in the fused score.
     pub lexical_weight: f32,
@@ -112,8 +114,9 @@ pub struct BeirOptions<'a> {
     pub runs: Option<&'a Path>,
 }
 
-/// Indexes a collection as [`ingest`](crate::ingest::ingest) would and measures BM25, vectors and their fusion; a document ranks as its best
-/// chunk does. `on_progress` gets (documents done, documents).
+/// Indexes a collection as [`ingest`](crate::ingest::ingest) would and measures BM25, vectors and
+/// their fusion; a document ranks as its best chunk does. `on_progress` gets (documents done,
+/// documents).
 ///
 /// # Errors
 /// Files that are missing or malformed, with their line; the store's and the encoder's own.
@@ -182,7 +185,10 @@ impl Collection {
     }
 
     /// Id and text of the queries with judgements.
-    pub(crate) fn judged<'a>(&'a self, qrels: &'a Qrels) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pub(crate) fn judged<'a>(
+        &'a self,
+        qrels: &'a Qrels,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
         let judged = self.queries.iter().filter(|query| qrels.0.contains_key(&query.id));
         judged.map(|query| (query.id.as_str(), query.text.as_str()))
     }
@@ -197,8 +203,10 @@ impl Collection {
         on_progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Ranked> {
         let mut store = Store::open(options.store)?;
-        store
-            .use_embedder(&Embedder { identity: encoder.identity().to_owned(), dimension: encoder.dim() })?;
+        store.use_embedder(&Embedder {
+            identity: encoder.identity().to_owned(),
+            dimension: encoder.dim(),
+        })?;
         let start = Instant::now();
         index(&mut store, encoder, &self.corpus, &options.chunks, stop, on_progress)?;
         let chunks = store.documents()?.iter().map(|row| row.chunks).sum();
@@ -219,14 +227,19 @@ impl Collection {
         }
         let mut ranked = Vec::new();
         for (name, lexical_weight) in ways {
-            let search =
-                SearchOptions { k: CHUNKS, candidates: CHUNKS, lexical_weight, ..SearchOptions::default() };
+            let search = SearchOptions {
+                k: CHUNKS,
+                candidates: CHUNKS,
+                lexical_weight,
+                ..SearchOptions::default()
+            };
             let start = Instant::now();
             let reranker = options.reranker.filter(|_| name == RERANKED);
             let (store, queries) = (&mut store, judged.iter().zip(&vectors));
             // From outside, each search would be handed to these threads and waited for.
-            let run =
-                lm::on_computing_thread(move || rank_by_search(store, queries, &search, reranker, stop))?;
+            let run = lm::on_computing_thread(move || {
+                rank_by_search(store, queries, &search, reranker, stop)
+            })?;
             if name == "fusion" {
                 seconds += start.elapsed().as_secs_f64() / options.lexical_weights.len() as f64;
             }
@@ -331,7 +344,8 @@ fn index(
             (known.get(&row.id) != Some(&hash)).then(|| cut(row, hash, limits)).flatten()
         });
         let mut fresh: Vec<Pending> = fresh.collect();
-        let texts: Vec<&str> = fresh.iter().flat_map(|pending| &pending.texts).map(String::as_str).collect();
+        let texts: Vec<&str> =
+            fresh.iter().flat_map(|pending| &pending.texts).map(String::as_str).collect();
         let mut vectors = encoder.embed(&texts)?.into_iter();
         for chunk in fresh.iter_mut().flat_map(|pending| &mut pending.document.chunks) {
             chunk.vector = vectors.next();
@@ -360,7 +374,8 @@ fn rows<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(index, line)| {
-            serde_json::from_str(line).map_err(|error| malformed(path, Some(index + 1), error.to_string()))
+            serde_json::from_str(line)
+                .map_err(|error| malformed(path, Some(index + 1), error.to_string()))
         })
         .collect()
 }

@@ -1,10 +1,13 @@
-//! Citations: which sentences of the retrieved passages support an answer, as exact quotes with their place.
+//! Citations: which sentences of the retrieved passages support an answer, as exact quotes with
+//! their place.
 //!
-//! An answer is taken sentence by sentence, and held against the passage sentence that shares most with it. What that sentence says
-//! of the answer is weighed by two pieces of evidence: the share of the words it holds that the question did not hold already, and
-//! the cosine of its vector with that of question and answer. The weights are those of a logistic regression (Cox 1958) on
-//! sentences that the default model wrote for squad's training questions, those with the right answer against all others, both
-//! kinds weighing the same (docs/log.md). What nothing supports is marked, not decorated.
+//! An answer is taken sentence by sentence, and held against the passage sentence that shares most
+//! with it. What that sentence says of the answer is weighed by two pieces of evidence: the share
+//! of the words it holds that the question did not hold already, and the cosine of its vector with
+//! that of question and answer. The weights are those of a logistic regression (Cox 1958) on
+//! sentences that the default model wrote for squad's training questions, those with the right
+//! answer against all others, both kinds weighing the same (docs/log.md). What nothing supports is
+//! marked, not decorated.
 
 mod text;
 
@@ -27,7 +30,8 @@ const NEW_WORDS: f64 = 2.0;
 const COSINE: f64 = 5.4;
 /// What both have to outweigh.
 const BIAS: f64 = -4.8;
-/// A sentence is supported from here on: then its evidence is more typical of right answers than of wrong ones.
+/// A sentence is supported from here on: then its evidence is more typical of right answers than of
+/// wrong ones.
 const SUPPORTED: f64 = 0.5;
 
 /// A sentence of a document that supports an answer.
@@ -43,7 +47,8 @@ pub struct Citation {
     pub span: Range<usize>,
     /// Those bytes.
     pub quote: String,
-    /// Share of the answer sentence's words, of those that the question did not hold, that stand here.
+    /// Share of the answer sentence's words, of those that the question did not hold, that stand
+    /// here.
     pub overlap: f64,
     /// Cosine between the vectors of the quote and of question and answer sentence.
     pub cosine: f32,
@@ -120,14 +125,19 @@ pub fn support(
         let cosines: Vec<f32> = quoted.iter().map(|other| dot(vector, other)).collect();
         let (weight, citation) = weigh(question, &answer[span.clone()], &sources, &cosines);
         let citations = citation.map(|citation| {
-            let same =
-                |other: &Citation| (&other.document, &other.span) == (&citation.document, &citation.span);
+            let same = |other: &Citation| {
+                (&other.document, &other.span) == (&citation.document, &citation.span)
+            };
             support.citations.iter().position(same).unwrap_or_else(|| {
                 support.citations.push(citation);
                 support.citations.len() - 1
             })
         });
-        support.claims.push(Claim { span, support: weight, citations: citations.into_iter().collect() });
+        support.claims.push(Claim {
+            span,
+            support: weight,
+            citations: citations.into_iter().collect(),
+        });
     }
     Ok(support)
 }
@@ -143,13 +153,13 @@ fn sources<'a>(hits: &'a [Hit], store: &Store) -> Result<Vec<Source<'a>>> {
         let key = (hit.document, hit.version);
         let text = match texts.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(fresh) => {
-                fresh.insert(store.document_text(hit.document, Some(hit.version))?.unwrap_or_default())
-            }
+            Entry::Vacant(fresh) => fresh
+                .insert(store.document_text(hit.document, Some(hit.version))?.unwrap_or_default()),
         };
         let Some(passage) = text.get(hit.span.clone()) else { continue };
         // A heading names its topic but states nothing.
-        let stating = sentences(passage).into_iter().filter(|span| !passage[span.clone()].starts_with('#'));
+        let stating =
+            sentences(passage).into_iter().filter(|span| !passage[span.clone()].starts_with('#'));
         sources.extend(stating.map(|span| {
             let quote = passage[span.clone()].to_owned();
             let span = hit.span.start + span.start..hit.span.start + span.end;
@@ -159,16 +169,23 @@ fn sources<'a>(hits: &'a [Hit], store: &Store) -> Result<Vec<Source<'a>>> {
     Ok(sources)
 }
 
-/// How much the best of `sources` speaks for a sentence of an answer, and its citation where that is enough. `cosines` are those of
-/// question and sentence with the sources.
-fn weigh(question: &str, claim: &str, sources: &[Source], cosines: &[f32]) -> (f64, Option<Citation>) {
+/// How much the best of `sources` speaks for a sentence of an answer, and its citation where that
+/// is enough. `cosines` are those of question and sentence with the sources.
+fn weigh(
+    question: &str,
+    claim: &str,
+    sources: &[Source],
+    cosines: &[f32],
+) -> (f64, Option<Citation>) {
     let content = content_words(claim);
     let share = |words: &HashSet<String>, source: &Source| {
-        words.iter().filter(|word| source.words.contains(*word)).count() as f64 / words.len().max(1) as f64
+        words.iter().filter(|word| source.words.contains(*word)).count() as f64
+            / words.len().max(1) as f64
     };
     let nearness = |index: usize| share(&content, &sources[index]) + f64::from(cosines[index]);
     // Among equals the first one: it stands in the better hit.
-    let best = (0..sources.len()).max_by(|a, b| nearness(*a).total_cmp(&nearness(*b)).then(b.cmp(a)));
+    let best =
+        (0..sources.len()).max_by(|a, b| nearness(*a).total_cmp(&nearness(*b)).then(b.cmp(a)));
     let Some(index) = best.filter(|_| !content.is_empty()) else { return (0.0, None) };
     let (source, cosine) = (&sources[index], cosines[index]);
     // Words of the question say that the topic is right, not that the answer is.
@@ -177,8 +194,9 @@ fn weigh(question: &str, claim: &str, sources: &[Source], cosines: &[f32]) -> (f
     if new.is_empty() {
         new = content;
     }
-    let missing_number =
-        new.iter().any(|word| word.contains(|c: char| c.is_ascii_digit()) && !source.words.contains(word));
+    let missing_number = new
+        .iter()
+        .any(|word| word.contains(|c: char| c.is_ascii_digit()) && !source.words.contains(word));
     if missing_number {
         return (0.0, None);
     }
@@ -218,16 +236,26 @@ mod tests {
         }
     }
 
-    fn weighed(question: &str, claim: &str, sentences: &[&str], cosines: &[f32]) -> (f64, Option<String>) {
+    fn weighed(
+        question: &str,
+        claim: &str,
+        sentences: &[&str],
+        cosines: &[f32],
+    ) -> (f64, Option<String>) {
         let hit = hit();
-        let source =
-            |text: &&str| Source { hit: &hit, span: 0..0, quote: (*text).to_owned(), words: words(text) };
+        let source = |text: &&str| Source {
+            hit: &hit,
+            span: 0..0,
+            quote: (*text).to_owned(),
+            words: words(text),
+        };
         let sources: Vec<Source> = sentences.iter().map(source).collect();
         let (support, citation) = weigh(question, claim, &sources, cosines);
         (support, citation.map(|citation| citation.quote))
     }
 
-    const DEPOT: [&str; 3] = ["The depot opened in 1969.", "The depot is in Marrow.", "Ferries run daily."];
+    const DEPOT: [&str; 3] =
+        ["The depot opened in 1969.", "The depot is in Marrow.", "Ferries run daily."];
 
     #[test]
     fn the_sentence_that_holds_the_answer_is_cited() {

@@ -1,5 +1,6 @@
-//! Citing and abstaining, measured on a question set: every question is answered as `ask` answers it, also those that it would refuse,
-//! and what it cites and how sure it was is held against what is known of the question.
+//! Citing and abstaining, measured on a question set: every question is answered as `ask` answers
+//! it, also those that it would refuse, and what it cites and how sure it was is held against what
+//! is known of the question.
 
 mod score;
 
@@ -24,7 +25,8 @@ use score::{Cited, cited};
 pub struct CitingOptions {
     /// The split.
     pub split: Split,
-    /// Answerable questions, and unanswerable ones, at most; a sample that only grows with the number.
+    /// Answerable questions, and unanswerable ones, at most; a sample that only grows with the
+    /// number.
     pub limit: Option<usize>,
     /// Choose the set's threshold for abstaining by this, and keep it.
     pub calibrate: Option<Objective>,
@@ -49,7 +51,8 @@ pub struct CitingReport {
     pub refusal: Option<Refusal>,
     /// What comes of answering the surest tenth, two tenths, … and all questions.
     pub coverage: Vec<CoveragePoint>,
-    /// What the threshold was chosen by, if it was chosen now; the refusals are those of the same questions, which flatters.
+    /// What the threshold was chosen by, if it was chosen now; the refusals are those of the same
+    /// questions, which flatters.
     pub calibrated_by: Option<Objective>,
     /// Seconds for everything.
     pub seconds: f64,
@@ -70,10 +73,11 @@ pub struct Share {
 /// What answers cite, without anything being refused.
 #[derive(Clone, Debug, Serialize)]
 pub struct Citing {
-    /// Answerable questions that were answered rightly: full score by a measure of right and wrong; else half the score, or a gold
-    /// answer stands in the answer.
+    /// Answerable questions that were answered rightly: full score by a measure of right and wrong;
+    /// else half the score, or a gold answer stands in the answer.
     pub right: Share,
-    /// Citations for questions that name their evidence: those whose quote overlaps it, byte by byte in the same document.
+    /// Citations for questions that name their evidence: those whose quote overlaps it, byte by
+    /// byte in the same document.
     pub precision: Share,
     /// The same, where the quote also holds a gold answer.
     pub holds_answer: Share,
@@ -89,11 +93,12 @@ pub struct Citing {
     pub supported_unanswerable: Share,
 }
 
-/// Something that says how sure an answer is, measured by the area under its ROC curve; .5 is chance.
+/// Something that says how sure an answer is, measured by the area under its ROC curve; .5 is
+/// chance.
 #[derive(Clone, Debug, Serialize)]
 pub struct Signal {
-    /// `cosine` of the best passage, which `ask` abstains by; `bm25` of the best passage; `support` of the answer's weakest sentence; mean
-    /// log `likelihood` of its tokens.
+    /// `cosine` of the best passage, which `ask` abstains by; `bm25` of the best passage; `support`
+    /// of the answer's weakest sentence; mean log `likelihood` of its tokens.
     pub name: &'static str,
     /// Answerable questions against unanswerable ones.
     pub auc_answerable: Option<f64>,
@@ -133,12 +138,12 @@ impl Outcome<'_> {
     }
 }
 
-/// Answers the questions of a split and measures what is cited and what should have been refused. Opening the test split is logged, as
-/// whoever sees these figures may choose by them.
+/// Answers the questions of a split and measures what is cited and what should have been refused.
+/// Opening the test split is logged, as whoever sees these figures may choose by them.
 ///
 /// # Errors
-/// No documents; evidence that is not in the documents; calibrating on the test split, without unanswerable questions, or a threshold
-/// that stands in the configuration; [`Error::Interrupted`].
+/// No documents; evidence that is not in the documents; calibrating on the test split, without
+/// unanswerable questions, or a threshold that stands in the configuration; [`Error::Interrupted`].
 pub fn measure(
     service: &Service,
     set: &QuestionSet,
@@ -182,7 +187,8 @@ pub fn measure(
             right: outcome.right,
         })
         .collect();
-    let chosen = options.calibrate.and_then(|objective| abstention::threshold(&attempts, objective));
+    let chosen =
+        options.calibrate.and_then(|objective| abstention::threshold(&attempts, objective));
     let mut knowledge = service.knowledge();
     if let Some(threshold) = chosen {
         knowledge.put_abstain_below(name, threshold as f32)?;
@@ -220,7 +226,11 @@ fn outcome<'a>(
         ..AskRequest::default()
     };
     let answer = service.ask(&request, &mut |_| {
-        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if stop.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     })?;
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);

@@ -1,8 +1,9 @@
 //! Arms x questions -> trials -> measures: what a decision is made from.
 //!
-//! Dev first: retrieval is tuned, `rag` and `oracle` run, and the ceiling gate is read. The fine-tuned arms are trained when it
-//! opens or the user asks. Only then is the test split opened, which the store logs, and every arm runs on it. Trials are kept
-//! under a hash of all they depend on, so a repeated comparison costs nothing and a changed input runs again.
+//! Dev first: retrieval is tuned, `rag` and `oracle` run, and the ceiling gate is read. The
+//! fine-tuned arms are trained when it opens or the user asks. Only then is the test split opened,
+//! which the store logs, and every arm runs on it. Trials are kept under a hash of all they depend
+//! on, so a repeated comparison costs nothing and a changed input runs again.
 
 mod plan;
 mod record;
@@ -33,7 +34,8 @@ use crate::shots::Shots;
 use crate::tune::{Resume, TuneEvent, TuneRequest, tune};
 use trials::{Runner, Weights};
 
-/// Hits looked at for each question: enough for the prompt, the distractors and the rank of the evidence.
+/// Hits looked at for each question: enough for the prompt, the distractors and the rank of the
+/// evidence.
 const HITS: usize = 12;
 
 /// What to compare.
@@ -99,8 +101,8 @@ pub enum CompareEvent<'a> {
 /// Compares the arms of one set and stores the comparison.
 ///
 /// # Errors
-/// Problems in the question files or with the evidence, a missing document or model, [`Error::Interrupted`]: finished trials are
-/// kept, and running again goes on from them.
+/// Problems in the question files or with the evidence, a missing document or model,
+/// [`Error::Interrupted`]: finished trials are kept, and running again goes on from them.
 pub fn compare(
     project: &Project,
     knowledge: &mut Knowledge,
@@ -149,8 +151,15 @@ pub fn compare(
     let rag_jobs = dev_jobs.len();
     dev_jobs.extend(runner.jobs(&dev, &dev_grounded, &gold, &[])?);
     let test_arms = plan::test_arms(&options.arms, material, true);
-    let estimate =
-        plan::estimate(&mut runner, set, &dev_jobs, &sized, &[rag, gold].concat(), &test_arms, test.len())?;
+    let estimate = plan::estimate(
+        &mut runner,
+        set,
+        &dev_jobs,
+        &sized,
+        &[rag, gold].concat(),
+        &test_arms,
+        test.len(),
+    )?;
     on_event(CompareEvent::Planned(&estimate));
     let (rag_jobs, gold_jobs) = dev_jobs.split_at(rag_jobs);
     let (mut sweep, mut swept) = (Vec::new(), Vec::new());
@@ -177,7 +186,8 @@ pub fn compare(
     // Without documents there is no ceiling to reach: learning from the pairs is all there is.
     let open = gate.as_ref().map_or(!material.documents, |gate| gate.open);
     let arms = plan::test_arms(&options.arms, material, open);
-    let manifests = train(project, knowledge, model, &questions, &arms, options.seeds, stop, on_event)?;
+    let manifests =
+        train(project, knowledge, model, &questions, &arms, options.seeds, stop, on_event)?;
     let weights = manifests
         .iter()
         .map(|manifest| Weights::load(project, model, manifest))
@@ -212,11 +222,14 @@ pub fn compare(
     Ok(comparison)
 }
 
-/// The ceiling gate from dev trials and from the scores of the retrieval settings tried, in the order they were tried.
+/// The ceiling gate from dev trials and from the scores of the retrieval settings tried, in the
+/// order they were tried.
 fn read_gate(set: &SetConfig, dev: &[Trial], sweep: &[(usize, f64)]) -> Result<Option<Gate>> {
     // A single setting is no sweep.
-    let sweep = if sweep.len() > 1 { sweep.iter().map(|(_, score)| *score).collect() } else { Vec::new() };
-    let options = GateOptions { margin: set.margin, target: set.target, sweep, ..GateOptions::default() };
+    let sweep =
+        if sweep.len() > 1 { sweep.iter().map(|(_, score)| *score).collect() } else { Vec::new() };
+    let options =
+        GateOptions { margin: set.margin, target: set.target, sweep, ..GateOptions::default() };
     Ok(gate(dev, &options)?)
 }
 
@@ -277,11 +290,15 @@ fn costs(knowledge: &Knowledge, trials: &[Trial], manifests: &[Manifest]) -> Res
     Ok(arms
         .into_iter()
         .map(|arm| {
-            let of_arm = || manifests.iter().filter(move |manifest| Recipe::of(arm) == Some(manifest.recipe));
+            let of_arm = || {
+                manifests.iter().filter(move |manifest| Recipe::of(arm) == Some(manifest.recipe))
+            };
             let training = mean(of_arm().map(|manifest| manifest.seconds));
-            let latency =
-                mean(trials.iter().filter(|trial| trial.arm == arm).map(|trial| trial.latency_seconds));
-            // After an edit, an arm with passages waits for the document to be indexed anew, one without for new training.
+            let latency = mean(
+                trials.iter().filter(|trial| trial.arm == arm).map(|trial| trial.latency_seconds),
+            );
+            // After an edit, an arm with passages waits for the document to be indexed anew, one
+            // without for new training.
             let freshness = match (arm.uses_retrieval(), arm.needs_adapter()) {
                 (true, _) => Some(index.seconds_per_document + latency),
                 (false, true) => Some(training + latency),
@@ -302,8 +319,14 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     if count == 0 { 0.0 } else { sum / f64::from(count) }
 }
 
-/// The evidence of a question in the prompt of an arm; `None` where the question names none or the arm reads none.
-fn evidence_in_prompt(arm: Arm, grounded: &Grounded, question: &Question, passages: usize) -> Option<bool> {
+/// The evidence of a question in the prompt of an arm; `None` where the question names none or the
+/// arm reads none.
+fn evidence_in_prompt(
+    arm: Arm,
+    grounded: &Grounded,
+    question: &Question,
+    passages: usize,
+) -> Option<bool> {
     if question.evidence.is_empty() || !arm.uses_passages() {
         None
     } else if arm.uses_gold() {

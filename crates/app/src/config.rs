@@ -1,4 +1,5 @@
-//! `tunesmith.toml`: what a user writes about a project, read and validated into values the rest of the program can rely on.
+//! `tunesmith.toml`: what a user writes about a project, read and validated into values the rest of
+//! the program can rely on.
 //!
 //! Every problem is reported, with its line, its field, what was expected and what was found.
 
@@ -18,7 +19,8 @@ use crate::keys::Key;
 /// The name of the configuration file in a project's folder.
 pub const FILE: &str = "tunesmith.toml";
 
-/// A validated project configuration. Paths are as written: relative to the project's folder, or absolute.
+/// A validated project configuration. Paths are as written: relative to the project's folder, or
+/// absolute.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The project's name.
@@ -31,7 +33,8 @@ pub struct Config {
     pub generator: String,
     /// The model that turns text into vectors: a name of the catalogue or a path.
     pub embedder: String,
-    /// The number format the embedder computes in. Vectors already stored stay: they may be compared with those of another.
+    /// The number format the embedder computes in. Vectors already stored stay: they may be
+    /// compared with those of another.
     pub embedder_precision: Precision,
     /// How documents are cut.
     pub chunks: Chunks,
@@ -75,8 +78,8 @@ pub struct Retrieval {
     pub passages: Option<usize>,
     /// Candidates taken from each of text index and vectors before they are fused.
     pub candidates: usize,
-    /// The cross-encoder that reads question and passage together and puts the first hits in order: a name of the catalogue or a
-    /// path; `None` for none.
+    /// The cross-encoder that reads question and passage together and puts the first hits in order:
+    /// a name of the catalogue or a path; `None` for none.
     pub reranker: Option<String>,
     /// Hits that it puts in order.
     pub rerank_candidates: usize,
@@ -86,7 +89,8 @@ pub struct Retrieval {
     pub neighbours: usize,
     /// ISO 639-1 code of the language of texts too short to tell.
     pub language: String,
-    /// Without a set, `ask` abstains when the best passage's cosine similarity with the question is below this.
+    /// Without a set, `ask` abstains when the best passage's cosine similarity with the question is
+    /// below this.
     pub abstain_below: f32,
 }
 
@@ -109,10 +113,12 @@ pub struct Training {
     pub patience: usize,
     /// Training examples used at most, in the order of the file; `None` for all.
     pub max_examples: Option<usize>,
-    /// Tokens run through the model over all epochs, at most: bounds the time of a run; `None` for no bound.
+    /// Tokens run through the model over all epochs, at most: bounds the time of a run; `None` for
+    /// no bound.
     pub max_tokens: Option<usize>,
-    /// Share of `raft` prompts from which the gold passage is left out. None by default: such an answer can only be guessed or
-    /// learnt by heart, and on the example's dev questions a fifth of them undid most of what the others taught.
+    /// Share of `raft` prompts from which the gold passage is left out. None by default: such an
+    /// answer can only be guessed or learnt by heart, and on the example's dev questions a fifth of
+    /// them undid most of what the others taught.
     pub gold_missing: f64,
 }
 
@@ -309,8 +315,9 @@ mod tests {
 
     #[test]
     fn the_precision_of_the_embedder_is_one_of_four() {
-        let with =
-            |name: &str| format!("[project]\nname = \"p\"\n[models]\nembedder_precision = \"{name}\"\n");
+        let with = |name: &str| {
+            format!("[project]\nname = \"p\"\n[models]\nembedder_precision = \"{name}\"\n")
+        };
         let named = [
             ("auto", Precision::Auto),
             ("int8", Precision::Int8),
@@ -320,18 +327,21 @@ mod tests {
         for (name, precision) in named {
             assert_eq!(parse(&with(name)).unwrap().embedder_precision, precision);
         }
-        let expected =
-            "tunesmith.toml:4: embedder_precision: expected auto, int8, bf16 or f32, found \"int4\"";
+        let expected = "tunesmith.toml:4: embedder_precision: expected auto, int8, bf16 or f32, found \"int4\"";
         assert_eq!(problems(&with("int4")), [expected]);
     }
 
     #[test]
     fn keys_hold_a_hash_and_known_collections() {
         let hash = "ab".repeat(32);
-        let with = |fields: &str| format!("[project]\nname = \"p\"\n[[key]]\nname = \"k\"\n{fields}\n");
-        let config = parse(&with(&format!("sha256 = \"{hash}\"\ncollections = [\"documents\"]"))).unwrap();
+        let with =
+            |fields: &str| format!("[project]\nname = \"p\"\n[[key]]\nname = \"k\"\n{fields}\n");
+        let config =
+            parse(&with(&format!("sha256 = \"{hash}\"\ncollections = [\"documents\"]"))).unwrap();
         assert_eq!((config.keys[0].name.as_str(), config.keys[0].sha256), ("k", [0xab; 32]));
-        assert!(config.keys[0].access.allows("documents") && !config.keys[0].access.allows("other"));
+        assert!(
+            config.keys[0].access.allows("documents") && !config.keys[0].access.allows("other")
+        );
         let none = problems(&with(&format!("sha256 = \"{hash}\"\ncollections = []")));
         assert_eq!(none, ["tunesmith.toml:6: collections: expected at least one, found none"]);
         let other = problems(&with("sha256 = \"secret\"\ncollections = [\"attic\"]"));
@@ -342,8 +352,10 @@ mod tests {
                 "tunesmith.toml:6: collections: expected one of documents, found \"attic\"",
             ]
         );
-        let twice =
-            format!("{}[[key]]\nname = \"l\"\nsha256 = \"{hash}\"\n", with(&format!("sha256 = \"{hash}\"")));
+        let twice = format!(
+            "{}[[key]]\nname = \"l\"\nsha256 = \"{hash}\"\n",
+            with(&format!("sha256 = \"{hash}\""))
+        );
         assert_eq!(
             problems(&twice),
             ["tunesmith.toml:8: sha256: expected another secret than that of key \"k\""]
@@ -353,7 +365,10 @@ mod tests {
     #[test]
     fn unknown_fields_and_wrong_types_are_named() {
         let message = &problems("[project]\nname = \"p\"\ndocumets = []\n")[0];
-        assert!(message.starts_with("tunesmith.toml:3") && message.contains("documets"), "{message}");
+        assert!(
+            message.starts_with("tunesmith.toml:3") && message.contains("documets"),
+            "{message}"
+        );
         let message = &problems("[project]\nname = 3\n")[0];
         assert!(message.starts_with("tunesmith.toml:2"), "{message}");
     }

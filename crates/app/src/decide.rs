@@ -24,15 +24,16 @@ pub struct Decided {
     pub decision: Decision,
     /// What the decision was made from.
     pub comparison: Comparison,
-    /// What the user should know about the inputs: documents that changed since the comparison, and the like.
+    /// What the user should know about the inputs: documents that changed since the comparison, and
+    /// the like.
     pub remarks: Vec<String>,
 }
 
 /// Decides on a set from its latest comparison, and stores the decision.
 ///
 /// # Errors
-/// [`Error::NotCompared`]; [`Error::MeasureChanged`] when the configuration names another measure than the comparison was made
-/// with, since a measure is chosen before the test split is opened.
+/// [`Error::NotCompared`]; [`Error::MeasureChanged`] when the configuration names another measure
+/// than the comparison was made with, since a measure is chosen before the test split is opened.
 pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
     let comparison = Comparison::latest(store, &set.name)?;
     if comparison.measure != set.measure {
@@ -66,11 +67,16 @@ pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
     })?;
     let mut remarks = Vec::new();
     if documents_hash(store)? != comparison.documents {
-        remarks.push(format!("documents have changed since set {:?} was compared: compare again", set.name));
+        remarks.push(format!(
+            "documents have changed since set {:?} was compared: compare again",
+            set.name
+        ));
     }
     remarks.extend(comparison.reranking.as_ref().map(ToString::to_string));
-    let json = serde_json::to_string(&decision)
-        .map_err(|source| Error::Record { what: format!("decision of set {:?}", set.name), source })?;
+    let json = serde_json::to_string(&decision).map_err(|source| Error::Record {
+        what: format!("decision of set {:?}", set.name),
+        source,
+    })?;
     store.put_decision(&set.name, &json)?;
     Ok(Decided { decision, comparison, remarks })
 }
@@ -97,8 +103,10 @@ pub fn write_report(project: &Project, store: &Store, decided: &[Decided]) -> Re
     let decisions: Vec<&Decision> = decided.iter().map(|decided| &decided.decision).collect();
     let json = serde_json::to_string_pretty(&decisions)
         .map_err(|source| Error::Record { what: "the decisions".to_owned(), source })?;
-    let files =
-        ReportFiles { html: folder.join(format!("{name}.html")), json: folder.join(format!("{name}.json")) };
+    let files = ReportFiles {
+        html: folder.join(format!("{name}.html")),
+        json: folder.join(format!("{name}.json")),
+    };
     for (path, text) in [(&files.html, page), (&files.json, json)] {
         // A reader never sees half a page.
         let partial = path.with_extension("partial");
@@ -113,7 +121,8 @@ fn context(project: &Project, store: &Store, decided: &[Decided]) -> Result<Repo
         .documents()?
         .into_iter()
         .map(|row| {
-            let receipt: text::Receipt = serde_json::from_str(&row.receipt_json).unwrap_or_default();
+            let receipt: text::Receipt =
+                serde_json::from_str(&row.receipt_json).unwrap_or_default();
             DocumentReceipt {
                 path: row.path,
                 format: row.format,
@@ -130,7 +139,12 @@ fn context(project: &Project, store: &Store, decided: &[Decided]) -> Result<Repo
             let comparison = &decided.comparison;
             let training = comparison.training.iter().map(|run| {
                 (
-                    format!("{}: training {} (seed {})", comparison.set, run.recipe.as_str(), run.seed),
+                    format!(
+                        "{}: training {} (seed {})",
+                        comparison.set,
+                        run.recipe.as_str(),
+                        run.seed
+                    ),
                     run.seconds,
                 )
             });
@@ -161,7 +175,8 @@ fn set_report(decided: &Decided) -> SetReport {
         .questions
         .iter()
         .map(|question| {
-            let trials = by_question.get(question.id.as_str()).map(Vec::as_slice).unwrap_or_default();
+            let trials =
+                by_question.get(question.id.as_str()).map(Vec::as_slice).unwrap_or_default();
             let mut answers: Vec<ExampleAnswer> = Vec::new();
             for trial in trials {
                 // Of several seeds the first speaks for the arm.
@@ -199,7 +214,8 @@ fn set_report(decided: &Decided) -> SetReport {
         })
         .collect();
     let [train, dev, test] = comparison.sizes;
-    let mut facts = vec![("questions".to_owned(), format!("{train} train, {dev} dev, {test} test"))];
+    let mut facts =
+        vec![("questions".to_owned(), format!("{train} train, {dev} dev, {test} test"))];
     facts.extend(decided.remarks.iter().map(|remark| ("remark".to_owned(), remark.clone())));
     SetReport { decision: decided.decision.clone(), examples, training, facts }
 }

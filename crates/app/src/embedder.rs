@@ -1,8 +1,8 @@
-//! Fine-tuning the embedder: questions with the passages that answer them -> negatives -> epochs -> measures on dev -> a folder
-//! and a verdict.
+//! Fine-tuning the embedder: questions with the passages that answer them -> negatives -> epochs ->
+//! measures on dev -> a folder and a verdict.
 //!
-//! The index is never changed here. The tuned embedder is a model folder like any other; whoever adopts it embeds all
-//! passages anew.
+//! The index is never changed here. The tuned embedder is a model folder like any other; whoever
+//! adopts it embeds all passages anew.
 
 pub mod beir;
 mod lessons;
@@ -64,7 +64,8 @@ pub enum TuneEvent<'a> {
         negatives: usize,
         /// Steps, tokens, operations, memory.
         estimate: &'a EmbedderEstimate,
-        /// Measures of the untuned embedder on dev, over the passages that epochs are measured over.
+        /// Measures of the untuned embedder on dev, over the passages that epochs are measured
+        /// over.
         before: &'a Measured,
     },
     /// The run goes on from the state of an interrupted one.
@@ -83,7 +84,8 @@ pub enum TuneEvent<'a> {
     Epoch(&'a Epoch),
 }
 
-/// The state after an epoch. Its measures are taken over a sample where there are many passages, those of [`Tuned`] are not.
+/// The state after an epoch. Its measures are taken over a sample where there are many passages,
+/// those of [`Tuned`] are not.
 #[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
 pub struct Epoch {
     /// Counted from 1.
@@ -102,8 +104,8 @@ pub struct Epoch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// More dev questions find their passages, and by more than chance explains: the difference in nDCG@10 of the fused
-    /// ranking is above 0, and so is the lower end of its 95 % interval.
+    /// More dev questions find their passages, and by more than chance explains: the difference in
+    /// nDCG@10 of the fused ranking is above 0, and so is the lower end of its 95 % interval.
     Better,
     /// The dev measure rose, but its interval reaches to 0 or below.
     Undetermined,
@@ -148,8 +150,8 @@ pub struct Tuned {
     pub before: Measured,
     /// The tuned embedder on dev.
     pub after: Measured,
-    /// Difference in nDCG@10 by vectors alone, tuned minus untuned, with its 95 % interval (paired bootstrap over questions,
-    /// clustered by document).
+    /// Difference in nDCG@10 by vectors alone, tuned minus untuned, with its 95 % interval (paired
+    /// bootstrap over questions, clustered by document).
     pub difference_vectors: Interval,
     /// The same for the fused rankings.
     pub difference_fused: Interval,

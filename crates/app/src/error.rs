@@ -60,7 +60,9 @@ pub enum Error {
     #[error("cannot watch for changes")]
     Watch(#[from] notify::Error),
     /// The configuration names no documents and none were given.
-    #[error("nothing to ingest: name folders, files or addresses, or set `documents` in tunesmith.toml")]
+    #[error(
+        "nothing to ingest: name folders, files or addresses, or set `documents` in tunesmith.toml"
+    )]
     NothingToIngest,
     /// No model has written a question yet.
     #[error("there are no synthetic questions: run `tunesmith questions write` first")]
@@ -205,7 +207,9 @@ pub enum Error {
         recipe: &'static str,
     },
     /// An adapter of another model.
-    #[error("adapter {adapter} was trained on {base}, not on the project's generator: train it again")]
+    #[error(
+        "adapter {adapter} was trained on {base}, not on the project's generator: train it again"
+    )]
     OtherBase {
         /// The adapter.
         adapter: String,
@@ -239,7 +243,8 @@ pub enum Error {
     /// What was asked for rests on documents that the asker may not read.
     #[error("{0} rests on documents that this key may not read")]
     Forbidden(String),
-    /// A document whose collection in the store is not the one of the configuration, where a key makes a difference of it.
+    /// A document whose collection in the store is not the one of the configuration, where a key
+    /// makes a difference of it.
     #[error(
         "{document} now belongs to collection {configured:?} and is stored in {stored:?}, which other keys open: run `tunesmith ingest`"
     )]

@@ -33,8 +33,8 @@ pub(crate) enum Missing {
     Unreachable(String),
 }
 
-/// Fetches pages. An address that leads into a private network is refused wherever it comes from: written by the user, resolved
-/// from a name, or named by a redirection.
+/// Fetches pages. An address that leads into a private network is refused wherever it comes from:
+/// written by the user, resolved from a name, or named by a redirection.
 pub(crate) struct Fetcher {
     agent: Agent,
 }
@@ -56,7 +56,8 @@ impl Fetcher {
     /// Fetches a page, redirections followed.
     pub(crate) fn get(&self, address: &str) -> Result<Page, Missing> {
         let mut response = self.agent.get(address).call().map_err(missing)?;
-        let mut file = PathBuf::from(response.get_uri().path().rsplit('/').next().unwrap_or_default());
+        let mut file =
+            PathBuf::from(response.get_uri().path().rsplit('/').next().unwrap_or_default());
         // The server's word is better than a name without one.
         if file.extension().is_none() {
             file.set_extension(response.body().mime_type().and_then(extension).unwrap_or_default());
@@ -72,7 +73,9 @@ fn missing(error: Error) -> Missing {
         Error::StatusCode(status @ (404 | 410)) => {
             Missing::Gone(format!("the server says it is gone (status {status})"))
         }
-        Error::StatusCode(status) => Missing::Unreachable(format!("the server refused it (status {status})")),
+        Error::StatusCode(status) => {
+            Missing::Unreachable(format!("the server refused it (status {status})"))
+        }
         Error::BodyExceedsLimit(limit) => Missing::Unreachable(format!(
             "is too large: more than {limit} bytes, which are the most that is read"
         )),
@@ -107,19 +110,25 @@ impl Resolver for Guarded {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
         let addresses = self.inner.resolve(uri, config, timeout)?;
-        match addresses.iter().map(|address| address.ip()).find(|ip| !self.private && !is_public(*ip)) {
+        match addresses
+            .iter()
+            .map(|address| address.ip())
+            .find(|ip| !self.private && !is_public(*ip))
+        {
             None => Ok(addresses),
             Some(ip) => {
                 let host = uri.host().unwrap_or_default();
-                let message =
-                    format!("{host} is at {ip}, which is not a public address (--allow-private fetches it)");
+                let message = format!(
+                    "{host} is at {ip}, which is not a public address (--allow-private fetches it)"
+                );
                 Err(Error::Io(std::io::Error::other(message)))
             }
         }
     }
 }
 
-/// Whether an address belongs to the public network, by IANA's registries of special-purpose addresses (RFC 6890).
+/// Whether an address belongs to the public network, by IANA's registries of special-purpose
+/// addresses (RFC 6890).
 fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_public_v4(ip),
@@ -136,7 +145,8 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
         || ip.is_documentation()
         || a == 0
         || a >= 240
-        // Shared by the customers of a provider; for protocols; for measuring networks; relays between the protocols.
+        // Shared by the customers of a provider; for protocols; for measuring networks; relays
+        // between the protocols.
         || (a == 100 && (64..128).contains(&b))
         || (a == 192 && b == 0 && c == 0)
         || (a == 198 && (b == 18 || b == 19))
@@ -151,7 +161,9 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
     };
     match words {
         // An address of the older protocol in one of its disguises: mapped, translated, tunnelled.
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            embedded(high, low)
+        }
         [0x2002, high, low, ..] => embedded(high, low),
         // Documentation, tunnels (Teredo) and the rest of what is set aside in 2001::/23.
         [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
@@ -167,7 +179,8 @@ mod tests {
 
     use super::*;
 
-    /// Answers requests one after the other, each with the next of `answers`, and returns its address.
+    /// Answers requests one after the other, each with the next of `answers`, and returns its
+    /// address.
     fn server(answers: Vec<String>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -183,7 +196,10 @@ mod tests {
     }
 
     fn answer(head: &str, body: &str) -> String {
-        format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+        format!(
+            "HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
     }
 
     #[test]
@@ -193,7 +209,10 @@ mod tests {
             answer("200 OK\r\nContent-Type: text/markdown; charset=utf-8", "# Ducks"),
         ]);
         let page = Fetcher::new(true).get(&format!("{address}/start")).unwrap();
-        assert_eq!((page.bytes.as_slice(), page.file), (b"# Ducks".as_slice(), PathBuf::from("notes.md")));
+        assert_eq!(
+            (page.bytes.as_slice(), page.file),
+            (b"# Ducks".as_slice(), PathBuf::from("notes.md"))
+        );
     }
 
     #[test]
@@ -208,7 +227,9 @@ mod tests {
     fn private_addresses_are_refused() {
         let address = server(vec![answer("200 OK", "secret")]);
         let port = address.rsplit(':').next().unwrap();
-        for host in ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433"] {
+        for host in
+            ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433"]
+        {
             let error = Fetcher::new(false).get(&format!("http://{host}:{port}/")).unwrap_err();
             let Missing::Unreachable(reason) = error else { panic!("{host}: {error:?}") };
             assert!(!reason.contains("secret"));
@@ -220,7 +241,8 @@ mod tests {
 
     #[test]
     fn addresses_of_every_kind() {
-        let public = ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1"];
+        let public =
+            ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1"];
         let private = [
             "10.1.2.3",
             "172.16.0.1",

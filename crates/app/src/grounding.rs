@@ -1,4 +1,5 @@
-//! Where the questions of a set stand in the documents: the chunks that hold their evidence, and what retrieval finds for them.
+//! Where the questions of a set stand in the documents: the chunks that hold their evidence, and
+//! what retrieval finds for them.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -27,7 +28,8 @@ pub struct GoldChunk {
     pub evidence: usize,
     /// The bytes of that entry's quote in the document.
     pub quote: Range<usize>,
-    /// Whether it alone is enough for that entry: an answer stands in it, or it holds most of the quote.
+    /// Whether it alone is enough for that entry: an answer stands in it, or it holds most of the
+    /// quote.
     pub sufficient: bool,
 }
 
@@ -54,17 +56,24 @@ impl Grounded {
         self.retrieved.hits.iter().filter(|hit| self.gold.iter().all(|gold| !hit.says(gold.chunk)))
     }
 
-    /// Whether the first `k` hits hold enough for every evidence entry; `None` for a question without evidence.
+    /// Whether the first `k` hits hold enough for every evidence entry; `None` for a question
+    /// without evidence.
     pub fn evidence_retrieved(&self, k: usize) -> Option<bool> {
         let entries = self.gold.iter().map(|gold| gold.evidence).max()? + 1;
         let hits = &self.retrieved.hits[..k.min(self.retrieved.hits.len())];
-        let found = |gold: &GoldChunk| gold.sufficient && hits.iter().any(|hit| hit.says(gold.chunk));
-        Some((0..entries).all(|entry| self.gold.iter().any(|gold| gold.evidence == entry && found(gold))))
+        let found =
+            |gold: &GoldChunk| gold.sufficient && hits.iter().any(|hit| hit.says(gold.chunk));
+        Some(
+            (0..entries)
+                .all(|entry| self.gold.iter().any(|gold| gold.evidence == entry && found(gold))),
+        )
     }
 
-    /// 1 / rank of the first hit that holds enough evidence, 0 when none does; `None` for a question without evidence.
+    /// 1 / rank of the first hit that holds enough evidence, 0 when none does; `None` for a
+    /// question without evidence.
     pub fn reciprocal_rank(&self) -> Option<f64> {
-        let sufficient = |hit: &Hit| self.gold.iter().any(|gold| gold.sufficient && hit.says(gold.chunk));
+        let sufficient =
+            |hit: &Hit| self.gold.iter().any(|gold| gold.sufficient && hit.says(gold.chunk));
         let place = self.retrieved.hits.iter().position(sufficient);
         (!self.gold.is_empty()).then(|| place.map_or(0.0, |place| 1.0 / (place + 1) as f64))
     }
@@ -76,8 +85,8 @@ const BATCH: usize = 64;
 /// Finds the evidence of every question and what retrieval brings for it.
 ///
 /// # Errors
-/// [`Error::Problems`] naming every quote that is not in its document and every document that is not ingested;
-/// [`Error::Interrupted`].
+/// [`Error::Problems`] naming every quote that is not in its document and every document that is
+/// not ingested; [`Error::Interrupted`].
 pub fn ground(
     knowledge: &Knowledge,
     questions: &[Question],
@@ -117,8 +126,12 @@ struct Located {
 /// # Errors
 /// [`Error::Problems`], as [`ground`].
 pub(crate) fn locate(knowledge: &Knowledge, questions: &[Question]) -> Result<Vec<Vec<GoldChunk>>> {
-    let rows: HashMap<String, (DocumentId, Option<String>)> =
-        knowledge.store.documents()?.into_iter().map(|row| (row.path, (row.id, row.title))).collect();
+    let rows: HashMap<String, (DocumentId, Option<String>)> = knowledge
+        .store
+        .documents()?
+        .into_iter()
+        .map(|row| (row.path, (row.id, row.title)))
+        .collect();
     let mut documents: HashMap<&str, Located> = HashMap::new();
     let mut problems = Vec::new();
     let mut all = Vec::with_capacity(questions.len());
@@ -156,8 +169,9 @@ fn holding(
     entry: usize,
     question: &Question,
 ) -> Vec<GoldChunk> {
-    let overlap =
-        |chunk: &NewChunk| chunk.span.end.min(span.end).saturating_sub(chunk.span.start.max(span.start));
+    let overlap = |chunk: &NewChunk| {
+        chunk.span.end.min(span.end).saturating_sub(chunk.span.start.max(span.start))
+    };
     let mut gold: Vec<GoldChunk> = document
         .chunks
         .iter()
@@ -178,7 +192,8 @@ fn holding(
             }
         })
         .collect();
-    // Where no single chunk shows the answer (it has to be worked out, or it is spread), most of the quote must do.
+    // Where no single chunk shows the answer (it has to be worked out, or it is spread), most of
+    // the quote must do.
     if gold.iter().all(|chunk| !chunk.sufficient) {
         let spans = document.chunks.iter().filter(|(_, chunk)| overlap(chunk) > 0);
         for (chunk, (_, stored)) in gold.iter_mut().zip(spans) {
@@ -192,7 +207,8 @@ fn holding(
     gold
 }
 
-/// Finds a quote: exactly, else with white space folded, since extracted text breaks its lines elsewhere.
+/// Finds a quote: exactly, else with white space folded, since extracted text breaks its lines
+/// elsewhere.
 fn find_quote(text: &str, quote: &str) -> Option<Range<usize>> {
     let quote = quote.trim();
     if let Some(start) = text.find(quote) {
@@ -207,7 +223,8 @@ fn find_quote(text: &str, quote: &str) -> Option<Range<usize>> {
     Some(offsets[start]..end)
 }
 
-/// A text with every run of white space as one space, and for each of its bytes the offset in the original.
+/// A text with every run of white space as one space, and for each of its bytes the offset in the
+/// original.
 fn fold(text: &str) -> (String, Vec<usize>) {
     let mut folded = String::with_capacity(text.len());
     let mut offsets = Vec::with_capacity(text.len());
@@ -238,10 +255,13 @@ fn missing_quote(question: &Question, entry: usize, name: &str) -> Problem {
     question.place.problem(&format!("evidence[{entry}].quote"), message)
 }
 
-/// Share of questions with evidence whose evidence is all in their first `k` hits; `None` without such questions.
+/// Share of questions with evidence whose evidence is all in their first `k` hits; `None` without
+/// such questions.
 pub fn recall(grounded: &[Grounded], k: usize) -> Option<f64> {
-    let found: Vec<bool> = grounded.iter().filter_map(|question| question.evidence_retrieved(k)).collect();
-    (!found.is_empty()).then(|| found.iter().filter(|found| **found).count() as f64 / found.len() as f64)
+    let found: Vec<bool> =
+        grounded.iter().filter_map(|question| question.evidence_retrieved(k)).collect();
+    (!found.is_empty())
+        .then(|| found.iter().filter(|found| **found).count() as f64 / found.len() as f64)
 }
 
 /// Characters of the first `k` hits of a question together, in the mean.
@@ -252,7 +272,8 @@ pub fn characters(grounded: &[Grounded], k: usize) -> f64 {
     grounded.iter().map(of).sum::<usize>() as f64 / grounded.len().max(1) as f64
 }
 
-/// Mean over questions with evidence of [`Grounded::reciprocal_rank`]; `None` without such questions.
+/// Mean over questions with evidence of [`Grounded::reciprocal_rank`]; `None` without such
+/// questions.
 pub fn reciprocal_rank(grounded: &[Grounded]) -> Option<f64> {
     let ranks: Vec<f64> = grounded.iter().filter_map(Grounded::reciprocal_rank).collect();
     (!ranks.is_empty()).then(|| ranks.iter().sum::<f64>() / ranks.len() as f64)
@@ -265,7 +286,10 @@ mod tests {
     #[test]
     fn quotes_are_found_across_line_breaks() {
         let text = "Ärger\n\nThe  depot\nopened in 1969. Über";
-        assert_eq!(find_quote(text, "depot\nopened").map(|span| &text[span]), Some("depot\nopened"));
+        assert_eq!(
+            find_quote(text, "depot\nopened").map(|span| &text[span]),
+            Some("depot\nopened")
+        );
         assert_eq!(
             find_quote(text, " The depot opened in 1969.").map(|span| &text[span]),
             Some("The  depot\nopened in 1969.")
@@ -312,7 +336,10 @@ mod tests {
         let two = grounded(&[(1, 0, true), (2, 0, false), (3, 1, true)], &[1, 9, 3]);
         assert_eq!(two.evidence_retrieved(2), Some(false));
         assert_eq!(two.evidence_retrieved(3), Some(true));
-        assert_eq!(grounded(&[(2, 0, false), (1, 0, true)], &[2]).evidence_retrieved(1), Some(false));
+        assert_eq!(
+            grounded(&[(2, 0, false), (1, 0, true)], &[2]).evidence_retrieved(1),
+            Some(false)
+        );
         assert_eq!(grounded(&[], &[2]).evidence_retrieved(1), None);
         let all = [two, grounded(&[(5, 0, true)], &[7, 8]), grounded(&[], &[1])];
         assert_eq!(recall(&all, 3), Some(0.5));

@@ -1,7 +1,7 @@
 //! Cutting and embedding the documents in another way, beside the way in use.
 //!
-//! What `tunesmith.toml` says of chunks and embedder holds for the next index. The one in use keeps answering until another one is
-//! complete and taken into use, and stays afterwards to go back to.
+//! What `tunesmith.toml` says of chunks and embedder holds for the next index. The one in use keeps
+//! answering until another one is complete and taken into use, and stays afterwards to go back to.
 
 mod comparison;
 
@@ -46,7 +46,8 @@ impl IndexRecipe {
         Self { max_tokens, min_tokens, embedder: config.embedder.clone() }
     }
 
-    /// What the index in use was made by: as written down, or as configured while there is nothing in it or nobody wrote it down.
+    /// What the index in use was made by: as written down, or as configured while there is nothing
+    /// in it or nobody wrote it down.
     pub(crate) fn in_use(store: &Store, config: &Config) -> Result<Self> {
         match Self::read(store.recipe()?.as_deref()) {
             Some(recipe) if store.has_documents()? => Ok(recipe),
@@ -96,11 +97,13 @@ pub enum IndexEvent {
     Done(usize),
 }
 
-/// Builds the index that the configuration asks for beside the one in use, or goes on with one that was begun. Returns its
-/// number, which is that of the index in use when that is what the configuration asks for.
+/// Builds the index that the configuration asks for beside the one in use, or goes on with one that
+/// was begun. Returns its number, which is that of the index in use when that is what the
+/// configuration asks for.
 ///
 /// # Errors
-/// [`Error::NoStructure`]; [`Error::Interrupted`]: what is done is kept, and the next call goes on from there.
+/// [`Error::NoStructure`]; [`Error::Interrupted`]: what is done is kept, and the next call goes on
+/// from there.
 pub fn build(
     project: &Project,
     cache: &Cache,
@@ -118,8 +121,10 @@ pub fn build(
     };
     let rows = store.indexes()?;
     // The one in use goes before another of the same kind.
-    let known =
-        rows.iter().find(|row| row.in_use && wanted(row)).or_else(|| rows.iter().find(|row| wanted(row)));
+    let known = rows
+        .iter()
+        .find(|row| row.in_use && wanted(row))
+        .or_else(|| rows.iter().find(|row| wanted(row)));
     let index = match known {
         Some(row) => row.id,
         None => store.new_index(&recipe.json(), &embedder)?,
@@ -131,7 +136,8 @@ pub fn build(
 /// Takes an index into use, after bringing it up to date with the documents.
 ///
 /// # Errors
-/// As [`build`], and when there is no such index or its embedder is gone or has changed: the one in use then stays.
+/// As [`build`], and when there is no such index or its embedder is gone or has changed: the one in
+/// use then stays.
 pub fn switch(
     project: &Project,
     cache: &Cache,
@@ -161,7 +167,8 @@ fn fill(
 ) -> Result<()> {
     let per_document = index_cost(store)?.seconds_per_document;
     store.look_at(index)?;
-    let lacking = store.indexes()?.into_iter().find(|row| row.id == index).map_or(0, |row| row.lacking);
+    let lacking =
+        store.indexes()?.into_iter().find(|row| row.id == index).map_or(0, |row| row.lacking);
     on_event(IndexEvent::Begun { documents: lacking, seconds: per_document * lacking as f64 });
     let mut done = 0;
     loop {
@@ -190,7 +197,8 @@ fn embed(
     let mut cut_up = Vec::with_capacity(documents.len());
     for document in documents {
         let blocks = blocks(project, &document)?;
-        let (chunks, embedded) = cut(&recipe.chunks(), document.title.as_deref(), &document.text, &blocks);
+        let (chunks, embedded) =
+            cut(&recipe.chunks(), document.title.as_deref(), &document.text, &blocks);
         texts.extend(embedded);
         cut_up.push((document, chunks));
     }
@@ -202,7 +210,8 @@ fn embed(
     Ok(cut_up)
 }
 
-/// What a document's text is made of: as it was written down, or else as its file tells while it is the same.
+/// What a document's text is made of: as it was written down, or else as its file tells while it is
+/// the same.
 fn blocks(project: &Project, document: &Unindexed) -> Result<Vec<Block>> {
     if let Some(json) = &document.structure_json
         && let Ok(blocks) = serde_json::from_str(json)

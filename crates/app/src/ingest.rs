@@ -1,6 +1,7 @@
 //! Bytes -> document -> chunks -> vectors -> store.
 //!
-//! Only what changed since the last time is touched, files that vanished are deleted, and one bad file never stops the others.
+//! Only what changed since the last time is touched, files that vanished are deleted, and one bad
+//! file never stops the others.
 
 mod belonging;
 mod passages;
@@ -25,7 +26,8 @@ use crate::models::hash_bytes;
 use crate::project::Project;
 use crate::sources::{self, Item, Source};
 
-/// Chunks embedded in one batch: enough to sort by length and to keep both cores busy, few enough to stop soon.
+/// Chunks embedded in one batch: enough to sort by length and to keep both cores busy, few enough
+/// to stop soon.
 pub(crate) const BATCH: usize = 64;
 
 /// What became of one file.
@@ -57,7 +59,8 @@ pub enum Outcome {
     Failed {
         /// Why.
         reason: String,
-        /// Whether an older version was taken out of the store, because the file no longer says what it said.
+        /// Whether an older version was taken out of the store, because the file no longer says
+        /// what it said.
         withdrawn: bool,
     },
 }
@@ -125,8 +128,8 @@ pub enum IngestEvent<'a> {
 /// What to ingest, and how far to go for it.
 #[derive(Clone, Debug, Default)]
 pub struct IngestOptions {
-    /// Folders, files, patterns such as `notes/**/*.md`, and addresses of the web, relative to the folder the program runs in; none
-    /// means those of the configuration.
+    /// Folders, files, patterns such as `notes/**/*.md`, and addresses of the web, relative to the
+    /// folder the program runs in; none means those of the configuration.
     pub paths: Vec<PathBuf>,
     /// Take in what `.gitignore`, `.ignore` and `.tunesmithignore` name, too.
     pub include_ignored: bool,
@@ -156,8 +159,8 @@ impl IngestOptions {
 /// Ingests documents.
 ///
 /// # Errors
-/// A source that does not exist or never held a file, nothing named at all: nothing is changed then. Errors of single files are
-/// in the report.
+/// A source that does not exist or never held a file, nothing named at all: nothing is changed
+/// then. Errors of single files are in the report.
 pub fn ingest(
     project: &Project,
     knowledge: &mut Knowledge,
@@ -216,7 +219,8 @@ pub struct IndexCost {
 
 /// The cost of the index, from the time that ingestions took for each of their chunks.
 pub fn index_cost(store: &Store) -> Result<IndexCost> {
-    let spent = store.setting(SPENT)?.and_then(|json| serde_json::from_str::<(f64, usize)>(&json).ok());
+    let spent =
+        store.setting(SPENT)?.and_then(|json| serde_json::from_str::<(f64, usize)>(&json).ok());
     let (seconds, chunks) = spent.unwrap_or_default();
     let rows = store.documents()?;
     let stored: usize = rows.iter().map(|row| row.chunks).sum();
@@ -228,8 +232,10 @@ pub fn index_cost(store: &Store) -> Result<IndexCost> {
 const SPENT: &str = "ingestion";
 
 fn record_cost(knowledge: &mut Knowledge, report: &IngestReport) -> Result<()> {
-    let spent =
-        knowledge.store.setting(SPENT)?.and_then(|json| serde_json::from_str::<(f64, usize)>(&json).ok());
+    let spent = knowledge
+        .store
+        .setting(SPENT)?
+        .and_then(|json| serde_json::from_str::<(f64, usize)>(&json).ok());
     let (seconds, chunks) = spent.unwrap_or_default();
     let spent = serde_json::json!([seconds + report.seconds, chunks + report.chunks()]);
     Ok(knowledge.store.put_setting(SPENT, &spent.to_string())?)
@@ -277,7 +283,13 @@ impl Ingestion<'_> {
     }
 
     /// Takes in what a file or page holds; `path` helps to tell its format.
-    fn document(&mut self, name: String, path: &Path, bytes: &[u8], modified: Option<i64>) -> Result<()> {
+    fn document(
+        &mut self,
+        name: String,
+        path: &Path,
+        bytes: &[u8],
+        modified: Option<i64>,
+    ) -> Result<()> {
         let sha256 = hash_bytes(bytes);
         let metadata = self.belonging.metadata(&name, modified);
         if let Some(stored) = self.stored.get(&name)

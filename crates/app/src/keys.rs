@@ -1,6 +1,7 @@
 //! Keys of the server: a secret that its holder alone knows, and the collections it opens.
 //!
-//! `tunesmith.toml` holds the SHA-256 of each secret. A secret is 256 random bits, so nobody finds it from its hash.
+//! `tunesmith.toml` holds the SHA-256 of each secret. A secret is 256 random bits, so nobody finds
+//! it from its hash.
 
 use std::fs;
 use std::hint::black_box;
@@ -60,12 +61,14 @@ impl Access {
     }
 }
 
-/// The key that a secret belongs to. Takes the same time whichever key it is, and whether or not it is one.
+/// The key that a secret belongs to. Takes the same time whichever key it is, and whether or not it
+/// is one.
 pub fn holder<'a>(keys: &'a [Key], secret: &str) -> Option<&'a Key> {
     let shown: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
     let mut found = None;
     for key in keys {
-        let difference = shown.iter().zip(&key.sha256).fold(0, |all, (a, b)| black_box(all | (a ^ b)));
+        let difference =
+            shown.iter().zip(&key.sha256).fold(0, |all, (a, b)| black_box(all | (a ^ b)));
         if difference == 0 {
             found = Some(key);
         }
@@ -73,10 +76,12 @@ pub fn holder<'a>(keys: &'a [Key], secret: &str) -> Option<&'a Key> {
     found
 }
 
-/// Makes a key, adds it to the project's `tunesmith.toml`, and returns its secret, which is written nowhere.
+/// Makes a key, adds it to the project's `tunesmith.toml`, and returns its secret, which is written
+/// nowhere.
 ///
 /// # Errors
-/// [`Error::Problems`] for a name that is taken or not allowed and for collections that are not there: nothing is written then.
+/// [`Error::Problems`] for a name that is taken or not allowed and for collections that are not
+/// there: nothing is written then.
 pub fn add(project: &Project, name: &str, collections: Option<&[String]>) -> Result<String> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(Error::Random)?;
@@ -135,8 +140,7 @@ mod tests {
     fn a_new_key_is_written_with_the_hash_of_its_secret() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(config::FILE);
-        let written =
-            "[project]\nname = \"p\" # mine\n[[collection]]\nname = \"staff\"\ndocuments = [\"staff\"]";
+        let written = "[project]\nname = \"p\" # mine\n[[collection]]\nname = \"staff\"\ndocuments = [\"staff\"]";
         fs::write(&path, written).unwrap();
         let open = || Project::open(folder.path()).unwrap();
         let all = add(&open(), "all", None);
@@ -144,16 +148,25 @@ mod tests {
         let robot = add(&open(), "robot", None).unwrap();
         let clerk = add(&open(), "clerk", Some(&["staff".to_owned()])).unwrap();
         let text = fs::read_to_string(&path).unwrap();
-        assert!(text.starts_with(written) && !text.contains(&robot) && !text.contains(&clerk), "{text}");
+        assert!(
+            text.starts_with(written) && !text.contains(&robot) && !text.contains(&clerk),
+            "{text}"
+        );
         let project = open();
-        assert_eq!(holder(&project.config.keys, &robot).map(|key| &key.access), Some(&Access::Everything));
+        assert_eq!(
+            holder(&project.config.keys, &robot).map(|key| &key.access),
+            Some(&Access::Everything)
+        );
         let names = Access::Collections(vec!["staff".to_owned()]);
         assert_eq!(holder(&project.config.keys, &clerk).map(|key| &key.access), Some(&names));
 
         let twice = add(&project, "clerk", None).unwrap_err().to_string();
         assert!(twice.contains("expected another name, found a second key \"clerk\""), "{twice}");
         let unknown = add(&project, "other", Some(&["cellar".to_owned()])).unwrap_err().to_string();
-        assert!(unknown.contains("expected one of staff, documents, found \"cellar\""), "{unknown}");
+        assert!(
+            unknown.contains("expected one of staff, documents, found \"cellar\""),
+            "{unknown}"
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
 }

@@ -13,8 +13,9 @@ use crate::project::Project;
 use crate::rerank::Rerank;
 use crate::{Error, Result};
 
-/// Share of BM25 in the fused score where nothing was set or tuned: the best of nine on scifact's training queries, where the
-/// optimum is flat; on squad's training questions .5 and .6 are as good (docs/log.md).
+/// Share of BM25 in the fused score where nothing was set or tuned: the best of nine on scifact's
+/// training queries, where the optimum is flat; on squad's training questions .5 and .6 are as good
+/// (docs/log.md).
 pub const DEFAULT_LEXICAL_WEIGHT: f32 = 0.4;
 
 /// What is found out about a set, by the names of the store's settings.
@@ -32,7 +33,8 @@ pub struct Knowledge {
     pub store: Store,
     /// Turns text into vectors.
     pub encoder: Encoder,
-    /// How the documents are cut and embedded: as the index in use has it, whatever the configuration says meanwhile.
+    /// How the documents are cut and embedded: as the index in use has it, whatever the
+    /// configuration says meanwhile.
     pub recipe: IndexRecipe,
     /// Puts the first hits in order, where there is one.
     pub rerank: Option<Rerank>,
@@ -83,7 +85,8 @@ impl Knowledge {
     /// Opens a project's store, and the encoder of the index in use.
     ///
     /// # Errors
-    /// The store is in use by another process, holds vectors of another encoder, or cannot be read; the model is absent.
+    /// The store is in use by another process, holds vectors of another encoder, or cannot be read;
+    /// the model is absent.
     pub fn open(project: &Project, cache: &Cache) -> Result<Self> {
         Self::of_index_in_use(project, cache, Store::open(&project.state()?)?)
     }
@@ -114,14 +117,21 @@ impl Knowledge {
         Ok(knowledge)
     }
 
-    /// A store and an encoder, put together. Vectors of another precision are no obstacle: they rank alike.
-    pub fn new(mut store: Store, encoder: Encoder, recipe: IndexRecipe, settings: Retrieval) -> Result<Self> {
+    /// A store and an encoder, put together. Vectors of another precision are no obstacle: they
+    /// rank alike.
+    pub fn new(
+        mut store: Store,
+        encoder: Encoder,
+        recipe: IndexRecipe,
+        settings: Retrieval,
+    ) -> Result<Self> {
         store.use_embedder(&embedder_of(&encoder))?;
         recipe.write_down(&mut store)?;
         Ok(Self { store, encoder, recipe, rerank: None, settings })
     }
 
-    /// Finds the chunks that fit a question best; what says the same as a better one stands beside it.
+    /// Finds the chunks that fit a question best; what says the same as a better one stands beside
+    /// it.
     pub fn search(&self, question: &str, wanted: &Wanted) -> Result<Retrieved> {
         let start = Instant::now();
         let mut embed_seconds = 0.0;
@@ -142,7 +152,12 @@ impl Knowledge {
     }
 
     /// As [`Knowledge::search`], for a question whose vector is known.
-    pub fn search_vector(&self, question: &str, vector: &[f32], wanted: &Wanted) -> Result<Retrieved> {
+    pub fn search_vector(
+        &self,
+        question: &str,
+        vector: &[f32],
+        wanted: &Wanted,
+    ) -> Result<Retrieved> {
         let start = Instant::now();
         let hits = self.store.search(question, vector, &self.search_options(wanted))?;
         let search_seconds = start.elapsed().as_secs_f64();
@@ -154,7 +169,8 @@ impl Knowledge {
     }
 
     fn search_options(&self, wanted: &Wanted) -> SearchOptions {
-        let k = self.reranker(wanted).map_or(wanted.hits, |rerank| rerank.candidates.max(wanted.hits));
+        let k =
+            self.reranker(wanted).map_or(wanted.hits, |rerank| rerank.candidates.max(wanted.hits));
         SearchOptions {
             k,
             candidates: self.settings.candidates.max(k),
@@ -181,7 +197,8 @@ impl Knowledge {
         Ok(Retrieved { hits, rerank_seconds: start.elapsed().as_secs_f64(), ..retrieved })
     }
 
-    /// Whether the reranker, if there is one, is used for a set: it is, unless the last comparison found it to be worse on dev.
+    /// Whether the reranker, if there is one, is used for a set: it is, unless the last comparison
+    /// found it to be worse on dev.
     pub fn reranks(&self, set: Option<&SetConfig>) -> Result<bool> {
         let Some(rerank) = &self.rerank else { return Ok(false) };
         let Some(set) = set else { return Ok(true) };
@@ -191,12 +208,13 @@ impl Knowledge {
 
     /// Keeps whether the reranker was worse than none on the dev questions of a set.
     pub fn put_reranks(&mut self, set: &str, used: bool) -> Result<()> {
-        let worse = self.rerank.as_ref().filter(|_| !used).map(Rerank::identity).unwrap_or_default();
+        let worse =
+            self.rerank.as_ref().filter(|_| !used).map(Rerank::identity).unwrap_or_default();
         self.put_found(RERANKER_WORSE, set, &worse)
     }
 
-    /// The passages in a prompt that hold for a set: as configured, for it or for all, else as tuned by the last comparison, else
-    /// the default.
+    /// The passages in a prompt that hold for a set: as configured, for it or for all, else as
+    /// tuned by the last comparison, else the default.
     pub fn passages(&self, set: Option<&SetConfig>) -> Result<usize> {
         if let Some(passages) = self.configured_passages(set) {
             return Ok(passages);
@@ -223,7 +241,8 @@ impl Knowledge {
         self.settings.neighbours
     }
 
-    /// The share of BM25 that holds for a set: as configured, else as tuned by the last comparison, else the default.
+    /// The share of BM25 that holds for a set: as configured, else as tuned by the last comparison,
+    /// else the default.
     pub fn lexical_weight(&self, set: Option<&SetConfig>) -> Result<f32> {
         if let Some(weight) = self.settings.lexical_weight {
             return Ok(weight);
@@ -240,8 +259,9 @@ impl Knowledge {
         self.settings.lexical_weight
     }
 
-    /// The relevance below which nothing is answered: of a set as configured for it, else as calibrated on its dev questions, else
-    /// none, as its questions are answered as they were compared; without a set as configured for the project, else the default.
+    /// The relevance below which nothing is answered: of a set as configured for it, else as
+    /// calibrated on its dev questions, else none, as its questions are answered as they were
+    /// compared; without a set as configured for the project, else the default.
     pub fn abstain_below(&self, set: Option<&SetConfig>) -> Result<Option<f32>> {
         let Some(set) = set else { return Ok(Some(self.settings.abstain_below)) };
         if set.abstain_below.is_some() {
@@ -260,7 +280,8 @@ impl Knowledge {
         self.put_found(LEXICAL_WEIGHT, set, &weight.to_string())
     }
 
-    /// What was found out about a set with the index that is looked at; with the last one where nothing was yet.
+    /// What was found out about a set with the index that is looked at; with the last one where
+    /// nothing was yet.
     fn found(&self, what: &str, set: &str) -> Result<Option<String>> {
         match self.store.setting(&format!("{what}/{set}/{}", self.store.index().0))? {
             Some(found) => Ok(Some(found)),
@@ -295,8 +316,7 @@ mod tests {
     fn what_was_tuned_with_an_index_comes_back_with_it() {
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/tiny-bert");
         let folder = tempfile::tempdir().unwrap();
-        let text =
-            "[project]\nname = \"p\"\n[[set]]\nname = \"facts\"\nquestions = \"q.jsonl\"\nmeasure = \"f1\"\n";
+        let text = "[project]\nname = \"p\"\n[[set]]\nname = \"facts\"\nquestions = \"q.jsonl\"\nmeasure = \"f1\"\n";
         let config = Config::parse(Path::new("tunesmith.toml"), text).unwrap();
         let (recipe, set) = (IndexRecipe::of(&config), config.sets[0].clone());
         let encoder = Encoder::open(&model).unwrap();
@@ -333,7 +353,11 @@ mod tests {
             path: (*text).to_owned(),
             text: (*text).to_owned(),
             receipt_json: "{}".to_owned(),
-            chunks: vec![NewChunk { span: 0..text.len(), vector: Some(vector), ..NewChunk::default() }],
+            chunks: vec![NewChunk {
+                span: 0..text.len(),
+                vector: Some(vector),
+                ..NewChunk::default()
+            }],
             ..NewDocument::default()
         });
         knowledge.store.put_documents(documents).unwrap();
@@ -342,8 +366,13 @@ mod tests {
         for precision in [Precision::Int8, Precision::F32, Precision::Auto] {
             let knowledge = open(precision);
             for text in texts {
-                let wanted =
-                    Wanted { hits: 1, lexical_weight: 0.0, filter: Filter::ALL, neighbours: 0, rerank: true };
+                let wanted = Wanted {
+                    hits: 1,
+                    lexical_weight: 0.0,
+                    filter: Filter::ALL,
+                    neighbours: 0,
+                    rerank: true,
+                };
                 let found = knowledge.search(text, &wanted).unwrap();
                 assert_eq!(found.hits[0].path, text, "{precision:?}");
                 assert!(found.best_cosine().unwrap() > 0.999, "{precision:?}");

@@ -1,13 +1,17 @@
-//! The flows of tunesmith: what happens between a user's words and the engine, the store and the judge.
+//! The flows of tunesmith: what happens between a user's words and the engine, the store and the
+//! judge.
 //!
 //! - ingest: bytes -> document -> chunks -> vectors -> store
-//! - index: documents -> chunks and vectors of another kind, beside those in use -> measures on dev -> taken into use
+//! - index: documents -> chunks and vectors of another kind, beside those in use -> measures on dev
+//!   -> taken into use
 //! - ask: question -> hits -> passages -> prompt -> answer + citations + timings
 //! - tune: examples -> splits -> (ids, mask) -> checkpoint -> adapter
-//! - tune the embedder: questions with their passages -> negatives -> epochs -> measures on dev -> verdict
+//! - tune the embedder: questions with their passages -> negatives -> epochs -> measures on dev ->
+//!   verdict
 //! - compare: arms x questions -> trials -> measures -> decision
 //!
-//! Long operations report through callbacks and look at a stop flag; drawing and signals are the binary's.
+//! Long operations report through callbacks and look at a stop flag; drawing and signals are the
+//! binary's.
 
 pub mod adapters;
 pub mod ask;

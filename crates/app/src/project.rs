@@ -1,4 +1,5 @@
-//! A project: a folder with `tunesmith.toml`, what the user wrote, and `.tunesmith/`, what tunesmith keeps.
+//! A project: a folder with `tunesmith.toml`, what the user wrote, and `.tunesmith/`, what
+//! tunesmith keeps.
 
 use std::fs;
 use std::io::Write;
@@ -52,11 +53,11 @@ impl Project {
         let name = root.file_name().map_or_else(|| "project".into(), |name| name.to_string_lossy());
         let path = root.join(config::FILE);
         let mut file =
-            fs::OpenOptions::new().write(true).create_new(true).open(&path).map_err(|source| match source
-                .kind()
-            {
-                std::io::ErrorKind::AlreadyExists => Error::ProjectExists(path.clone()),
-                _ => Error::Io { action: "create", path: path.clone(), source },
+            fs::OpenOptions::new().write(true).create_new(true).open(&path).map_err(|source| {
+                match source.kind() {
+                    std::io::ErrorKind::AlreadyExists => Error::ProjectExists(path.clone()),
+                    _ => Error::Io { action: "create", path: path.clone(), source },
+                }
             })?;
         file.write_all(config::template(&name).as_bytes()).context("write", &path)?;
         let documents = root.join("documents");
@@ -69,7 +70,8 @@ impl Project {
         self.root.join(written)
     }
 
-    /// How a file is called in the store: relative to the project's folder, with `/`; absolute when it lies outside.
+    /// How a file is called in the store: relative to the project's folder, with `/`; absolute when
+    /// it lies outside.
     pub fn name_of(&self, path: &Path) -> String {
         let inside = path.strip_prefix(&self.root).unwrap_or(path);
         inside.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")

@@ -1,4 +1,5 @@
-//! The one renderer from (arm, question, passages, examples) to messages: answering, training and evaluation all pass here.
+//! The one renderer from (arm, question, passages, examples) to messages: answering, training and
+//! evaluation all pass here.
 
 use eval::Arm;
 use lm::{ChatTemplate, Message, Role, Tokenizer};
@@ -63,7 +64,8 @@ pub struct Prompt<'a> {
 }
 
 impl Prompt<'_> {
-    /// The messages for `arm`: passages only where the arm uses them, examples only where it uses those.
+    /// The messages for `arm`: passages only where the arm uses them, examples only where it uses
+    /// those.
     pub fn messages(&self, arm: Arm) -> Vec<Message> {
         let mut messages = Vec::with_capacity(2 + 2 * self.shots.len());
         if !self.instruction.is_empty() {
@@ -82,8 +84,8 @@ impl Prompt<'_> {
         messages
     }
 
-    /// As [`Prompt::messages`], leaving out the last passages, the furthest examples and the oldest turns until the prompt takes
-    /// at most `limit` tokens (or nothing is left to leave out).
+    /// As [`Prompt::messages`], leaving out the last passages, the furthest examples and the oldest
+    /// turns until the prompt takes at most `limit` tokens (or nothing is left to leave out).
     ///
     /// # Errors
     /// The template refuses the conversation.
@@ -104,7 +106,10 @@ impl Prompt<'_> {
                     self.history = rest;
                     true
                 }
-                _ => self.shots.pop().is_some() || (self.passages.len() > 1 && self.passages.pop().is_some()),
+                _ => {
+                    self.shots.pop().is_some()
+                        || (self.passages.len() > 1 && self.passages.pop().is_some())
+                }
             };
             if !shortened {
                 return Ok(messages);
@@ -115,8 +120,9 @@ impl Prompt<'_> {
 
 /// The user's turn: the passages, the best one last, then the question.
 ///
-/// Small models lean on what they read last: with the best passage next to the question instead of first, SmolLM2-135M answers
-/// twice as many of the example's dev questions (0.32 against 0.17), and naming the task after the passages adds to it (0.38).
+/// Small models lean on what they read last: with the best passage next to the question instead of
+/// first, SmolLM2-135M answers twice as many of the example's dev questions (0.32 against 0.17),
+/// and naming the task after the passages adds to it (0.38).
 fn turn(question: &str, passages: &[Passage]) -> String {
     if passages.is_empty() {
         return question.to_owned();
@@ -148,7 +154,11 @@ mod tests {
             instruction: "Be brief.",
             question: "Who?",
             passages: vec![
-                Passage::new(Some("Guide"), &["Guide".into(), "Crew".into()], "Ada is the pilot.\n"),
+                Passage::new(
+                    Some("Guide"),
+                    &["Guide".into(), "Crew".into()],
+                    "Ada is the pilot.\n",
+                ),
                 Passage::new(None, &[], "# Crew\nBo cooks."),
             ],
             shots: vec![
@@ -177,8 +187,14 @@ mod tests {
         );
         let rag = "System: Be brief.\nUser: Passages:\nCrew\nBo cooks.\n\nGuide > Crew:\nAda is the pilot.\n\n\
                    Answer from the passages above.\nQuestion: Who?\n";
-        for arm in [Arm::Rag, Arm::Oracle, Arm::OracleDistractors, Arm::TunedRag, Arm::Raft, Arm::RaftOracle]
-        {
+        for arm in [
+            Arm::Rag,
+            Arm::Oracle,
+            Arm::OracleDistractors,
+            Arm::TunedRag,
+            Arm::Raft,
+            Arm::RaftOracle,
+        ] {
             assert_eq!(rendered(arm), rag, "{arm}");
         }
     }

@@ -1,4 +1,5 @@
-//! Question sets: reading them with every format error at once, splitting them so that nothing leaks, finding what leaked anyway.
+//! Question sets: reading them with every format error at once, splitting them so that nothing
+//! leaks, finding what leaked anyway.
 
 mod leak;
 mod read;
@@ -83,8 +84,8 @@ impl Question {
         !self.answers.is_empty()
     }
 
-    /// What its errors have in common with those of other questions: the group, else the first evidence document, else the
-    /// question itself. Clustered statistics resample these.
+    /// What its errors have in common with those of other questions: the group, else the first
+    /// evidence document, else the question itself. Clustered statistics resample these.
     pub fn cluster(&self) -> &str {
         self.group
             .as_deref()
@@ -105,7 +106,12 @@ pub struct Place {
 impl Place {
     /// A problem with a field of this line.
     pub fn problem(&self, field: &str, message: String) -> Problem {
-        Problem { file: self.file.clone(), line: Some(self.line), field: Some(field.to_owned()), message }
+        Problem {
+            file: self.file.clone(),
+            line: Some(self.line),
+            field: Some(field.to_owned()),
+            message,
+        }
     }
 }
 
@@ -120,29 +126,34 @@ pub struct QuestionSet {
     pub dev: Vec<Question>,
     /// Questions for the comparison, without those that leaked.
     pub test: Vec<Question>,
-    /// Questions of all splits that the documents do not answer: nothing is trained or compared on them, abstaining is measured and
-    /// calibrated with them.
+    /// Questions of all splits that the documents do not answer: nothing is trained or compared on
+    /// them, abstaining is measured and calibrated with them.
     pub unanswerable: Vec<Question>,
     /// Test questions left out because training examples hold them.
     pub leaked: Vec<Leak>,
 }
 
 impl QuestionSet {
-    /// Reads the files of a set, splits them if they are not split, and leaves out test questions found in train.
+    /// Reads the files of a set, splits them if they are not split, and leaves out test questions
+    /// found in train.
     ///
     /// # Errors
-    /// [`Error::Problems`] with every malformed line, missing field, repeated id, set without questions or without answers.
+    /// [`Error::Problems`] with every malformed line, missing field, repeated id, set without
+    /// questions or without answers.
     pub fn load(project: &Project, config: &SetConfig) -> Result<Self, Error> {
         let rows = match &config.files {
             SetFiles::One(path) => read::file(project, config, path, None)?,
-            SetFiles::Three { train, dev, test } => {
-                read::files(project, config, [(train, Split::Train), (dev, Split::Dev), (test, Split::Test)])?
-            }
+            SetFiles::Three { train, dev, test } => read::files(
+                project,
+                config,
+                [(train, Split::Train), (dev, Split::Dev), (test, Split::Test)],
+            )?,
         };
         let (mut questions, unanswerable): (Vec<_>, Vec<_>) =
             split::assign(config, rows)?.into_iter().partition(Question::is_answerable);
         let mut take = |split| {
-            let (taken, rest) = questions.drain(..).partition(|question: &Question| question.split == split);
+            let (taken, rest) =
+                questions.drain(..).partition(|question: &Question| question.split == split);
             questions = rest;
             taken
         };
@@ -178,9 +189,12 @@ impl QuestionSet {
     }
 }
 
-/// At most `limit` questions: those whose ids hash lowest, in the order of the set. A larger limit keeps the smaller sample.
+/// At most `limit` questions: those whose ids hash lowest, in the order of the set. A larger limit
+/// keeps the smaller sample.
 pub(crate) fn sample(questions: &[Question], limit: Option<usize>) -> Vec<Question> {
-    let Some(limit) = limit.filter(|limit| *limit < questions.len()) else { return questions.to_vec() };
+    let Some(limit) = limit.filter(|limit| *limit < questions.len()) else {
+        return questions.to_vec();
+    };
     let mut order: Vec<(String, usize)> = questions
         .iter()
         .enumerate()

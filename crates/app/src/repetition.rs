@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-/// Passes text on, sentence by sentence, until one comes again. What could still become a repetition is held back, so that whoever
-/// reads the stream never sees it.
+/// Passes text on, sentence by sentence, until one comes again. What could still become a
+/// repetition is held back, so that whoever reads the stream never sees it.
 pub(crate) struct Unrepeated<'a> {
     on_text: &'a mut dyn FnMut(&str) -> ControlFlow<()>,
     said: Vec<String>,
@@ -26,7 +26,8 @@ impl<'a> Unrepeated<'a> {
         }
     }
 
-    /// Takes the next piece of text; breaks when a sentence was repeated or the reader wants no more.
+    /// Takes the next piece of text; breaks when a sentence was repeated or the reader wants no
+    /// more.
     pub(crate) fn push(&mut self, piece: &str) -> ControlFlow<()> {
         // Nothing new: only whether anybody still listens.
         if piece.is_empty() {
@@ -68,10 +69,12 @@ impl<'a> Unrepeated<'a> {
         if held.is_empty() { ControlFlow::Continue(()) } else { (self.on_text)(&held) }
     }
 
-    /// Ends the answer: passes on what was held back, unless it began a repetition. Returns all that was passed on.
+    /// Ends the answer: passes on what was held back, unless it began a repetition. Returns all
+    /// that was passed on.
     pub(crate) fn finish(mut self) -> String {
         let sentence = format!("{}{}", self.passed, self.held).trim().to_owned();
-        let begun_again = !sentence.is_empty() && self.said.iter().any(|said| said.starts_with(&sentence));
+        let begun_again =
+            !sentence.is_empty() && self.said.iter().any(|said| said.starts_with(&sentence));
         if !self.repeated && !begun_again {
             // The answer is over, whether or not the reader wants more.
             let _ = self.pass();
@@ -110,7 +113,10 @@ mod tests {
     fn a_loop_ends_before_it_shows() {
         let (text, streamed, stopped) =
             through(&["The gull", " sings.", " The gull", " sings.", " The gull"]);
-        assert_eq!((text.as_str(), streamed.as_str(), stopped), ("The gull sings.", "The gull sings.", true));
+        assert_eq!(
+            (text.as_str(), streamed.as_str(), stopped),
+            ("The gull sings.", "The gull sings.", true)
+        );
         let (text, ..) = through(&["A line\nA li", "ne\nA line\n"]);
         assert_eq!(text, "A line");
         let (text, streamed, _) = through(&["A line\n", "A li"]);

@@ -1,4 +1,5 @@
-//! The last stage of a search: a cross-encoder reads the question with each of the first hits and puts these in order.
+//! The last stage of a search: a cross-encoder reads the question with each of the first hits and
+//! puts these in order.
 
 use lm::Reranker;
 use serde::Serialize;
@@ -35,7 +36,12 @@ impl Rerank {
     ///
     /// # Errors
     /// No such model, or one that is no cross-encoder, with the reason.
-    pub fn open(cache: &Cache, name: &str, base: &std::path::Path, candidates: usize) -> Result<Self> {
+    pub fn open(
+        cache: &Cache,
+        name: &str,
+        base: &std::path::Path,
+        candidates: usize,
+    ) -> Result<Self> {
         let located = models::locate(cache, name, base)?;
         Ok(Self { name: name.to_owned(), model: Reranker::open(&located.path)?, candidates })
     }
@@ -45,7 +51,8 @@ impl Rerank {
         format!("{} {}", self.model.identity(), self.candidates)
     }
 
-    /// Puts the first hits in order, best first; equal ones stay as they were, and so do those further down.
+    /// Puts the first hits in order, best first; equal ones stay as they were, and so do those
+    /// further down.
     ///
     /// # Errors
     /// As [`Reranker::score`].
@@ -87,7 +94,8 @@ pub struct Beside {
     pub finding: String,
 }
 
-/// Puts the measure of each fused ranking beside that of the reranked one; `runs` are (name, share of BM25, measure).
+/// Puts the measure of each fused ranking beside that of the reranked one; `runs` are (name, share
+/// of BM25, measure).
 pub(crate) fn beside(model: &str, measure: &'static str, runs: &[(&str, f32, f64)]) -> Vec<Beside> {
     let reranked = runs.iter().filter(|(name, ..)| *name == RERANKED);
     let pairs = reranked.filter_map(|(_, weight, with)| {
@@ -101,7 +109,8 @@ pub(crate) fn beside(model: &str, measure: &'static str, runs: &[(&str, f32, f64
                 std::cmp::Ordering::Equal => "no better than none",
                 std::cmp::Ordering::Greater => "better than none",
             };
-            let finding = format!("the reranker is {word} ({measure} {without:.3} without, {with:.3} with)");
+            let finding =
+                format!("the reranker is {word} ({measure} {without:.3} without, {with:.3} with)");
             Beside { model: model.to_owned(), lexical_weight, measure, without, with, finding }
         })
         .collect()
@@ -136,7 +145,14 @@ mod tests {
     fn the_first_hits_are_put_in_order_and_the_others_stay() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/tiny-cross");
         let model = Reranker::open(&folder).unwrap();
-        let texts = ["a short text", "something else entirely", "the word word word", "one", "two", "three"];
+        let texts = [
+            "a short text",
+            "something else entirely",
+            "the word word word",
+            "one",
+            "two",
+            "three",
+        ];
         let scores = model.score("a question", &texts[..4]).unwrap();
         let rerank = Rerank { name: "tiny".to_owned(), model, candidates: 4 };
         let mut hits: Vec<Hit> = (1..).zip(texts).map(|(number, text)| hit(number, text)).collect();

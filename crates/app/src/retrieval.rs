@@ -1,4 +1,5 @@
-//! Retrieval measured on a project's own questions: how many have their evidence among the first hits.
+//! Retrieval measured on a project's own questions: how many have their evidence among the first
+//! hits.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -39,7 +40,8 @@ pub struct EvidenceReport {
 /// Measures of one ranking.
 #[derive(Clone, Debug, Serialize)]
 pub struct EvidenceRun {
-    /// `bm25`, `vectors`, `fusion`, or `reranked`: the fusion with its first hits put in order by the reranker.
+    /// `bm25`, `vectors`, `fusion`, or `reranked`: the fusion with its first hits put in order by
+    /// the reranker.
     pub name: String,
     /// Share of BM25 in the fused score.
     pub lexical_weight: f32,
@@ -55,11 +57,13 @@ pub struct EvidenceRun {
     pub characters_at_5: f64,
 }
 
-/// Ranks the passages for every question of a split that names its evidence: by words, by vectors, and fused with each of
-/// `lexical_weights`, without and with the reranker where there is one. Opening the test split is logged, as whoever sees these figures may choose by them.
+/// Ranks the passages for every question of a split that names its evidence: by words, by vectors,
+/// and fused with each of `lexical_weights`, without and with the reranker where there is one.
+/// Opening the test split is logged, as whoever sees these figures may choose by them.
 ///
 /// # Errors
-/// No documents, no question with evidence; evidence that is not in the documents; [`Error::Interrupted`].
+/// No documents, no question with evidence; evidence that is not in the documents;
+/// [`Error::Interrupted`].
 pub fn measure(
     knowledge: &mut Knowledge,
     set: &QuestionSet,
@@ -82,7 +86,8 @@ pub fn measure(
     rank(knowledge, of, &questions, lexical_weights, stop)
 }
 
-/// As [`measure`], for the questions that a model wrote: not what people ask, so their figures stand apart.
+/// As [`measure`], for the questions that a model wrote: not what people ask, so their figures
+/// stand apart.
 ///
 /// # Errors
 /// No documents, no synthetic question; [`Error::Interrupted`].
@@ -96,7 +101,10 @@ pub fn measure_synthetic(
         return Err(Error::NoSynthetic);
     }
     let of = Asked { set: SYNTHETIC, split: Split::Dev, filter: Filter::ALL };
-    Ok(EvidenceReport { synthetic: true, ..rank(knowledge, of, &questions, lexical_weights, stop)? })
+    Ok(EvidenceReport {
+        synthetic: true,
+        ..rank(knowledge, of, &questions, lexical_weights, stop)?
+    })
 }
 
 /// What questions belong to.
@@ -139,11 +147,15 @@ fn rank(
         seconds = embed + start.elapsed().as_secs_f64();
         runs.push(run(name, lexical_weight, &grounded));
     }
-    let measured: Vec<(&str, f32, f64)> =
-        runs.iter().map(|run: &EvidenceRun| (run.name.as_str(), run.lexical_weight, run.mrr_at_10)).collect();
+    let measured: Vec<(&str, f32, f64)> = runs
+        .iter()
+        .map(|run: &EvidenceRun| (run.name.as_str(), run.lexical_weight, run.mrr_at_10))
+        .collect();
     let reranker = knowledge.rerank.as_ref();
     Ok(EvidenceReport {
-        reranker: reranker.map(|model| beside(&model.name, "MRR@10", &measured)).unwrap_or_default(),
+        reranker: reranker
+            .map(|model| beside(&model.name, "MRR@10", &measured))
+            .unwrap_or_default(),
         set: of.set.to_owned(),
         synthetic: false,
         split: of.split,

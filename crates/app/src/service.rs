@@ -1,4 +1,5 @@
-//! An opened project that can answer: knowledge, model and adapters, opened once and shared between threads.
+//! An opened project that can answer: knowledge, model and adapters, opened once and shared between
+//! threads.
 
 mod access;
 
@@ -19,8 +20,9 @@ use crate::project::Project;
 use crate::questions::QuestionSet;
 use crate::shots::Shots;
 
-/// Everything needed to answer questions about a project. All methods take `&self`; searches take turns on the store, generation
-/// does not: questions asked at once are answered each for itself, or together after [`Service::at_once`].
+/// Everything needed to answer questions about a project. All methods take `&self`; searches take
+/// turns on the store, generation does not: questions asked at once are answered each for itself,
+/// or together after [`Service::at_once`].
 pub struct Service {
     /// The project.
     pub project: Project,
@@ -77,7 +79,8 @@ impl Service {
         Ok(Self::new(project, knowledge, model))
     }
 
-    /// As [`Service::open`], and other processes may read and write meanwhile: answers follow what they change.
+    /// As [`Service::open`], and other processes may read and write meanwhile: answers follow what
+    /// they change.
     ///
     /// # Errors
     /// A model is absent or broken, or as [`Knowledge::open_shared`].
@@ -147,7 +150,8 @@ impl Service {
     /// Answers a question, handing out the text as it comes.
     ///
     /// # Errors
-    /// No documents where the arm needs them, no adapter where it needs one, and whatever store and engine refuse.
+    /// No documents where the arm needs them, no adapter where it needs one, and whatever store and
+    /// engine refuse.
     pub fn ask(
         &self,
         request: &AskRequest,
@@ -166,7 +170,11 @@ impl Service {
             .iter()
             .map(|set| {
                 let winner = winner(&knowledge, &set.name)?;
-                Ok(Served { set: set.clone(), arm: winner.unwrap_or(Arm::Rag), decided: winner.is_some() })
+                Ok(Served {
+                    set: set.clone(),
+                    arm: winner.unwrap_or(Arm::Rag),
+                    decided: winner.is_some(),
+                })
             })
             .collect()
     }
@@ -176,15 +184,16 @@ impl Service {
         winner(&self.knowledge(), set)
     }
 
-    /// The adapter an arm of a set answers with: the one of the lowest seed, and whether documents it was trained with have changed
-    /// since; `None` for arms on base weights.
+    /// The adapter an arm of a set answers with: the one of the lowest seed, and whether documents
+    /// it was trained with have changed since; `None` for arms on base weights.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] when it has yet to be trained, or was trained for another model.
     pub fn adapter(&self, set: &str, arm: Arm) -> Result<Option<ServedAdapter>> {
         let Some(recipe) = adapters::Recipe::of(arm) else { return Ok(None) };
         let missing = || Error::NoAdapter { set: set.to_owned(), recipe: recipe.as_str() };
-        let manifest = adapters::list(&self.project, set, recipe)?.into_iter().next().ok_or_else(missing)?;
+        let manifest =
+            adapters::list(&self.project, set, recipe)?.into_iter().next().ok_or_else(missing)?;
         let folder = self.project.adapter_folder(set, recipe.as_str(), manifest.seed);
         let name = manifest.name();
         let stale = self.knowledge().store.adapter(&name)?.is_some_and(|adapter| adapter.stale);

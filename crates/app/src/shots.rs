@@ -25,7 +25,10 @@ impl Shots {
         }
         let shots = train
             .iter()
-            .map(|question| Shot { question: question.text.clone(), answer: question.completion.clone() })
+            .map(|question| Shot {
+                question: question.text.clone(),
+                answer: question.completion.clone(),
+            })
             .collect();
         Ok(Self { shots, vectors })
     }

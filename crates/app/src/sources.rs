@@ -43,10 +43,12 @@ impl Item {
 }
 
 impl Source {
-    /// Takes what a user wrote, below `base` where it is relative. What exists is a path, whatever signs are in its name.
+    /// Takes what a user wrote, below `base` where it is relative. What exists is a path, whatever
+    /// signs are in its name.
     ///
     /// # Errors
-    /// [`Error::MissingDocuments`] for a path that does not exist and is no pattern, [`Error::Pattern`].
+    /// [`Error::MissingDocuments`] for a path that does not exist and is no pattern,
+    /// [`Error::Pattern`].
     pub(crate) fn parse(base: &Path, written: &Path) -> Result<Self> {
         if let Some(address) = written.to_str()
             && is_address(address)
@@ -60,9 +62,11 @@ impl Source {
         if !is_pattern(written) {
             return Err(Error::MissingDocuments(path));
         }
-        let fixed: PathBuf = path.components().take_while(|part| !is_pattern(Path::new(part))).collect();
+        let fixed: PathBuf =
+            path.components().take_while(|part| !is_pattern(Path::new(part))).collect();
         let fixed = fs::canonicalize(&fixed).map_err(|_| Error::MissingDocuments(fixed))?;
-        let rest: PathBuf = path.components().skip_while(|part| !is_pattern(Path::new(part))).collect();
+        let rest: PathBuf =
+            path.components().skip_while(|part| !is_pattern(Path::new(part))).collect();
         if rest.components().any(|part| part == Component::ParentDir) {
             return Err(Error::MissingDocuments(path));
         }
@@ -74,15 +78,17 @@ impl Source {
         Ok(Source::Pattern { written: written.to_owned(), base: fixed, matcher })
     }
 
-    /// Whether a document of this name in the store came from here, should it have come from anywhere.
+    /// Whether a document of this name in the store came from here, should it have come from
+    /// anywhere.
     pub(crate) fn covers(&self, project: &Project, name: &str) -> bool {
         match self {
             Source::Page(address) => address == name,
             _ if is_address(name) => false,
             Source::Path(root) => project.path(Path::new(name)).starts_with(root),
-            Source::Pattern { base, matcher, .. } => {
-                project.path(Path::new(name)).strip_prefix(base).is_ok_and(|rest| matcher.is_match(rest))
-            }
+            Source::Pattern { base, matcher, .. } => project
+                .path(Path::new(name))
+                .strip_prefix(base)
+                .is_ok_and(|rest| matcher.is_match(rest)),
         }
     }
 
@@ -94,8 +100,8 @@ impl Source {
         }
     }
 
-    /// What is there now, which may be nothing. Hidden files, the project's own, and what ignore files name are no documents; a
-    /// file that is named itself is one whatever they say.
+    /// What is there now, which may be nothing. Hidden files, the project's own, and what ignore
+    /// files name are no documents; a file that is named itself is one whatever they say.
     pub(crate) fn items(&self, project: &Project, ignoring: bool) -> Result<Vec<Item>> {
         let (root, matcher) = match self {
             Source::Page(address) => return Ok(vec![Item::Page(address.clone())]),
@@ -134,8 +140,9 @@ impl Source {
 /// Everything that the sources hold, in order and each once.
 ///
 /// # Errors
-/// [`Error::NoFiles`] for a source that holds nothing now and held nothing of what is `stored`: most likely a slip of the user. One
-/// that held something has become empty, and what came from it shall go.
+/// [`Error::NoFiles`] for a source that holds nothing now and held nothing of what is `stored`:
+/// most likely a slip of the user. One that held something has become empty, and what came from it
+/// shall go.
 pub(crate) fn items<'a>(
     project: &Project,
     sources: &[Source],
@@ -160,8 +167,9 @@ pub(crate) fn items<'a>(
 
 /// Whether a name is an address of the web.
 pub(crate) fn is_address(name: &str) -> bool {
-    let starts =
-        |scheme: &str| name.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme));
+    let starts = |scheme: &str| {
+        name.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme))
+    };
     starts("http://") || starts("https://")
 }
 
@@ -194,14 +202,18 @@ mod tests {
 
     #[test]
     fn folders_files_and_patterns() {
-        let (_folder, project) = project(&["d/a.md", "d/b.txt", "d/deep/c.md", "d/.hidden/x.md", "d/[1].md"]);
+        let (_folder, project) =
+            project(&["d/a.md", "d/b.txt", "d/deep/c.md", "d/.hidden/x.md", "d/[1].md"]);
         assert_eq!(names(&project, "d", true), ["d/[1].md", "d/a.md", "d/b.txt", "d/deep/c.md"]);
         assert_eq!(names(&project, "d/*.md", true), ["d/[1].md", "d/a.md"]);
         assert_eq!(names(&project, "d/**/*.md", true), ["d/[1].md", "d/a.md", "d/deep/c.md"]);
         assert_eq!(names(&project, "d/{a,b}.*", true), ["d/a.md", "d/b.txt"]);
         // It exists, so it is no pattern.
         assert_eq!(names(&project, "d/[1].md", true), ["d/[1].md"]);
-        assert_eq!(names(&project, ".", true).iter().filter(|name| name.ends_with(".toml")).count(), 0);
+        assert_eq!(
+            names(&project, ".", true).iter().filter(|name| name.ends_with(".toml")).count(),
+            0
+        );
     }
 
     #[test]
@@ -234,8 +246,14 @@ mod tests {
         let covers = |written: &str, name: &str| {
             Source::parse(&project.root, Path::new(written)).unwrap().covers(&project, name)
         };
-        assert!(covers("d", "d/gone.md") && !covers("d", "e/gone.md") && !covers("d", "https://x.org/d"));
+        assert!(
+            covers("d", "d/gone.md")
+                && !covers("d", "e/gone.md")
+                && !covers("d", "https://x.org/d")
+        );
         assert!(covers("d/*.md", "d/gone.md") && !covers("d/*.md", "d/gone.txt"));
-        assert!(covers("https://x.org/d", "https://x.org/d") && !covers("https://x.org/d", "d/a.md"));
+        assert!(
+            covers("https://x.org/d", "https://x.org/d") && !covers("https://x.org/d", "d/a.md")
+        );
     }
 }

@@ -1,9 +1,10 @@
 //! Questions that the generator writes about passages, for projects that have none yet.
 //!
-//! They show whether retrieval finds a passage again. They are not what people ask: they repeat the passage's words, some fit other
-//! passages as well, and they favour the index on whose passages they were written. So they are marked, reported apart from the
-//! user's own, and no decision rests on them. Which passages are asked about is drawn by hash and does not hang on what
-//! retrieval finds.
+//! They show whether retrieval finds a passage again. They are not what people ask: they repeat the
+//! passage's words, some fit other passages as well, and they favour the index on whose passages
+//! they were written. So they are marked, reported apart from the user's own, and no decision rests
+//! on them. Which passages are asked about is drawn by hash and does not hang on what retrieval
+//! finds.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,11 +34,12 @@ pub struct Written {
     pub passed_over: usize,
 }
 
-/// Writes questions about passages that have none, until there are `count` in all or no passage is left. `on_progress` gets how
-/// many there are.
+/// Writes questions about passages that have none, until there are `count` in all or no passage is
+/// left. `on_progress` gets how many there are.
 ///
 /// # Errors
-/// [`Error::NoDocuments`]; those of the model; [`Error::Interrupted`]: what is written is kept, and the next call goes on.
+/// [`Error::NoDocuments`]; those of the model; [`Error::Interrupted`]: what is written is kept, and
+/// the next call goes on.
 pub fn write(
     knowledge: &mut Knowledge,
     model: &Model,
@@ -48,7 +50,8 @@ pub fn write(
 ) -> Result<Written> {
     let passages = passages(knowledge)?;
     let known = knowledge.store.synthetic()?;
-    let mut tokens: Vec<Vec<String>> = known.iter().map(|other| normalised_tokens(&other.question)).collect();
+    let mut tokens: Vec<Vec<String>> =
+        known.iter().map(|other| normalised_tokens(&other.question)).collect();
     let mut done = Written::default();
     for passage in passages {
         let so_far = known.len() + done.written;
@@ -118,8 +121,8 @@ struct Askable {
 }
 
 impl Askable {
-    /// The sentence that a question about the passage is likely to be about, as bytes of the document: the one that shares most
-    /// words with it.
+    /// The sentence that a question about the passage is likely to be about, as bytes of the
+    /// document: the one that shares most words with it.
     fn evidence(&self, question: &str) -> Range<usize> {
         let asked = content_words(question);
         let shared = |span: &Range<usize>| {
@@ -128,7 +131,9 @@ impl Askable {
         };
         // Of equals the first.
         let best = sentences(&self.text).into_iter().rev().max_by_key(shared);
-        best.map_or(self.span.clone(), |best| self.span.start + best.start..self.span.start + best.end)
+        best.map_or(self.span.clone(), |best| {
+            self.span.start + best.start..self.span.start + best.end
+        })
     }
 }
 
@@ -146,8 +151,10 @@ fn passages(knowledge: &Knowledge) -> Result<Vec<Askable>> {
             let drawn = hash_bytes(format!("{}\n{}", document.path, said).as_bytes());
             let bytes = text.get(chunk.span.clone()).unwrap_or_default().to_owned();
             let path = document.path.clone();
-            found
-                .push((drawn, Askable { document: document.id, path, span: chunk.span, text: bytes, shown }));
+            found.push((
+                drawn,
+                Askable { document: document.id, path, span: chunk.span, text: bytes, shown },
+            ));
         }
     }
     if found.is_empty() {
@@ -157,7 +164,8 @@ fn passages(knowledge: &Knowledge) -> Result<Vec<Askable>> {
     Ok(found.into_iter().map(|(_, askable)| askable).collect())
 }
 
-/// Two passages with questions as people ask them: a small model follows an example better than a rule.
+/// Two passages with questions as people ask them: a small model follows an example better than a
+/// rule.
 const EXAMPLES: [(&str, &str); 2] = [
     (
         "The harbour of Lund opened in 1904. Its first crane, built by Nilsson & Sons, could lift four tonnes.",
@@ -188,8 +196,10 @@ fn question_in(said: &str, passage: &str) -> Option<String> {
     let question = &line[..=line.find('?')?];
     let words = question.split_whitespace().count();
     let lower = question.to_lowercase();
-    let points = ["passage", "the text", "the author", "the article", "this section", "the paragraph"];
-    let stands_alone = (4..=40).contains(&words) && points.iter().all(|point| !lower.contains(point));
+    let points =
+        ["passage", "the text", "the author", "the article", "this section", "the paragraph"];
+    let stands_alone =
+        (4..=40).contains(&words) && points.iter().all(|point| !lower.contains(point));
     let (asked, told) = (content_words(question), content_words(passage));
     let shared = asked.iter().filter(|word| told.contains(*word)).count();
     (stands_alone && shared >= 2).then(|| question.to_owned())
@@ -201,8 +211,7 @@ mod tests {
 
     #[test]
     fn the_sentence_that_shares_most_words_is_the_evidence() {
-        let text =
-            "# Lund\n\nThe harbour opened in 1904. Its first crane could lift four tonnes. It was blue.";
+        let text = "# Lund\n\nThe harbour opened in 1904. Its first crane could lift four tonnes. It was blue.";
         let askable = Askable {
             document: DocumentId(1),
             path: String::new(),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use lm::{
-    Adapter, Checkpointing, Estimate, LoraConfig, Message, Model, Rendered, Role, TrainEvent, TrainOptions,
-    Trained, TrainingRun,
+    Adapter, Checkpointing, Estimate, LoraConfig, Message, Model, Rendered, Role, TrainEvent,
+    TrainOptions, Trained, TrainingRun,
 };
 use sha2::{Digest, Sha256};
 
@@ -20,7 +20,8 @@ use crate::project::{Project, STATE};
 use crate::prompt::{Passage, Prompt};
 use crate::questions::{Question, QuestionSet};
 
-/// Dev examples whose loss is watched, at most: enough to see it turn, few enough to cost little beside training.
+/// Dev examples whose loss is watched, at most: enough to see it turn, few enough to cost little
+/// beside training.
 const DEV_EXAMPLES: usize = 64;
 
 /// Hits looked at to find distractors.
@@ -69,7 +70,8 @@ pub struct Lessons {
 /// What happens during [`tune`].
 #[derive(Debug)]
 pub enum TuneEvent<'a> {
-    /// An adapter trained with the same examples, options and model is there: nothing is to be done.
+    /// An adapter trained with the same examples, options and model is there: nothing is to be
+    /// done.
     Reused(&'a Manifest),
     /// What the run will take; seconds are measured on one step.
     Estimated {
@@ -93,8 +95,8 @@ pub enum TuneEvent<'a> {
 /// Renders the examples of a recipe.
 ///
 /// # Errors
-/// [`Error::Problems`] naming every example that is too long or leaves no trainable token, and evidence that is not in the
-/// documents; [`Error::NoDocuments`] when the recipe needs passages.
+/// [`Error::Problems`] naming every example that is too long or leaves no trainable token, and
+/// evidence that is not in the documents; [`Error::NoDocuments`] when the recipe needs passages.
 pub fn lessons(
     project: &Project,
     knowledge: &Knowledge,
@@ -113,9 +115,12 @@ pub fn lessons(
     for part in [train, dev] {
         let passages = match recipe {
             Recipe::Plain => vec![Vec::new(); part.len()],
-            Recipe::Raft => raft_passages(project, knowledge, &set.config, part, &mut documents, stop)?,
+            Recipe::Raft => {
+                raft_passages(project, knowledge, &set.config, part, &mut documents, stop)?
+            }
         };
-        // What is learnt from an answer stands in the documents that it was drawn from, whether or not the prompt shows them.
+        // What is learnt from an answer stands in the documents that it was drawn from, whether or
+        // not the prompt shows them.
         let evidence = part.iter().flat_map(|question| &question.evidence);
         documents.extend(evidence.map(|evidence| evidence.document.clone()));
         rendered.push(render(model, training, part, passages, recipe, &mut problems)?);
@@ -131,8 +136,9 @@ pub fn lessons(
     Ok(Lessons { train, dev, documents, hash })
 }
 
-/// The passages in the prompt of every question: as retrieval brings them, with the gold ones put among them where it missed
-/// them, and taken out in the configured share of the prompts (RAFT, Zhang et al. 2024).
+/// The passages in the prompt of every question: as retrieval brings them, with the gold ones put
+/// among them where it missed them, and taken out in the configured share of the prompts (RAFT,
+/// Zhang et al. 2024).
 fn raft_passages(
     project: &Project,
     knowledge: &Knowledge,
@@ -157,7 +163,13 @@ fn raft_passages(
     for (question, grounded) in questions.iter().zip(&grounded) {
         documents.extend(grounded.gold.iter().map(|gold| gold.path.clone()));
         documents.extend(grounded.retrieved.hits.iter().take(k).map(|hit| hit.path.clone()));
-        all.push(raft_prompt(&set.name, question, grounded, k, project.config.training.gold_missing));
+        all.push(raft_prompt(
+            &set.name,
+            question,
+            grounded,
+            k,
+            project.config.training.gold_missing,
+        ));
     }
     Ok(all)
 }
@@ -230,21 +242,25 @@ fn render(
             shots: Vec::new(),
             history: &[],
         };
-        let mut messages =
-            prompt.fit(recipe.arm(), &model.template, &model.tokenizer, longest.saturating_sub(room))?;
+        let mut messages = prompt.fit(
+            recipe.arm(),
+            &model.template,
+            &model.tokenizer,
+            longest.saturating_sub(room),
+        )?;
         messages.push(answer);
         match model.template.example_ids(&model.tokenizer, &messages) {
             Ok(example) if example.ids.len() > longest => {
-                let message = format!("expected at most {longest} tokens, found {}", example.ids.len());
+                let message =
+                    format!("expected at most {longest} tokens, found {}", example.ids.len());
                 problems.push(question.place.problem("question", message));
             }
             Ok(example) => examples.push(example),
             Err(lm::Error::NoTrainableToken { reason, .. }) => {
-                problems.push(
-                    question
-                        .place
-                        .problem("completion", format!("expected a trainable token, found none: {reason}")),
-                );
+                problems.push(question.place.problem(
+                    "completion",
+                    format!("expected a trainable token, found none: {reason}"),
+                ));
             }
             Err(error) => return Err(error.into()),
         }
@@ -255,7 +271,8 @@ fn render(
 /// Trains an adapter and saves it, unless the same one is there already; `None` after a dry run.
 ///
 /// # Errors
-/// Those of [`lessons`]; too little memory; [`Error::TrainingInterrupted`], which `resume` goes on from.
+/// Those of [`lessons`]; too little memory; [`Error::TrainingInterrupted`], which `resume` goes on
+/// from.
 pub fn tune(
     project: &Project,
     knowledge: &mut Knowledge,
@@ -300,7 +317,13 @@ pub fn tune(
     estimate.check_memory(available)?;
     estimate.calibrate(&run)?;
     let (train, dev) = (lessons.train.len(), lessons.dev.len());
-    on_event(TuneEvent::Estimated { train, dev, options: &options, estimate: &estimate, available });
+    on_event(TuneEvent::Estimated {
+        train,
+        dev,
+        options: &options,
+        estimate: &estimate,
+        available,
+    });
     if dry_run {
         return Ok(None);
     }
@@ -364,8 +387,8 @@ fn save(
         history: trained.history,
     };
     manifest.write(&folder)?;
-    let json =
-        serde_json::to_string(&manifest).map_err(|source| Error::Record { what: manifest.name(), source })?;
+    let json = serde_json::to_string(&manifest)
+        .map_err(|source| Error::Record { what: manifest.name(), source })?;
     knowledge.store.put_adapter(&manifest.name(), &json, &lessons.documents)?;
     Ok(manifest)
 }
@@ -379,7 +402,11 @@ pub fn options(training: &Training) -> TrainOptions<'static> {
         batch_tokens: training.batch_tokens,
         max_length: training.max_length,
         patience: Some(training.patience),
-        lora: LoraConfig { rank: training.rank, alpha: training.alpha as f32, ..LoraConfig::default() },
+        lora: LoraConfig {
+            rank: training.rank,
+            alpha: training.alpha as f32,
+            ..LoraConfig::default()
+        },
         ..TrainOptions::default()
     }
 }
@@ -411,7 +438,13 @@ fn describe(training: &Training, seed: u64) -> String {
 }
 
 fn checkpoint_folder(project: &Project, set: &str, recipe: Recipe, seed: u64) -> PathBuf {
-    project.root.join(STATE).join("checkpoints").join(set).join(recipe.as_str()).join(format!("seed-{seed}"))
+    project
+        .root
+        .join(STATE)
+        .join("checkpoints")
+        .join(set)
+        .join(recipe.as_str())
+        .join(format!("seed-{seed}"))
 }
 
 #[cfg(test)]

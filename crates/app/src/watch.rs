@@ -11,7 +11,8 @@ use crate::error::Result;
 use crate::ingest::IngestOptions;
 use crate::project::{Project, STATE};
 
-/// After a change, nothing more may change for so long before it is looked at: editors write a file in several steps.
+/// After a change, nothing more may change for so long before it is looked at: editors write a file
+/// in several steps.
 const QUIET: Duration = Duration::from_millis(300);
 /// It is looked at after so long even while changes go on.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,7 +32,8 @@ impl Watch {
     /// Begins to watch.
     ///
     /// # Errors
-    /// A source that does not exist, a system that cannot watch (as when its limit of watched folders is reached).
+    /// A source that does not exist, a system that cannot watch (as when its limit of watched
+    /// folders is reached).
     pub fn new(project: &Project, options: &IngestOptions) -> Result<Self> {
         let (sender, changes) = channel();
         let mut watcher = notify::recommended_watcher(sender)?;

@@ -1,4 +1,5 @@
-//! When to answer and when to abstain: a threshold on how sure the system is, chosen on questions with known outcomes.
+//! When to answer and when to abstain: a threshold on how sure the system is, chosen on questions
+//! with known outcomes.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +18,9 @@ pub struct Attempt {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Objective {
-    /// The largest sum of two shares: of answerable questions that are answered, and of unanswerable ones that are refused (Youden
-    /// 1950). It hangs on neither how many questions of each kind there are nor how good the answers are.
+    /// The largest sum of two shares: of answerable questions that are answered, and of
+    /// unanswerable ones that are refused (Youden 1950). It hangs on neither how many questions of
+    /// each kind there are nor how good the answers are.
     Balance,
     /// As many answers as possible of which at most this share is wrong.
     MostWrong(f64),
@@ -41,8 +43,8 @@ pub struct CoveragePoint {
     pub unanswerable_refused: Option<f64>,
 }
 
-/// The probability that a confidence of `positive` is above one of `negative`, ties counting half: the area under the ROC curve (Hanley
-/// and McNeil 1982). `None` when one side is empty.
+/// The probability that a confidence of `positive` is above one of `negative`, ties counting half:
+/// the area under the ROC curve (Hanley and McNeil 1982). `None` when one side is empty.
 pub fn auc(positive: &[f64], negative: &[f64]) -> Option<f64> {
     if positive.is_empty() || negative.is_empty() {
         return None;
@@ -60,7 +62,9 @@ pub fn auc(positive: &[f64], negative: &[f64]) -> Option<f64> {
 
 /// What comes of one threshold.
 pub fn at(attempts: &[Attempt], threshold: f64) -> CoveragePoint {
-    let count = |wanted: &dyn Fn(&Attempt) -> bool| attempts.iter().filter(|attempt| wanted(attempt)).count();
+    let count = |wanted: &dyn Fn(&Attempt) -> bool| {
+        attempts.iter().filter(|attempt| wanted(attempt)).count()
+    };
     let share = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
     let answers = |attempt: &Attempt| attempt.confidence >= threshold;
     let answered = count(&answers);
@@ -81,13 +85,15 @@ pub fn at(attempts: &[Attempt], threshold: f64) -> CoveragePoint {
 pub fn coverage(attempts: &[Attempt]) -> Vec<CoveragePoint> {
     let mut confidences: Vec<f64> = attempts.iter().map(|attempt| attempt.confidence).collect();
     confidences.sort_by(|a, b| b.total_cmp(a));
-    let threshold =
-        |tenth: usize| confidences.get((confidences.len() * tenth).div_ceil(10).max(1) - 1).copied();
+    let threshold = |tenth: usize| {
+        confidences.get((confidences.len() * tenth).div_ceil(10).max(1) - 1).copied()
+    };
     (1..=10).filter_map(threshold).map(|threshold| at(attempts, threshold)).collect()
 }
 
-/// The threshold that serves an objective best, the lowest of several; `None` when there is nothing to choose it by: no question of one
-/// of the two kinds, or no threshold keeps within the share that may be wrong.
+/// The threshold that serves an objective best, the lowest of several; `None` when there is nothing
+/// to choose it by: no question of one of the two kinds, or no threshold keeps within the share
+/// that may be wrong.
 pub fn threshold(attempts: &[Attempt], objective: Objective) -> Option<f64> {
     let mut candidates: Vec<f64> = attempts.iter().map(|attempt| attempt.confidence).collect();
     candidates.sort_by(f64::total_cmp);
@@ -115,8 +121,11 @@ mod tests {
     use super::*;
 
     fn attempts(rows: &[(f64, bool, bool)]) -> Vec<Attempt> {
-        let attempt =
-            |&(confidence, answerable, right): &(f64, bool, bool)| Attempt { confidence, answerable, right };
+        let attempt = |&(confidence, answerable, right): &(f64, bool, bool)| Attempt {
+            confidence,
+            answerable,
+            right,
+        };
         rows.iter().map(attempt).collect()
     }
 
@@ -140,7 +149,11 @@ mod tests {
     fn the_balanced_threshold_parts_the_two_kinds() {
         // Answering from .7 on answers 3 of 4 and refuses 2 of 2; from .5 on 4 of 4 and 1 of 2.
         assert_eq!(threshold(&attempts(&ROWS), Objective::Balance), Some(0.7));
-        assert_eq!(threshold(&attempts(&ROWS[..3]), Objective::Balance), None, "nothing is unanswerable");
+        assert_eq!(
+            threshold(&attempts(&ROWS[..3]), Objective::Balance),
+            None,
+            "nothing is unanswerable"
+        );
     }
 
     #[test]
@@ -150,7 +163,11 @@ mod tests {
             (chosen(0.4), chosen(0.5), chosen(0.0), chosen(1.0)),
             (Some(0.7), Some(0.6), Some(0.9), Some(0.4))
         );
-        assert_eq!(threshold(&attempts(&ROWS[3..]), Objective::MostWrong(0.5)), None, "none is ever right");
+        assert_eq!(
+            threshold(&attempts(&ROWS[3..]), Objective::MostWrong(0.5)),
+            None,
+            "none is ever right"
+        );
     }
 
     #[test]

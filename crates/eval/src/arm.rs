@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// One way of answering a question. All arms share base model, quantisation, decoding and retriever.
+/// One way of answering a question. All arms share base model, quantisation, decoding and
+/// retriever.
 ///
 /// The order of the variants is the order of display and the last tie-break in the cost order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -25,7 +26,8 @@ pub enum Arm {
     OracleDistractors,
     /// The question alone, weights fine-tuned on plain pairs.
     Tuned,
-    /// Retrieved passages, weights fine-tuned on plain pairs: shows the harm of joining both naively.
+    /// Retrieved passages, weights fine-tuned on plain pairs: shows the harm of joining both
+    /// naively.
     #[serde(rename = "tuned+rag")]
     TunedRag,
     /// Retrieved passages, weights fine-tuned on prompts with gold and distractor passages.
@@ -64,7 +66,8 @@ impl Arm {
         }
     }
 
-    /// Diagnostic arms are shown the gold passages, which nobody has when serving: never a recommendation.
+    /// Diagnostic arms are shown the gold passages, which nobody has when serving: never a
+    /// recommendation.
     pub const fn is_diagnostic(self) -> bool {
         self.uses_gold()
     }

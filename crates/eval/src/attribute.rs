@@ -14,7 +14,8 @@ use crate::{Arm, Error, Interval, Trial};
 pub enum Class {
     /// The gold evidence was not retrieved, and with it the base model is right.
     Retrieval,
-    /// The gold evidence was retrieved, yet only without the other passages is the base model right.
+    /// The gold evidence was retrieved, yet only without the other passages is the base model
+    /// right.
     Distraction,
     /// No arm is right, but the gold answer stands in what RAG or the oracle arm said.
     Format,
@@ -22,14 +23,21 @@ pub enum Class {
     Learnable,
     /// No arm is right: a wrong label, a missing document, or a model that can't.
     Defect,
-    /// Can't be told: the oracle arm is missing, or it is right and nobody knows whether evidence was retrieved.
+    /// Can't be told: the oracle arm is missing, or it is right and nobody knows whether evidence
+    /// was retrieved.
     Unknown,
 }
 
 impl Class {
     /// Every class, in the order of the table.
-    pub const ALL: [Self; 6] =
-        [Self::Retrieval, Self::Distraction, Self::Format, Self::Learnable, Self::Defect, Self::Unknown];
+    pub const ALL: [Self; 6] = [
+        Self::Retrieval,
+        Self::Distraction,
+        Self::Format,
+        Self::Learnable,
+        Self::Defect,
+        Self::Unknown,
+    ];
 
     /// The class as a phrase.
     pub const fn as_str(self) -> &'static str {
@@ -92,14 +100,17 @@ impl Attribution {
     }
 }
 
-/// Classifies every question that `rag` got wrong, and measures the three headrooms. `None` when `rag` was not run.
+/// Classifies every question that `rag` got wrong, and measures the three headrooms. `None` when
+/// `rag` was not run.
 ///
 /// Three refinements of the table:
-/// - "Learnable" asks whether any arm that saw the pairs is right where the oracle arm is wrong: `raft+oracle` by the
-///   table, and the other fine-tuned arms or `few-shot` just as well, since they prove the same.
-/// - A question the oracle arm gets right, without a record of what was retrieved, is "not attributable".
-/// - Without a graded oracle trial, an error that nobody gets right can't be told apart either, unless some arm that
-///   saw the pairs, or the lenient score, tells.
+/// - "Learnable" asks whether any arm that saw the pairs is right where the oracle arm is wrong:
+///   `raft+oracle` by the table, and the other fine-tuned arms or `few-shot` just as well, since
+///   they prove the same.
+/// - A question the oracle arm gets right, without a record of what was retrieved, is "not
+///   attributable".
+/// - Without a graded oracle trial, an error that nobody gets right can't be told apart either,
+///   unless some arm that saw the pairs, or the lenient score, tells.
 pub fn attribute(trials: &[Trial], bootstrap: &Bootstrap) -> Result<Option<Attribution>, Error> {
     Ok(of_table(&Table::new(trials)?, bootstrap))
 }
@@ -109,12 +120,17 @@ const LEARNT: [Arm; 5] = [Arm::RaftOracle, Arm::Raft, Arm::Tuned, Arm::TunedRag,
 
 pub(crate) fn of_table(table: &Table<'_>, bootstrap: &Bootstrap) -> Option<Attribution> {
     let rag = table.column(Arm::Rag)?;
-    let evidence: BTreeMap<&str, bool> =
-        rag.trials.iter().filter_map(|trial| Some((trial.qid.as_str(), trial.evidence_retrieved?))).collect();
+    let evidence: BTreeMap<&str, bool> = rag
+        .trials
+        .iter()
+        .filter_map(|trial| Some((trial.qid.as_str(), trial.evidence_retrieved?)))
+        .collect();
     let near_miss: BTreeSet<&str> = [Arm::Rag, Arm::Oracle]
         .into_iter()
         .filter_map(|arm| table.column(arm))
-        .flat_map(|column| column.trials.iter().filter(|trial| trial.lenient).map(|trial| trial.qid.as_str()))
+        .flat_map(|column| {
+            column.trials.iter().filter(|trial| trial.lenient).map(|trial| trial.qid.as_str())
+        })
         .collect();
 
     let classify = |qid: &str| {
@@ -138,7 +154,9 @@ pub(crate) fn of_table(table: &Table<'_>, bootstrap: &Bootstrap) -> Option<Attri
     Some(Attribution {
         questions: questions.len(),
         right: questions.len() - errors.len(),
-        counts: Class::ALL.map(|class| (class, errors.iter().filter(|c| **c == class).count())).to_vec(),
+        counts: Class::ALL
+            .map(|class| (class, errors.iter().filter(|c| **c == class).count()))
+            .to_vec(),
         retrieval: table.difference(Arm::Oracle, Arm::Rag, bootstrap),
         learnable: table.difference(Arm::RaftOracle, Arm::Oracle, bootstrap),
         realised: table.difference(Arm::Raft, Arm::Rag, bootstrap),
@@ -152,7 +170,12 @@ mod tests {
     use super::*;
 
     /// One question under several arms; evidence and lenient flag belong to `rag`.
-    fn question(qid: &str, evidence: Option<bool>, lenient: bool, right: &[(Arm, bool)]) -> Vec<Trial> {
+    fn question(
+        qid: &str,
+        evidence: Option<bool>,
+        lenient: bool,
+        right: &[(Arm, bool)],
+    ) -> Vec<Trial> {
         let of = |(arm, right): &(Arm, bool)| Trial {
             qid: qid.into(),
             cluster: qid.into(),
@@ -176,13 +199,20 @@ mod tests {
                 Class::Learnable,
                 question("4", no, false, &[(Rag, false), (Oracle, false), (RaftOracle, true)]),
             ),
-            // Right after learning outweighs a near miss: the table calls format-bound what no arm gets right.
+            // Right after learning outweighs a near miss: the table calls format-bound what no arm
+            // gets right.
             (
                 Class::Learnable,
                 question("5", yes, true, &[(Rag, false), (Oracle, false), (RaftOracle, true)]),
             ),
-            (Class::Learnable, question("6", yes, false, &[(Rag, false), (Oracle, false), (FewShot, true)])),
-            (Class::Defect, question("7", yes, false, &[(Rag, false), (Oracle, false), (RaftOracle, false)])),
+            (
+                Class::Learnable,
+                question("6", yes, false, &[(Rag, false), (Oracle, false), (FewShot, true)]),
+            ),
+            (
+                Class::Defect,
+                question("7", yes, false, &[(Rag, false), (Oracle, false), (RaftOracle, false)]),
+            ),
             (Class::Unknown, question("8", None, false, &[(Rag, false), (Oracle, true)])),
             (Class::Unknown, question("9", yes, false, &[(Rag, false)])),
         ];
@@ -192,7 +222,8 @@ mod tests {
             assert_eq!((found.errors(), found.share(*class)), (1, 1.0));
         }
         let all: Vec<Trial> = rows.into_iter().flat_map(|(_, trials)| trials).collect();
-        let all: Vec<Trial> = all.into_iter().chain(question("0", yes, true, &[(Rag, true)])).collect();
+        let all: Vec<Trial> =
+            all.into_iter().chain(question("0", yes, true, &[(Rag, true)])).collect();
         let found = attribute(&all, &Bootstrap::default()).unwrap().unwrap();
         assert_eq!((found.questions, found.right, found.errors()), (10, 1, 9));
         assert_eq!(found.counts.iter().map(|(_, count)| count).sum::<usize>(), 9);

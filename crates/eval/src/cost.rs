@@ -49,17 +49,17 @@ impl Costs {
     }
 }
 
-/// Number of queries from which fine-tuning is cheaper than RAG:
-/// `training / (rag per query - tuned per query)`, or `None` ("never") when the denominator is not positive.
-/// All arguments in the same unit, here seconds.
+/// Number of queries from which fine-tuning is cheaper than RAG: `training / (rag per query - tuned
+/// per query)`, or `None` ("never") when the denominator is not positive. All arguments in the same
+/// unit, here seconds.
 pub fn break_even(training: f64, rag_per_query: f64, tuned_per_query: f64) -> Option<f64> {
     let saving = rag_per_query - tuned_per_query;
     let queries = training / saving;
     (saving > 0.0 && queries.is_finite()).then_some(queries.max(0.0))
 }
 
-/// Cost of one correct answer over `queries` questions: `(fixed + queries x per query) / (queries x mean score)`.
-/// `None` when nothing is ever right or nothing is asked.
+/// Cost of one correct answer over `queries` questions: `(fixed + queries x per query) / (queries x
+/// mean score)`. `None` when nothing is ever right or nothing is asked.
 pub fn cost_per_correct(fixed: f64, per_query: f64, queries: u64, mean_score: f64) -> Option<f64> {
     let queries = queries as f64;
     let correct = queries * mean_score;

@@ -51,12 +51,13 @@ impl Fit {
 }
 
 impl LearningCurve {
-    /// Fits an inverse power law (Hestness et al. 2017; Viering and Loog 2022 find no family reliably better) to three
-    /// points or more at different sizes; `None` with fewer.
+    /// Fits an inverse power law (Hestness et al. 2017; Viering and Loog 2022 find no family
+    /// reliably better) to three points or more at different sizes; `None` with fewer.
     ///
-    /// For each exponent of a coarse grid, ceiling (at most 1) and scale (at least 0, more data never hurts) follow
-    /// by least squares weighted with the standard errors; the exponent with the smallest residual is kept. The
-    /// uncertainty is that of the points: `resamples` refits to points redrawn from their normal distributions.
+    /// For each exponent of a coarse grid, ceiling (at most 1) and scale (at least 0, more data
+    /// never hurts) follow by least squares weighted with the standard errors; the exponent with
+    /// the smallest residual is kept. The uncertainty is that of the points: `resamples` refits to
+    /// points redrawn from their normal distributions.
     pub fn fit(points: &[CurvePoint], alpha: f64, resamples: usize, seed: u64) -> Option<Self> {
         let mut points: Vec<CurvePoint> = points
             .iter()
@@ -100,12 +101,15 @@ impl LearningCurve {
             scale: best.scale,
             exponent: best.exponent,
             gain_of_doubling: interval(&|fit| fit.at(2.0 * n) - fit.at(n)),
-            forecast: [2, 4, 8].map(|k| (k * largest, interval(&|fit| fit.at(k as f64 * n)))).to_vec(),
+            forecast: [2, 4, 8]
+                .map(|k| (k * largest, interval(&|fit| fit.at(k as f64 * n))))
+                .to_vec(),
             points,
         })
     }
 
-    /// More pairs are foreseen to help: doubling them gains at least `margin`, and surely something.
+    /// More pairs are foreseen to help: doubling them gains at least `margin`, and surely
+    /// something.
     pub fn still_rises(&self, margin: f64) -> bool {
         self.gain_of_doubling.lower > 0.0 && self.gain_of_doubling.estimate >= margin
     }
@@ -127,7 +131,8 @@ fn fit(points: &[CurvePoint], scores: &[f64]) -> Fit {
     best.0
 }
 
-/// Weighted least squares of `score = ceiling - scale x` with `x = n^-exponent`, within the bounds; and its residual.
+/// Weighted least squares of `score = ceiling - scale x` with `x = n^-exponent`, within the bounds;
+/// and its residual.
 fn fit_with(exponent: f64, points: &[CurvePoint], scores: &[f64]) -> (Fit, f64) {
     // A floor on the standard error keeps one all-right point from having infinite weight.
     let weight = |point: &CurvePoint| 1.0 / point.standard_error.max(0.005).powi(2);
@@ -166,12 +171,14 @@ mod tests {
     #[test]
     fn a_known_curve_is_found_and_continued() {
         let truth = |n: f64| 0.9 - 2.0 * n.powf(-0.5);
-        let curve = LearningCurve::fit(&points(&[50, 100, 200, 400], 0.01, truth), 0.05, 500, 1).unwrap();
+        let curve =
+            LearningCurve::fit(&points(&[50, 100, 200, 400], 0.01, truth), 0.05, 500, 1).unwrap();
         assert_eq!(curve.exponent, 0.5);
         assert!((curve.ceiling - 0.9).abs() < 1e-9 && (curve.scale - 2.0).abs() < 1e-9);
         for (examples, score) in &curve.forecast {
             assert!(
-                (score.estimate - truth(*examples as f64)).abs() < 1e-9 && score.contains(score.estimate)
+                (score.estimate - truth(*examples as f64)).abs() < 1e-9
+                    && score.contains(score.estimate)
             );
         }
         assert!((curve.gain_of_doubling.estimate - (truth(800.0) - truth(400.0))).abs() < 1e-9);
@@ -191,8 +198,12 @@ mod tests {
     fn noise_widens_the_forecast() {
         let truth = |n: f64| 0.9 - 2.0 * n.powf(-0.5);
         let width = |standard_error| {
-            let curve =
-                LearningCurve::fit(&points(&[50, 100, 200, 400], standard_error, truth), 0.05, 500, 1);
+            let curve = LearningCurve::fit(
+                &points(&[50, 100, 200, 400], standard_error, truth),
+                0.05,
+                500,
+                1,
+            );
             let interval = curve.unwrap().forecast[2].1;
             interval.upper - interval.lower
         };

@@ -109,7 +109,8 @@ pub enum Outcome {
     Rag,
     /// Fine-tune; retrieve nothing.
     Tuned,
-    /// Both: fine-tuned weights reading retrieved passages (`raft`, or `tuned+rag` when that is the arm recommended).
+    /// Both: fine-tuned weights reading retrieved passages (`raft`, or `tuned+rag` when that is the
+    /// arm recommended).
     Raft,
     /// Nothing is needed.
     Base,
@@ -204,7 +205,8 @@ pub struct Decision {
     pub warnings: Vec<String>,
     /// Smallest difference these questions can detect at the rule's power.
     pub detectable_difference: f64,
-    /// Questions beyond those measured that would settle the open comparison; `None` when nothing is open.
+    /// Questions beyond those measured that would settle the open comparison; `None` when nothing
+    /// is open.
     pub more_questions_needed: Option<usize>,
     /// Fewer questions than the rule asks for.
     pub exploratory: bool,

@@ -77,7 +77,9 @@ impl fmt::Display for Error {
             Self::Setting { name, found, expected } => {
                 write!(f, "`{name}` must be {expected}, found {found}")
             }
-            Self::Name { kind, found, known } => write!(f, "unknown {kind} `{found}`; known: {known}"),
+            Self::Name { kind, found, known } => {
+                write!(f, "unknown {kind} `{found}`; known: {known}")
+            }
             Self::Line { line, expected, found } => {
                 write!(f, "line {line}: expected {expected}, found `{found}`")
             }

@@ -28,12 +28,18 @@ pub(crate) struct Column<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Refuses scores outside 0..=1, a question in two clusters, and two trials of one arm, question and seed.
+    /// Refuses scores outside 0..=1, a question in two clusters, and two trials of one arm,
+    /// question and seed.
     pub(crate) fn new(trials: &'a [Trial]) -> Result<Self, Error> {
-        let mut table = Self { clusters: BTreeMap::new(), arms: BTreeMap::new(), right_wrong: true };
+        let mut table =
+            Self { clusters: BTreeMap::new(), arms: BTreeMap::new(), right_wrong: true };
         let mut seen = BTreeSet::new();
         for trial in trials {
-            if table.clusters.insert(&trial.qid, &trial.cluster).is_some_and(|other| other != trial.cluster) {
+            if table
+                .clusters
+                .insert(&trial.qid, &trial.cluster)
+                .is_some_and(|other| other != trial.cluster)
+            {
                 return Err(Error::Cluster { qid: trial.qid.clone() });
             }
             if !seen.insert((trial.arm, trial.qid.as_str(), trial.seed)) {
@@ -96,12 +102,16 @@ impl<'a> Table<'a> {
 
     /// Mean score of an arm.
     ///
-    /// The bootstrap alone is too sure when nearly all answers agree, so for right/wrong data (and for scores that
-    /// are all alike) the interval is widened to cover Wilson's too.
+    /// The bootstrap alone is too sure when nearly all answers agree, so for right/wrong data (and
+    /// for scores that are all alike) the interval is widened to cover Wilson's too.
     pub(crate) fn mean(&self, arm: Arm, bootstrap: &Bootstrap) -> Option<Resampled> {
         let column = self.column(arm)?;
         let rows: Vec<_> = (column.scores.iter())
-            .map(|(qid, scores)| Row { cluster: self.clusters[qid], a: column.filled(scores), b: Vec::new() })
+            .map(|(qid, scores)| Row {
+                cluster: self.clusters[qid],
+                a: column.filled(scores),
+                b: Vec::new(),
+            })
             .collect();
         let mut found = bootstrap.run(&rows);
         if self.right_wrong || found.standard_error == 0.0 {
@@ -111,22 +121,28 @@ impl<'a> Table<'a> {
         Some(found)
     }
 
-    /// The paired difference `a - b` over the questions graded under both; `None` when there are none. `p_holm` is
-    /// left at `p` until the family is known.
+    /// The paired difference `a - b` over the questions graded under both; `None` when there are
+    /// none. `p_holm` is left at `p` until the family is known.
     ///
-    /// Scores are averaged over seeds before a question counts for one side or the other. A seed without a graded
-    /// trial on a question takes the question's mean over the other seeds. Seeds of the two sides are resampled
-    /// independently even where both arms share adapters, which errs towards wider intervals.
+    /// Scores are averaged over seeds before a question counts for one side or the other. A seed
+    /// without a graded trial on a question takes the question's mean over the other seeds. Seeds
+    /// of the two sides are resampled independently even where both arms share adapters, which errs
+    /// towards wider intervals.
     ///
-    /// For right/wrong data the interval covers both the clustered bootstrap and Tango's score interval: the first
-    /// knows clusters and seeds, the second knows that no disagreement in few questions proves little. For graded
-    /// data the same holds while fewer than ten questions differ.
+    /// For right/wrong data the interval covers both the clustered bootstrap and Tango's score
+    /// interval: the first knows clusters and seeds, the second knows that no disagreement in few
+    /// questions proves little. For graded data the same holds while fewer than ten questions
+    /// differ.
     pub(crate) fn contrast(&self, a: Arm, b: Arm, bootstrap: &Bootstrap) -> Option<Contrast> {
         let (left, right) = (self.column(a)?, self.column(b)?);
         let rows: Vec<_> = (left.scores.iter())
             .filter_map(|(qid, scores)| {
                 let other = right.scores.get(qid)?;
-                Some(Row { cluster: self.clusters[qid], a: left.filled(scores), b: right.filled(other) })
+                Some(Row {
+                    cluster: self.clusters[qid],
+                    a: left.filled(scores),
+                    b: right.filled(other),
+                })
             })
             .collect();
         if rows.is_empty() {
@@ -144,14 +160,18 @@ impl<'a> Table<'a> {
             let part = |side: f64| differences.iter().map(|d| (d * side).max(0.0)).sum::<f64>();
             interval = interval.covering(tango(part(1.0), part(-1.0), n, bootstrap.alpha));
         } else if a_better + b_better < FEW_DIFFERENCES {
-            interval = interval.covering(tango(a_better as f64, b_better as f64, n, bootstrap.alpha));
+            interval =
+                interval.covering(tango(a_better as f64, b_better as f64, n, bootstrap.alpha));
         }
 
         let p = if self.right_wrong { mcnemar_exact(a_better, b_better) } else { found.p };
         let discordance = differences.iter().map(|d| d * d).sum::<f64>() / n;
         let independent = (discordance - interval.estimate.powi(2)) / n;
-        let design_effect =
-            if independent > 0.0 { found.standard_error.min(1.0).powi(2) / independent } else { 1.0 };
+        let design_effect = if independent > 0.0 {
+            found.standard_error.min(1.0).powi(2) / independent
+        } else {
+            1.0
+        };
         Some(Contrast {
             a,
             b,
@@ -226,7 +246,9 @@ mod tests {
     #[test]
     fn agreement_on_few_questions_proves_little() {
         let trials: Vec<_> = (0..30)
-            .flat_map(|i| [Arm::Rag, Arm::Base].map(|arm| trial(arm, &format!("q{i}"), 0, Some(1.0))))
+            .flat_map(|i| {
+                [Arm::Rag, Arm::Base].map(|arm| trial(arm, &format!("q{i}"), 0, Some(1.0)))
+            })
             .collect();
         let table = Table::new(&trials).unwrap();
         let contrast = table.contrast(Arm::Rag, Arm::Base, &Bootstrap::default()).unwrap();
@@ -256,7 +278,8 @@ mod tests {
         let same = trial(Arm::Rag, "q", 0, Some(1.0));
         let twice = [same.clone(), same.clone()];
         assert!(matches!(Table::new(&twice), Err(Error::DuplicateTrial { .. })));
-        let moved = [same.clone(), Trial { arm: Arm::Base, cluster: "other".into(), ..same.clone() }];
+        let moved =
+            [same.clone(), Trial { arm: Arm::Base, cluster: "other".into(), ..same.clone() }];
         assert!(matches!(Table::new(&moved), Err(Error::Cluster { .. })));
         let odd = [Trial { score: Some(f64::NAN), ..same }];
         assert!(matches!(Table::new(&odd), Err(Error::Score { .. })));

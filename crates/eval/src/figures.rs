@@ -86,7 +86,8 @@ mod tests {
             ("7".into(), "1\u{202f}234".into(), "1\u{202f}234\u{202f}567".into())
         );
         let seconds = [0.0123, 3.44, 42.0, 320.0, 600.0, 7_500.0, 1_036_800.0, f64::INFINITY];
-        let read = ["12 ms", "3.4 s", "42 s", "5 min 20 s", "10 min", "2 h 5 min", "12 days", "unknown"];
+        let read =
+            ["12 ms", "3.4 s", "42 s", "5 min 20 s", "10 min", "2 h 5 min", "12 days", "unknown"];
         for (seconds, read) in seconds.into_iter().zip(read) {
             assert_eq!(duration(seconds), read);
         }

@@ -13,11 +13,14 @@ use crate::{Arm, Error, Interval, Trial};
 pub struct GateOptions {
     /// Differences below this (0..1) don't matter to the user.
     pub margin: f64,
-    /// Score (0..1) the user needs; without one, everything below `1 - margin` leaves something to gain.
+    /// Score (0..1) the user needs; without one, everything below `1 - margin` leaves something to
+    /// gain.
     pub target: Option<f64>,
-    /// Dev scores of the retrieval configurations tried, in the order they were tried, if there was a sweep.
+    /// Dev scores of the retrieval configurations tried, in the order they were tried, if there was
+    /// a sweep.
     pub sweep: Vec<f64>,
-    /// How many last configurations must each have improved by less than `epsilon` over the best before them.
+    /// How many last configurations must each have improved by less than `epsilon` over the best
+    /// before them.
     pub last: usize,
     /// Smallest improvement that counts.
     pub epsilon: f64,
@@ -66,15 +69,18 @@ pub struct Gate {
     pub questions: usize,
 }
 
-/// Reads the gate from dev trials: `rag`, and `oracle` for the first and third condition. `None` without `rag`.
+/// Reads the gate from dev trials: `rag`, and `oracle` for the first and third condition. `None`
+/// without `rag`.
 ///
 /// Refinements of the method page:
-/// - Where no question names its evidence, the oracle arm can't exist and no retrieval can be shown to help: the
-///   headroom counts as none. Where evidence is named but the oracle arm was not run, the first condition fails.
-/// - Without a target, RAG is held against `1 - margin`: short of that there is something left to gain.
-/// - Before anything was fine-tuned, "reasoning-bound" can't be told from "data or capability defect", so the third
-///   condition counts every error that the gold passage does not cure; once a fine-tuned arm was measured on dev,
-///   defects don't count.
+/// - Where no question names its evidence, the oracle arm can't exist and no retrieval can be shown
+///   to help: the headroom counts as none. Where evidence is named but the oracle arm was not run,
+///   the first condition fails.
+/// - Without a target, RAG is held against `1 - margin`: short of that there is something left to
+///   gain.
+/// - Before anything was fine-tuned, "reasoning-bound" can't be told from "data or capability
+///   defect", so the third condition counts every error that the gold passage does not cure; once a
+///   fine-tuned arm was measured on dev, defects don't count.
 pub fn gate(dev: &[Trial], options: &GateOptions) -> Result<Option<Gate>, Error> {
     let table = Table::new(dev)?;
     let bootstrap = Bootstrap {
@@ -83,7 +89,8 @@ pub fn gate(dev: &[Trial], options: &GateOptions) -> Result<Option<Gate>, Error>
         seed: options.seed,
         ..Bootstrap::default()
     };
-    let (Some(rag), Some(attribution)) = (table.mean(Arm::Rag, &bootstrap), of_table(&table, &bootstrap))
+    let (Some(rag), Some(attribution)) =
+        (table.mean(Arm::Rag, &bootstrap), of_table(&table, &bootstrap))
     else {
         return Ok(None);
     };
@@ -105,12 +112,14 @@ fn retrieval_exhausted(attribution: &Attribution, options: &GateOptions) -> Cond
             options.sweep[index] - before < options.epsilon
         });
     let (measurement, headroom) = match (attribution.retrieval, attribution.evidence_retrieved) {
-        (Some(headroom), _) => {
-            (format!("oracle - rag: {}", points_interval(headroom)), headroom.upper < options.margin)
-        }
-        (None, None) => {
-            ("no question names its evidence, so no retrieval can be shown to help".to_owned(), true)
-        }
+        (Some(headroom), _) => (
+            format!("oracle - rag: {}", points_interval(headroom)),
+            headroom.upper < options.margin,
+        ),
+        (None, None) => (
+            "no question names its evidence, so no retrieval can be shown to help".to_owned(),
+            true,
+        ),
         (None, Some(_)) => ("the oracle arm was not run".to_owned(), false),
     };
     let sweep = match (tried, stalled) {
@@ -120,7 +129,9 @@ fn retrieval_exhausted(attribution: &Attribution, options: &GateOptions) -> Cond
             options.last,
             size(options.epsilon)
         ),
-        (_, false) => format!("; {tried} retrieval settings tried, still gaining or too few to tell"),
+        (_, false) => {
+            format!("; {tried} retrieval settings tried, still gaining or too few to tell")
+        }
     };
     Condition {
         statement: format!("Better retrieval would gain less than {} points", size(options.margin)),
@@ -134,7 +145,10 @@ fn target_missed(rag: Interval, options: &GateOptions) -> Condition {
         Some(target) => (target, format!("the target of {}", percent(target))),
         None => (
             1.0 - options.margin,
-            format!("{} (no target given: full marks less the margin)", percent(1.0 - options.margin)),
+            format!(
+                "{} (no target given: full marks less the margin)",
+                percent(1.0 - options.margin)
+            ),
         ),
     };
     Condition {
@@ -148,7 +162,8 @@ fn errors_left(table: &Table<'_>, attribution: &Attribution) -> Condition {
     let tuned = table.arms().any(Arm::needs_adapter);
     let mut classes = vec![Class::Format, Class::Learnable];
     if !tuned {
-        // Without an oracle arm errors are "not attributable"; where no evidence is named that is all one can have.
+        // Without an oracle arm errors are "not attributable"; where no evidence is named that is
+        // all one can have.
         classes.push(Class::Defect);
         if attribution.evidence_retrieved.is_none() {
             classes.push(Class::Unknown);
@@ -189,18 +204,25 @@ mod tests {
 
     fn verdict(trials: &[Trial], options: &GateOptions) -> (bool, Vec<bool>) {
         let gate = gate(trials, options).unwrap().unwrap();
-        assert!(gate.conditions.iter().all(|c| !c.statement.is_empty() && !c.measurement.is_empty()));
+        assert!(
+            gate.conditions.iter().all(|c| !c.statement.is_empty() && !c.measurement.is_empty())
+        );
         (gate.open, gate.conditions.iter().map(|condition| condition.holds).collect())
     }
 
     #[test]
     fn each_condition_can_shut_it() {
-        let options =
-            GateOptions { margin: 0.1, target: Some(0.6), resamples: 500, ..GateOptions::default() };
+        let options = GateOptions {
+            margin: 0.1,
+            target: Some(0.6),
+            resamples: 500,
+            ..GateOptions::default()
+        };
         assert_eq!(verdict(&dev(200, 60, Some(62)), &options), (true, vec![true; 3]));
         assert_eq!(verdict(&dev(200, 60, Some(110)), &options), (false, vec![false, true, true]));
         assert_eq!(verdict(&dev(200, 120, Some(122)), &options), (false, vec![true, false, true]));
-        // Retrieval can be stuck by sweep although the oracle arm is far ahead; then most errors are curable.
+        // Retrieval can be stuck by sweep although the oracle arm is far ahead; then most errors
+        // are curable.
         let stuck = GateOptions { sweep: vec![0.2, 0.3, 0.3, 0.301, 0.3], ..options.clone() };
         assert_eq!(verdict(&dev(200, 60, Some(160)), &stuck), (false, vec![true, true, false]));
         let rising = GateOptions { sweep: vec![0.2, 0.3, 0.3, 0.35, 0.3], ..options };
@@ -217,8 +239,12 @@ mod tests {
 
     #[test]
     fn few_questions_leave_it_shut() {
-        let options =
-            GateOptions { margin: 0.05, target: Some(0.5), resamples: 500, ..GateOptions::default() };
+        let options = GateOptions {
+            margin: 0.05,
+            target: Some(0.5),
+            resamples: 500,
+            ..GateOptions::default()
+        };
         assert!(!verdict(&dev(12, 4, Some(4)), &options).0);
     }
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// The primary measure of a question set. Text form: `exact`, `f1`, `contains`, `label`, `numeric:TOLERANCE`,
-/// `rouge-l`.
+/// The primary measure of a question set. Text form: `exact`, `f1`, `contains`, `label`,
+/// `numeric:TOLERANCE`, `rouge-l`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Measure {
@@ -21,7 +21,8 @@ pub enum Measure {
     Contains,
     /// First line of the answer, normalised, equals a gold label.
     Label,
-    /// A number in the answer is within `tolerance` of a gold number, relative above 1 and absolute below.
+    /// A number in the answer is within `tolerance` of a gold number, relative above 1 and absolute
+    /// below.
     Numeric {
         /// 0.01 accepts 1 % off.
         tolerance: f64,
@@ -98,7 +99,8 @@ impl TryFrom<String> for Measure {
     }
 }
 
-/// Scores `answer` by `measure` against the best of the gold answers: 0..=1, 0 when there is no gold answer.
+/// Scores `answer` by `measure` against the best of the gold answers: 0..=1, 0 when there is no
+/// gold answer.
 pub fn grade(measure: Measure, answer: &str, gold: &[String]) -> f64 {
     let best = |score: &dyn Fn(&str) -> f64| gold.iter().map(|g| score(g)).fold(0.0, f64::max);
     let right = |right: bool| f64::from(u8::from(right));
@@ -118,7 +120,9 @@ pub fn grade(measure: Measure, answer: &str, gold: &[String]) -> f64 {
         }
         Measure::Numeric { tolerance } => {
             let found = numbers(answer);
-            best(&|gold| right(numbers(gold).first().is_some_and(|gold| near(&found, *gold, tolerance))))
+            best(&|gold| {
+                right(numbers(gold).first().is_some_and(|gold| near(&found, *gold, tolerance)))
+            })
         }
         Measure::RougeL => {
             let answer = words(answer);
@@ -127,7 +131,8 @@ pub fn grade(measure: Measure, answer: &str, gold: &[String]) -> f64 {
     }
 }
 
-/// The lenient score: the normalised tokens of some gold answer stand in a row in the normalised answer.
+/// The lenient score: the normalised tokens of some gold answer stand in a row in the normalised
+/// answer.
 pub fn lenient(answer: &str, gold: &[String]) -> bool {
     let answer = normalise(answer);
     let answer: Vec<&str> = answer.split(' ').collect();
@@ -137,12 +142,13 @@ pub fn lenient(answer: &str, gold: &[String]) -> bool {
     })
 }
 
-/// Macro-averaged F1 over every label that was predicted or is gold: pairs of (predicted, gold), compared after
-/// normalisation. 0 without pairs.
+/// Macro-averaged F1 over every label that was predicted or is gold: pairs of (predicted, gold),
+/// compared after normalisation. 0 without pairs.
 pub fn macro_f1<P: AsRef<str>, G: AsRef<str>>(pairs: &[(P, G)]) -> f64 {
     let mut labels: BTreeMap<String, (usize, usize, usize)> = BTreeMap::new();
     for (predicted, gold) in pairs {
-        let (predicted, gold) = (normalise(first_line(predicted.as_ref())), normalise(gold.as_ref()));
+        let (predicted, gold) =
+            (normalise(first_line(predicted.as_ref())), normalise(gold.as_ref()));
         let hit = predicted == gold;
         let entry = labels.entry(predicted).or_default();
         entry.0 += usize::from(hit);
@@ -152,14 +158,17 @@ pub fn macro_f1<P: AsRef<str>, G: AsRef<str>>(pairs: &[(P, G)]) -> f64 {
     if labels.is_empty() {
         return 0.0;
     }
-    let f1 = |(hits, predicted, gold): &(usize, usize, usize)| 2.0 * *hits as f64 / (predicted + gold) as f64;
+    let f1 = |(hits, predicted, gold): &(usize, usize, usize)| {
+        2.0 * *hits as f64 / (predicted + gold) as f64
+    };
     labels.values().map(f1).sum::<f64>() / labels.len() as f64
 }
 
-/// SQuAD normalisation: lower case, punctuation removed, the articles a, an, the removed, single spaces.
+/// SQuAD normalisation: lower case, punctuation removed, the articles a, an, the removed, single
+/// spaces.
 ///
-/// The official script removes ASCII punctuation; typographic quotes and dashes are removed too, since documents
-/// hold them and questions don't. A dash between words parts them.
+/// The official script removes ASCII punctuation; typographic quotes and dashes are removed too,
+/// since documents hold them and questions don't. A dash between words parts them.
 pub fn normalise(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for c in text.chars().flat_map(char::to_lowercase) {
@@ -187,7 +196,9 @@ fn token_f1(answer: &str, gold: &str) -> f64 {
     gold.split(' ').for_each(|token| *counts.entry(token).or_default() += 1);
     let common = answer
         .split(' ')
-        .filter(|token| counts.get_mut(token).filter(|left| **left > 0).map(|left| *left -= 1).is_some())
+        .filter(|token| {
+            counts.get_mut(token).filter(|left| **left > 0).map(|left| *left -= 1).is_some()
+        })
         .count();
     2.0 * common as f64 / (answer.split(' ').count() + gold.split(' ').count()) as f64
 }
@@ -195,7 +206,11 @@ fn token_f1(answer: &str, gold: &str) -> f64 {
 /// Lower-case runs of letters and digits, as ROUGE counts them.
 fn words(text: &str) -> Vec<String> {
     let lower = text.to_lowercase();
-    lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    lower
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn rouge_l(answer: &[String], gold: &[String]) -> f64 {
@@ -214,8 +229,9 @@ fn rouge_l(answer: &[String], gold: &[String]) -> f64 {
     2.0 * row[gold.len()] as f64 / (answer.len() + gold.len()) as f64
 }
 
-/// Numbers in a text: optional sign, digits with commas between groups of three, a decimal point.
-/// A minus counts as a sign only where no word or digit stands before it ("2019-2020" holds no negative number).
+/// Numbers in a text: optional sign, digits with commas between groups of three, a decimal point. A
+/// minus counts as a sign only where no word or digit stands before it ("2019-2020" holds no
+/// negative number).
 fn numbers(text: &str) -> Vec<f64> {
     let chars: Vec<char> = text.chars().collect();
     let digit = |i: usize| chars.get(i).is_some_and(char::is_ascii_digit);
@@ -226,8 +242,9 @@ fn numbers(text: &str) -> Vec<f64> {
             i += 1;
             continue;
         }
-        let sign =
-            i > 0 && matches!(chars[i - 1], '-' | '\u{2212}') && (i < 2 || !chars[i - 2].is_alphanumeric());
+        let sign = i > 0
+            && matches!(chars[i - 1], '-' | '\u{2212}')
+            && (i < 2 || !chars[i - 2].is_alphanumeric());
         let mut number = String::from(if sign { "-" } else { "" });
         loop {
             if digit(i) {
@@ -252,13 +269,17 @@ fn numbers(text: &str) -> Vec<f64> {
     found
 }
 
-/// Whether the first or the last number found is near the gold one. Answers put the number first ("30 days") or last
-/// ("under rule 7 it is 30"); accepting any number would reward an answer that lists many.
+/// Whether the first or the last number found is near the gold one. Answers put the number first
+/// ("30 days") or last ("under rule 7 it is 30"); accepting any number would reward an answer that
+/// lists many.
 fn near(found: &[f64], gold: f64, tolerance: f64) -> bool {
     let unit = gold.abs().max(1.0);
     // A little slack: 0.3 within 0.1 of 0.2 must hold whatever binary makes of it.
     let allowed = (tolerance + 1e-9) * unit;
-    [found.first(), found.last()].into_iter().flatten().any(|number| (number - gold).abs() <= allowed)
+    [found.first(), found.last()]
+        .into_iter()
+        .flatten()
+        .any(|number| (number - gold).abs() <= allowed)
 }
 
 #[cfg(test)]
@@ -289,7 +310,8 @@ mod tests {
     fn token_f1_by_hand() {
         // Tokens: answer {denver, broncos, won}, gold {denver, broncos}: P 2/3, R 1, F 4/5.
         assert!(
-            (grade(Measure::TokenF1, "the Denver Broncos won", &gold(&["Denver Broncos"])) - 0.8).abs()
+            (grade(Measure::TokenF1, "the Denver Broncos won", &gold(&["Denver Broncos"])) - 0.8)
+                .abs()
                 < 1e-12
         );
         // A repeated token counts as often as gold holds it: common 1, F 2 / (2 + 1).
@@ -354,7 +376,8 @@ mod tests {
 
     #[test]
     fn every_measure_is_bounded_and_perfect_on_its_own_gold_answer() {
-        let texts = ["", "42", "the answer is 42", "Ünïcode — dash", "x y z x y z", "-1,000.5%", "\n\n"];
+        let texts =
+            ["", "42", "the answer is 42", "Ünïcode — dash", "x y z x y z", "-1,000.5%", "\n\n"];
         for name in ["exact", "f1", "contains", "label", "numeric:0.5", "rouge-l"] {
             let measure: Measure = name.parse().unwrap();
             assert_eq!(measure.to_string(), name);

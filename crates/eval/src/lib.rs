@@ -1,17 +1,20 @@
-//! The judge: grades answers, compares arms, and decides between RAG, fine-tuning, both, or neither.
+//! The judge: grades answers, compares arms, and decides between RAG, fine-tuning, both, or
+//! neither.
 //!
-//! Everything here is a pure function of stored trials: no clock, no file, no model, and no dependency but
-//! `serde`, so that a decision can be audited and replayed from its inputs alone.
+//! Everything here is a pure function of stored trials: no clock, no file, no model, and no
+//! dependency but `serde`, so that a decision can be audited and replayed from its inputs alone.
 //!
 //! The path through the crate is the path of the evidence:
 //!
-//! 1. [`grade()`] scores one answer with one [`Measure`]; a [`Trial`] is one [`Arm`] answering one question.
+//! 1. [`grade()`] scores one answer with one [`Measure`]; a [`Trial`] is one [`Arm`] answering one
+//!    question.
 //! 2. [`stats`] turns paired trials into intervals and p-values.
 //! 3. [`attribute()`] says what holds RAG back; [`gate()`] says whether it has hit its ceiling.
 //! 4. [`cost`] and [`curve`] price the arms and extrapolate more training data.
 //! 5. [`decide()`] applies the rule and explains each step.
 //!
-//! [`ranking`] measures retrieval on its own, in TREC conventions; [`abstention`] says when to answer at all.
+//! [`ranking`] measures retrieval on its own, in TREC conventions; [`abstention`] says when to
+//! answer at all.
 
 pub mod abstention;
 pub mod arm;

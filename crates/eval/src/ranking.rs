@@ -1,5 +1,5 @@
-//! Measures of retrieval in TREC conventions: qrels say which documents are relevant to a query, a run says what a
-//! system returned.
+//! Measures of retrieval in TREC conventions: qrels say which documents are relevant to a query, a
+//! run says what a system returned.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ pub struct Qrels(pub BTreeMap<String, BTreeMap<String, i32>>);
 pub struct Run(pub BTreeMap<String, Vec<(String, f64)>>);
 
 impl Qrels {
-    /// Reads the TREC form (`query iteration document grade`, blanks) or the BEIR form (`query document grade`, tabs,
-    /// with or without its header line).
+    /// Reads the TREC form (`query iteration document grade`, blanks) or the BEIR form (`query
+    /// document grade`, tabs, with or without its header line).
     pub fn parse(text: &str) -> Result<Self, Error> {
         let mut qrels = Self::default();
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -78,7 +78,8 @@ pub enum Ranking {
     ReciprocalRank(usize),
 }
 
-/// The measure for each query of `qrels` with a relevant document. A query that the run lacks scores 0 (`trec_eval -c`).
+/// The measure for each query of `qrels` with a relevant document. A query that the run lacks
+/// scores 0 (`trec_eval -c`).
 pub fn per_query(measure: Ranking, qrels: &Qrels, run: &Run) -> BTreeMap<String, f64> {
     let judged = qrels.0.iter().filter(|(_, grades)| grades.values().any(|grade| *grade > 0));
     judged
@@ -134,8 +135,8 @@ fn discounted(gains: impl Iterator<Item = i32>) -> f64 {
     gains.enumerate().map(|(index, gain)| f64::from(gain) / ((index + 2) as f64).log2()).sum()
 }
 
-/// Best score first; equal scores by document name, last first, as `trec_eval` does. A document returned twice counts
-/// once, at its best rank.
+/// Best score first; equal scores by document name, last first, as `trec_eval` does. A document
+/// returned twice counts once, at its best rank.
 fn ranked(hits: &[(String, f64)]) -> Vec<(&str, f64)> {
     let mut sorted: Vec<(&str, f64)> =
         hits.iter().map(|(document, score)| (document.as_str(), *score)).collect();
@@ -168,7 +169,8 @@ mod tests {
 
     #[test]
     fn ndcg_of_the_textbook_example() {
-        // Grades 3 2 3 0 1 2: DCG 6.861, ideal (3 3 2 2 1 0) 7.141; with 3 and 2 missed, ideal (3 3 3 2 2 2) 8.740.
+        // Grades 3 2 3 0 1 2: DCG 6.861, ideal (3 3 2 2 1 0) 7.141; with 3 and 2 missed, ideal (3 3
+        // 3 2 2 2) 8.740.
         let (qrels, run) = case(&[3, 2, 3, 0, 1, 2], &[]);
         assert!((ndcg_at(6, &qrels, &run) - 6.861 / 7.141).abs() < 1e-4);
         let (qrels, run) = case(&[3, 2, 3, 0, 1, 2], &[3, 2]);

@@ -9,8 +9,9 @@ use crate::Arm;
 pub struct Trial {
     /// Question.
     pub qid: String,
-    /// What the question shares with others that would be right or wrong together: the source document, or the
-    /// near-duplicate group. Intervals resample clusters. A question alone is its own cluster.
+    /// What the question shares with others that would be right or wrong together: the source
+    /// document, or the near-duplicate group. Intervals resample clusters. A question alone is its
+    /// own cluster.
     pub cluster: String,
     /// Who answered.
     pub arm: Arm,
@@ -21,8 +22,8 @@ pub struct Trial {
     pub score: Option<f64>,
     /// The gold answer stands somewhere in the answer (see [`lenient`](crate::lenient)).
     pub lenient: bool,
-    /// Whether the gold evidence was among the passages in the prompt; `None` when the question names no evidence
-    /// or the arm uses no passages.
+    /// Whether the gold evidence was among the passages in the prompt; `None` when the question
+    /// names no evidence or the arm uses no passages.
     pub evidence_retrieved: Option<bool>,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
@@ -38,8 +39,8 @@ pub struct Trial {
     pub answer: String,
 }
 
-/// From this score on an answer counts as right where a yes or no is needed (attribution, example answers).
-/// Right/wrong measures give 0 or 1, so this matters to token F1 and ROUGE-L alone.
+/// From this score on an answer counts as right where a yes or no is needed (attribution, example
+/// answers). Right/wrong measures give 0 or 1, so this matters to token F1 and ROUGE-L alone.
 pub const RIGHT: f64 = 0.5;
 
 impl Trial {

@@ -1,4 +1,5 @@
-//! The decision tested by construction: worlds whose right answer is known, and worlds in which nothing may be claimed.
+//! The decision tested by construction: worlds whose right answer is known, and worlds in which
+//! nothing may be claimed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -6,7 +7,9 @@ mod world;
 
 use tunesmith_eval::decision::{Answer, Lead, Limits};
 use tunesmith_eval::stats::Random;
-use tunesmith_eval::{Arm, CurvePoint, Decision, Gate, GateOptions, Outcome, Rule, Trial, decide, gate};
+use tunesmith_eval::{
+    Arm, CurvePoint, Decision, Gate, GateOptions, Outcome, Rule, Trial, decide, gate,
+};
 use world::{World, input, quick, seconds};
 
 fn outcome(world: World, rule: Rule) -> Decision {
@@ -16,7 +19,11 @@ fn outcome(world: World, rule: Rule) -> Decision {
 #[track_caller]
 fn expect(world: World, rule: Rule, expected: Outcome) -> Decision {
     let decision = outcome(world, rule);
-    assert_eq!(decision.outcome, expected, "{world:?}\n{}\n{:#?}", decision.sentence, decision.tree);
+    assert_eq!(
+        decision.outcome, expected,
+        "{world:?}\n{}\n{:#?}",
+        decision.sentence, decision.tree
+    );
     decision
 }
 
@@ -35,7 +42,11 @@ fn facts_that_stand_only_in_documents_need_rag() {
 #[test]
 fn a_hidden_rule_needs_fine_tuning() {
     for seed in 0..5 {
-        expect(World { hidden_rule: 1.0, seed, ..World::default() }, quick(0.1, Some(0.6)), Outcome::Tuned);
+        expect(
+            World { hidden_rule: 1.0, seed, ..World::default() },
+            quick(0.1, Some(0.6)),
+            Outcome::Tuned,
+        );
     }
 }
 
@@ -151,7 +162,8 @@ fn coin_flips(arms: &[(Arm, f64)], questions: usize, seed: u64) -> Vec<Trial> {
         .collect()
 }
 
-const CANDIDATES: [Arm; 6] = [Arm::Base, Arm::FewShot, Arm::Rag, Arm::Tuned, Arm::TunedRag, Arm::Raft];
+const CANDIDATES: [Arm; 6] =
+    [Arm::Base, Arm::FewShot, Arm::Rag, Arm::Tuned, Arm::TunedRag, Arm::Raft];
 
 #[test]
 fn identical_arms_come_out_different_in_at_most_5_percent_of_runs() {
@@ -160,19 +172,26 @@ fn identical_arms_come_out_different_in_at_most_5_percent_of_runs() {
         let (mut named, mut claimed) = (0, 0);
         for seed in 0..runs {
             let trials = coin_flips(&CANDIDATES.map(|arm| (arm, chance)), questions, 1000 + seed);
-            let decision = decide(&input(trials, Rule { resamples: 200, ..quick(0.05, None) })).unwrap();
-            named += usize::from(!matches!(decision.outcome, Outcome::Undetermined | Outcome::Base));
-            claimed += usize::from(decision.contrasts.iter().any(|contrast| contrast.p_holm < 0.05));
+            let decision =
+                decide(&input(trials, Rule { resamples: 200, ..quick(0.05, None) })).unwrap();
+            named +=
+                usize::from(!matches!(decision.outcome, Outcome::Undetermined | Outcome::Base));
+            claimed +=
+                usize::from(decision.contrasts.iter().any(|contrast| contrast.p_holm < 0.05));
         }
         let allowed = runs as usize / 20;
         assert!(named <= allowed, "{questions} questions: a dearer arm named in {named} of {runs}");
-        assert!(claimed <= allowed, "{questions} questions: a difference claimed in {claimed} of {runs}");
+        assert!(
+            claimed <= allowed,
+            "{questions} questions: a difference claimed in {claimed} of {runs}"
+        );
     }
 }
 
 #[test]
 fn identical_arms_with_correlated_clusters_and_seeds_and_graded_scores() {
-    // Whole documents go well or badly per arm, training seeds too; scores are graded, not right/wrong.
+    // Whole documents go well or badly per arm, training seeds too; scores are graded, not
+    // right/wrong.
     let runs = 200;
     let mut named = 0;
     for run in 0..runs {
@@ -184,7 +203,8 @@ fn identical_arms_with_correlated_clusters_and_seeds_and_graded_scores() {
                 for document in 0..25 {
                     let shared = 0.12 * random.normal();
                     for question in 0..6 {
-                        let score = f64::clamp(0.5 + luck + shared + 0.2 * random.normal(), 0.0, 1.0);
+                        let score =
+                            f64::clamp(0.5 + luck + shared + 0.2 * random.normal(), 0.0, 1.0);
                         trials.push(Trial {
                             qid: format!("q{document}-{question}"),
                             cluster: format!("d{document}"),
@@ -206,7 +226,8 @@ fn identical_arms_with_correlated_clusters_and_seeds_and_graded_scores() {
 #[test]
 fn enough_questions_show_identical_arms_to_be_alike_and_the_cheapest_wins() {
     let decision =
-        decide(&input(coin_flips(&CANDIDATES.map(|arm| (arm, 0.8)), 3000, 5), quick(0.05, None))).unwrap();
+        decide(&input(coin_flips(&CANDIDATES.map(|arm| (arm, 0.8)), 3000, 5), quick(0.05, None)))
+            .unwrap();
     assert_eq!(
         (decision.outcome, decision.recommended),
         (Outcome::Base, Some(Arm::Base)),
@@ -231,12 +252,14 @@ fn an_arm_worse_by_the_margin_passes_in_at_most_5_percent_of_runs() {
 /// A decision between five arms whose chances are drawn at random, and those chances.
 fn random_truth(run: u64, questions: usize, margin: f64) -> (Decision, Vec<(Arm, f64)>) {
     let mut random = Random::new(9_000 + run);
-    let truth = [Arm::Base, Arm::FewShot, Arm::Rag, Arm::Tuned, Arm::Raft].map(|arm| (arm, random.unit()));
+    let truth =
+        [Arm::Base, Arm::FewShot, Arm::Rag, Arm::Tuned, Arm::Raft].map(|arm| (arm, random.unit()));
     let rule = Rule { resamples: 200, ..quick(margin, None) };
     (decide(&input(coin_flips(&truth, questions, run), rule)).unwrap(), truth.to_vec())
 }
 
-/// The arm named is worse than the best by more than the margin, or a cheaper one is at least as good.
+/// The arm named is worse than the best by more than the margin, or a cheaper one is at least as
+/// good.
 fn is_wrong(decision: &Decision, truth: &[(Arm, f64)], margin: f64) -> bool {
     let Some(arm) = decision.recommended else { return false };
     let of = |arm: Arm| truth.iter().find(|(other, _)| *other == arm).unwrap().1;
@@ -249,8 +272,10 @@ fn is_wrong(decision: &Decision, truth: &[(Arm, f64)], margin: f64) -> bool {
 #[test]
 fn confident_and_wrong_is_rare_whatever_the_truth() {
     let runs = 300;
-    let decided: Vec<_> =
-        (0..runs).map(|run| random_truth(run, 150, 0.1)).filter(|(d, _)| d.recommended.is_some()).collect();
+    let decided: Vec<_> = (0..runs)
+        .map(|run| random_truth(run, 150, 0.1))
+        .filter(|(d, _)| d.recommended.is_some())
+        .collect();
     let wrong = decided.iter().filter(|(decision, truth)| is_wrong(decision, truth, 0.1)).count();
     assert!(decided.len() > runs as usize / 2, "only {} of {runs} decided", decided.len());
     assert!(wrong * 20 <= decided.len(), "{wrong} of {} wrong", decided.len());
@@ -307,14 +332,17 @@ fn graders_that_fail_often_leave_it_undetermined() {
     }
     let decision = decide(&input(trials, quick(0.1, None))).unwrap();
     assert_eq!(decision.outcome, Outcome::Undetermined);
-    assert!(!decision.tree.iter().find(|node| node.id == "graders").unwrap().measurement.is_empty());
+    assert!(
+        !decision.tree.iter().find(|node| node.id == "graders").unwrap().measurement.is_empty()
+    );
     // Missing is not zero: the score is that of the graded questions.
     assert!(decision.arm(Arm::Rag).unwrap().score.estimate > 0.8);
 }
 
 #[test]
 fn one_arm_alone_decides_nothing() {
-    let decision = decide(&input(coin_flips(&[(Arm::Rag, 0.9)], 200, 1), quick(0.1, Some(0.5)))).unwrap();
+    let decision =
+        decide(&input(coin_flips(&[(Arm::Rag, 0.9)], 200, 1), quick(0.1, Some(0.5)))).unwrap();
     assert_eq!(decision.outcome, Outcome::Undetermined, "{}", decision.sentence);
 }
 
@@ -325,7 +353,8 @@ fn hard_limits_exclude_arms() {
     let free = decide(&input(trials.clone(), few_queries())).unwrap();
     assert_eq!(free.outcome, Outcome::Rag);
     let slow = |trial: &Trial| Trial { latency_seconds: 3.0, ..trial.clone() };
-    let slowed: Vec<_> = trials.iter().map(|t| if t.arm == Arm::Rag { slow(t) } else { t.clone() }).collect();
+    let slowed: Vec<_> =
+        trials.iter().map(|t| if t.arm == Arm::Rag { slow(t) } else { t.clone() }).collect();
     let limits = Limits { p95_latency_seconds: Some(1.0), ..Limits::default() };
     let limited = decide(&input(slowed, Rule { limits, ..few_queries() })).unwrap();
     assert_eq!(limited.outcome, Outcome::Tuned);
@@ -343,7 +372,8 @@ fn an_open_gate_asks_for_the_fine_tuned_arms() {
     let cheap = [Arm::Base, Arm::FewShot, Arm::Rag, Arm::Oracle];
     let world = World { facts: 1.0, hidden_rule: 0.6, ..World::default() };
     let rule = quick(0.1, Some(0.7));
-    let options = GateOptions { margin: 0.1, target: Some(0.7), resamples: 400, ..GateOptions::default() };
+    let options =
+        GateOptions { margin: 0.1, target: Some(0.7), resamples: 400, ..GateOptions::default() };
     let dev = World { seed: 99, lexical_gap: 0.0, ..world };
     let open: Gate = gate(&dev.trials(&cheap), &options).unwrap().unwrap();
     assert!(open.open, "{open:?}");
@@ -379,7 +409,8 @@ fn diagnostic_arms_are_never_recommended() {
 #[test]
 fn naive_joining_shows_its_harm() {
     let decision = expect(World { facts: 1.0, ..World::default() }, quick(0.1, None), Outcome::Rag);
-    let both = decision.criteria.iter().find(|criterion| criterion.name == "Both together").unwrap();
+    let both =
+        decision.criteria.iter().find(|criterion| criterion.name == "Both together").unwrap();
     assert!(both.measurement.contains("tuned+rag - rag: -"), "{both:?}");
 }
 
@@ -405,7 +436,10 @@ fn check(decision: &Decision) {
     let unit = |x: f64| (0.0..=1.0).contains(&x);
     for arm in &decision.arms {
         let s = arm.score;
-        assert!(unit(s.lower) && s.lower <= s.estimate && s.estimate <= s.upper && unit(s.upper), "{arm:?}");
+        assert!(
+            unit(s.lower) && s.lower <= s.estimate && s.estimate <= s.upper && unit(s.upper),
+            "{arm:?}"
+        );
         assert!(unit(arm.lenient) && unit(arm.abstained) && arm.latency_p50 <= arm.latency_p95);
     }
     for contrast in &decision.contrasts {
@@ -415,7 +449,10 @@ fn check(decision: &Decision) {
             "{contrast:?}"
         );
         assert!(unit(contrast.p) && contrast.p <= contrast.p_holm && unit(contrast.p_holm));
-        assert!(unit(contrast.discordance) && contrast.a_better + contrast.b_better <= contrast.questions);
+        assert!(
+            unit(contrast.discordance)
+                && contrast.a_better + contrast.b_better <= contrast.questions
+        );
         let back = decision.contrast(contrast.b, contrast.a).unwrap();
         assert_eq!(back.difference.estimate, -d.estimate);
     }
@@ -462,7 +499,8 @@ fn every_decision_is_consistent_and_can_be_stored() {
         let graded = random.below(2) == 0;
         for trial in &mut trials {
             let fails = random.unit() < 0.02;
-            trial.score = trial.score.filter(|_| !fails).map(|s| if graded { s * random.unit() } else { s });
+            trial.score =
+                trial.score.filter(|_| !fails).map(|s| if graded { s * random.unit() } else { s });
         }
         if trials.iter().all(|trial| trial.score.is_none()) {
             continue;
@@ -493,10 +531,13 @@ fn error_rates() {
         let (mut named, mut claimed, mut cheapest) = (0, 0, 0);
         for seed in 0..runs {
             let trials = coin_flips(&CANDIDATES.map(|arm| (arm, chance)), questions, 50_000 + seed);
-            let decision = decide(&input(trials, Rule { resamples: 200, ..quick(0.05, None) })).unwrap();
-            named += usize::from(!matches!(decision.outcome, Outcome::Undetermined | Outcome::Base));
+            let decision =
+                decide(&input(trials, Rule { resamples: 200, ..quick(0.05, None) })).unwrap();
+            named +=
+                usize::from(!matches!(decision.outcome, Outcome::Undetermined | Outcome::Base));
             cheapest += usize::from(decision.outcome == Outcome::Base);
-            claimed += usize::from(decision.contrasts.iter().any(|contrast| contrast.p_holm < 0.05));
+            claimed +=
+                usize::from(decision.contrasts.iter().any(|contrast| contrast.p_holm < 0.05));
         }
         println!(
             "{questions} questions at {chance}: dearer arm named {named}, cheapest named {cheapest}, a difference \

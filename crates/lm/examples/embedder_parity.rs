@@ -1,9 +1,11 @@
-//! Our half of the comparison of embedder training with PyTorch; `benches/training/run` drives both halves.
+//! Our half of the comparison of embedder training with PyTorch; `benches/training/run` drives both
+//! halves.
 //!
 //!     embedder_parity EMBEDDER BEIR OUT [STEPS] [BATCH]
 //!
-//! Takes queries and documents of a folder in BEIR layout and writes into OUT what PyTorch needs to repeat the run (ids of
-//! every step, learning rates) and what came out here: losses, the gradients of the first step, the trained folder and vectors.
+//! Takes queries and documents of a folder in BEIR layout and writes into OUT what PyTorch needs to
+//! repeat the run (ids of every step, learning rates) and what came out here: losses, the gradients
+//! of the first step, the trained folder and vectors.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -16,12 +18,15 @@ use tunesmith_lm as lm;
 
 fn main() -> std::process::ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |at: usize, default| arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(default);
+    let number = |at: usize, default| {
+        arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
     let [embedder, beir, out, ..] = &arguments[..] else {
         eprintln!("usage: embedder_parity EMBEDDER BEIR OUT [STEPS] [BATCH]");
         return std::process::ExitCode::FAILURE;
     };
-    match parity(Path::new(embedder), Path::new(beir), Path::new(out), number(3, 20), number(4, 8)) {
+    match parity(Path::new(embedder), Path::new(beir), Path::new(out), number(3, 20), number(4, 8))
+    {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -33,7 +38,8 @@ fn main() -> std::process::ExitCode {
 fn parity(embedder: &Path, beir: &Path, out: &Path, steps: usize, batch: usize) -> Result<()> {
     fs::create_dir_all(out).map_err(Error::io(out))?;
     let (questions, passages) = data(beir, steps * batch)?;
-    // Little is kept and packs are small, so that gradient caching and the sum over packs are compared too.
+    // Little is kept and packs are small, so that gradient caching and the sum over packs are
+    // compared too.
     let options = EmbedderOptions {
         epochs: 1,
         batch,
@@ -86,7 +92,8 @@ fn parity(embedder: &Path, beir: &Path, out: &Path, steps: usize, batch: usize) 
     fs::write(&path, report.to_string()).map_err(Error::io(&path))
 }
 
-/// The first `count` training queries with their documents, each with another query's document as a negative.
+/// The first `count` training queries with their documents, each with another query's document as a
+/// negative.
 fn data(beir: &Path, count: usize) -> Result<(Vec<TrainingQuestion>, Vec<String>)> {
     let documents = lines(&beir.join("corpus.jsonl"))?;
     let passages: Vec<String> = documents
@@ -99,8 +106,11 @@ fn data(beir: &Path, count: usize) -> Result<(Vec<TrainingQuestion>, Vec<String>
             )
         })
         .collect();
-    let places: HashMap<&str, usize> =
-        documents.iter().enumerate().filter_map(|(place, row)| Some((row["_id"].as_str()?, place))).collect();
+    let places: HashMap<&str, usize> = documents
+        .iter()
+        .enumerate()
+        .filter_map(|(place, row)| Some((row["_id"].as_str()?, place)))
+        .collect();
     let path = beir.join("qrels/train.tsv");
     let judged = fs::read_to_string(&path).map_err(Error::io(&path))?;
     let mut positives: HashMap<&str, Vec<usize>> = HashMap::new();

@@ -1,5 +1,5 @@
-//! Prints, as JSON lines, what this engine makes of the inputs that `benches/parity` hands it, for comparison with
-//! transformers and sentence-transformers.
+//! Prints, as JSON lines, what this engine makes of the inputs that `benches/parity` hands it, for
+//! comparison with transformers and sentence-transformers.
 //!
 //! ```text
 //! parity logits MODEL PRECISION < prompts.jsonl      {"text"} -> {"ids", "logits", "greedy"}
@@ -19,7 +19,8 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tunesmith_lm::{
-    Adapter, Decoder, Encoder, GenerateOptions, Message, Model, Pack, Precision, Role, Source, Workspace,
+    Adapter, Decoder, Encoder, GenerateOptions, Message, Model, Pack, Precision, Role, Source,
+    Workspace,
 };
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -88,8 +89,8 @@ fn tensors(path: &Path) -> Outcome {
     Ok(())
 }
 
-/// Logits of every position with the adapter, of the last without, and loss and gradients of all examples, those with a
-/// common beginning in one pack that runs it once.
+/// Logits of every position with the adapter, of the last without, and loss and gradients of all
+/// examples, those with a common beginning in one pack that runs it once.
 fn adapter(model: &Path, adapter: &Path, out: &Path, inputs: &[Value]) -> Outcome {
     let decoder = Decoder::load(&Source::open(model)?, Precision::F32)?;
     let adapter = Adapter::load(adapter, decoder.config())?;
@@ -107,7 +108,8 @@ fn adapter(model: &Path, adapter: &Path, out: &Path, inputs: &[Value]) -> Outcom
         base.push(decoder.forward(ids, &mut decoder.new_cache(), None)?);
     }
     // All but the last example begin alike.
-    let borrowed: Vec<(&[u32], &[u8])> = examples.iter().map(|(ids, mask)| (&ids[..], &mask[..])).collect();
+    let borrowed: Vec<(&[u32], &[u8])> =
+        examples.iter().map(|(ids, mask)| (&ids[..], &mask[..])).collect();
     let (alike, last) = borrowed.split_at(borrowed.len().saturating_sub(1));
     let packs = [Pack::of(alike), Pack::of(last)];
     let targets: usize = packs.iter().map(Pack::targets).sum();
@@ -142,7 +144,11 @@ fn embed(folder: &Path, precision: Precision, inputs: &[Value]) -> Outcome {
     let start = Instant::now();
     let vectors = encoder.embed(&texts)?;
     let seconds = start.elapsed().as_secs_f64();
-    eprintln!("{} texts in {seconds:.3} s, {:.1} texts/s", texts.len(), texts.len() as f64 / seconds);
+    eprintln!(
+        "{} texts in {seconds:.3} s, {:.1} texts/s",
+        texts.len(),
+        texts.len() as f64 / seconds
+    );
     vectors.iter().for_each(|vector| println!("{}", json!(vector)));
     Ok(())
 }

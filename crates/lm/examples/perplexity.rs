@@ -4,13 +4,15 @@
 //! perplexity MODEL TEXT [f32|bf16] [CONTEXT] [CHUNKS] [ROWS]
 //! ```
 //!
-//! The convention is that of `llama-perplexity`: the text's tokens are cut into windows of CONTEXT (512) that do not overlap,
-//! a rest is left out; where the model begins texts with a token of its own, that token takes the place of each window's
-//! first; the second half of a window is scored, from token CONTEXT / 2 + 1 on, and the first is context alone. CHUNKS (0:
-//! all) limits the number of windows. The weights are held as f32 or bf16.
+//! The convention is that of `llama-perplexity`: the text's tokens are cut into windows of CONTEXT
+//! (512) that do not overlap, a rest is left out; where the model begins texts with a token of its
+//! own, that token takes the place of each window's first; the second half of a window is scored,
+//! from token CONTEXT / 2 + 1 on, and the first is context alone. CHUNKS (0: all) limits the number
+//! of windows. The weights are held as f32 or bf16.
 //!
-//! ROWS (0: a window at once) reads a window in pieces of so many tokens. With 1 every token passes through the products that
-//! decoding uses, those over few-bit weights among them; with many rows those of prefill.
+//! ROWS (0: a window at once) reads a window in pieces of so many tokens. With 1 every token passes
+//! through the products that decoding uses, those over few-bit weights among them; with many rows
+//! those of prefill.
 
 use std::path::Path;
 use std::time::Instant;
@@ -84,7 +86,8 @@ fn scores(decoder: &Decoder, window: &[u32], rows: usize) -> Outcome<Vec<f64>> {
     let (first, last) = (window.len() / 2, window.len() - 1);
     let mut found = Vec::with_capacity(last - first);
     let piece = if rows == 0 { window.len() } else { rows };
-    // The row of a token predicts the next, so the last token is not read; logits of the first half are not needed.
+    // The row of a token predicts the next, so the last token is not read; logits of the first half
+    // are not needed.
     for piece in window[..first].chunks(piece) {
         decoder.extend(piece, &mut cache, None)?;
     }

@@ -2,15 +2,15 @@
 //!
 //!     recipe MODEL TRAIN.jsonl DEV.jsonl [NAME=VALUE]…
 //!
-//! Names: train, dev, answers (how many rows of each are used; answers = dev rows answered by greedy decoding),
-//! epochs, learning_rate, b_rate_scale, batch_tokens, pack_tokens, warmup, rank, alpha, seed, precision (f32, bf16).
-//! Prints one JSON line.
+//! Names: train, dev, answers (how many rows of each are used; answers = dev rows answered by
+//! greedy decoding), epochs, learning_rate, b_rate_scale, batch_tokens, pack_tokens, warmup, rank,
+//! alpha, seed, precision (f32, bf16). Prints one JSON line.
 
 use std::path::Path;
 
 use lm::{
-    Decoder, Error, Lora, LoraConfig, Precision, Rendered, Result, Source, TrainEvent, TrainOptions,
-    TrainingRun, read_examples, render_examples,
+    Decoder, Error, Lora, LoraConfig, Precision, Rendered, Result, Source, TrainEvent,
+    TrainOptions, TrainingRun, read_examples, render_examples,
 };
 use tunesmith_lm as lm;
 
@@ -73,7 +73,9 @@ impl Recipe {
                 "warmup" => options.warmup = real()?,
                 "seed" => options.seed = whole()? as u64,
                 "rank" => options.lora = LoraConfig { rank: whole()?, ..options.lora.clone() },
-                "alpha" => options.lora = LoraConfig { alpha: real()? as f32, ..options.lora.clone() },
+                "alpha" => {
+                    options.lora = LoraConfig { alpha: real()? as f32, ..options.lora.clone() }
+                }
                 _ => return Err(wrong()),
             }
         }
@@ -83,16 +85,29 @@ impl Recipe {
 
 fn run(model: &Path, train: &Path, dev: &Path, settings: &[String]) -> Result<serde_json::Value> {
     tunesmith_lm::start_threads(None)?;
-    let Recipe { train: train_rows, dev: dev_rows, answers, precision, options } = Recipe::parse(settings)?;
+    let Recipe { train: train_rows, dev: dev_rows, answers, precision, options } =
+        Recipe::parse(settings)?;
     let source = Source::open(model)?;
     let decoder = Decoder::load(&source, precision)?;
     let read = |path: &Path, rows: usize| -> Result<Vec<Rendered>> {
         let mut examples = read_examples(path)?;
         examples.truncate(rows);
-        Ok(render_examples(path, &examples, &source.tokenizer, &source.template, options.max_length)?)
+        Ok(render_examples(
+            path,
+            &examples,
+            &source.tokenizer,
+            &source.template,
+            options.max_length,
+        )?)
     };
     let (train, dev) = (read(train, train_rows)?, read(dev, dev_rows)?);
-    let run = TrainingRun { decoder: &decoder, identity: "", train: &train, dev: &dev, options: &options };
+    let run = TrainingRun {
+        decoder: &decoder,
+        identity: "",
+        train: &train,
+        dev: &dev,
+        options: &options,
+    };
     let estimate = run.estimate()?;
     let loaded = resident_mib("VmRSS:");
     let trained = run.train(&mut |event| {
@@ -103,7 +118,12 @@ fn run(model: &Path, train: &Path, dev: &Path, settings: &[String]) -> Result<se
     eprintln!();
     let mut right = 0;
     for example in dev.iter().take(answers) {
-        right += usize::from(answers_exactly(&decoder, &trained.lora, example, source.tokenizer.end_ids())?);
+        right += usize::from(answers_exactly(
+            &decoder,
+            &trained.lora,
+            example,
+            source.tokenizer.end_ids(),
+        )?);
     }
     Ok(serde_json::json!({
         "settings": settings,
@@ -120,12 +140,18 @@ fn run(model: &Path, train: &Path, dev: &Path, settings: &[String]) -> Result<se
 }
 
 /// Whether greedy decoding after the example's prompt gives the completion, token for token.
-fn answers_exactly(decoder: &Decoder, lora: &Lora, example: &Rendered, end: &[u32]) -> Result<bool> {
+fn answers_exactly(
+    decoder: &Decoder,
+    lora: &Lora,
+    example: &Rendered,
+    end: &[u32],
+) -> Result<bool> {
     let prompt = example.mask.iter().take_while(|&&bit| bit == 0).count();
     let mut cache = decoder.new_cache();
     let mut logits = decoder.forward(&example.ids[..prompt], &mut cache, Some(lora))?;
     for &wanted in &example.ids[prompt..] {
-        let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(id, _)| id as u32);
+        let best =
+            logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(id, _)| id as u32);
         if best != Some(wanted) {
             return Ok(false);
         }

@@ -11,9 +11,10 @@
 //!     speed MODEL first-token TEXT       the first token of a second question about a text file
 //!     speed FOLDER embed CHUNKS          vectors of the lines of a file, and their cosine to those in f32
 //!
-//! All but `render` and `first` print one JSON line with what was done a second and the peak of resident memory. `PRECISION=f32`,
-//! `bf16` or `int8` overrides the machine's choice. Decoding also reports the processor time a token took, all threads together, which
-//! other work on the machine disturbs less.
+//! All but `render` and `first` print one JSON line with what was done a second and the peak of
+//! resident memory. `PRECISION=f32`, `bf16` or `int8` overrides the machine's choice. Decoding also
+//! reports the processor time a token took, all threads together, which other work on the machine
+//! disturbs less.
 
 use std::error::Error;
 use std::fs;
@@ -24,9 +25,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lm::{
-    BatchInput, ChatTemplate, Decoder, Encoder, Engine, EngineOptions, Event, GenerateOptions, Message,
-    Model, Pack, Precision, Rendered, Role, Source, Tokenizer, TrainEvent, TrainOptions, TrainingRun,
-    read_examples, render_examples,
+    BatchInput, ChatTemplate, Decoder, Encoder, Engine, EngineOptions, Event, GenerateOptions,
+    Message, Model, Pack, Precision, Rendered, Role, Source, Tokenizer, TrainEvent, TrainOptions,
+    TrainingRun, read_examples, render_examples,
 };
 use serde_json::{Value, json};
 use tunesmith_lm as lm;
@@ -92,18 +93,25 @@ fn rendered(
     Ok(render_examples(path, &examples, tokenizer, template, MAX_LENGTH)?)
 }
 
-/// Tokens a second over one pass, the first step left out as the warm-up. `run_tokens` counts what the examples of a step begin
-/// with in common once: so many tokens were run at least.
+/// Tokens a second over one pass, the first step left out as the warm-up. `run_tokens` counts what
+/// the examples of a step begin with in common once: so many tokens were run at least.
 fn train(model: &str, pairs: &str, count: usize) -> Result<Value, Box<dyn Error>> {
     let model = Model::open(Path::new(model), precision())?;
     let train = rendered(&model.tokenizer, &model.template, pairs, count)?;
     let options = TrainOptions { epochs: 1, max_length: MAX_LENGTH, ..TrainOptions::default() };
-    let run =
-        TrainingRun { decoder: &model.decoder, identity: "", train: &train, dev: &[], options: &options };
+    let run = TrainingRun {
+        decoder: &model.decoder,
+        identity: "",
+        train: &train,
+        dev: &[],
+        options: &options,
+    };
     let steps = run.batches()?;
     let estimated_mib = run.estimate()?.memory.total() >> 20;
     if steps.len() < 2 {
-        return Err(format!("{count} pairs are a single step: none is left behind the warm-up").into());
+        return Err(
+            format!("{count} pairs are a single step: none is left behind the warm-up").into()
+        );
     }
     let mut first = None;
     run.train(&mut |event| {
@@ -152,8 +160,9 @@ fn prefill(model: &str, tokens: usize) -> Result<Value, Box<dyn Error>> {
 fn first(model: &str, prompt: &str) -> Result<(), Box<dyn Error>> {
     let model = Model::open(Path::new(model), precision())?;
     let options = GenerateOptions { max_tokens: 1, ..GenerateOptions::default() };
-    let answer = model
-        .complete(&model.tokenizer.encode(prompt)?, None, &options, &mut |_| ControlFlow::Continue(()))?;
+    let answer = model.complete(&model.tokenizer.encode(prompt)?, None, &options, &mut |_| {
+        ControlFlow::Continue(())
+    })?;
     println!("{}", answer.text);
     Ok(std::io::stdout().flush()?)
 }
@@ -187,11 +196,13 @@ fn decode(model: &str, streams: usize, depth: usize) -> Result<Value, Box<dyn Er
     }))
 }
 
-/// An answer that repeats the beginning of `text`, with and without prompt lookup; both must be the same.
+/// An answer that repeats the beginning of `text`, with and without prompt lookup; both must be the
+/// same.
 fn quoting(model: &str, text: &str) -> Result<Value, Box<dyn Error>> {
     let model = Model::open(Path::new(model), precision())?;
     let passage: String = text.chars().take(1500).collect();
-    let question = format!("Repeat this passage word by word, and write nothing else.\n\n{passage}");
+    let question =
+        format!("Repeat this passage word by word, and write nothing else.\n\n{passage}");
     let messages = [Message::new(Role::User, &question)];
     let answer = |lookup: bool| {
         let options = GenerateOptions { max_tokens: 200, lookup, ..GenerateOptions::default() };
@@ -199,10 +210,15 @@ fn quoting(model: &str, text: &str) -> Result<Value, Box<dyn Error>> {
         // The first turn warms up.
         for _ in 0..2 {
             let before = processor_seconds();
-            let answer = model.generate(&messages, None, &options, &mut |_| ControlFlow::Continue(()))?;
+            let answer =
+                model.generate(&messages, None, &options, &mut |_| ControlFlow::Continue(()))?;
             let processor = processor_seconds().zip(before).map(|(after, before)| after - before);
             let tokens = answer.completion_tokens as f64;
-            best = (answer.ids, (tokens - 1.0) / answer.decode_seconds, processor.map(|s| 1e3 * s / tokens));
+            best = (
+                answer.ids,
+                (tokens - 1.0) / answer.decode_seconds,
+                processor.map(|s| 1e3 * s / tokens),
+            );
         }
         Ok::<_, Box<dyn Error>>(best)
     };
@@ -221,7 +237,8 @@ fn quoting(model: &str, text: &str) -> Result<Value, Box<dyn Error>> {
     }))
 }
 
-/// Tokens a second of all answers together, from the first submission to the last token, prompts of 256 tokens included.
+/// Tokens a second of all answers together, from the first submission to the last token, prompts of
+/// 256 tokens included.
 fn concurrent(model: &str, streams: usize) -> Result<Value, Box<dyn Error>> {
     let model = Arc::new(Model::open(Path::new(model), precision())?);
     let bounds = EngineOptions { slots: streams, queue: streams, ..EngineOptions::default() };
@@ -256,7 +273,8 @@ fn concurrent(model: &str, streams: usize) -> Result<Value, Box<dyn Error>> {
     Ok(figures)
 }
 
-/// Time to the first token of a second question over the same text, and of the first, which has to read the text.
+/// Time to the first token of a second question over the same text, and of the first, which has to
+/// read the text.
 fn first_token(model: &str, text: &str) -> Result<Value, Box<dyn Error>> {
     let model = Model::open(Path::new(model), precision())?;
     let text: String = text.chars().take(4000).collect();
@@ -264,7 +282,8 @@ fn first_token(model: &str, text: &str) -> Result<Value, Box<dyn Error>> {
     let ask = |question: &str| -> Result<(f64, Value), Box<dyn Error>> {
         let messages = [Message::new(Role::User, format!("{text}\n\n{question}"))];
         let started = Instant::now();
-        let answer = model.generate(&messages, None, &options, &mut |_| ControlFlow::Continue(()))?;
+        let answer =
+            model.generate(&messages, None, &options, &mut |_| ControlFlow::Continue(()))?;
         let tokens = json!({ "prompt": answer.prompt_tokens, "cached": answer.cached_tokens });
         Ok((started.elapsed().as_secs_f64(), tokens))
     };

@@ -2,27 +2,36 @@
 //!
 //!     train_parity MODEL PAIRS OUT [STEPS] [BATCH_TOKENS]
 //!
-//! Writes into OUT what PEFT needs to repeat the run (initial adapter, batches, learning rates) and what came out
-//! here: losses, gradients at an adapter that is not fresh, the trained adapter and logits with it.
+//! Writes into OUT what PEFT needs to repeat the run (initial adapter, batches, learning rates) and
+//! what came out here: losses, gradients at an adapter that is not fresh, the trained adapter and
+//! logits with it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use lm::{
-    Adapter, Decoder, Error, Lora, Message, Pack, Precision, Rendered, Result, Role, Source, TrainEvent,
-    TrainOptions, TrainingRun, Workspace, read_examples,
+    Adapter, Decoder, Error, Lora, Message, Pack, Precision, Rendered, Result, Role, Source,
+    TrainEvent, TrainOptions, TrainingRun, Workspace, read_examples,
 };
 use serde_json::{Value, json};
 use tunesmith_lm as lm;
 
 fn main() -> std::process::ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |at: usize, default| arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(default);
+    let number = |at: usize, default| {
+        arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
     let [model, pairs, out, ..] = &arguments[..] else {
         eprintln!("usage: train_parity MODEL PAIRS OUT [STEPS] [BATCH_TOKENS]");
         return std::process::ExitCode::FAILURE;
     };
-    match parity(Path::new(model), Path::new(pairs), &PathBuf::from(out), number(3, 50), number(4, 256)) {
+    match parity(
+        Path::new(model),
+        Path::new(pairs),
+        &PathBuf::from(out),
+        number(3, 50),
+        number(4, 256),
+    ) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -55,8 +64,11 @@ fn parity(model: &Path, pairs: &Path, out: &Path, steps: usize, batch_tokens: us
         options: &options,
     };
     let identity = source.identity()?.to_owned();
-    let adapter =
-        |lora: Lora| Adapter { lora, base_name: "base".into(), base_identity: Some(identity.clone()) };
+    let adapter = |lora: Lora| Adapter {
+        lora,
+        base_name: "base".into(),
+        base_identity: Some(identity.clone()),
+    };
     let initial = Lora::new(decoder.config(), options.lora.clone(), options.seed)?;
     adapter(initial.clone()).save(&out.join("initial"))?;
 
@@ -95,8 +107,8 @@ fn parity(model: &Path, pairs: &Path, out: &Path, steps: usize, batch_tokens: us
     fs::write(&path, report.to_string()).map_err(Error::io(&path))
 }
 
-/// Gradients of one batch where `B` is not zero, so that `A` has gradients too. They are written as an adapter, which
-/// has the right names and shapes.
+/// Gradients of one batch where `B` is not zero, so that `A` has gradients too. They are written as
+/// an adapter, which has the right names and shapes.
 fn probe(
     decoder: &Decoder,
     initial: &Lora,
@@ -110,7 +122,8 @@ fn probe(
     for module in fill.modules() {
         // Any numbers of a trained adapter's size will do.
         for at in module.b.clone() {
-            lora.params[at] = 0.3 * fill.params[module.a.start + (at - module.b.start) % module.a.len()];
+            lora.params[at] =
+                0.3 * fill.params[module.a.start + (at - module.b.start) % module.a.len()];
         }
     }
     adapter(lora.clone()).save(&out.join("probe"))?;
@@ -119,8 +132,13 @@ fn probe(
     let mut gradients = lora.clone();
     gradients.params.fill(0.0);
     let scale = 1.0 / pack.targets() as f32;
-    let loss =
-        decoder.loss_and_grad(&lora, &pack, scale, &mut gradients.params, &mut Workspace::default())?;
+    let loss = decoder.loss_and_grad(
+        &lora,
+        &pack,
+        scale,
+        &mut gradients.params,
+        &mut Workspace::default(),
+    )?;
     adapter(gradients).save(&out.join("probe-gradients"))?;
     Ok(json!({
         "examples": batch.iter().map(|&index| sequence(&examples[index])).collect::<Vec<_>>(),
@@ -133,7 +151,8 @@ fn logits(source: &Source, decoder: &Decoder, lora: &Lora) -> Result<Vec<Value>>
     ["What is the capital of France?", "In what year did the Normans invade?", "Say hello."]
         .into_iter()
         .map(|text| {
-            let ids = source.template.prompt_ids(&source.tokenizer, &[Message::new(Role::User, text)])?;
+            let ids =
+                source.template.prompt_ids(&source.tokenizer, &[Message::new(Role::User, text)])?;
             let logits = decoder.forward(&ids, &mut decoder.new_cache(), Some(lora))?;
             Ok(json!({ "ids": ids, "logits": logits }))
         })

@@ -1,5 +1,6 @@
-//! Adapters on disk, in the layout of Hugging Face PEFT: `adapter_config.json` beside `adapter_model.safetensors`,
-//! so that `peft`, vLLM and others load what was trained here, and the reverse.
+//! Adapters on disk, in the layout of Hugging Face PEFT: `adapter_config.json` beside
+//! `adapter_model.safetensors`, so that `peft`, vLLM and others load what was trained here, and the
+//! reverse.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -84,7 +85,8 @@ impl Adapter {
     /// The new folder is made whole beside the old one and then takes its name.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Adapter`] when `folder` exists and holds something else than an adapter.
+    /// [`Error::Io`]; [`Error::Adapter`] when `folder` exists and holds something else than an
+    /// adapter.
     pub fn save(&self, folder: &Path) -> Result<()> {
         if folder.exists() && !is_adapter_or_empty(folder) {
             let reason = format!("the folder exists and holds no {CONFIG}; it is left as it is");
@@ -109,7 +111,9 @@ impl Adapter {
             base_model_name_or_path: Some(self.base_name.clone()),
             r: rank,
             lora_alpha: alpha,
-            target_modules: Targets::Names(targets.iter().map(|target| target.name().to_owned()).collect()),
+            target_modules: Targets::Names(
+                targets.iter().map(|target| target.name().to_owned()).collect(),
+            ),
             lora_dropout: 0.0,
             bias: none(),
             fan_in_fan_out: false,
@@ -128,9 +132,10 @@ impl Adapter {
         let mut tensors = Vec::with_capacity(2 * self.lora.modules().len());
         for module in self.lora.modules() {
             let (a, b) = self.lora.views(module);
-            for (part, shape, values) in
-                [("lora_A", vec![rank, module.inputs], a), ("lora_B", vec![module.outputs, rank], b)]
-            {
+            for (part, shape, values) in [
+                ("lora_A", vec![rank, module.inputs], a),
+                ("lora_B", vec![module.outputs, rank], b),
+            ] {
                 let name = format!("{PREFIX}{}.{part}.weight", module.name);
                 tensors.push(Floats { name, shape, values: Values::Single(values) });
             }
@@ -145,17 +150,16 @@ impl Adapter {
     /// Reads an adapter made for a decoder of this shape.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Malformed`]; [`Error::Adapter`] when it is no plain LoRA, targets what the decoder
-    /// lacks, misses a tensor, has one too many or of another shape, holds a number that is not finite, or has
-    /// every `B` zero, in which case the model would silently answer as its base.
+    /// [`Error::Io`]; [`Error::Malformed`]; [`Error::Adapter`] when it is no plain LoRA, targets
+    /// what the decoder lacks, misses a tensor, has one too many or of another shape, holds a
+    /// number that is not finite, or has every `B` zero, in which case the model would silently
+    /// answer as its base.
     pub fn load(folder: &Path, decoder: &DecoderConfig) -> Result<Self> {
         let refuse = |reason: String| Error::Adapter { path: folder.to_owned(), reason };
         let path = folder.join(CONFIG);
         let text = fs::read(&path).map_err(Error::io(&path))?;
-        let config: PeftConfig = serde_json::from_slice(&text).map_err(|error| Error::Malformed {
-            path: path.clone(),
-            format: CONFIG,
-            reason: error.to_string(),
+        let config: PeftConfig = serde_json::from_slice(&text).map_err(|error| {
+            Error::Malformed { path: path.clone(), format: CONFIG, reason: error.to_string() }
         })?;
         let lora_config = config.plain_lora().map_err(refuse)?;
         let mut lora = Lora::zeros(decoder, lora_config)?;
@@ -166,9 +170,10 @@ impl Adapter {
         let rank = lora.config().rank;
         let mut known = Vec::new();
         for module in lora.modules().to_vec() {
-            for (part, shape, range) in
-                [("lora_A", [rank, module.inputs], module.a), ("lora_B", [module.outputs, rank], module.b)]
-            {
+            for (part, shape, range) in [
+                ("lora_A", [rank, module.inputs], module.a),
+                ("lora_B", [module.outputs, rank], module.b),
+            ] {
                 let name = format!("{PREFIX}{}.{part}.weight", module.name);
                 match file.shape(&name) {
                     None => return Err(refuse(format!("there is no tensor `{name}`"))),
@@ -188,7 +193,9 @@ impl Adapter {
             }
         }
         known.sort_unstable();
-        if let Some(extra) = file.names().into_iter().find(|name| known.binary_search(name).is_err()) {
+        if let Some(extra) =
+            file.names().into_iter().find(|name| known.binary_search(name).is_err())
+        {
             return Err(refuse(format!("tensor `{extra}` belongs to no projection of this model")));
         }
         if !changes_anything(&lora) {
@@ -198,7 +205,8 @@ impl Adapter {
         Ok(Adapter { lora, base_name, base_identity: file.metadata.get(IDENTITY).cloned() })
     }
 
-    /// Refuses to run on another model than the adapter was trained on, where the adapter says which that was.
+    /// Refuses to run on another model than the adapter was trained on, where the adapter says
+    /// which that was.
     ///
     /// # Errors
     /// [`Error::Adapter`] with both hashes.
@@ -214,8 +222,8 @@ impl Adapter {
 }
 
 impl Adapter {
-    /// Runs `decoder` with and without the adapter and returns the largest difference of their logits: proof that
-    /// what is served is not the base.
+    /// Runs `decoder` with and without the adapter and returns the largest difference of their
+    /// logits: proof that what is served is not the base.
     ///
     /// # Errors
     /// [`Error::Adapter`] when the logits are equal; [`Error::Mismatch`].
@@ -242,7 +250,10 @@ impl PeftConfig {
             ("bias", self.bias != "none"),
             ("fan_in_fan_out", self.fan_in_fan_out),
             ("use_dora", self.use_dora),
-            ("modules_to_save", self.modules_to_save.as_ref().is_some_and(|modules| !modules.is_empty())),
+            (
+                "modules_to_save",
+                self.modules_to_save.as_ref().is_some_and(|modules| !modules.is_empty()),
+            ),
             ("rank_pattern", !self.rank_pattern.is_empty()),
             ("alpha_pattern", !self.alpha_pattern.is_empty()),
         ];
@@ -261,15 +272,21 @@ impl PeftConfig {
         for name in names {
             match Projection::parse(name) {
                 Some(projection) => targets.push(projection),
-                None => return Err(format!("target module {name:?} is none of {}", all_projections())),
+                None => {
+                    return Err(format!("target module {name:?} is none of {}", all_projections()));
+                }
             }
         }
         if self.r == 0 {
             return Err("its rank r is 0".into());
         }
-        // Rank-stabilised LoRA (Kalajdzievski, 2023) scales by alpha / sqrt(r): the same as plain LoRA with a
-        // larger alpha.
-        let alpha = if self.use_rslora { self.lora_alpha * (self.r as f32).sqrt() } else { self.lora_alpha };
+        // Rank-stabilised LoRA (Kalajdzievski, 2023) scales by alpha / sqrt(r): the same as plain
+        // LoRA with a larger alpha.
+        let alpha = if self.use_rslora {
+            self.lora_alpha * (self.r as f32).sqrt()
+        } else {
+            self.lora_alpha
+        };
         Ok(LoraConfig { rank: self.r, alpha, targets })
     }
 }
@@ -291,7 +308,8 @@ fn beside(folder: &Path, suffix: &str) -> PathBuf {
 }
 
 fn is_adapter_or_empty(folder: &Path) -> bool {
-    folder.join(CONFIG).exists() || fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+    folder.join(CONFIG).exists()
+        || fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 fn remove(folder: &Path) -> Result<()> {
@@ -301,7 +319,8 @@ fn remove(folder: &Path) -> Result<()> {
     }
 }
 
-/// Gives `new` the name `folder`; an old `folder` is moved aside first and moved back if that fails.
+/// Gives `new` the name `folder`; an old `folder` is moved aside first and moved back if that
+/// fails.
 fn swap(new: &Path, folder: &Path) -> Result<()> {
     let old = beside(folder, "old");
     remove(&old)?;
@@ -363,9 +382,13 @@ mod tests {
         let file = FloatFile::parse(&path, &bytes).unwrap();
         assert_eq!(file.names().len(), 28);
         assert!(
-            file.names().contains(&"base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight".into())
+            file.names()
+                .contains(&"base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight".into())
         );
-        assert!(file.names().contains(&"base_model.model.model.layers.0.mlp.down_proj.lora_B.weight".into()));
+        assert!(
+            file.names()
+                .contains(&"base_model.model.model.layers.0.mlp.down_proj.lora_B.weight".into())
+        );
         let config: serde_json::Value =
             serde_json::from_slice(&fs::read(path.join(CONFIG)).unwrap()).unwrap();
         assert_eq!(config["peft_type"], "LORA");
@@ -396,16 +419,22 @@ mod tests {
         let edited = |field: &str, value: serde_json::Value| {
             adapter.save(&path).unwrap();
             let file = path.join(CONFIG);
-            let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+            let mut config: serde_json::Value =
+                serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
             config[field] = value;
             fs::write(&file, config.to_string()).unwrap();
             load(&path).unwrap_err().to_string()
         };
         assert!(edited("r", 4.into()).contains("lora_A.weight` has shape [3, "));
         assert!(edited("r", 0.into()).contains('0'));
-        assert!(edited("target_modules", serde_json::json!(["q_proj", "k_proj"])).contains("k_proj.lora_A"));
+        assert!(
+            edited("target_modules", serde_json::json!(["q_proj", "k_proj"]))
+                .contains("k_proj.lora_A")
+        );
         assert!(edited("target_modules", serde_json::json!(["v_proj"])).contains("v_proj.lora_A"));
-        assert!(edited("target_modules", serde_json::json!(["embed_tokens"])).contains("embed_tokens"));
+        assert!(
+            edited("target_modules", serde_json::json!(["embed_tokens"])).contains("embed_tokens")
+        );
         assert!(edited("target_modules", "all-linear".into()).contains("all-linear"));
         assert!(edited("peft_type", "IA3".into()).contains("IA3"));
         assert!(edited("use_dora", true.into()).contains("use_dora"));
@@ -442,7 +471,8 @@ mod tests {
         let path = folder.path().join("adapter");
         adapter(&[Projection::Key]).save(&path).unwrap();
         let file = path.join(CONFIG);
-        let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        let mut config: serde_json::Value =
+            serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         config["use_rslora"] = true.into();
         fs::write(&file, config.to_string()).unwrap();
         let scaling = load(&path).unwrap().lora.scaling();

@@ -1,8 +1,9 @@
 //! The resumable state of a training run, in one file.
 //!
-//! A checkpoint is a safetensors file: the weights, AdamW's moments, the best weights so far and the history as
-//! tensors (so that every bit survives), counters and the fingerprint of the run as metadata. It is written beside
-//! its final place and renamed: a crash leaves the older or the newer one, never half of one.
+//! A checkpoint is a safetensors file: the weights, AdamW's moments, the best weights so far and
+//! the history as tensors (so that every bit survives), counters and the fingerprint of the run as
+//! metadata. It is written beside its final place and renamed: a crash leaves the older or the
+//! newer one, never half of one.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +18,8 @@ use crate::{Error, Result};
 const VERSION: &str = "1";
 const FILE: &str = "checkpoint.safetensors";
 
-/// What a run is, apart from how far it has come: runs with equal fingerprints take the same course. Name of a
-/// part to its value, both readable, so that a refusal can say what differs.
+/// What a run is, apart from how far it has come: runs with equal fingerprints take the same
+/// course. Name of a part to its value, both readable, so that a refusal can say what differs.
 pub(crate) type Fingerprint = BTreeMap<String, String>;
 
 /// How far a run has come.
@@ -26,7 +27,8 @@ pub(crate) type Fingerprint = BTreeMap<String, String>;
 pub(crate) struct Progress {
     /// Optimiser steps made.
     pub step: usize,
-    /// Step of the last evaluation (0 = none yet), so that a resumed run neither skips nor repeats one.
+    /// Step of the last evaluation (0 = none yet), so that a resumed run neither skips nor repeats
+    /// one.
     pub evaluated: usize,
     /// Evaluations since the best one.
     pub stale: usize,
@@ -42,7 +44,8 @@ pub(crate) struct Progress {
     pub seconds: f64,
 }
 
-/// The vectors of a run, one number per adapter parameter: borrowed for writing, owned after reading.
+/// The vectors of a run, one number per adapter parameter: borrowed for writing, owned after
+/// reading.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Vectors<'a> {
     /// Adapter weights.
@@ -113,8 +116,8 @@ pub(crate) fn save(
 /// Reads the checkpoint of `folder`; `None` when there is none.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] when it is of another version, belongs to another run (all differences are named) or has
-/// another number of parameters; [`Error::Malformed`]; [`Error::Io`].
+/// [`Error::Checkpoint`] when it is of another version, belongs to another run (all differences are
+/// named) or has another number of parameters; [`Error::Malformed`]; [`Error::Io`].
 pub(crate) fn load(
     folder: &Path,
     fingerprint: &Fingerprint,
@@ -131,7 +134,9 @@ pub(crate) fn load(
     match file.metadata.get("version").map(String::as_str) {
         Some(VERSION) => {}
         Some(other) => {
-            return refuse(format!("it is of version {other}, this program reads version {VERSION}"));
+            return refuse(format!(
+                "it is of version {other}, this program reads version {VERSION}"
+            ));
         }
         None => return refuse("it is not a training checkpoint".into()),
     }
@@ -205,7 +210,11 @@ fn read_history(file: &FloatFile<'_>) -> Result<(Vec<StepRecord>, Vec<Evaluation
         .into_iter()
         .zip(rate)
         .zip(norm)
-        .map(|((loss, learning_rate), gradient_norm)| StepRecord { loss, learning_rate, gradient_norm })
+        .map(|((loss, learning_rate), gradient_norm)| StepRecord {
+            loss,
+            learning_rate,
+            gradient_norm,
+        })
         .collect();
     let dev_step = file.doubles("history.dev_step")?;
     let dev_loss = file.doubles("history.dev_loss")?;
@@ -225,7 +234,9 @@ fn count(file: &FloatFile<'_>, name: &str) -> Result<usize> {
 fn single_double(file: &FloatFile<'_>, name: &str) -> Result<f64> {
     match file.doubles(name)?[..] {
         [value] => Ok(value),
-        ref other => Err(file.wrong(format!("tensor `{name}` has {} numbers, expected 1", other.len()))),
+        ref other => {
+            Err(file.wrong(format!("tensor `{name}` has {} numbers, expected 1", other.len())))
+        }
     }
 }
 
@@ -256,7 +267,10 @@ mod tests {
             evaluated: 2,
             stale: 1,
             best: Some(Best { step: 2, dev_loss: 0.3, params: vec![7.0, 8.0, 9.0] }),
-            history: History { steps, evaluations: vec![Evaluation { step: 2, dev_loss: 0.1 + 0.2 }] },
+            history: History {
+                steps,
+                evaluations: vec![Evaluation { step: 2, dev_loss: 0.1 + 0.2 }],
+            },
             tokens: 1234,
             trained_tokens: 56,
             seconds: 7.7,
@@ -313,7 +327,12 @@ mod tests {
         assert!(error.contains("dev data is d here, absent in the checkpoint"), "{error}");
         assert!(error.contains("option seed is 2 here, 1 in the checkpoint"), "{error}");
         assert!(!error.contains("model"), "{error}");
-        assert!(load(folder.path(), &fingerprint(), 4).unwrap_err().to_string().contains("3 parameters"));
+        assert!(
+            load(folder.path(), &fingerprint(), 4)
+                .unwrap_err()
+                .to_string()
+                .contains("3 parameters")
+        );
     }
 
     #[test]
@@ -331,14 +350,20 @@ mod tests {
         let mut newer = whole.clone();
         newer[at + version.len() - 2] = b'2';
         fs::write(&file, newer).unwrap();
-        assert!(load(folder.path(), &fingerprint(), 3).unwrap_err().to_string().contains("version 2"));
+        assert!(
+            load(folder.path(), &fingerprint(), 3).unwrap_err().to_string().contains("version 2")
+        );
     }
 
     /// The file format of version 1, as written by an earlier build.
     #[test]
     fn a_stored_checkpoint_of_version_1_still_loads() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(path(folder.path()), include_bytes!("../fixtures/checkpoint_v1.safetensors")).unwrap();
-        assert_eq!(load(folder.path(), &fingerprint(), 3).unwrap().unwrap(), (progress(), vectors()));
+        fs::write(path(folder.path()), include_bytes!("../fixtures/checkpoint_v1.safetensors"))
+            .unwrap();
+        assert_eq!(
+            load(folder.path(), &fingerprint(), 3).unwrap().unwrap(),
+            (progress(), vectors())
+        );
     }
 }

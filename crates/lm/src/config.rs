@@ -2,11 +2,13 @@
 
 use crate::{Error, Result};
 
-/// Shape and constants of a decoder of the Llama family (Llama, SmolLM2, Mistral, Qwen2, Qwen3, Gemma 3).
+/// Shape and constants of a decoder of the Llama family (Llama, SmolLM2, Mistral, Qwen2, Qwen3,
+/// Gemma 3).
 ///
-/// Weights follow the Hugging Face layout: `[out, in]`, heads contiguous, rotary embedding over the two halves
-/// of a head; a norm's weight is what its result is multiplied by (Gemma's files hold one less). Biases of queries, keys and
-/// values are not listed here: a tensor that the file holds is used. No other projection may have one.
+/// Weights follow the Hugging Face layout: `[out, in]`, heads contiguous, rotary embedding over the
+/// two halves of a head; a norm's weight is what its result is multiplied by (Gemma's files hold
+/// one less). Biases of queries, keys and values are not listed here: a tensor that the file holds
+/// is used. No other projection may have one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecoderConfig {
     /// Width of the residual stream.
@@ -35,11 +37,14 @@ pub struct DecoderConfig {
     pub tied_embeddings: bool,
     /// Activation of the feed-forward gate.
     pub activation: Activation,
-    /// Whether each head of queries and keys passes through an RMSNorm before its rotation (Qwen3, Gemma 3).
+    /// Whether each head of queries and keys passes through an RMSNorm before its rotation (Qwen3,
+    /// Gemma 3).
     pub query_key_norm: bool,
-    /// Whether what attention and feed-forward give passes through an RMSNorm before it is added (Gemma 3).
+    /// Whether what attention and feed-forward give passes through an RMSNorm before it is added
+    /// (Gemma 3).
     pub post_norms: bool,
-    /// What embeddings are multiplied by when they are read: the root of `hidden` in Gemma, 1 elsewhere.
+    /// What embeddings are multiplied by when they are read: the root of `hidden` in Gemma, 1
+    /// elsewhere.
     pub embedding_scale: f32,
     /// What the root of divides attention scores; `head_dim` in nearly all models.
     pub query_scalar: f32,
@@ -64,7 +69,8 @@ pub struct Sliding {
     pub window: usize,
     /// For each layer, whether it is limited.
     pub layers: Vec<bool>,
-    /// Base of the rotary frequencies in these layers, which then are not scaled; `None` where they rotate as all do.
+    /// Base of the rotary frequencies in these layers, which then are not scaled; `None` where they
+    /// rotate as all do.
     pub rope_theta: Option<f32>,
 }
 
@@ -92,7 +98,8 @@ pub enum RopeScaling {
 }
 
 impl DecoderConfig {
-    /// A shape small enough for tests: 2 layers, 6 query heads on 2 key heads, sizes that are no powers of two.
+    /// A shape small enough for tests: 2 layers, 6 query heads on 2 key heads, sizes that are no
+    /// powers of two.
     pub fn tiny() -> Self {
         Self {
             hidden: 24,
@@ -137,7 +144,8 @@ impl DecoderConfig {
         (0..pairs).map(move |i| theta.powf(-(i as f32) / pairs as f32))
     }
 
-    /// Like [`rotary_frequencies`](Self::rotary_frequencies), of layers with a sliding window, where theirs are others.
+    /// Like [`rotary_frequencies`](Self::rotary_frequencies), of layers with a sliding window,
+    /// where theirs are others.
     pub fn sliding_frequencies(&self) -> Option<Vec<f32>> {
         let theta = self.sliding.as_ref()?.rope_theta?;
         Some(self.plain_frequencies(theta).collect())
@@ -153,28 +161,35 @@ impl DecoderConfig {
             RopeScaling::Llama3 { factor, low_frequency, high_frequency, original } => plain
                 .map(|f| {
                     let turns = original * f / std::f32::consts::TAU;
-                    let blend = ((turns - low_frequency) / (high_frequency - low_frequency)).clamp(0.0, 1.0);
+                    let blend = ((turns - low_frequency) / (high_frequency - low_frequency))
+                        .clamp(0.0, 1.0);
                     f * (blend + (1.0 - blend) / factor)
                 })
                 .collect(),
         }
     }
 
-    /// Hugging Face names of all tensors that a model of this shape may have; those that end in `.bias` are optional.
+    /// Hugging Face names of all tensors that a model of this shape may have; those that end in
+    /// `.bias` are optional.
     pub fn tensor_names(&self) -> Vec<String> {
         let mut names = vec!["model.embed_tokens.weight".to_owned()];
         for layer in 0..self.layers {
             let of_layer = |rest: &str| format!("model.layers.{layer}.{rest}");
-            names.extend(["input_layernorm.weight", "post_attention_layernorm.weight"].map(of_layer));
+            names.extend(
+                ["input_layernorm.weight", "post_attention_layernorm.weight"].map(of_layer),
+            );
             if self.post_norms {
-                let more = ["pre_feedforward_layernorm.weight", "post_feedforward_layernorm.weight"];
+                let more =
+                    ["pre_feedforward_layernorm.weight", "post_feedforward_layernorm.weight"];
                 names.extend(more.map(of_layer));
             }
             if self.query_key_norm {
                 names.extend(["self_attn.q_norm.weight", "self_attn.k_norm.weight"].map(of_layer));
             }
             for module in ["q_proj", "k_proj", "v_proj"] {
-                names.extend(["weight", "bias"].map(|kind| of_layer(&format!("self_attn.{module}.{kind}"))));
+                names.extend(
+                    ["weight", "bias"].map(|kind| of_layer(&format!("self_attn.{module}.{kind}"))),
+                );
             }
             names.push(of_layer("self_attn.o_proj.weight"));
             for module in ["gate_proj", "up_proj", "down_proj"] {
@@ -248,7 +263,9 @@ impl DecoderConfig {
         }
         if !positive(self.embedding_scale) || !positive(self.query_scalar) {
             let (embedding, query) = (self.embedding_scale, self.query_scalar);
-            return fail(format!("embedding scale {embedding}, divisor of attention scores {query}"));
+            return fail(format!(
+                "embedding scale {embedding}, divisor of attention scores {query}"
+            ));
         }
         if let Some(Sliding { window, layers, rope_theta }) = &self.sliding {
             if *window == 0 || layers.len() != self.layers {
@@ -317,8 +334,12 @@ mod tests {
     #[test]
     fn llama3_scaling_keeps_high_frequencies_and_divides_low_ones() {
         let plain = smollm2();
-        let scaling =
-            RopeScaling::Llama3 { factor: 8.0, low_frequency: 1.0, high_frequency: 4.0, original: 8192.0 };
+        let scaling = RopeScaling::Llama3 {
+            factor: 8.0,
+            low_frequency: 1.0,
+            high_frequency: 4.0,
+            original: 8192.0,
+        };
         let scaled = DecoderConfig { rope_scaling: scaling, ..plain.clone() };
         let (a, b) = (plain.rotary_frequencies(), scaled.rotary_frequencies());
         assert_eq!(a[0], b[0]);

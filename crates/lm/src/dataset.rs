@@ -1,6 +1,7 @@
 //! Training examples from JSON Lines files.
 //!
-//! A file holds one JSON object a line, in one of three forms, recognised from its first readable row:
+//! A file holds one JSON object a line, in one of three forms, recognised from its first readable
+//! row:
 //!
 //! | form | fields |
 //! |---|---|
@@ -8,9 +9,9 @@
 //! | alpaca | `instruction`, `input` (may be missing or empty), `output` |
 //! | prompt / completion | `prompt`, `completion` |
 //!
-//! Every form may carry `id` and `group` (text or a number); other fields are ignored. Reading never stops at the
-//! first fault: [`read_examples`] returns every example, or every fault of the file with line, field, what was
-//! found and what was expected.
+//! Every form may carry `id` and `group` (text or a number); other fields are ignored. Reading
+//! never stops at the first fault: [`read_examples`] returns every example, or every fault of the
+//! file with line, field, what was found and what was expected.
 
 mod fault;
 mod form;
@@ -27,7 +28,8 @@ pub use show::show;
 use crate::template::Message;
 use fault::{Row, describe};
 
-/// One training example: a conversation whose last message, from the assistant, is what the model learns to say.
+/// One training example: a conversation whose last message, from the assistant, is what the model
+/// learns to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
     /// At least one message, the last one from the assistant and not empty.
@@ -45,12 +47,15 @@ pub struct Example {
 /// Blank lines and a byte order mark are skipped. Memory: the file and its examples.
 ///
 /// # Errors
-/// All faults of the file at once: unreadable, empty, invalid UTF-8, malformed JSON (with column), missing or
-/// mistyped field, unknown role, last message not from the assistant, empty completion, rows of mixed form.
+/// All faults of the file at once: unreadable, empty, invalid UTF-8, malformed JSON (with column),
+/// missing or mistyped field, unknown role, last message not from the assistant, empty completion,
+/// rows of mixed form.
 pub fn read_examples(path: &Path) -> Result<Vec<Example>, DatasetErrors> {
     match std::fs::read(path) {
         Ok(bytes) => parse_examples(path, &bytes),
-        Err(error) => Err(DatasetErrors::file(path, "file", error.to_string(), "a readable JSON Lines file")),
+        Err(error) => {
+            Err(DatasetErrors::file(path, "file", error.to_string(), "a readable JSON Lines file"))
+        }
     }
 }
 
@@ -92,7 +97,12 @@ pub fn parse_examples(path: &Path, bytes: &[u8]) -> Result<Vec<Example>, Dataset
         examples.extend(form.example(&object, &mut row));
     }
     if errors.is_empty() && examples.is_empty() {
-        return Err(DatasetErrors::file(path, "file", "no rows".to_owned(), "at least one JSON object"));
+        return Err(DatasetErrors::file(
+            path,
+            "file",
+            "no rows".to_owned(),
+            "at least one JSON object",
+        ));
     }
     if errors.is_empty() { Ok(examples) } else { Err(DatasetErrors { errors }) }
 }
@@ -230,7 +240,10 @@ mod tests {
             error.to_string(),
             "x.jsonl:1:12: row: found invalid UTF-8 (byte 0xff), expected UTF-8 text"
         );
-        assert_eq!(faults(" \n\n"), ["pairs.jsonl: file: found no rows, expected at least one JSON object"]);
+        assert_eq!(
+            faults(" \n\n"),
+            ["pairs.jsonl: file: found no rows, expected at least one JSON object"]
+        );
         let error = read_examples(Path::new("does/not/exist.jsonl")).unwrap_err();
         assert!(error.to_string().starts_with("does/not/exist.jsonl: file: found "), "{error}");
     }
@@ -242,7 +255,9 @@ mod tests {
                 "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"system\",\"content\":\"s\"},",
                 "{\"role\":\"assistant\",\"content\":\"a\"}]}"
             )),
-            ["pairs.jsonl:1: messages[1].role: found \"system\" after other messages, expected it first"]
+            [
+                "pairs.jsonl:1: messages[1].role: found \"system\" after other messages, expected it first"
+            ]
         );
     }
 }

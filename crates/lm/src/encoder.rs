@@ -25,10 +25,12 @@ use config::{BertConfig, Tensors};
 
 pub use reranker::Reranker;
 pub use training::{
-    EmbedderEstimate, EmbedderOptions, EmbedderStep, EmbedderTraining, PlannedStep, TrainingQuestion,
+    EmbedderEstimate, EmbedderOptions, EmbedderStep, EmbedderTraining, PlannedStep,
+    TrainingQuestion,
 };
 
-/// Tokens that one thread encodes at a time: enough for whole tiles, few enough to stay near the cache.
+/// Tokens that one thread encodes at a time: enough for whole tiles, few enough to stay near the
+/// cache.
 const BATCH_TOKENS: usize = 256;
 
 /// Cut of texts for models that name none.
@@ -45,7 +47,8 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Opens a folder with `config.json`, `tokenizer.json` and `model.safetensors`, in [`Precision::Auto`].
+    /// Opens a folder with `config.json`, `tokenizer.json` and `model.safetensors`, in
+    /// [`Precision::Auto`].
     ///
     /// # Errors
     /// Unreadable, malformed or unsupported files, with the reason.
@@ -55,8 +58,8 @@ impl Encoder {
 
     /// Like [`Encoder::open`], in the given precision.
     ///
-    /// Vectors of one text in two precisions have a cosine of at least 0.998, mostly above 0.999, and rank alike: vectors of one
-    /// precision may be compared with those of another.
+    /// Vectors of one text in two precisions have a cosine of at least 0.998, mostly above 0.999,
+    /// and rank alike: vectors of one precision may be compared with those of another.
     ///
     /// # Errors
     /// As [`Encoder::open`].
@@ -73,17 +76,20 @@ impl Encoder {
         Ok(Self { tokenizer, bert, max_tokens, precision, identity })
     }
 
-    /// One vector of [`Encoder::dim`] values and length 1 for each text, in the order of the texts. A text is cut
-    /// at [`Encoder::max_tokens`]. Texts share batches without padding, so that order and length cost nothing.
+    /// One vector of [`Encoder::dim`] values and length 1 for each text, in the order of the texts.
+    /// A text is cut at [`Encoder::max_tokens`]. Texts share batches without padding, so that order
+    /// and length cost nothing.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`]; [`Error::TokenOutOfRange`] when the tokenizer does not belong to the weights.
+    /// [`Error::Tokenizer`]; [`Error::TokenOutOfRange`] when the tokenizer does not belong to the
+    /// weights.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
         let framed = |text: &&str| self.tokenizer.encode_framed(text).map(Input::from);
         let ids: Vec<Input> = texts.par_iter().map(framed).collect::<Result<_>>()?;
         self.bert.in_batches(&ids, BATCH_TOKENS, |batch, states| {
             let mut states = states.chunks_exact(self.dim());
-            let vector = |text: &Input| mean_direction(states.by_ref().take(text.ids.len()), self.dim());
+            let vector =
+                |text: &Input| mean_direction(states.by_ref().take(text.ids.len()), self.dim());
             batch.iter().map(vector).collect()
         })
     }
@@ -111,7 +117,8 @@ impl Encoder {
         self.precision
     }
 
-    /// SHA-256, in hex, of the weights and the tokenizer. It does not tell precisions apart: their vectors may be mixed.
+    /// SHA-256, in hex, of the weights and the tokenizer. It does not tell precisions apart: their
+    /// vectors may be mixed.
     pub fn identity(&self) -> &str {
         &self.identity
     }
@@ -129,8 +136,10 @@ struct Texts {
 impl Texts {
     fn open(folder: &Path, config: &BertConfig) -> Result<Self> {
         let settings = folder.join("sentence_bert_config.json");
-        let named = if settings.exists() { read_json(&settings)?["max_seq_length"].as_u64() } else { None };
-        let max_tokens = named.map_or(DEFAULT_MAX_TOKENS, |n| n as usize).clamp(8, config.positions.max(8));
+        let named =
+            if settings.exists() { read_json(&settings)?["max_seq_length"].as_u64() } else { None };
+        let max_tokens =
+            named.map_or(DEFAULT_MAX_TOKENS, |n| n as usize).clamp(8, config.positions.max(8));
         if max_tokens > config.positions {
             return Err(Error::Config(format!("only {} positions for a text", config.positions)));
         }
@@ -145,7 +154,10 @@ impl Texts {
 /// Other poolings give other vectors; better refused than silently wrong.
 fn check_pooling(path: &Path) -> Result<()> {
     if path.exists() && read_json(path)?["pooling_mode_mean_tokens"] != Value::Bool(true) {
-        return Err(Error::Unsupported { path: path.to_owned(), what: "pooling other than the mean".into() });
+        return Err(Error::Unsupported {
+            path: path.to_owned(),
+            what: "pooling other than the mean".into(),
+        });
     }
     Ok(())
 }

@@ -1,19 +1,24 @@
 //! Many answers at once: a thread that carries all running requests on together.
 //!
-//! Requests wait in a bounded queue. Between two steps the thread admits what fits, reads one piece of one prompt, and
-//! decodes one step of all answers in a single pass over the weights, each with its own adapter, sampler and receiver.
-//! So a long prompt holds running streams up by no more than a piece at a time. Who leaves is noticed between two steps, and
-//! within one, between two layers, where nobody else waits for it. An answer is the same to the last bit as [`Model::complete`] gives alone.
+//! Requests wait in a bounded queue. Between two steps the thread admits what fits, reads one piece
+//! of one prompt, and decodes one step of all answers in a single pass over the weights, each with
+//! its own adapter, sampler and receiver. So a long prompt holds running streams up by no more than
+//! a piece at a time. Who leaves is noticed between two steps, and within one, between two layers,
+//! where nobody else waits for it. An answer is the same to the last bit as [`Model::complete`]
+//! gives alone.
 //!
-//! Memory is bounded: the tokens that running requests may come to hold and those of kept prefixes are counted together.
-//! Where they would be too many, the oldest prefixes go; then a request waits until another ends.
+//! Memory is bounded: the tokens that running requests may come to hold and those of kept prefixes
+//! are counted together. Where they would be too many, the oldest prefixes go; then a request waits
+//! until another ends.
 
 mod worker;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
+};
 use std::time::Duration;
 
 use crate::generate::room;
@@ -40,8 +45,8 @@ impl Default for EngineOptions {
     }
 }
 
-/// A model that answers many requests at once. The thread ends when this handle is dropped and what was submitted is
-/// answered.
+/// A model that answers many requests at once. The thread ends when this handle is dropped and what
+/// was submitted is answered.
 #[derive(Debug)]
 pub struct Engine {
     model: Arc<Model>,
@@ -117,7 +122,8 @@ impl Engine {
     /// Starts the thread.
     ///
     /// # Errors
-    /// [`Error::Option`] for a bound of zero; what the operating system says when it refuses a thread.
+    /// [`Error::Option`] for a bound of zero; what the operating system says when it refuses a
+    /// thread.
     pub fn start(model: Arc<Model>, options: EngineOptions) -> Result<Self> {
         for (name, bound) in [("slots", options.slots), ("tokens", options.tokens)] {
             if bound == 0 {
@@ -141,8 +147,9 @@ impl Engine {
     /// Submits a prompt; its answer comes through the stream.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the queue is full; [`Error::Stopped`]; for what can never be answered, what
-    /// [`Model::complete`] says, and [`Error::TooLong`] when prompt and answer exceed the engine's bound of tokens.
+    /// [`Error::Busy`] when the queue is full; [`Error::Stopped`]; for what can never be answered,
+    /// what [`Model::complete`] says, and [`Error::TooLong`] when prompt and answer exceed the
+    /// engine's bound of tokens.
     pub fn submit(
         &self,
         prompt: Vec<u32>,
@@ -171,8 +178,9 @@ impl Engine {
         Ok(Stream { events: receiver, gone })
     }
 
-    /// Answers `messages` as [`Model::generate`] does, beside the other requests. While nothing comes, `on_text` is asked
-    /// with an empty text, about every 5 ms, whether anybody still listens.
+    /// Answers `messages` as [`Model::generate`] does, beside the other requests. While nothing
+    /// comes, `on_text` is asked with an empty text, about every 5 ms, whether anybody still
+    /// listens.
     ///
     /// # Errors
     /// As [`submit`](Self::submit), and those of the template.
@@ -203,7 +211,11 @@ impl Engine {
             if let Some(Event::Done(answer)) = stream.next(PATIENCE)? {
                 // What was said after the receiver had left was not heard.
                 let cancelled = crate::FinishReason::Cancelled;
-                return answer.map(|answer| Generation { text: heard, finish_reason: cancelled, ..answer });
+                return answer.map(|answer| Generation {
+                    text: heard,
+                    finish_reason: cancelled,
+                    ..answer
+                });
             }
         }
     }

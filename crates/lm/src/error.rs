@@ -53,7 +53,8 @@ pub enum Error {
         /// What the file holds.
         found: Vec<usize>,
     },
-    /// A model whose parts are each readable but contradict each other or cannot be used; the cause says how.
+    /// A model whose parts are each readable but contradict each other or cannot be used; the cause
+    /// says how.
     #[error("{}: {source}", path.display())]
     Model {
         /// The file or folder.

@@ -1,7 +1,8 @@
 //! Named runs of floats in a safetensors file, as checkpoints and adapters are kept.
 //!
-//! Written here rather than by the `safetensors` crate for three properties it lacks: equal content gives equal
-//! bytes, the file is on disk before it takes its name, and it gets the usual permissions.
+//! Written here rather than by the `safetensors` crate for three properties it lacks: equal content
+//! gives equal bytes, the file is on disk before it takes its name, and it gets the usual
+//! permissions.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -42,8 +43,12 @@ impl Values<'_> {
 
     fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
         match self {
-            Values::Single(values) => values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes())),
-            Values::Double(values) => values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes())),
+            Values::Single(values) => {
+                values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes()))
+            }
+            Values::Double(values) => {
+                values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes()))
+            }
         }
     }
 }
@@ -52,7 +57,11 @@ impl Values<'_> {
 ///
 /// # Errors
 /// [`Error::Io`]; what stood at `path` before is then still there.
-pub(crate) fn write(path: &Path, tensors: &[Floats<'_>], metadata: &BTreeMap<String, String>) -> Result<()> {
+pub(crate) fn write(
+    path: &Path,
+    tensors: &[Floats<'_>],
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
     let partial = path.with_extension("partial");
     let attempt = || -> std::io::Result<()> {
         let mut out = BufWriter::with_capacity(1 << 20, File::create(&partial)?);
@@ -130,7 +139,8 @@ impl<'a> FloatFile<'a> {
 
     /// Names of all tensors, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.tensors.names().into_iter().map(ToOwned::to_owned).collect();
+        let mut names: Vec<String> =
+            self.tensors.names().into_iter().map(ToOwned::to_owned).collect();
         names.sort_unstable();
         names
     }
@@ -145,14 +155,24 @@ impl<'a> FloatFile<'a> {
     /// # Errors
     /// [`Error::Malformed`] when it is missing or of another type.
     pub(crate) fn singles(&self, name: &str) -> Result<Vec<f32>> {
-        let view =
-            self.tensors.tensor(name).map_err(|_| self.wrong(format!("there is no tensor `{name}`")))?;
+        let view = self
+            .tensors
+            .tensor(name)
+            .map_err(|_| self.wrong(format!("there is no tensor `{name}`")))?;
         let data = view.data();
         match view.dtype() {
-            Dtype::F32 => Ok(data.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()),
-            Dtype::F16 => Ok(halves(data).map(|bits| half::f16::from_bits(bits).to_f32()).collect()),
-            Dtype::BF16 => Ok(halves(data).map(|bits| half::bf16::from_bits(bits).to_f32()).collect()),
-            other => Err(self.wrong(format!("tensor `{name}` is {other:?}, expected F32, F16 or BF16"))),
+            Dtype::F32 => {
+                Ok(data.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+            }
+            Dtype::F16 => {
+                Ok(halves(data).map(|bits| half::f16::from_bits(bits).to_f32()).collect())
+            }
+            Dtype::BF16 => {
+                Ok(halves(data).map(|bits| half::bf16::from_bits(bits).to_f32()).collect())
+            }
+            other => {
+                Err(self.wrong(format!("tensor `{name}` is {other:?}, expected F32, F16 or BF16")))
+            }
         }
     }
 
@@ -161,12 +181,18 @@ impl<'a> FloatFile<'a> {
     /// # Errors
     /// [`Error::Malformed`] when it is missing or of another type.
     pub(crate) fn doubles(&self, name: &str) -> Result<Vec<f64>> {
-        let view =
-            self.tensors.tensor(name).map_err(|_| self.wrong(format!("there is no tensor `{name}`")))?;
+        let view = self
+            .tensors
+            .tensor(name)
+            .map_err(|_| self.wrong(format!("there is no tensor `{name}`")))?;
         match view.dtype() {
-            Dtype::F64 => {
-                Ok(view.data().as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect())
-            }
+            Dtype::F64 => Ok(view
+                .data()
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&bytes| f64::from_le_bytes(bytes))
+                .collect()),
             other => Err(self.wrong(format!("tensor `{name}` is {other:?}, expected F64"))),
         }
     }

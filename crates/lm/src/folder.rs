@@ -1,4 +1,5 @@
-//! A Hugging Face model folder: `config.json`, `tokenizer.json`, chat template, safetensors; read, and written.
+//! A Hugging Face model folder: `config.json`, `tokenizer.json`, chat template, safetensors; read,
+//! and written.
 
 mod config;
 
@@ -33,7 +34,9 @@ impl Folder {
     /// The tensor of this name.
     pub(crate) fn tensor(&self, name: &str) -> Result<Option<Tensor>> {
         let mut tensor = self.shards.tensor(name)?;
-        if let Some(tensor) = tensor.as_mut().filter(|_| self.norms_hold_one_less() && is_norm(name)) {
+        if let Some(tensor) =
+            tensor.as_mut().filter(|_| self.norms_hold_one_less() && is_norm(name))
+        {
             tensor.data.iter_mut().for_each(|weight| *weight += 1.0);
         }
         Ok(tensor)
@@ -48,7 +51,8 @@ impl Folder {
         Tokenizer::from_file(&self.path.join("tokenizer.json"))
     }
 
-    /// From `chat_template.jinja`, or else from `tokenizer_config.json`, where it is a text or a list of named ones.
+    /// From `chat_template.jinja`, or else from `tokenizer_config.json`, where it is a text or a
+    /// list of named ones.
     pub(crate) fn template(&self, tokenizer: &Tokenizer) -> Result<ChatTemplate> {
         let own_file = self.path.join("chat_template.jinja");
         if own_file.exists() {
@@ -73,7 +77,8 @@ impl Folder {
 
     /// Hash of everything that bears on an answer.
     pub(crate) fn identity(&self) -> Result<Identity> {
-        let names = ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+        let names =
+            ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
         let texts = names.map(|name| std::fs::read(self.path.join(name)).unwrap_or_default());
         Identity::of(texts.into(), self.shards.files())
     }
@@ -95,7 +100,8 @@ pub(crate) fn read_json(path: &Path) -> Result<Value> {
 }
 
 impl Source {
-    /// Writes the model as a Hugging Face folder with f32 weights, which [`Source::open`] and transformers read.
+    /// Writes the model as a Hugging Face folder with f32 weights, which [`Source::open`] and
+    /// transformers read.
     ///
     /// # Errors
     /// [`Error::Io`]; those of reading the tensors.
@@ -124,7 +130,8 @@ impl Source {
         let mut tensors = Vec::new();
         for name in config.tensor_names() {
             let optional = name.ends_with(".bias");
-            let tensor = if optional { self.find_tensor(&name)? } else { Some(self.tensor(&name)?) };
+            let tensor =
+                if optional { self.find_tensor(&name)? } else { Some(self.tensor(&name)?) };
             if let Some(Tensor { shape, mut data }) = tensor {
                 if norms_hold_one_less && is_norm(&name) {
                     data.iter_mut().for_each(|weight| *weight -= 1.0);
@@ -140,7 +147,9 @@ impl Source {
         };
         let views = tensors
             .iter()
-            .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+            .map(|(name, shape, bytes)| {
+                Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?))
+            })
             .collect::<Result<Vec<_>, _>>()
             .map_err(fail)?;
         serialize_to_file(views, None, &path).map_err(fail)

@@ -1,7 +1,7 @@
 //! From a prompt to an answer: prefill, decode, stop, stream.
 //!
-//! [`Running`] is one answer in the making. Its prompt is read piece by piece; then [`decode`] carries any number of
-//! answers on together, one pass over the weights for all of them.
+//! [`Running`] is one answer in the making. Its prompt is read piece by piece; then [`decode`]
+//! carries any number of answers on together, one pass over the weights for all of them.
 
 mod answer;
 
@@ -30,13 +30,15 @@ pub struct GenerateOptions {
     pub seed: u64,
     /// The answer ends before the first of these.
     pub stop: Vec<String>,
-    /// Draft tokens that followed the same words earlier and check several at once. The answer is the same with and
-    /// without; one that quotes its prompt comes faster.
+    /// Draft tokens that followed the same words earlier and check several at once. The answer is
+    /// the same with and without; one that quotes its prompt comes faster.
     pub lookup: bool,
-    /// Also say how likely the model found each token of its answer: a pass over the vocabulary for each.
+    /// Also say how likely the model found each token of its answer: a pass over the vocabulary for
+    /// each.
     pub likelihood: bool,
-    /// Prompts share what was read of a common beginning with prompts of the same scope alone, so that nobody can tell from time or
-    /// counts what others were asked. The answer is the same with and without.
+    /// Prompts share what was read of a common beginning with prompts of the same scope alone, so
+    /// that nobody can tell from time or counts what others were asked. The answer is the same with
+    /// and without.
     pub scope: String,
 }
 
@@ -86,8 +88,8 @@ pub struct Generation {
     pub text: String,
     /// Ids of the generated tokens, without the end token.
     pub ids: Vec<u32>,
-    /// The model's log probability of each generated token, the end token included; empty unless asked for. It is of the model's
-    /// own distribution, whatever the temperature.
+    /// The model's log probability of each generated token, the end token included; empty unless
+    /// asked for. It is of the model's own distribution, whatever the temperature.
     pub log_probabilities: Vec<f32>,
     /// Why it ended.
     pub finish_reason: FinishReason,
@@ -103,12 +105,13 @@ pub struct Generation {
     pub decode_seconds: f64,
 }
 
-/// Prompts are read in pieces of this many tokens, and a cached prefix is reused in whole pieces. So every piece
-/// passes through the same operations on the same numbers, cached or not, and the answer is the same to the last
-/// bit; a product's rounding may depend on its number of rows.
+/// Prompts are read in pieces of this many tokens, and a cached prefix is reused in whole pieces.
+/// So every piece passes through the same operations on the same numbers, cached or not, and the
+/// answer is the same to the last bit; a product's rounding may depend on its number of rows.
 pub(crate) const PIECE: usize = 64;
 
-/// Rows that are decoded at a time, drafted ones included: beyond that, more rows cost more than they save.
+/// Rows that are decoded at a time, drafted ones included: beyond that, more rows cost more than
+/// they save.
 const ROWS: usize = 16;
 
 /// An answer in the making, under an adapter that is borrowed or shared.
@@ -138,11 +141,15 @@ pub(crate) struct Running<'a, A> {
 /// Tokens that an answer may have: `options.max_tokens`, or what the context leaves.
 ///
 /// # Errors
-/// [`Error::Option`]; [`Error::TooLong`] when the prompt fills the context; [`Error::NoTokens`] for an empty one.
+/// [`Error::Option`]; [`Error::TooLong`] when the prompt fills the context; [`Error::NoTokens`] for
+/// an empty one.
 pub(crate) fn room(decoder: &Decoder, prompt: &[u32], options: &GenerateOptions) -> Result<usize> {
     Sampler::new(options)?;
     if options.max_tokens == 0 {
-        return Err(Error::Option { name: "max_tokens", reason: "expected at least 1, found 0".into() });
+        return Err(Error::Option {
+            name: "max_tokens",
+            reason: "expected at least 1, found 0".into(),
+        });
     }
     if prompt.is_empty() {
         return Err(Error::NoTokens);
@@ -261,7 +268,8 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
         }
     }
 
-    /// The tokens to read next: the last one picked, and what is guessed to follow in up to `room` tokens.
+    /// The tokens to read next: the last one picked, and what is guessed to follow in up to `room`
+    /// tokens.
     fn next(&mut self, room: usize) -> Vec<u32> {
         let last = self.ids.len().saturating_sub(1);
         let room = room.min((self.most - self.completion).saturating_sub(1));
@@ -269,7 +277,8 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
         [&self.ids[last..], draft].concat()
     }
 
-    /// Picks tokens from the logits after each token of `read`, as long as what was guessed is what is picked.
+    /// Picks tokens from the logits after each token of `read`, as long as what was guessed is what
+    /// is picked.
     fn pick(&mut self, read: &[u32], logits: &[f32]) {
         let held = self.cache.len() - read.len();
         let draft = &read[1..];
@@ -306,7 +315,8 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
     /// The answer: as far as its text was taken.
     pub(crate) fn into_generation(self) -> Generation {
         let finish_reason = self.finished.unwrap_or(FinishReason::Cancelled);
-        let decode_seconds = if self.is_reading() { 0.0 } else { self.decode_start.elapsed().as_secs_f64() };
+        let decode_seconds =
+            if self.is_reading() { 0.0 } else { self.decode_start.elapsed().as_secs_f64() };
         Generation {
             text: self.answer.into_sent(),
             ids: self.ids[self.prompt..].to_vec(),
@@ -326,7 +336,8 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
     }
 }
 
-/// Carries answers on by at least one token each; all of them have read their prompts and none is finished.
+/// Carries answers on by at least one token each; all of them have read their prompts and none is
+/// finished.
 ///
 /// # Errors
 /// As [`Decoder::read`]; no answer has changed then.
@@ -355,7 +366,8 @@ pub(crate) fn decode<'a, A: Deref<Target = Lora> + 'a>(
     Ok(())
 }
 
-/// Tokens of `prompt` that `cache` already holds, in whole pieces; at least one token is left to read.
+/// Tokens of `prompt` that `cache` already holds, in whole pieces; at least one token is left to
+/// read.
 pub(crate) fn reusable(cache: &KvCache, prompt: &[u32]) -> usize {
     let shared = cache.ids().iter().zip(prompt).take_while(|(a, b)| a == b).count();
     shared.min(prompt.len().saturating_sub(1)) / PIECE * PIECE

@@ -13,8 +13,8 @@ use crate::{Error, Result};
 /// Bytes that are read and hashed at a time.
 const PIECE: usize = 1 << 20;
 
-/// The SHA-256, in hex, of texts and files and of their lengths. It is computed when it is first asked for, since an answer
-/// needs none: hashing a model takes about as long as loading it.
+/// The SHA-256, in hex, of texts and files and of their lengths. It is computed when it is first
+/// asked for, since an answer needs none: hashing a model takes about as long as loading it.
 #[derive(Debug)]
 pub(crate) struct Identity {
     texts: Vec<Vec<u8>>,
@@ -127,7 +127,9 @@ mod tests {
         let path = folder.path().join("weights");
         let contents: Vec<u8> = (0..3 * PIECE / 2).map(|i| (i % 251) as u8).collect();
         std::fs::write(&path, &contents).unwrap();
-        let open = || Identity::of(vec![b"text".to_vec()], [(&*path, &File::open(&path).unwrap())]).unwrap();
+        let open = || {
+            Identity::of(vec![b"text".to_vec()], [(&*path, &File::open(&path).unwrap())]).unwrap()
+        };
         let (first, second) = (open(), open());
         let expected = fingerprint([&b"text"[..], &contents]);
         assert_eq!(first.get().unwrap(), expected);

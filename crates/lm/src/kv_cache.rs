@@ -10,11 +10,12 @@ pub(crate) const BLOCK: usize = 64;
 
 /// Keys (already rotated) and values of every layer for the tokens read so far, and those tokens.
 ///
-/// They lie in blocks of 64 tokens that clones share: a clone copies nothing until it writes into a block that is not
-/// full, and then that block alone. So fill one with a shared prompt prefix, then clone it per continuation.
+/// They lie in blocks of 64 tokens that clones share: a clone copies nothing until it writes into a
+/// block that is not full, and then that block alone. So fill one with a shared prompt prefix, then
+/// clone it per continuation.
 ///
-/// A cache belongs to the model and the adapter that filled it; reusing it with another adapter gives wrong
-/// answers without an error, since the numbers look alike.
+/// A cache belongs to the model and the adapter that filled it; reusing it with another adapter
+/// gives wrong answers without an error, since the numbers look alike.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KvCache {
     shape: Shape,
@@ -22,8 +23,9 @@ pub struct KvCache {
     blocks: Vec<Arc<Vec<u32>>>,
 }
 
-/// What a block's numbers follow from. A block holds for each layer and key head the keys as a matrix of a column for
-/// each token, then the values as one of a line for each token (see [`kernels::multiply`](crate::kernels::multiply)).
+/// What a block's numbers follow from. A block holds for each layer and key head the keys as a
+/// matrix of a column for each token, then the values as one of a line for each token (see
+/// [`kernels::multiply`](crate::kernels::multiply)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shape {
     layers: usize,
@@ -90,14 +92,16 @@ impl KvCache {
         &self.ids
     }
 
-    /// Forgets everything after the first `tokens` tokens; a no-op when there are no more than that.
+    /// Forgets everything after the first `tokens` tokens; a no-op when there are no more than
+    /// that.
     pub fn truncate(&mut self, tokens: usize) {
         self.ids.truncate(tokens);
         self.blocks.truncate(self.ids.len().div_ceil(BLOCK));
     }
 
-    /// Keeps the longest prefix shared with `ids`, but never all of `ids`, so that a forward pass over
-    /// `&ids[kept..]` always has a token left to give logits for. Returns the number of tokens kept.
+    /// Keeps the longest prefix shared with `ids`, but never all of `ids`, so that a forward pass
+    /// over `&ids[kept..]` always has a token left to give logits for. Returns the number of tokens
+    /// kept.
     pub fn keep_shared_prefix(&mut self, ids: &[u32]) -> usize {
         let shared = self.ids.iter().zip(ids).take_while(|(a, b)| a == b).count();
         let kept = shared.min(ids.len().saturating_sub(1));
@@ -133,8 +137,9 @@ impl KvCache {
         self.blocks.resize_with(blocks.max(self.blocks.len()), || Arc::new(vec![0; words]));
     }
 
-    /// Writes keys and values, each `[kv_heads * head_dim]`, of the token that comes `ahead` places behind those held.
-    /// Room must have been made, and even places of a block must come before the odd ones that follow them.
+    /// Writes keys and values, each `[kv_heads * head_dim]`, of the token that comes `ahead` places
+    /// behind those held. Room must have been made, and even places of a block must come before the
+    /// odd ones that follow them.
     pub(crate) fn write(&mut self, layer: usize, ahead: usize, keys: &[f32], values: &[f32]) {
         let shape = self.shape;
         let (block, at) = ((self.ids.len() + ahead) / BLOCK, (self.ids.len() + ahead) % BLOCK);

@@ -1,4 +1,5 @@
-//! The engine: model files, tokenizer, chat template, decoder, encoder, generation, LoRA and embedder training on the CPU.
+//! The engine: model files, tokenizer, chat template, decoder, encoder, generation, LoRA and
+//! embedder training on the CPU.
 
 mod adapter;
 mod checkpoint;
@@ -40,8 +41,8 @@ pub use dataset::{
 };
 pub use decoder::{BatchInput, Decoder, Loss, Workspace};
 pub use encoder::{
-    EmbedderEstimate, EmbedderOptions, EmbedderStep, EmbedderTraining, Encoder, PlannedStep, Reranker,
-    TrainingQuestion,
+    EmbedderEstimate, EmbedderOptions, EmbedderStep, EmbedderTraining, Encoder, PlannedStep,
+    Reranker, TrainingQuestion,
 };
 pub use engine::{Engine, EngineOptions, Event, Stream};
 pub use error::{Error, Result};
@@ -58,6 +59,6 @@ pub use template::{ChatTemplate, Message, Rendered, Role};
 pub use threads::{THREADS, computing_threads, on_computing_thread, start_threads};
 pub use tokenizer::{TextStream, Tokenizer};
 pub use train::{
-    Checkpointing, Estimate, Evaluation, History, MemoryEstimate, StepRecord, TrainEvent, TrainOptions,
-    Trained, TrainingRun, available_memory,
+    Checkpointing, Estimate, Evaluation, History, MemoryEstimate, StepRecord, TrainEvent,
+    TrainOptions, Trained, TrainingRun, available_memory,
 };

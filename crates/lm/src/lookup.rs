@@ -1,8 +1,9 @@
 //! Prompt lookup: what follows the same words further up is a good guess at what comes next.
 //!
-//! An answer from passages repeats them. Where the last tokens of prompt and answer occur earlier, the tokens that
-//! followed there are drafted, and one forward pass over all of them tells how many the model would have chosen itself.
-//! Nothing else is ever kept, so the answer is the one that comes token by token.
+//! An answer from passages repeats them. Where the last tokens of prompt and answer occur earlier,
+//! the tokens that followed there are drafted, and one forward pass over all of them tells how many
+//! the model would have chosen itself. Nothing else is ever kept, so the answer is the one that
+//! comes token by token.
 
 /// Most tokens drafted at a time.
 pub(crate) const MOST: usize = 15;
@@ -59,12 +60,13 @@ impl Lookup {
         } else {
             self.misses = 0;
         }
-        self.length = if right == drafted { (2 * self.length).min(MOST) } else { (right + 1).min(MOST) };
+        self.length =
+            if right == drafted { (2 * self.length).min(MOST) } else { (right + 1).min(MOST) };
     }
 }
 
-/// Where the longest earlier occurrence of the end of `ids` goes on, the latest of several; `None` where even the last
-/// `shortest` tokens occur nowhere else.
+/// Where the longest earlier occurrence of the end of `ids` goes on, the latest of several; `None`
+/// where even the last `shortest` tokens occur nowhere else.
 fn continuation(ids: &[u32], shortest: usize) -> Option<usize> {
     let (last, before) = ids.split_last()?;
     let mut best = None;
@@ -120,7 +122,8 @@ mod tests {
         for _ in 0..20 {
             lookup.learn(1, 0);
         }
-        let rests = std::iter::repeat_with(|| lookup.draft(&ids, 99).len()).take_while(|n| *n == 0).count();
+        let rests =
+            std::iter::repeat_with(|| lookup.draft(&ids, 99).len()).take_while(|n| *n == 0).count();
         assert_eq!(rests, LONGEST_PAUSE as usize);
         // Nothing drafted, nothing learned.
         lookup.learn(0, 0);

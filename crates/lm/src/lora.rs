@@ -1,4 +1,5 @@
-//! Low-rank adapters (Hu et al. 2021) on the linear projections, with the parameters in one flat vector.
+//! Low-rank adapters (Hu et al. 2021) on the linear projections, with the parameters in one flat
+//! vector.
 
 use std::ops::Range;
 
@@ -8,7 +9,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::{DecoderConfig, Error, Result};
 
 /// A linear projection of a decoder layer that an adapter may stand on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Projection {
     /// Queries.
     #[serde(rename = "q_proj")]
@@ -77,7 +80,8 @@ impl Projection {
     }
 }
 
-/// Projections that read the same input: computed as one product, their `A` matrices one after the other.
+/// Projections that read the same input: computed as one product, their `A` matrices one after the
+/// other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Group {
     Qkv,
@@ -146,7 +150,8 @@ pub struct Module {
     pub b: Range<usize>,
 }
 
-/// A low-rank adapter: `y += (x Aᵀ) Bᵀ * alpha / rank` on each module. Gradients use the same layout.
+/// A low-rank adapter: `y += (x Aᵀ) Bᵀ * alpha / rank` on each module. Gradients use the same
+/// layout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lora {
     config: LoraConfig,
@@ -160,11 +165,13 @@ pub struct Lora {
 }
 
 impl Lora {
-    /// A fresh adapter as PEFT makes it: `A` uniform in ±1/√inputs (Kaiming with a = √5), `B` zero, so that it
-    /// changes nothing until trained. Equal seeds give equal parameters on every machine.
+    /// A fresh adapter as PEFT makes it: `A` uniform in ±1/√inputs (Kaiming with a = √5), `B` zero,
+    /// so that it changes nothing until trained. Equal seeds give equal parameters on every
+    /// machine.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] when the rank is zero, larger than a projection, or no projection is named.
+    /// [`Error::Mismatch`] when the rank is zero, larger than a projection, or no projection is
+    /// named.
     pub fn new(decoder: &DecoderConfig, config: LoraConfig, seed: u64) -> Result<Self> {
         let mut lora = Self::zeros(decoder, config)?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -196,7 +203,11 @@ impl Lora {
         for projection in &config.targets {
             let (inputs, outputs) = projection.shape(decoder);
             if config.rank == 0 || config.rank > inputs.min(outputs) {
-                return wrong(format!("rank {} on a {outputs}x{inputs} {}", config.rank, projection.name()));
+                return wrong(format!(
+                    "rank {} on a {outputs}x{inputs} {}",
+                    config.rank,
+                    projection.name()
+                ));
             }
         }
         let mut modules = Vec::with_capacity(decoder.layers * config.targets.len());
@@ -209,12 +220,18 @@ impl Lora {
         for layer in 0..decoder.layers {
             for group in Group::ALL {
                 let members = || {
-                    group.members().iter().copied().filter(|projection| config.targets.contains(projection))
+                    group
+                        .members()
+                        .iter()
+                        .copied()
+                        .filter(|projection| config.targets.contains(projection))
                 };
-                let rows: Vec<_> = members().map(|p| take(config.rank * p.shape(decoder).0)).collect();
+                let rows: Vec<_> =
+                    members().map(|p| take(config.rank * p.shape(decoder).0)).collect();
                 for (projection, a) in members().zip(rows) {
                     let (inputs, outputs) = projection.shape(decoder);
-                    index[layer * Projection::ALL.len() + projection as usize] = Some(modules.len());
+                    index[layer * Projection::ALL.len() + projection as usize] =
+                        Some(modules.len());
                     let name = projection.module_name(layer);
                     let b = take(outputs * config.rank);
                     modules.push(Module { name, layer, projection, inputs, outputs, a, b });
@@ -242,7 +259,11 @@ impl Lora {
 
     /// The module on `projection` in `layer`, if it is adapted.
     pub fn module(&self, layer: usize, projection: Projection) -> Option<&Module> {
-        let at = self.index.get(layer * Projection::ALL.len() + projection as usize).copied().flatten()?;
+        let at = self
+            .index
+            .get(layer * Projection::ALL.len() + projection as usize)
+            .copied()
+            .flatten()?;
         self.modules.get(at)
     }
 
@@ -278,9 +299,13 @@ impl Lora {
                 "its [layers, hidden, intermediate, query, kv] is {found:?}, not {needed:?}"
             ));
         }
-        let parameters: usize = self.modules.iter().map(|module| module.a.len() + module.b.len()).sum();
+        let parameters: usize =
+            self.modules.iter().map(|module| module.a.len() + module.b.len()).sum();
         if self.params.len() != parameters {
-            return wrong(format!("it has {} parameters, its modules need {parameters}", self.params.len()));
+            return wrong(format!(
+                "it has {} parameters, its modules need {parameters}",
+                self.params.len()
+            ));
         }
         Ok(())
     }
@@ -288,7 +313,13 @@ impl Lora {
 
 /// What the shapes of all projections follow from.
 fn shape_of(decoder: &DecoderConfig) -> [usize; 5] {
-    [decoder.layers, decoder.hidden, decoder.intermediate, decoder.query_width(), decoder.kv_width()]
+    [
+        decoder.layers,
+        decoder.hidden,
+        decoder.intermediate,
+        decoder.query_width(),
+        decoder.kv_width(),
+    ]
 }
 
 #[cfg(test)]
@@ -331,7 +362,10 @@ mod tests {
         let refused = |config| Lora::new(&decoder, config, 0).unwrap_err().to_string();
         assert!(refused(LoraConfig { rank: 0, ..LoraConfig::default() }).contains("rank 0"));
         assert!(refused(LoraConfig { rank: 1000, ..LoraConfig::default() }).contains("rank 1000"));
-        assert!(refused(LoraConfig { targets: vec![], ..LoraConfig::default() }).contains("no projection"));
+        assert!(
+            refused(LoraConfig { targets: vec![], ..LoraConfig::default() })
+                .contains("no projection")
+        );
         let other = DecoderConfig { layers: 3, ..decoder.clone() };
         let lora = Lora::new(&other, LoraConfig { rank: 2, ..LoraConfig::default() }, 0).unwrap();
         assert!(lora.check_fits(&decoder).is_err());

@@ -10,16 +10,16 @@ use crate::identity::Identity;
 use crate::prefixes::{Owner, Prefixes};
 use crate::source::{Parts, check_vocabulary};
 use crate::{
-    ChatTemplate, Decoder, Error, GenerateOptions, Generation, Lora, Message, Precision, Result, Source,
-    Tokenizer,
+    ChatTemplate, Decoder, Error, GenerateOptions, Generation, Lora, Message, Precision, Result,
+    Source, Tokenizer,
 };
 
 /// Tokens kept for prompts to come: enough for a few conversations and arms side by side.
 const KEPT_TOKENS: usize = 16_384;
 
-/// A model ready to answer. It may be shared between threads; each answer works on a cache of its own, and what
-/// the last few prompts have left is kept, so that a prompt that begins like one of them is not read again from
-/// its beginning. The answer is the same with and without.
+/// A model ready to answer. It may be shared between threads; each answer works on a cache of its
+/// own, and what the last few prompts have left is kept, so that a prompt that begins like one of
+/// them is not read again from its beginning. The answer is the same with and without.
 #[derive(Debug)]
 pub struct Model {
     /// The weights.
@@ -38,7 +38,8 @@ impl Model {
     /// # Errors
     /// As [`Source::open`] and [`Decoder::load`].
     pub fn open(path: &Path, precision: Precision) -> Result<Self> {
-        let Parts { config, identity, weights } = Parts::open(path).map_err(Error::of_model(path))?;
+        let Parts { config, identity, weights } =
+            Parts::open(path).map_err(Error::of_model(path))?;
         // The tokenizer is built on one thread while the others pack weights.
         let (language, decoder) = rayon::join(
             || weights.language().map_err(Error::of_model(path)),
@@ -75,8 +76,9 @@ impl Model {
         self.template.prompt_ids(&self.tokenizer, messages)
     }
 
-    /// Answers `messages`. The text goes to `on_text` piece by piece as it is certain; breaking from it ends the
-    /// answer. While the prompt is read, `on_text` is asked with an empty text whether anybody still listens.
+    /// Answers `messages`. The text goes to `on_text` piece by piece as it is certain; breaking
+    /// from it ends the answer. While the prompt is read, `on_text` is asked with an empty text
+    /// whether anybody still listens.
     ///
     /// # Errors
     /// Those of the template; [`crate::Error::TooLong`] when the prompt fills the context;
@@ -94,7 +96,8 @@ impl Model {
     /// Continues `prompt`, as [`Model::generate`] does for a prompt that it rendered.
     ///
     /// # Errors
-    /// As [`Model::generate`], the template's aside; [`crate::Error::NoTokens`] for an empty prompt.
+    /// As [`Model::generate`], the template's aside; [`crate::Error::NoTokens`] for an empty
+    /// prompt.
     pub fn complete(
         &self,
         prompt: &[u32],
@@ -104,7 +107,9 @@ impl Model {
     ) -> Result<Generation> {
         let owner = Owner { adapter: adapter.map(fingerprint), scope: options.scope.clone() };
         let mut answer = Running::new(&self.decoder, &self.tokenizer, adapter, prompt, options)?;
-        answer.begin_with(self.prefixes().find(&owner, prompt).unwrap_or_else(|| self.decoder.new_cache()));
+        answer.begin_with(
+            self.prefixes().find(&owner, prompt).unwrap_or_else(|| self.decoder.new_cache()),
+        );
         while answer.is_reading() {
             answer.read_piece(&self.decoder, NEVER)?;
             // A receiver that has left is noticed between the pieces too.
@@ -132,9 +137,9 @@ impl Model {
     }
 }
 
-/// Tells adapters apart by all their parameters: a cache filled under one adapter is wrong under another, and
-/// training changes parameters in place. Four multiplicative hashes side by side (FNV-1a over words); some
-/// milliseconds for five million parameters.
+/// Tells adapters apart by all their parameters: a cache filled under one adapter is wrong under
+/// another, and training changes parameters in place. Four multiplicative hashes side by side
+/// (FNV-1a over words); some milliseconds for five million parameters.
 pub(crate) fn fingerprint(adapter: &Lora) -> u64 {
     const PRIME: u64 = 0x0100_0000_01B3;
     let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(PRIME);

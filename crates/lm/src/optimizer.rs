@@ -11,7 +11,8 @@ pub struct AdamWOptions {
     pub beta2: f64,
     /// Added to the root of the second moment.
     pub epsilon: f64,
-    /// Decoupled weight decay: each step first scales parameters by `1 - learning_rate * weight_decay`.
+    /// Decoupled weight decay: each step first scales parameters by `1 - learning_rate *
+    /// weight_decay`.
     pub weight_decay: f64,
 }
 
@@ -26,12 +27,13 @@ impl Default for AdamWOptions {
 pub struct Group {
     /// The parameters, as places in the flat vector.
     pub range: Range<usize>,
-    /// Multiplies the step's learning rate; 1 except for LoRA+ (Hayou et al., 2024: B learns faster than A).
+    /// Multiplies the step's learning rate; 1 except for LoRA+ (Hayou et al., 2024: B learns faster
+    /// than A).
     pub rate_scale: f64,
 }
 
-/// AdamW (Loshchilov and Hutter, 2019): moments in f32, bias correction in f64, as PyTorch's single-tensor path,
-/// so that a run can be compared with it number for number.
+/// AdamW (Loshchilov and Hutter, 2019): moments in f32, bias correction in f64, as PyTorch's
+/// single-tensor path, so that a run can be compared with it number for number.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdamW {
     options: AdamWOptions,
@@ -83,9 +85,11 @@ impl AdamW {
     }
 }
 
-/// Scales `gradients` so that their Euclidean norm is at most `limit`; returns the norm before scaling.
+/// Scales `gradients` so that their Euclidean norm is at most `limit`; returns the norm before
+/// scaling.
 ///
-/// As PyTorch's `clip_grad_norm_`, whose `1e-6` in the denominator is kept; the norm is summed in f64.
+/// As PyTorch's `clip_grad_norm_`, whose `1e-6` in the denominator is kept; the norm is summed in
+/// f64.
 pub fn clip_norm(gradients: &mut [f32], limit: f64) -> f64 {
     let norm = gradients.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
     let scale = limit / (norm + 1e-6);
@@ -120,7 +124,8 @@ mod tests {
 
     #[test]
     fn follows_pytorch_over_many_updates() {
-        let trace: Trace = serde_json::from_str(include_str!("../fixtures/adamw_trace.json")).unwrap();
+        let trace: Trace =
+            serde_json::from_str(include_str!("../fixtures/adamw_trace.json")).unwrap();
         let mut parameters = trace.start.clone();
         let options = AdamWOptions { weight_decay: trace.weight_decay, ..AdamWOptions::default() };
         let mut adam = AdamW::new(parameters.len(), options);
@@ -139,14 +144,18 @@ mod tests {
                 );
             }
         }
-        assert!(clipped > 0 && clipped < trace.steps.len(), "the trace tests both sides of the clip");
+        assert!(
+            clipped > 0 && clipped < trace.steps.len(),
+            "the trace tests both sides of the clip"
+        );
     }
 
     #[test]
     fn groups_have_their_own_rate_and_what_lies_outside_stays() {
         let mut adam = AdamW::new(3, AdamWOptions { weight_decay: 0.0, ..AdamWOptions::default() });
         let mut parameters = [1.0f32; 3];
-        let groups = [Group { range: 0..1, rate_scale: 1.0 }, Group { range: 1..2, rate_scale: 4.0 }];
+        let groups =
+            [Group { range: 0..1, rate_scale: 1.0 }, Group { range: 1..2, rate_scale: 4.0 }];
         adam.update(&mut parameters, &[0.5; 3], 0.01, &groups);
         assert!((parameters[0] - 0.99).abs() < 1e-6);
         assert!((parameters[1] - 0.96).abs() < 1e-6);

@@ -7,33 +7,37 @@ use crate::{DecoderConfig, Error, Result};
 
 pub(crate) use trie::trie;
 
-/// Training sequences laid end to end. What several of them begin with in common (an instruction, a passage that several
-/// questions are about) is run once. Attention sees a sequence's own tokens and what precedes them in that sequence, and
-/// positions follow the sequence, so a pack gives the same loss and gradients as its sequences one by one.
+/// Training sequences laid end to end. What several of them begin with in common (an instruction, a
+/// passage that several questions are about) is run once. Attention sees a sequence's own tokens
+/// and what precedes them in that sequence, and positions follow the sequence, so a pack gives the
+/// same loss and gradients as its sequences one by one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pack {
     /// Token ids, segment after segment.
     pub ids: Vec<u32>,
-    /// As long as `ids`; 1 = this token is a target, predicted from the tokens of its sequence before it.
-    /// Neither a token that sequences share nor the first one of a segment is a target.
+    /// As long as `ids`; 1 = this token is a target, predicted from the tokens of its sequence
+    /// before it. Neither a token that sequences share nor the first one of a segment is a target.
     pub mask: Vec<u8>,
-    /// How `ids` divide. The last segment of a sequence is its own; those before it may belong to several.
+    /// How `ids` divide. The last segment of a sequence is its own; those before it may belong to
+    /// several.
     pub segments: Vec<Segment>,
 }
 
 /// A piece of one sequence, or of several that agree up to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
-    /// Place of the segment that comes before it in its sequences, an earlier one; `None` = it begins them.
+    /// Place of the segment that comes before it in its sequences, an earlier one; `None` = it
+    /// begins them.
     pub parent: Option<usize>,
     /// Tokens.
     pub length: usize,
 }
 
 impl Pack {
-    /// Packs sequences of (ids, mask), common beginnings once: what all have in common, and what some have in common
-    /// besides if it is long enough to be worth it. A sequence always keeps a token of its own that is no target,
-    /// so that every target is predicted by a row of its own sequence.
+    /// Packs sequences of (ids, mask), common beginnings once: what all have in common, and what
+    /// some have in common besides if it is long enough to be worth it. A sequence always keeps a
+    /// token of its own that is no target, so that every target is predicted by a row of its own
+    /// sequence.
     ///
     /// # Panics
     /// When ids and mask of a sequence differ in length (a fault of the caller, not of data).
@@ -51,7 +55,8 @@ impl Pack {
         pack
     }
 
-    /// Appends one sequence that shares nothing. A mask on its first token is cleared: nothing predicts that token.
+    /// Appends one sequence that shares nothing. A mask on its first token is cleared: nothing
+    /// predicts that token.
     ///
     /// # Panics
     /// When `ids` and `mask` differ in length (a fault of the caller, not of data).
@@ -91,10 +96,12 @@ impl Pack {
     #[cfg(test)]
     pub(crate) fn sequences(&self) -> Vec<(Vec<u32>, Vec<u8>)> {
         let spans: Vec<_> = self.layout().spans().collect();
-        let leaf = |index: &usize| self.segments.iter().all(|segment| segment.parent != Some(*index));
+        let leaf =
+            |index: &usize| self.segments.iter().all(|segment| segment.parent != Some(*index));
         let sequence = |index: usize| {
             let mut path: Vec<usize> =
-                std::iter::successors(Some(index), |&segment| self.segments[segment].parent).collect();
+                std::iter::successors(Some(index), |&segment| self.segments[segment].parent)
+                    .collect();
             path.reverse();
             let rows: Vec<usize> =
                 path.iter().flat_map(|&s| spans[s].start..spans[s].start + spans[s].rows).collect();
@@ -128,9 +135,14 @@ impl Pack {
     pub fn validate(&self, config: &DecoderConfig) -> Result<()> {
         let wrong = |what: String| Err(Error::Pack(what));
         if self.mask.len() != self.ids.len() {
-            return wrong(format!("{} mask entries for {} tokens", self.mask.len(), self.ids.len()));
+            return wrong(format!(
+                "{} mask entries for {} tokens",
+                self.mask.len(),
+                self.ids.len()
+            ));
         }
-        let sum = self.segments.iter().try_fold(0usize, |sum, segment| sum.checked_add(segment.length));
+        let sum =
+            self.segments.iter().try_fold(0usize, |sum, segment| sum.checked_add(segment.length));
         if sum != Some(self.ids.len()) {
             return wrong(format!("its segments do not sum to its {} tokens", self.ids.len()));
         }
@@ -157,8 +169,12 @@ impl Pack {
                 ));
             }
             let before = segment.parent.map(|parent| spans[parent]);
-            if before.is_some_and(|before| self.mask[before.start..][..before.rows].iter().any(|&m| m != 0)) {
-                return wrong(format!("a token before segment {index}, which sequences share, is a target"));
+            if before.is_some_and(|before| {
+                self.mask[before.start..][..before.rows].iter().any(|&m| m != 0)
+            }) {
+                return wrong(format!(
+                    "a token before segment {index}, which sequences share, is a target"
+                ));
             }
         }
         match self.ids.iter().find(|&&id| id as usize >= config.vocabulary) {
@@ -192,7 +208,8 @@ mod tests {
         assert!(pack.validate(&DecoderConfig::tiny()).is_ok());
         assert_eq!(Pack::of(&sequences[..1]).segments, [segment(None, 5)]);
         assert_eq!(Pack::of(&[]), Pack::default());
-        // Equal sequences share all but what the target needs; a mask on the first token counts for nothing.
+        // Equal sequences share all but what the target needs; a mask on the first token counts for
+        // nothing.
         let twice: [(&[u32], &[u8]); 2] = [(&[1, 2, 3], &[1, 0, 1]), (&[1, 2, 3], &[0, 0, 1])];
         assert_eq!(Pack::of(&twice).segments, [segment(None, 1), segment(0, 2), segment(0, 2)]);
         assert_eq!(Pack::of(&twice).targets(), 2);
@@ -202,15 +219,23 @@ mod tests {
     fn what_only_some_have_in_common_is_shared_among_them_if_it_is_long() {
         // An instruction of 3 tokens; passages of 20 tokens; questions of 2 and an answer of 1.
         let sequence = |passage: u32, question: u32| -> (Vec<u32>, Vec<u8>) {
-            let ids: Vec<u32> = [1, 2, 3].into_iter().chain([passage; 20]).chain([question, 8, 9]).collect();
+            let ids: Vec<u32> =
+                [1, 2, 3].into_iter().chain([passage; 20]).chain([question, 8, 9]).collect();
             let mask = (0..ids.len()).map(|at| u8::from(at + 1 == ids.len())).collect();
             (ids, mask)
         };
         let all = [sequence(4, 5), sequence(6, 5), sequence(4, 7), sequence(10, 5)];
-        let borrowed: Vec<(&[u32], &[u8])> = all.iter().map(|(ids, mask)| (&ids[..], &mask[..])).collect();
+        let borrowed: Vec<(&[u32], &[u8])> =
+            all.iter().map(|(ids, mask)| (&ids[..], &mask[..])).collect();
         let pack = Pack::of(&borrowed);
-        let expected =
-            [segment(None, 3), segment(0, 20), segment(1, 3), segment(1, 3), segment(0, 23), segment(0, 23)];
+        let expected = [
+            segment(None, 3),
+            segment(0, 20),
+            segment(1, 3),
+            segment(1, 3),
+            segment(0, 23),
+            segment(0, 23),
+        ];
         assert_eq!(pack.segments, expected);
         assert_eq!((pack.len(), pack.sequence_tokens()), (75, 4 * 26));
         assert!(pack.validate(&DecoderConfig::tiny()).is_ok());
@@ -259,7 +284,9 @@ mod tests {
         assert!(bad(|p| p.mask[0] = 1).contains("first token of segment 0"));
         assert!(bad(|p| p.mask[2] = 1).contains("first token of segment 1"));
         assert!(bad(|p| p.mask[1] = 1).contains("which sequences share"));
-        assert!(bad(|p| p.segments = vec![segment(None, usize::MAX), segment(0, 5)]).contains("sum"));
+        assert!(
+            bad(|p| p.segments = vec![segment(None, usize::MAX), segment(0, 5)]).contains("sum")
+        );
         assert!(bad(|p| p.ids[1] = 67).contains("67"));
         let mut long = Pack::default();
         long.push(&[1; 1000], &[0; 1000]);

@@ -1,11 +1,13 @@
 //! Which examples make up each training step, and how a step is cut into packs.
 //!
-//! An epoch's order depends on nothing but (seed, epoch), so a resumed run needs no generator state. A step takes
-//! examples in that order until its token budget is full; inside a step, first-fit decreasing puts them into as
-//! few packs as it can. Packs hold no padding, so a pack's size decides memory and speed, never the result.
+//! An epoch's order depends on nothing but (seed, epoch), so a resumed run needs no generator
+//! state. A step takes examples in that order until its token budget is full; inside a step,
+//! first-fit decreasing puts them into as few packs as it can. Packs hold no padding, so a pack's
+//! size decides memory and speed, never the result.
 //!
-//! Examples that have a long beginning in common, as several questions about one passage have, are a family. Some of a family
-//! come together into a step, where one pack runs that beginning once for all of them.
+//! Examples that have a long beginning in common, as several questions about one passage have, are
+//! a family. Some of a family come together into a step, where one pack runs that beginning once
+//! for all of them.
 
 use std::collections::HashMap;
 
@@ -15,8 +17,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::pack::{Pack, trie};
 use crate::template::Rendered;
 
-/// Members of a family that come together, at most, so that a step is not about one thing alone. `docs/log.md` has dev losses with
-/// and without.
+/// Members of a family that come together, at most, so that a step is not about one thing alone.
+/// `docs/log.md` has dev losses with and without.
 pub(crate) const TOGETHER: usize = 4;
 
 /// Lengths of examples, and what they begin with in common.
@@ -40,7 +42,8 @@ impl Families {
         let roots = nodes.iter().filter(|node| node.parent.is_none()).count();
         let root = nodes.first().filter(|node| roots == 1 && !node.leaf).map(|_| 0);
         let shared = root.map_or(0, |root: usize| nodes[root].end);
-        // Inner nodes first, by their place; a leaf that hangs from the root or from nothing makes its own.
+        // Inner nodes first, by their place; a leaf that hangs from the root or from nothing makes
+        // its own.
         let mut beginnings: Vec<usize> = nodes.iter().map(|node| node.end).collect();
         let mut family = vec![0; examples.len()];
         for node in nodes.iter().filter(|node| node.leaf) {
@@ -61,15 +64,16 @@ impl Families {
         self.lengths[example]
     }
 
-    /// Tokens that a pack of these examples of one family runs besides what all examples begin with.
+    /// Tokens that a pack of these examples of one family runs besides what all examples begin
+    /// with.
     fn own(&self, family: usize, examples: &[usize]) -> usize {
         let beginning = self.beginnings[family];
         let rest: usize = examples.iter().map(|&example| self.lengths[example] - beginning).sum();
         beginning - self.shared + rest
     }
 
-    /// The examples of each step of one epoch: every example once, at most `step_tokens` tokens a step; a single longer
-    /// example makes a step of its own.
+    /// The examples of each step of one epoch: every example once, at most `step_tokens` tokens a
+    /// step; a single longer example makes a step of its own.
     pub(crate) fn steps(&self, step_tokens: usize, seed: u64, epoch: usize) -> Vec<Vec<usize>> {
         let mut steps = Vec::new();
         let mut step = Vec::new();
@@ -88,7 +92,8 @@ impl Families {
         steps
     }
 
-    /// All examples as a shuffle of (seed, epoch) has them, except that each brings the next few of its family along.
+    /// All examples as a shuffle of (seed, epoch) has them, except that each brings the next few of
+    /// its family along.
     fn order(&self, seed: u64, epoch: usize) -> Vec<usize> {
         let shuffled = shuffled(self.lengths.len(), seed, epoch);
         let mut members: Vec<Vec<usize>> = vec![Vec::new(); self.beginnings.len()];
@@ -108,9 +113,9 @@ impl Families {
         order
     }
 
-    /// First-fit decreasing: the examples of each family that are here together, the largest family first, each into the first pack
-    /// with room for it, so that a pack runs at most `pack_tokens` tokens; a single longer example makes a pack of its own.
-    /// Equal sizes keep their order.
+    /// First-fit decreasing: the examples of each family that are here together, the largest family
+    /// first, each into the first pack with room for it, so that a pack runs at most `pack_tokens`
+    /// tokens; a single longer example makes a pack of its own. Equal sizes keep their order.
     pub(crate) fn pack(&self, examples: &[usize], pack_tokens: usize) -> Vec<Vec<usize>> {
         let mut units = self.units(examples, pack_tokens);
         units.sort_by_key(|(own, _)| std::cmp::Reverse(*own));
@@ -127,7 +132,8 @@ impl Families {
         packs.into_iter().map(|(_, pack)| pack).collect()
     }
 
-    /// The examples by family, cut where one pack cannot hold them, with the tokens that a pack runs for each.
+    /// The examples by family, cut where one pack cannot hold them, with the tokens that a pack
+    /// runs for each.
     fn units(&self, examples: &[usize], pack_tokens: usize) -> Vec<(usize, Vec<usize>)> {
         // Longest first, and families side by side in the order of their longest.
         let mut sorted = examples.to_vec();
@@ -157,8 +163,11 @@ impl Families {
         let mut families: Vec<usize> = pack.iter().map(|&example| self.family[example]).collect();
         families.sort_unstable();
         families.dedup();
-        let beginnings: usize = families.iter().map(|&family| self.beginnings[family] - self.shared).sum();
-        let rest = pack.iter().map(|&example| self.lengths[example] - self.beginnings[self.family[example]]);
+        let beginnings: usize =
+            families.iter().map(|&family| self.beginnings[family] - self.shared).sum();
+        let rest = pack
+            .iter()
+            .map(|&example| self.lengths[example] - self.beginnings[self.family[example]]);
         self.shared + beginnings + rest.sum::<usize>()
     }
 }
@@ -182,7 +191,8 @@ pub(crate) fn join<'a>(examples: impl IntoIterator<Item = &'a Rendered>) -> Pack
     Pack::of(&sequences)
 }
 
-/// Tokens of an example that carry loss: masked ones, less a masked first token, which nothing predicts.
+/// Tokens of an example that carry loss: masked ones, less a masked first token, which nothing
+/// predicts.
 pub(crate) fn trained_tokens(example: &Rendered) -> usize {
     example.mask.iter().skip(1).filter(|&&bit| bit != 0).count()
 }
@@ -204,11 +214,16 @@ mod tests {
         (0..97).map(|index| 5 + (index * 37) % 60)
     }
 
-    /// Two tokens, a passage of 30 tokens, a question of its own of `questions` tokens and an answer of one token.
+    /// Two tokens, a passage of 30 tokens, a question of its own of `questions` tokens and an
+    /// answer of one token.
     fn about_passages(questions: &[(u32, usize)]) -> Vec<Rendered> {
         let example = |(own, &(passage, question)): (u32, &(u32, usize))| {
-            let ids: Vec<u32> =
-                [1, 2].into_iter().chain([passage; 30]).chain(vec![100 + own; question]).chain([3]).collect();
+            let ids: Vec<u32> = [1, 2]
+                .into_iter()
+                .chain([passage; 30])
+                .chain(vec![100 + own; question])
+                .chain([3])
+                .collect();
             let mask = (0..ids.len()).map(|at| u8::from(at + 1 == ids.len())).collect();
             Rendered { ids, mask }
         };
@@ -283,7 +298,10 @@ mod tests {
             seen.entry(run[0]).or_insert_with(Vec::new).push(run.len());
         }
         let runs_of_ten: usize = seen[&10].iter().sum();
-        assert!(runs_of_ten == 9 && seen[&10].iter().all(|run| [1, 4, 5, 8, 9].contains(run)), "{seen:?}");
+        assert!(
+            runs_of_ten == 9 && seen[&10].iter().all(|run| [1, 4, 5, 8, 9].contains(run)),
+            "{seen:?}"
+        );
         assert_eq!((&seen[&20][..], &seen[&30][..]), (&[2][..], &[1][..]));
         for pack_tokens in [60, 100, 1000] {
             let packs = families.pack(&order, pack_tokens);
@@ -296,7 +314,8 @@ mod tests {
                 assert!(families.run_tokens(&pack) <= pack_tokens);
             }
         }
-        // In one pack everything stands once: 2, three passages of 30, and what is each example's own.
+        // In one pack everything stands once: 2, three passages of 30, and what is each example's
+        // own.
         let own: usize = questions.iter().map(|(_, question)| question + 1).sum();
         assert_eq!(families.pack(&order, 1000).len(), 1);
         assert_eq!(families.run_tokens(&order), 2 + 90 + own);

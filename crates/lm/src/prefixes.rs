@@ -14,7 +14,8 @@ pub(crate) struct Owner {
     pub(crate) scope: String,
 }
 
-/// The caches of earlier prompts, cut to whole pieces, oldest first. Blocks that several begin with exist once.
+/// The caches of earlier prompts, cut to whole pieces, oldest first. Blocks that several begin with
+/// exist once.
 #[derive(Debug, Default)]
 pub(crate) struct Prefixes(VecDeque<Prefix>);
 
@@ -27,8 +28,9 @@ struct Prefix {
 impl Prefixes {
     /// What saves most of reading `prompt` for this owner, if anything does.
     pub(crate) fn find(&mut self, owner: &Owner, prompt: &[u32]) -> Option<KvCache> {
-        let saved =
-            |prefix: &Prefix| if prefix.owner == *owner { reusable(&prefix.cache, prompt) } else { 0 };
+        let saved = |prefix: &Prefix| {
+            if prefix.owner == *owner { reusable(&prefix.cache, prompt) } else { 0 }
+        };
         let best = (0..self.0.len()).max_by_key(|at| saved(&self.0[*at]))?;
         if saved(&self.0[best]) == 0 {
             return None;

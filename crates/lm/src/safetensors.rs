@@ -32,7 +32,8 @@ struct Entry {
 }
 
 impl Shards {
-    /// Maps `model.safetensors` of the folder, or all files that its index names, and checks their headers.
+    /// Maps `model.safetensors` of the folder, or all files that its index names, and checks their
+    /// headers.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let single = folder.join("model.safetensors");
         let paths = if single.exists() { vec![single] } else { indexed(folder)? };
@@ -48,8 +49,10 @@ impl Shards {
         // SAFETY: the map is read-only; see `Gguf::open` for what a concurrent truncation would do.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io(&path))?;
         let malformed = |reason: String| malformed(&path, reason);
-        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|e| malformed(e.to_string()))?;
-        // The data follows the eight bytes of the header's length and the header; validated by the reader.
+        let (header, metadata) =
+            SafeTensors::read_metadata(&map).map_err(|e| malformed(e.to_string()))?;
+        // The data follows the eight bytes of the header's length and the header; validated by the
+        // reader.
         let data = header + 8;
         if let Some(name) = repeated_name(&map[8..data]) {
             return Err(malformed(format!("tensor `{name}` stands twice")));
@@ -77,10 +80,15 @@ impl Shards {
         let bytes = &map[entry.bytes.clone()];
         let data: Vec<f32> = match entry.dtype {
             Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-            Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+            Dtype::F16 => {
+                bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect()
+            }
+            Dtype::BF16 => {
+                bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect()
+            }
             other => {
-                let what = format!("tensor `{name}` of type {other} (F32, F16, BF16 are supported)");
+                let what =
+                    format!("tensor `{name}` of type {other} (F32, F16, BF16 are supported)");
                 return Err(Error::Unsupported { path: path.clone(), what });
             }
         };
@@ -95,7 +103,10 @@ impl Shards {
     /// Names of the tensors of floats.
     pub(crate) fn float_names(&self) -> impl Iterator<Item = &str> {
         let floats = |dtype| matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16);
-        self.tensors.iter().filter(move |(_, entry)| floats(entry.dtype)).map(|(name, _)| name.as_str())
+        self.tensors
+            .iter()
+            .filter(move |(_, entry)| floats(entry.dtype))
+            .map(|(name, _)| name.as_str())
     }
 
     /// Contents of all files, in a fixed order.
@@ -143,15 +154,22 @@ fn indexed(folder: &Path) -> Result<Vec<PathBuf>> {
         return Err(Error::Malformed { path: folder.to_owned(), format: "model folder", reason });
     }
     let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
-    let index: Value = serde_json::from_slice(&bytes).map_err(|e| malformed(&path, e.to_string()))?;
-    let map = index["weight_map"].as_object().ok_or_else(|| malformed(&path, "no `weight_map`".into()))?;
+    let index: Value =
+        serde_json::from_slice(&bytes).map_err(|e| malformed(&path, e.to_string()))?;
+    let map = index["weight_map"]
+        .as_object()
+        .ok_or_else(|| malformed(&path, "no `weight_map`".into()))?;
     let names: BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
     names
         .into_iter()
         .map(|name| {
             // An index that points out of its folder is no honest one.
             let plain = Path::new(name).file_name().is_some_and(|file| file == name);
-            if plain { Ok(folder.join(name)) } else { Err(malformed(&path, format!("it names `{name}`"))) }
+            if plain {
+                Ok(folder.join(name))
+            } else {
+                Err(malformed(&path, format!("it names `{name}`")))
+            }
         })
         .collect()
 }

@@ -1,4 +1,5 @@
-//! The next token out of the logits: greedy, or drawn with temperature, top-k and top-p from a seeded generator.
+//! The next token out of the logits: greedy, or drawn with temperature, top-k and top-p from a
+//! seeded generator.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -45,15 +46,16 @@ impl Sampler {
         self.candidates.extend(logits.iter().zip(0..).map(|(logit, id)| (weigh(*logit), id)));
         self.candidates.retain(|(weight, _)| *weight > 0.0);
 
-        let heaviest_first = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+        let heaviest_first =
+            |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
         if self.top_k > 0 && self.top_k < self.candidates.len() {
             self.candidates.select_nth_unstable_by(self.top_k - 1, heaviest_first);
             self.candidates.truncate(self.top_k);
         }
         if self.top_p < 1.0 {
             let total = self.total();
-            // Tokens too light to be among those that together weigh `top_p` need no sorting: even all of them
-            // together weigh less than what `top_p` leaves.
+            // Tokens too light to be among those that together weigh `top_p` need no sorting: even
+            // all of them together weigh less than what `top_p` leaves.
             let floor = (1.0 - self.top_p) * total / self.candidates.len() as f32;
             self.candidates.retain(|(weight, _)| *weight >= floor);
             self.candidates.sort_unstable_by(heaviest_first);
@@ -149,19 +151,35 @@ mod tests {
                 let (found, expected) = (*found as f32 / draws as f32, weight / total);
                 // Four standard errors.
                 let spread = 4.0 * (expected * (1.0 - expected) / draws as f32).sqrt();
-                assert!((found - expected).abs() <= spread, "{found} against {expected} at {temperature}");
+                assert!(
+                    (found - expected).abs() <= spread,
+                    "{found} against {expected} at {temperature}"
+                );
             }
         }
     }
 
     #[test]
     fn top_k_and_top_p_keep_the_heaviest_tokens_only() {
-        let kept = |options| counts(&options, &LOGITS, 2000).iter().map(|n| *n > 0).collect::<Vec<_>>();
-        assert_eq!(kept(GenerateOptions { top_k: 2, ..drawn() }), [false, true, false, true, false]);
+        let kept =
+            |options| counts(&options, &LOGITS, 2000).iter().map(|n| *n > 0).collect::<Vec<_>>();
+        assert_eq!(
+            kept(GenerateOptions { top_k: 2, ..drawn() }),
+            [false, true, false, true, false]
+        );
         // The two heaviest weigh 0.917 together.
-        assert_eq!(kept(GenerateOptions { top_p: 0.9, ..drawn() }), [false, true, false, true, false]);
-        assert_eq!(kept(GenerateOptions { top_p: 0.93, ..drawn() }), [true, true, false, true, false]);
-        assert_eq!(kept(GenerateOptions { top_p: 0.1, ..drawn() }), [false, true, false, false, false]);
+        assert_eq!(
+            kept(GenerateOptions { top_p: 0.9, ..drawn() }),
+            [false, true, false, true, false]
+        );
+        assert_eq!(
+            kept(GenerateOptions { top_p: 0.93, ..drawn() }),
+            [true, true, false, true, false]
+        );
+        assert_eq!(
+            kept(GenerateOptions { top_p: 0.1, ..drawn() }),
+            [false, true, false, false, false]
+        );
         assert_eq!(kept(drawn()), [true, true, false, true, true]);
     }
 

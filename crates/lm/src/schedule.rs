@@ -33,8 +33,8 @@ impl Schedule {
         Schedule { peak, warmup, steps, decay }
     }
 
-    /// Rate of step `step`, counted from 0. No step has rate zero: the warm-up starts at `peak / warmup`, the decay
-    /// would reach zero one step after the last.
+    /// Rate of step `step`, counted from 0. No step has rate zero: the warm-up starts at `peak /
+    /// warmup`, the decay would reach zero one step after the last.
     pub fn rate(&self, step: usize) -> f64 {
         if step < self.warmup {
             return self.peak * (step + 1) as f64 / self.warmup as f64;
@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn warms_up_in_a_line_to_the_peak_and_falls() {
-        for (decay, middle) in [(Decay::Cosine, 0.5), (Decay::Linear, 0.5), (Decay::Constant, 1.0)] {
+        for (decay, middle) in [(Decay::Cosine, 0.5), (Decay::Linear, 0.5), (Decay::Constant, 1.0)]
+        {
             let schedule = Schedule::new(2.0, 0.1, 100, decay);
             assert_eq!(schedule.warmup, 10);
             assert!(close(schedule.rate(0), 0.2));

@@ -43,7 +43,8 @@ impl Stored<'_> {
     }
 }
 
-/// An opened model: configuration, tokenizer, chat template, and its tensors by name, read on demand.
+/// An opened model: configuration, tokenizer, chat template, and its tensors by name, read on
+/// demand.
 pub struct Source {
     /// Shape and constants of the decoder.
     pub config: DecoderConfig,
@@ -76,7 +77,8 @@ impl Source {
         Self::new(config, tokenizer, template, identity, weights)
     }
 
-    /// SHA-256, in hex, of the file or of all files of the folder that bear on an answer. Computed when first asked for.
+    /// SHA-256, in hex, of the file or of all files of the folder that bear on an answer. Computed
+    /// when first asked for.
     ///
     /// # Errors
     /// [`Error::Malformed`] if a file has been written since it was opened.
@@ -95,8 +97,8 @@ impl Source {
         Ok(Self { config, tokenizer, template, identity, weights })
     }
 
-    /// The tensor with this Hugging Face name (`model.layers.0.self_attn.q_proj.weight`), dequantised, in
-    /// Hugging Face layout whatever the file's own.
+    /// The tensor with this Hugging Face name (`model.layers.0.self_attn.q_proj.weight`),
+    /// dequantised, in Hugging Face layout whatever the file's own.
     ///
     /// # Errors
     /// [`Error::MissingTensor`] when there is none; a malformed file.
@@ -104,7 +106,8 @@ impl Source {
         self.find_tensor(name)?.ok_or_else(|| self.weights.missing(name))
     }
 
-    /// Like [`Source::tensor`], but `None` when the model has no tensor of this name (biases, `lm_head.weight`).
+    /// Like [`Source::tensor`], but `None` when the model has no tensor of this name (biases,
+    /// `lm_head.weight`).
     ///
     /// # Errors
     /// A malformed file.
@@ -138,11 +141,14 @@ impl Parts {
     }
 }
 
-/// More tokens than rows would let a prompt name a row that does not exist; models pad the other way.
+/// More tokens than rows would let a prompt name a row that does not exist; models pad the other
+/// way.
 pub(crate) fn check_vocabulary(tokenizer: &Tokenizer, config: &DecoderConfig) -> Result<()> {
     if tokenizer.vocabulary() > config.vocabulary {
         let (tokens, rows) = (tokenizer.vocabulary(), config.vocabulary);
-        return Err(Error::Config(format!("the tokenizer has {tokens} tokens, the embedding {rows} rows")));
+        return Err(Error::Config(format!(
+            "the tokenizer has {tokens} tokens, the embedding {rows} rows"
+        )));
     }
     Ok(())
 }
@@ -153,7 +159,9 @@ impl Weights {
         let tokenizer = match self {
             Self::Gguf(file) => file.tokenizer()?,
             Self::Folder(folder) => folder.tokenizer()?,
-            Self::Memory(_) => return Err(Error::Tokenizer("a model in memory has its own".to_owned())),
+            Self::Memory(_) => {
+                return Err(Error::Tokenizer("a model in memory has its own".to_owned()));
+            }
         };
         let template = match self {
             Self::Gguf(file) => file.template(&tokenizer)?,

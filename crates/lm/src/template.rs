@@ -45,7 +45,8 @@ impl Message {
     }
 }
 
-/// Token ids of an example with a mask of the same length: 1 = trained (predicted from what stands before it).
+/// Token ids of an example with a mask of the same length: 1 = trained (predicted from what stands
+/// before it).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
     /// Prompt, completion, end token.
@@ -61,15 +62,18 @@ impl Rendered {
     }
 }
 
-/// Steps of the template engine for one conversation: thousands of messages fit, an endless loop does not.
+/// Steps of the template engine for one conversation: thousands of messages fit, an endless loop
+/// does not.
 const FUEL: u64 = 1 << 20;
 /// Longest template and longest rendering, in bytes.
 const MAX_TEMPLATE: usize = 1 << 18;
 const MAX_TEXT: usize = 1 << 26;
 
-/// A model's chat template (Jinja), compiled once, run without file access, with bounded work and output.
+/// A model's chat template (Jinja), compiled once, run without file access, with bounded work and
+/// output.
 ///
-/// The template's own behaviour is kept: SmolLM2's, for one, adds a default system prompt when none is given.
+/// The template's own behaviour is kept: SmolLM2's, for one, adds a default system prompt when none
+/// is given.
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
@@ -89,13 +93,19 @@ impl ChatTemplate {
             return Err(Error::Template { message, source: None });
         }
         let mut environment = Environment::new();
-        // As transformers compiles it: blocks swallow the newline after them and the indentation before them.
-        environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+        // As transformers compiles it: blocks swallow the newline after them and the indentation
+        // before them.
+        environment
+            .set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
         environment.set_fuel(Some(FUEL));
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function("raise_exception", |message: String| -> Result<String, minijinja::Error> {
-            Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
-        });
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_function(
+            "raise_exception",
+            |message: String| -> Result<String, minijinja::Error> {
+                Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+            },
+        );
         environment.add_template_owned("chat", template.to_owned())?;
         let end = tokenizer.end_ids().first().and_then(|id| tokenizer.token(*id));
         Ok(Self {
@@ -128,12 +138,14 @@ impl ChatTemplate {
     /// [`Error::Template`] when the template refuses the conversation or exceeds its bounds.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
         if !self.exists() {
-            let message = "the model has none (a base model?); it continues text but answers no messages";
+            let message =
+                "the model has none (a base model?); it continues text but answers no messages";
             return Err(Error::Template { message: message.to_owned(), source: None });
         }
         let template = self.environment.get_template("chat")?;
-        let turns =
-            messages.iter().map(|m| context! { role => m.role.as_str(), content => m.content.as_str() });
+        let turns = messages
+            .iter()
+            .map(|m| context! { role => m.role.as_str(), content => m.content.as_str() });
         let values = context! {
             messages => turns.collect::<Vec<Value>>(),
             add_generation_prompt,
@@ -146,9 +158,9 @@ impl ChatTemplate {
         Ok(String::from_utf8_lossy(&text.0).into_owned())
     }
 
-    /// The ids that the model is given to answer `messages`: the template's text with the generation prompt.
-    /// What looks like a special token inside a message's content is encoded as plain text, so no content can
-    /// end its turn.
+    /// The ids that the model is given to answer `messages`: the template's text with the
+    /// generation prompt. What looks like a special token inside a message's content is encoded as
+    /// plain text, so no content can end its turn.
     ///
     /// # Errors
     /// As [`ChatTemplate::render`]; [`Error::Tokenizer`].
@@ -156,14 +168,16 @@ impl ChatTemplate {
         tokenizer.encode_marked(&self.render(&marked(tokenizer, messages), true)?)
     }
 
-    /// Ids and mask of an example whose last message is the assistant's: [`ChatTemplate::prompt_ids`] of what
-    /// stands before it, then the completion and its end token. Earlier assistant turns are context only.
+    /// Ids and mask of an example whose last message is the assistant's:
+    /// [`ChatTemplate::prompt_ids`] of what stands before it, then the completion and its end
+    /// token. Earlier assistant turns are context only.
     ///
     /// # Errors
     /// [`Error::NoTrainableToken`] when the last message is not the assistant's or is empty; as
     /// [`ChatTemplate::render`].
     pub fn example_ids(&self, tokenizer: &Tokenizer, messages: &[Message]) -> Result<Rendered> {
-        let nothing = |reason: &str| Err(Error::NoTrainableToken { line: 0, reason: reason.to_owned() });
+        let nothing =
+            |reason: &str| Err(Error::NoTrainableToken { line: 0, reason: reason.to_owned() });
         let prompt = match messages {
             [prompt @ .., last] if last.role == Role::Assistant => {
                 if last.content.trim().is_empty() {
@@ -176,7 +190,8 @@ impl ChatTemplate {
         let messages = marked(tokenizer, messages);
         let prompt_text = self.render(&messages[..prompt.len()], true)?;
         let whole_text = self.render(&messages, false)?;
-        // Templates that write turns of the past differently still get the completion that they would generate.
+        // Templates that write turns of the past differently still get the completion that they
+        // would generate.
         let completion = match whole_text.strip_prefix(&prompt_text) {
             Some(rest) => rest,
             None => messages.last().map_or("", |last| last.content.trim()),
@@ -216,7 +231,9 @@ struct Bounded(Vec<u8>);
 impl std::io::Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         if self.0.len() + bytes.len() > MAX_TEXT {
-            return Err(std::io::Error::other(format!("the rendered conversation exceeds {MAX_TEXT} bytes")));
+            return Err(std::io::Error::other(format!(
+                "the rendered conversation exceeds {MAX_TEXT} bytes"
+            )));
         }
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())

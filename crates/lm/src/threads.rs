@@ -1,7 +1,7 @@
 //! The threads that compute: one pool for all operators, started once.
 //!
-//! A thread outside the pool that asks for work, such as an engine's or a server's, waits until the pool has done it. So
-//! no more threads compute than the pool has, however many requests there are.
+//! A thread outside the pool that asks for work, such as an engine's or a server's, waits until the
+//! pool has done it. So no more threads compute than the pool has, however many requests there are.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -18,13 +18,13 @@ const POOL_VARIABLE: &str = "RAYON_NUM_THREADS";
 /// How many threads may be asked for.
 pub const THREADS: RangeInclusive<usize> = 1..=1024;
 
-/// Starts the threads that compute, before anything is computed, and returns their number: `asked`, else
-/// `TUNESMITH_THREADS`, else `RAYON_NUM_THREADS`, else one for each physical core that the process may use. Two threads
-/// of one core share its arithmetic, so more gain nothing.
+/// Starts the threads that compute, before anything is computed, and returns their number: `asked`,
+/// else `TUNESMITH_THREADS`, else `RAYON_NUM_THREADS`, else one for each physical core that the
+/// process may use. Two threads of one core share its arithmetic, so more gain nothing.
 ///
 /// # Errors
-/// [`Error::Option`] for a number out of [`THREADS`]; [`Error::Thread`] when the threads have been started already or the
-/// operating system refuses them.
+/// [`Error::Option`] for a number out of [`THREADS`]; [`Error::Thread`] when the threads have been
+/// started already or the operating system refuses them.
 pub fn start_threads(asked: Option<usize>) -> Result<usize> {
     let ours = std::env::var_os(VARIABLE).map(|text| text.to_string_lossy().into_owned());
     let pools = std::env::var(POOL_VARIABLE).ok();
@@ -32,19 +32,23 @@ pub fn start_threads(asked: Option<usize>) -> Result<usize> {
         Some(threads) => threads,
         None => {
             let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-            // Counts processors that the process is bound to, and its group's share of processor time.
+            // Counts processors that the process is bound to, and its group's share of processor
+            // time.
             let most = std::thread::available_parallelism().map_or(1, usize::from);
             default_threads(Path::new("/sys/devices/system/cpu"), &status, most)
         }
     };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|at| format!("compute-{at}"));
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|at| format!("compute-{at}"));
     let started = pool.build_global();
     started.map_err(|error| Error::Thread { source: std::io::Error::other(error) })?;
     Ok(threads)
 }
 
-/// Runs `work` on one of the threads that compute. What it computes on several of them starts at once there; from another thread each
-/// piece of it would be handed over and waited for, which takes as long as a small search.
+/// Runs `work` on one of the threads that compute. What it computes on several of them starts at
+/// once there; from another thread each piece of it would be handed over and waited for, which
+/// takes as long as a small search.
 ///
 /// Nothing in `work` may wait for a thread that computes itself, as there is one fewer meanwhile.
 pub fn on_computing_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
@@ -59,7 +63,11 @@ pub fn computing_threads() -> usize {
 /// The number that somebody asked for.
 fn chosen(asked: Option<usize>, ours: Option<&str>, pools: Option<&str>) -> Result<Option<usize>> {
     if let Some(threads) = asked {
-        return if THREADS.contains(&threads) { Ok(Some(threads)) } else { Err(refused("threads", threads)) };
+        return if THREADS.contains(&threads) {
+            Ok(Some(threads))
+        } else {
+            Err(refused("threads", threads))
+        };
     }
     if let Some(text) = ours {
         let threads = text.trim().parse().ok().filter(|threads| THREADS.contains(threads));
@@ -70,16 +78,22 @@ fn chosen(asked: Option<usize>, ours: Option<&str>, pools: Option<&str>) -> Resu
 }
 
 fn refused(name: &'static str, found: impl std::fmt::Display) -> Error {
-    let reason = format!("expected a number from {} to {}, found {found}", THREADS.start(), THREADS.end());
+    let reason =
+        format!("expected a number from {} to {}, found {found}", THREADS.start(), THREADS.end());
     Error::Option { name, reason }
 }
 
-/// Physical cores among the processors that `status` (as Linux writes it of a process) allows, at most `most`; `most` where
-/// `processors`, a folder for each of them, does not tell.
+/// Physical cores among the processors that `status` (as Linux writes it of a process) allows, at
+/// most `most`; `most` where `processors`, a folder for each of them, does not tell.
 fn default_threads(processors: &Path, status: &str, most: usize) -> usize {
     let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    let cores: BTreeSet<String> =
-        allowed.map(ranges).into_iter().flatten().flatten().filter_map(|n| core(processors, n)).collect();
+    let cores: BTreeSet<String> = allowed
+        .map(ranges)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|n| core(processors, n))
+        .collect();
     if cores.is_empty() { most } else { cores.len().min(most) }
 }
 
@@ -92,7 +106,8 @@ fn ranges(list: &str) -> Vec<RangeInclusive<usize>> {
     list.split(',').filter_map(range).collect()
 }
 
-/// What the processors of a core have in common: the list of them. `None` where there is no such processor.
+/// What the processors of a core have in common: the list of them. `None` where there is no such
+/// processor.
 fn core(processors: &Path, number: usize) -> Option<String> {
     let folder = processors.join(format!("cpu{number}/topology"));
     let lists = ["core_cpus_list", "thread_siblings_list"];
@@ -129,8 +144,9 @@ mod tests {
         for file in ["core_cpus_list", "thread_siblings_list"] {
             let folder = topology(file, &two_threads_a_core);
             let threads = |allowed: &str, most: usize| {
-                let status =
-                    format!("Name:\tx\nCpus_allowed:\tff\nCpus_allowed_list:\t{allowed}\nMems:\t0\n");
+                let status = format!(
+                    "Name:\tx\nCpus_allowed:\tff\nCpus_allowed_list:\t{allowed}\nMems:\t0\n"
+                );
                 default_threads(folder.path(), &status, most)
             };
             assert_eq!(threads("0-7", 8), 4);
@@ -162,7 +178,8 @@ mod tests {
         let refused = |asked, ours| chosen(asked, ours, None).unwrap_err().to_string();
         assert_eq!(refused(Some(0), None), "threads: expected a number from 1 to 1024, found 0");
         for text in ["0", "", "two", "-1", "1025", "99999999999999999999"] {
-            let expected = format!("TUNESMITH_THREADS: expected a number from 1 to 1024, found `{text}`");
+            let expected =
+                format!("TUNESMITH_THREADS: expected a number from 1 to 1024, found `{text}`");
             assert_eq!(refused(None, Some(text)), expected);
         }
     }

@@ -17,8 +17,8 @@ const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['
 const SPECIALS: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 
 impl Source {
-    /// A tiny seeded model held in memory, for tests: one token per byte, ChatML template, two layers of width 24.
-    /// [`Source::save`] makes it a folder.
+    /// A tiny seeded model held in memory, for tests: one token per byte, ChatML template, two
+    /// layers of width 24. [`Source::save`] makes it a folder.
     ///
     /// # Errors
     /// None for any seed; the parts it is made of are fallible in general.
@@ -33,7 +33,8 @@ impl Source {
                 let count = shape.iter().product();
                 let norm = shape.len() == 1;
                 let spread = if norm { 0.1 } else { 2.0 / (shape[shape.len() - 1] as f32).sqrt() };
-                let mut value = || spread * (random.next_u32() as f32 / u32::MAX as f32 * 2.0 - 1.0);
+                let mut value =
+                    || spread * (random.next_u32() as f32 / u32::MAX as f32 * 2.0 - 1.0);
                 let data = (0..count).map(|_| value() + if norm { 1.0 } else { 0.0 }).collect();
                 tensors.insert(name, Tensor { shape, data });
             }
@@ -50,7 +51,8 @@ impl Source {
 
 /// Special tokens, then one token for each byte.
 fn byte_tokenizer() -> Result<Tokenizer> {
-    // GPT-2's printable stand-ins: bytes that are printable stand for themselves, the others follow from U+0100.
+    // GPT-2's printable stand-ins: bytes that are printable stand for themselves, the others follow
+    // from U+0100.
     let printable = |b: &u32| matches!(b, 0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF);
     let hidden: Vec<u32> = (0..256).filter(|b| !printable(b)).collect();
     let stand_in = |b: u32| hidden.iter().position(|h| *h == b).map_or(b, |at| 256 + at as u32);
@@ -88,7 +90,11 @@ mod tests {
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(read.config, tiny.config);
         for name in tiny.config.tensor_names() {
-            assert_eq!(read.find_tensor(&name).unwrap(), tiny.find_tensor(&name).unwrap(), "{name}");
+            assert_eq!(
+                read.find_tensor(&name).unwrap(),
+                tiny.find_tensor(&name).unwrap(),
+                "{name}"
+            );
         }
         assert_eq!(
             read.tokenizer.encode("<|im_start|>x").unwrap(),

@@ -1,9 +1,10 @@
 //! Text to token ids and back, through the `tokenizers` crate.
 //!
-//! Content is kept from passing for structure in one place, here: [`Tokenizer::mark`] puts an invisible mark into
-//! every special token written out inside a message, the template carries the marked text, and
-//! [`Tokenizer::encode_marked`] encodes marked spellings as plain text. So no content can end its turn, and content
-//! without such spellings is encoded exactly as anywhere else.
+//! Content is kept from passing for structure in one place, here: [`Tokenizer::mark`] puts an
+//! invisible mark into every special token written out inside a message, the template carries the
+//! marked text, and [`Tokenizer::encode_marked`] encodes marked spellings as plain text. So no
+//! content can end its turn, and content without such spellings is encoded exactly as anywhere
+//! else.
 
 mod sentence_piece;
 
@@ -25,7 +26,8 @@ pub(crate) use sentence_piece::SentencePiece;
 
 use crate::{Error, Result};
 
-/// A noncharacter: Unicode reserves it for internal use, so texts do not hold it, and those that do are escaped.
+/// A noncharacter: Unicode reserves it for internal use, so texts do not hold it, and those that do
+/// are escaped.
 const MARK: char = '\u{FDD0}';
 
 /// A tokenizer with the ids of its special tokens.
@@ -71,18 +73,22 @@ pub(crate) struct ByteLevelBpe<'a> {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`; the ends of turns are those that `tokenizer_config.json`, `config.json` and
-    /// `generation_config.json` beside it name.
+    /// Reads a `tokenizer.json`; the ends of turns are those that `tokenizer_config.json`,
+    /// `config.json` and `generation_config.json` beside it name.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Malformed`].
     pub fn from_file(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
-        let malformed =
-            |reason: String| Error::Malformed { path: path.to_owned(), format: "tokenizer.json", reason };
+        let malformed = |reason: String| Error::Malformed {
+            path: path.to_owned(),
+            format: "tokenizer.json",
+            reason,
+        };
         let json: Value = serde_json::from_slice(&bytes).map_err(|e| malformed(e.to_string()))?;
         check_merges(&json).map_err(malformed)?;
-        let inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let inner =
+            tokenizers::Tokenizer::from_bytes(&bytes).map_err(|e| malformed(e.to_string()))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let beside = |name: &str| -> Value {
             let read = std::fs::read(folder.join(name)).ok();
@@ -95,11 +101,14 @@ impl Tokenizer {
             let token = &names[key];
             token.as_str().or_else(|| token["content"].as_str()).map(str::to_owned)
         };
-        let mut end: Vec<u32> = named("eos_token").and_then(|t| inner.token_to_id(&t)).into_iter().collect();
+        let mut end: Vec<u32> =
+            named("eos_token").and_then(|t| inner.token_to_id(&t)).into_iter().collect();
         for file in ["generation_config.json", "config.json"] {
             match &beside(file)["eos_token_id"] {
                 Value::Number(id) => end.extend(id.as_u64().map(|id| id as u32)),
-                Value::Array(ids) => end.extend(ids.iter().filter_map(Value::as_u64).map(|id| id as u32)),
+                Value::Array(ids) => {
+                    end.extend(ids.iter().filter_map(Value::as_u64).map(|id| id as u32))
+                }
                 _ => {}
             }
         }
@@ -117,8 +126,10 @@ impl Tokenizer {
             .map(|merge| {
                 // A token may itself hold a space, but never begins with one.
                 let at = merge.char_indices().skip(1).find(|(_, c)| *c == ' ').map(|(at, _)| at);
-                let (left, right) = at.map(|at| (&merge[..at], &merge[at + 1..])).unwrap_or_default();
-                // The library looks both parts and the whole up, but trusts that the whole is no longer than every token.
+                let (left, right) =
+                    at.map(|at| (&merge[..at], &merge[at + 1..])).unwrap_or_default();
+                // The library looks both parts and the whole up, but trusts that the whole is no
+                // longer than every token.
                 if !left.is_empty() && left.len() + right.len() <= longest {
                     Ok((left.to_owned(), right.to_owned()))
                 } else {
@@ -126,8 +137,10 @@ impl Tokenizer {
                 }
             })
             .collect::<Result<Vec<_>>>()?;
-        let model =
-            BPE::builder().vocab_and_merges(vocabulary, merges).build().map_err(|e| fail(e.to_string()))?;
+        let model = BPE::builder()
+            .vocab_and_merges(vocabulary, merges)
+            .build()
+            .map_err(|e| fail(e.to_string()))?;
 
         let mut inner = tokenizers::Tokenizer::new(model);
         inner.with_pre_tokenizer(Some(pre_tokenizer(parts.digits)?));
@@ -138,8 +151,13 @@ impl Tokenizer {
         Self::new(inner, begin, parts.end)
     }
 
-    fn new(mut inner: tokenizers::Tokenizer, begin: Option<String>, mut end: Vec<u32>) -> Result<Self> {
-        // A tokenizer.json may carry the padding and truncation of its training; callers of ours decide.
+    fn new(
+        mut inner: tokenizers::Tokenizer,
+        begin: Option<String>,
+        mut end: Vec<u32>,
+    ) -> Result<Self> {
+        // A tokenizer.json may carry the padding and truncation of its training; callers of ours
+        // decide.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| Error::Tokenizer(e.to_string()))?;
         let mut seen = HashSet::new();
@@ -147,12 +165,15 @@ impl Tokenizer {
         // What ends a turn is structure even in files that do not mark it so.
         let known = inner.get_added_tokens_decoder();
         let unmarked = end.iter().filter(|id| known.get(id).is_none_or(|token| !token.special));
-        let ends: Vec<AddedToken> =
-            unmarked.filter_map(|id| Some(AddedToken::from(inner.id_to_token(*id)?, true))).collect();
+        let ends: Vec<AddedToken> = unmarked
+            .filter_map(|id| Some(AddedToken::from(inner.id_to_token(*id)?, true)))
+            .collect();
         inner.add_special_tokens(ends).map_err(|e| Error::Tokenizer(e.to_string()))?;
         let added = inner.get_added_tokens_decoder();
-        let special = added.into_iter().filter(|(_, token)| token.special && !token.content.is_empty());
-        let mut specials: Vec<(String, u32)> = special.map(|(id, token)| (token.content, id)).collect();
+        let special =
+            added.into_iter().filter(|(_, token)| token.special && !token.content.is_empty());
+        let mut specials: Vec<(String, u32)> =
+            special.map(|(id, token)| (token.content, id)).collect();
         specials.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.0.cmp(&b.0)));
         Ok(Self { inner, plain: OnceLock::new(), specials, begin, end })
     }
@@ -178,8 +199,8 @@ impl Tokenizer {
         ids(plain, text, false)
     }
 
-    /// Ids of a text that stands by itself, framed as the tokenizer wishes: with the token that begins a text, where
-    /// the model was trained with one, or as `[CLS] … [SEP]`.
+    /// Ids of a text that stands by itself, framed as the tokenizer wishes: with the token that
+    /// begins a text, where the model was trained with one, or as `[CLS] … [SEP]`.
     ///
     /// # Errors
     /// [`Error::Tokenizer`].
@@ -187,14 +208,16 @@ impl Tokenizer {
         ids(&self.inner, text, true)
     }
 
-    /// Ids of two texts that belong together, framed as the tokenizer wishes: `[CLS] … [SEP] … [SEP]`, and the place where the
-    /// second begins.
+    /// Ids of two texts that belong together, framed as the tokenizer wishes: `[CLS] … [SEP] …
+    /// [SEP]`, and the place where the second begins.
     ///
     /// # Errors
     /// [`Error::Tokenizer`], also for a tokenizer that does not tell the two apart.
     pub(crate) fn encode_pair(&self, first: &str, second: &str) -> Result<(Vec<u32>, usize)> {
-        let encoding =
-            self.inner.encode_fast((first, second), true).map_err(|e| Error::Tokenizer(e.to_string()))?;
+        let encoding = self
+            .inner
+            .encode_fast((first, second), true)
+            .map_err(|e| Error::Tokenizer(e.to_string()))?;
         let types = encoding.get_type_ids();
         let start = types.iter().take_while(|kind| **kind == 0).count();
         if start == types.len() || types[start..].iter().any(|kind| *kind != 1) {
@@ -214,7 +237,8 @@ impl Tokenizer {
 
     /// Text of `ids`, special tokens left out, bytes that are no UTF-8 replaced.
     pub fn decode(&self, ids: &[u32]) -> String {
-        // Decoders of this library fail on malformed decoder settings alone, which building has ruled out.
+        // Decoders of this library fail on malformed decoder settings alone, which building has
+        // ruled out.
         self.inner.decode(ids, true).unwrap_or_default()
     }
 
@@ -253,7 +277,8 @@ impl Tokenizer {
         self.begin.as_deref()
     }
 
-    /// `content` with a mark inside every spelling of a special token; unchanged in all ordinary cases.
+    /// `content` with a mark inside every spelling of a special token; unchanged in all ordinary
+    /// cases.
     pub(crate) fn mark<'a>(&self, content: &'a str) -> Cow<'a, str> {
         if !content.contains(MARK) && self.next_special(content).is_none() {
             return Cow::Borrowed(content);
@@ -279,14 +304,15 @@ impl Tokenizer {
         let mut text = String::with_capacity(marked.len());
         let mut characters = marked.chars();
         while let Some(character) = characters.next() {
-            // A mark stands before the character that it cuts off; a doubled mark is a mark of the text itself.
+            // A mark stands before the character that it cuts off; a doubled mark is a mark of the
+            // text itself.
             text.extend(if character == MARK { characters.next() } else { Some(character) });
         }
         Cow::Owned(text)
     }
 
-    /// Ids of a template's text whose contents were marked: unmarked special tokens are recognised, marked ones are
-    /// spelled out.
+    /// Ids of a template's text whose contents were marked: unmarked special tokens are recognised,
+    /// marked ones are spelled out.
     pub(crate) fn encode_marked(&self, marked: &str) -> Result<Vec<u32>> {
         if !marked.contains(MARK) {
             return self.encode(marked);
@@ -302,10 +328,13 @@ impl Tokenizer {
         Ok(all)
     }
 
-    /// Start, length and id of the first special token spelled out in `text`, the longest one there.
+    /// Start, length and id of the first special token spelled out in `text`, the longest one
+    /// there.
     fn next_special(&self, text: &str) -> Option<(usize, usize, u32)> {
-        let found =
-            self.specials.iter().filter_map(|(token, id)| Some((text.find(token)?, token.len(), *id)));
+        let found = self
+            .specials
+            .iter()
+            .filter_map(|(token, id)| Some((text.find(token)?, token.len(), *id)));
         found.min_by_key(|(start, length, _)| (*start, usize::MAX - length))
     }
 }
@@ -319,7 +348,8 @@ fn vocabulary(tokens: &[String]) -> Result<Vocab> {
     Ok(vocabulary)
 }
 
-/// Adds the tokens that are cut out of text whole: those that never stem from text, and other spellings.
+/// Adds the tokens that are cut out of text whole: those that never stem from text, and other
+/// spellings.
 fn add_whole(
     inner: &mut tokenizers::Tokenizer,
     tokens: &[String],
@@ -352,7 +382,8 @@ fn frame(inner: &mut tokenizers::Tokenizer, begin: Option<&str>) -> Result<()> {
 }
 
 fn ids(tokenizer: &tokenizers::Tokenizer, text: &str, framed: bool) -> Result<Vec<u32>> {
-    let encoding = tokenizer.encode_fast(text, framed).map_err(|e| Error::Tokenizer(e.to_string()))?;
+    let encoding =
+        tokenizer.encode_fast(text, framed).map_err(|e| Error::Tokenizer(e.to_string()))?;
     Ok(encoding.get_ids().to_vec())
 }
 
@@ -361,13 +392,15 @@ fn pre_tokenizer(digits: Digits) -> Result<PreTokenizerWrapper> {
         Split::new(SplitPattern::Regex(pattern.to_owned()), SplitDelimiterBehavior::Isolated, false)
             .map_err(|e| Error::Tokenizer(e.to_string()))
     };
-    // Contractions, words with one character before them, digits, punctuation with its newlines, white space.
+    // Contractions, words with one character before them, digits, punctuation with its newlines,
+    // white space.
     let llama3 = |digits: &str| {
         split(&format!(
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
         ))
     };
-    let bytes = |use_regex: bool| PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, use_regex));
+    let bytes =
+        |use_regex: bool| PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, use_regex));
     Ok(match digits {
         Digits::Together => bytes(true),
         Digits::Singly => Sequence::new(vec![SplitDigits::new(true).into(), bytes(true)]).into(),
@@ -376,10 +409,12 @@ fn pre_tokenizer(digits: Digits) -> Result<PreTokenizerWrapper> {
     })
 }
 
-/// The library panics on a BPE merge whose result is longer than every token; refused here with a reason.
+/// The library panics on a BPE merge whose result is longer than every token; refused here with a
+/// reason.
 fn check_merges(json: &Value) -> Result<(), String> {
     let model = &json["model"];
-    let (Some(vocabulary), Some(merges)) = (model["vocab"].as_object(), model["merges"].as_array()) else {
+    let (Some(vocabulary), Some(merges)) = (model["vocab"].as_object(), model["merges"].as_array())
+    else {
         return Ok(());
     };
     let prefix = model["continuing_subword_prefix"].as_str().unwrap_or("");
@@ -387,13 +422,16 @@ fn check_merges(json: &Value) -> Result<(), String> {
         let pair = match merge {
             Value::String(text) => text.split_once(' '),
             Value::Array(pair) => match pair.as_slice() {
-                [Value::String(left), Value::String(right)] => Some((left.as_str(), right.as_str())),
+                [Value::String(left), Value::String(right)] => {
+                    Some((left.as_str(), right.as_str()))
+                }
                 _ => None,
             },
             _ => None,
         };
         let (left, right) = pair.ok_or_else(|| format!("merge {merge} is no pair of tokens"))?;
-        let right = right.strip_prefix(prefix).ok_or_else(|| format!("merge {merge} lacks `{prefix}`"))?;
+        let right =
+            right.strip_prefix(prefix).ok_or_else(|| format!("merge {merge} lacks `{prefix}`"))?;
         if !vocabulary.contains_key(&format!("{left}{right}")) {
             return Err(format!("merge {merge} makes a token that the vocabulary lacks"));
         }
@@ -401,7 +439,8 @@ fn check_merges(json: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// Turns ids that arrive one by one into text, holding back characters whose bytes are not yet complete.
+/// Turns ids that arrive one by one into text, holding back characters whose bytes are not yet
+/// complete.
 pub struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
     ids: Vec<u32>,

@@ -1,8 +1,8 @@
 //! LoRA training: rendered examples in, an adapter out.
 //!
-//! The loss of a step is the mean negative log-likelihood over all trained tokens of the step, however the step is
-//! cut into packs. Two runs with equal data, options and model give equal weights bit for bit, and so does a run
-//! that was interrupted and resumed.
+//! The loss of a step is the mean negative log-likelihood over all trained tokens of the step,
+//! however the step is cut into packs. Two runs with equal data, options and model give equal
+//! weights bit for bit, and so does a run that was interrupted and resumed.
 
 #[cfg(test)]
 mod against_peft;
@@ -25,8 +25,9 @@ use crate::schedule::Decay;
 use crate::template::Rendered;
 use crate::{Error, Result};
 
-/// What to train, for how long, and how. `TrainOptions::default()` suits a model of about 135M parameters and a few
-/// hundred to a few thousand examples; `docs/log.md` says how the values were found.
+/// What to train, for how long, and how. `TrainOptions::default()` suits a model of about 135M
+/// parameters and a few hundred to a few thousand examples; `docs/log.md` says how the values were
+/// found.
 #[derive(Debug, Clone)]
 pub struct TrainOptions<'a> {
     /// Times every example is seen, at most.
@@ -41,10 +42,11 @@ pub struct TrainOptions<'a> {
     pub warmup: f64,
     /// How the rate falls afterwards.
     pub decay: Decay,
-    /// Tokens (prompt and completion) per optimiser step, at most; a longer example makes a step of its own.
+    /// Tokens (prompt and completion) per optimiser step, at most; a longer example makes a step of
+    /// its own.
     pub batch_tokens: usize,
-    /// Tokens run through the model at once, at most, what examples begin with in common counted once: bounds memory,
-    /// changes nothing else.
+    /// Tokens run through the model at once, at most, what examples begin with in common counted
+    /// once: bounds memory, changes nothing else.
     pub pack_tokens: usize,
     /// Longest example in tokens; a longer one is refused.
     pub max_length: usize,
@@ -62,8 +64,8 @@ pub struct TrainOptions<'a> {
     pub lora: LoraConfig,
     /// Where to keep a checkpoint; `None` = nothing is kept, an interrupted run is lost.
     pub checkpoint: Option<Checkpointing>,
-    /// Set from outside to interrupt: a checkpoint is written and [`TrainingRun::train`] returns with
-    /// `interrupted`.
+    /// Set from outside to interrupt: a checkpoint is written and [`TrainingRun::train`] returns
+    /// with `interrupted`.
     pub stop: &'a AtomicBool,
 }
 
@@ -74,7 +76,8 @@ pub struct Checkpointing {
     pub folder: PathBuf,
     /// Steps between checkpoints, besides those at evaluations and interruptions.
     pub every: Option<usize>,
-    /// Continue from the folder's checkpoint if there is one; otherwise one that is there is overwritten.
+    /// Continue from the folder's checkpoint if there is one; otherwise one that is there is
+    /// overwritten.
     pub resume: bool,
 }
 
@@ -121,9 +124,11 @@ impl TrainOptions<'_> {
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return wrong(name, "is 0, expected at least 1".into());
         }
-        for (name, value) in
-            [("learning_rate", self.learning_rate), ("b_rate_scale", self.b_rate_scale), ("clip", self.clip)]
-        {
+        for (name, value) in [
+            ("learning_rate", self.learning_rate),
+            ("b_rate_scale", self.b_rate_scale),
+            ("clip", self.clip),
+        ] {
             if !(value.is_finite() && value > 0.0) {
                 return wrong(name, format!("is {value}, expected a number above 0"));
             }

@@ -1,6 +1,6 @@
 //! Every family of models against transformers and PEFT on tiny random models, which
-//! `benches/parity/architectures.py --fixtures` wrote: logits, loss and the adapter's gradients, cached decoding, and the
-//! form in which the model is written again.
+//! `benches/parity/architectures.py --fixtures` wrote: logits, loss and the adapter's gradients,
+//! cached decoding, and the form in which the model is written again.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use tunesmith_lm::{
-    Adapter, Decoder, DecoderConfig, Error, GenerateOptions, Message, Model, Pack, Precision, Role, Source,
-    Workspace,
+    Adapter, Decoder, DecoderConfig, Error, GenerateOptions, Message, Model, Pack, Precision, Role,
+    Source, Workspace,
 };
 
 const FAMILIES: [&str; 6] = ["llama3", "mistral", "qwen2", "qwen2-full", "qwen3", "gemma3"];
@@ -53,7 +53,10 @@ fn assert_near(found: &[f32], wanted: &[f32], tolerance: f32, what: &str) {
     assert_eq!(found.len(), wanted.len(), "{what}");
     let largest = wanted.iter().map(|x| x.abs()).fold(0.0, f32::max);
     let difference = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(largest > 0.0 && difference <= tolerance * largest, "{what}: off by {difference} of {largest}");
+    assert!(
+        largest > 0.0 && difference <= tolerance * largest,
+        "{what}: off by {difference} of {largest}"
+    );
 }
 
 fn load(family: &str) -> (Decoder, Adapter) {
@@ -82,7 +85,9 @@ fn logits_are_those_of_transformers_whole_and_token_by_token() {
         let (decoder, adapter) = load(family);
         let (mut whole, mut base, mut stepwise) = (Vec::new(), Vec::new(), Vec::new());
         for (ids, _) in examples() {
-            whole.extend(decoder.forward_all(&ids, &mut decoder.new_cache(), Some(&adapter.lora)).unwrap());
+            whole.extend(
+                decoder.forward_all(&ids, &mut decoder.new_cache(), Some(&adapter.lora)).unwrap(),
+            );
             base.extend(decoder.forward(&ids, &mut decoder.new_cache(), None).unwrap());
             let mut cache = decoder.new_cache();
             for id in ids {
@@ -100,7 +105,8 @@ fn logits_are_those_of_transformers_whole_and_token_by_token() {
 fn loss_and_gradients_are_those_of_peft_alone_and_behind_a_common_beginning() {
     let losses = json("losses.json");
     let examples = examples();
-    let borrowed: Vec<(&[u32], &[u8])> = examples.iter().map(|(ids, mask)| (&ids[..], &mask[..])).collect();
+    let borrowed: Vec<(&[u32], &[u8])> =
+        examples.iter().map(|(ids, mask)| (&ids[..], &mask[..])).collect();
     let behind = [Pack::of(&borrowed[..2]), Pack::of(&borrowed[2..])];
     assert_eq!(behind[0].segments[0].length, 15);
     let mut joined = Pack::default();
@@ -115,8 +121,9 @@ fn loss_and_gradients_are_those_of_peft_alone_and_behind_a_common_beginning() {
             let mut loss = 0.0;
             for pack in packs {
                 let scale = 1.0 / targets as f32;
-                let part =
-                    decoder.loss_and_grad(&adapter.lora, pack, scale, &mut grads, &mut workspace).unwrap();
+                let part = decoder
+                    .loss_and_grad(&adapter.lora, pack, scale, &mut grads, &mut workspace)
+                    .unwrap();
                 loss += part.sum;
             }
             let (loss, wanted) = (loss / targets as f64, losses[family].as_f64().unwrap());
@@ -157,7 +164,8 @@ fn a_model_without_a_template_continues_text_and_says_why_it_does_not_chat() {
     assert!(!model.template.exists());
     let options = GenerateOptions { max_tokens: 20, ..Default::default() };
     let listen = &mut |_: &str| std::ops::ControlFlow::Continue(());
-    let refused = model.generate(&[Message::new(Role::User, "w7")], None, &options, listen).unwrap_err();
+    let refused =
+        model.generate(&[Message::new(Role::User, "w7")], None, &options, listen).unwrap_err();
     assert!(matches!(refused, Error::Template { .. }), "{refused}");
     assert!(refused.to_string().contains("base model"), "{refused}");
     let ids = model.tokenizer.encode("w7 w8 w9").unwrap();

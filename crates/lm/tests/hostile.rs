@@ -1,5 +1,6 @@
-//! Model files that lie or are damaged, opened as a user would open them: each is refused with an error that names the
-//! file, or read; none ends the process, hangs it, or makes it ask for memory of the lie's size.
+//! Model files that lie or are damaged, opened as a user would open them: each is refused with an
+//! error that names the file, or read; none ends the process, hangs it, or makes it ask for memory
+//! of the lie's size.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -18,7 +19,8 @@ fn fixture(name: &str) -> PathBuf {
 static GGUF: LazyLock<(Vec<u8>, usize)> = LazyLock::new(|| {
     let bytes = fs::read(fixture("tiny-llama.gguf")).unwrap();
     // The tensors' sizes are in the table; what is not data is header.
-    let data: usize = 2 * 2 * 320 * 32 + 2 * 2 * (2 * 32 * 32 + 2 * 16 * 32 + 3 * 48 * 32) + 5 * 4 * 32;
+    let data: usize =
+        2 * 2 * 320 * 32 + 2 * 2 * (2 * 32 * 32 + 2 * 16 * 32 + 3 * 48 * 32) + 5 * 4 * 32;
     let header = bytes.len() - data;
     (bytes, header)
 });
@@ -64,7 +66,10 @@ fn load_folder(bytes: &[u8]) -> Result<(), String> {
     fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
     let outcome = load(folder.path());
     if let Err(error) = &outcome {
-        assert!(error.contains(folder.path().to_str().unwrap()), "the folder is not named: {error}");
+        assert!(
+            error.contains(folder.path().to_str().unwrap()),
+            "the folder is not named: {error}"
+        );
     }
     outcome
 }
@@ -79,7 +84,8 @@ fn the_sound_files_load() {
 fn a_gguf_file_cut_anywhere_is_refused() {
     let (bytes, header) = &*GGUF;
     // Inside the data, one cut is like the next.
-    for length in (0..*header).step_by(7).chain((*header..bytes.len()).step_by(997)).chain([bytes.len() - 1])
+    for length in
+        (0..*header).step_by(7).chain((*header..bytes.len()).step_by(997)).chain([bytes.len() - 1])
     {
         assert!(load_gguf(&bytes[..length]).is_err(), "cut at {length}");
     }
@@ -126,7 +132,11 @@ fn safetensors_headers_that_lie_are_refused() {
         one(tensor("F32", "[24.5]", 0, 96)),
         one(tensor("I64", "[12]", 0, 96)),
         one(tensor("F128", "[6]", 0, 96)),
-        format!(r#"{{"a":{},"b":{}}}"#, tensor("F32", "[24]", 0, 96), tensor("F32", "[24]", 48, 144)),
+        format!(
+            r#"{{"a":{},"b":{}}}"#,
+            tensor("F32", "[24]", 0, 96),
+            tensor("F32", "[24]", 48, 144)
+        ),
         format!(r#"{{"a":{0},"a":{0}}}"#, tensor("F32", "[24]", 0, 96)),
         r#"{"__metadata__":7}"#.into(),
     ];
@@ -151,8 +161,9 @@ fn sizes_that_contradict_the_tensors_are_refused_with_both() {
     // The value of a number stands behind its key and four bytes of type.
     let with = |key: &str, value: u32| {
         let mut bytes = bytes.clone();
-        let at =
-            bytes.windows(key.len()).position(|window| window == key.as_bytes()).unwrap() + key.len() + 4;
+        let at = bytes.windows(key.len()).position(|window| window == key.as_bytes()).unwrap()
+            + key.len()
+            + 4;
         bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
         load_gguf(&bytes).unwrap_err()
     };
@@ -166,13 +177,16 @@ fn sizes_that_contradict_the_tensors_are_refused_with_both() {
     assert!(with("llama.feed_forward_length", 1 << 31).contains("feed-forward width"));
     assert!(with("llama.embedding_length", 33).contains("embedding"));
     assert!(with("llama.context_length", 0).contains("context length"));
-    assert!(with("llama.attention.layer_norm_rms_epsilon", f32::NAN.to_bits()).contains("rms_norm_eps"));
+    assert!(
+        with("llama.attention.layer_norm_rms_epsilon", f32::NAN.to_bits()).contains("rms_norm_eps")
+    );
     assert!(with("llama.rope.freq_base", 0).contains("rope_theta"));
 }
 
 /// Bytes to put somewhere: single ones, and the integers that lengths and offsets are made of.
 fn lie() -> impl Strategy<Value = Vec<u8>> {
-    let extremes = [0, 1, 0x7F, 0xFF, 1 << 16, 1 << 24, 1 << 31, 1 << 32, 1 << 40, 1 << 63, u64::MAX];
+    let extremes =
+        [0, 1, 0x7F, 0xFF, 1 << 16, 1 << 24, 1 << 31, 1 << 32, 1 << 40, 1 << 63, u64::MAX];
     prop_oneof![
         any::<u8>().prop_map(|byte| vec![byte]),
         (0..extremes.len()).prop_map(move |at| extremes[at].to_le_bytes().to_vec()),
@@ -182,7 +196,11 @@ fn lie() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Overwrites, then removes or doubles a stretch.
-fn damage(bytes: &[u8], lies: &[(usize, Vec<u8>)], stretch: Option<(usize, usize, bool)>) -> Vec<u8> {
+fn damage(
+    bytes: &[u8],
+    lies: &[(usize, Vec<u8>)],
+    stretch: Option<(usize, usize, bool)>,
+) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for (at, lie) in lies {
         let end = (at + lie.len()).min(bytes.len());

@@ -1,4 +1,5 @@
-//! The decoder against transformers on a seeded two-layer model, from both file forms, in both precisions.
+//! The decoder against transformers on a seeded two-layer model, from both file forms, in both
+//! precisions.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +19,8 @@ fn numbers(value: &Value) -> Vec<f64> {
 
 #[test]
 fn logits_and_greedy_answers_are_those_of_transformers() {
-    let expected: Value = serde_json::from_slice(&std::fs::read(fixture("expected.json")).unwrap()).unwrap();
+    let expected: Value =
+        serde_json::from_slice(&std::fs::read(fixture("expected.json")).unwrap()).unwrap();
     let prompts = expected["prompts"].as_array().unwrap();
     assert_eq!(prompts.len(), 4);
     for file in ["tiny-llama.gguf", "tiny-llama"] {
@@ -33,15 +35,20 @@ fn logits_and_greedy_answers_are_those_of_transformers() {
                     "{text:?}"
                 );
 
-                let logits = model.decoder.forward(&ids, &mut model.decoder.new_cache(), None).unwrap();
+                let logits =
+                    model.decoder.forward(&ids, &mut model.decoder.new_cache(), None).unwrap();
                 for (found, wanted) in logits.iter().zip(numbers(&case["logits"])) {
                     let difference = (f64::from(*found) - wanted).abs();
-                    assert!(difference < tolerance, "{file} {precision:?} {text:?}: {found} for {wanted}");
+                    assert!(
+                        difference < tolerance,
+                        "{file} {precision:?} {text:?}: {found} for {wanted}"
+                    );
                 }
                 if precision == Precision::F32 {
                     let options = GenerateOptions { max_tokens: 16, ..Default::default() };
-                    let answer =
-                        model.complete(&ids, None, &options, &mut |_| ControlFlow::Continue(())).unwrap();
+                    let answer = model
+                        .complete(&ids, None, &options, &mut |_| ControlFlow::Continue(()))
+                        .unwrap();
                     let wanted = numbers(&case["greedy"]);
                     // The reference was told not to stop at the end token.
                     let wanted = wanted.split(|id| *id == 2.0).next().unwrap();

@@ -1,5 +1,6 @@
-//! The default models against references that `benches/parity/parity.py --fixture` wrote. The models are looked up
-//! in the cache; without them a test says that it is skipped, or fails where `TUNESMITH_REQUIRE_MODELS` is set.
+//! The default models against references that `benches/parity/parity.py --fixture` wrote. The
+//! models are looked up in the cache; without them a test says that it is skipped, or fails where
+//! `TUNESMITH_REQUIRE_MODELS` is set.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -12,12 +13,17 @@ use tunesmith_lm::{Encoder, GenerateOptions, Message, Model, Precision, Role};
 
 /// A file or folder of the model cache, if it is there.
 fn cached(name: &str) -> Option<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = variable("TUNESMITH_HOME").or_else(|| Some(variable("XDG_DATA_HOME")?.join("tunesmith")));
+    let variable =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home =
+        variable("TUNESMITH_HOME").or_else(|| Some(variable("XDG_DATA_HOME")?.join("tunesmith")));
     let home = home.or_else(|| Some(variable("HOME")?.join(".local/share/tunesmith")));
     let path = home.map(|home| home.join("models").join(name)).filter(|path| path.exists());
     if path.is_none() {
-        assert!(variable("TUNESMITH_REQUIRE_MODELS").is_none(), "`{name}` is not in the model cache");
+        assert!(
+            variable("TUNESMITH_REQUIRE_MODELS").is_none(),
+            "`{name}` is not in the model cache"
+        );
         eprintln!("skipped: `{name}` is not in the model cache");
     }
     path
@@ -33,7 +39,9 @@ fn json(name: &str) -> Vec<Value> {
 
 #[test]
 fn smollm2_answers_as_transformers_does() {
-    let Some(path) = cached("smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf") else { return };
+    let Some(path) = cached("smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf") else {
+        return;
+    };
     let cases = json("smollm2-135m-instruct.json");
     assert_eq!(cases.len(), 20);
     let model = Model::open(&path, Precision::F32).unwrap();
@@ -44,7 +52,11 @@ fn smollm2_answers_as_transformers_does() {
         };
         let text = case["text"].as_str().unwrap();
         let prompt = model.prompt_ids(&[Message::new(Role::User, text)]).unwrap();
-        assert_eq!(prompt.iter().map(|id| u64::from(*id)).collect::<Vec<_>>(), ids("ids"), "{text:?}");
+        assert_eq!(
+            prompt.iter().map(|id| u64::from(*id)).collect::<Vec<_>>(),
+            ids("ids"),
+            "{text:?}"
+        );
 
         let logits = model.decoder.forward(&prompt, &mut model.decoder.new_cache(), None).unwrap();
         for (found, wanted) in logits.iter().step_by(97).zip(case["logits"].as_array().unwrap()) {
@@ -54,7 +66,9 @@ fn smollm2_answers_as_transformers_does() {
         // A continuation for some of them: 32 tokens each take their time.
         if at % 4 == 0 {
             let options = GenerateOptions { max_tokens: 8, ..Default::default() };
-            let answer = model.complete(&prompt, None, &options, &mut |_| ControlFlow::Continue(())).unwrap();
+            let answer = model
+                .complete(&prompt, None, &options, &mut |_| ControlFlow::Continue(()))
+                .unwrap();
             let found: Vec<u64> = answer.ids.iter().map(|id| u64::from(*id)).collect();
             identical += usize::from(ids("greedy").starts_with(&found));
         }
@@ -64,14 +78,18 @@ fn smollm2_answers_as_transformers_does() {
 
 #[test]
 fn smollm2_quotes_the_same_with_and_without_prompt_lookup() {
-    let Some(path) = cached("smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf") else { return };
+    let Some(path) = cached("smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf") else {
+        return;
+    };
     let passage = "The Normans were the people who in the 10th and 11th centuries gave their name to Normandy, a region \
                    in France. They were descended from Norse raiders and pirates from Denmark, Iceland and Norway.";
-    let question = format!("Repeat this passage word by word, and write nothing else.\n\n{passage}");
+    let question =
+        format!("Repeat this passage word by word, and write nothing else.\n\n{passage}");
     let model = Model::open(&path, Precision::Auto).unwrap();
     for temperature in [0.0, 0.5] {
         let answers = [true, false].map(|lookup| {
-            let options = GenerateOptions { max_tokens: 40, temperature, lookup, ..Default::default() };
+            let options =
+                GenerateOptions { max_tokens: 40, temperature, lookup, ..Default::default() };
             let messages = [Message::new(Role::User, &question)];
             model.generate(&messages, None, &options, &mut |_| ControlFlow::Continue(())).unwrap()
         });
@@ -92,7 +110,8 @@ fn minilm_vectors_are_those_of_sentence_transformers() {
     assert_eq!(stored.shape(), [50, 384]);
     let wanted: Vec<f32> =
         stored.data().as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect();
-    for (precision, lowest) in [(Precision::F32, 0.9999), (Precision::Bf16, 0.9999), (Precision::Int8, 0.998)]
+    for (precision, lowest) in
+        [(Precision::F32, 0.9999), (Precision::Bf16, 0.9999), (Precision::Int8, 0.998)]
     {
         let encoder = Encoder::open_with(&folder, precision).unwrap();
         assert_eq!((encoder.dim(), encoder.max_tokens()), (384, 256));

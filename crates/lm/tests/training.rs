@@ -1,4 +1,5 @@
-//! Training on a tiny seeded model: what is learnt, what the result may depend on, and what survives a stop.
+//! Training on a tiny seeded model: what is learnt, what the result may depend on, and what
+//! survives a stop.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -6,8 +7,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lm::{
-    Adapter, Checkpointing, Decoder, DecoderConfig, Error, Lora, LoraConfig, Precision, Rendered, TrainEvent,
-    TrainOptions, Trained, TrainingRun,
+    Adapter, Checkpointing, Decoder, DecoderConfig, Error, Lora, LoraConfig, Precision, Rendered,
+    TrainEvent, TrainOptions, Trained, TrainingRun,
 };
 use tunesmith_lm as lm;
 
@@ -15,7 +16,8 @@ fn decoder() -> Decoder {
     Decoder::random(DecoderConfig::tiny(), 11, Precision::F32).unwrap()
 }
 
-/// Sequences with a rule to learn: after a few tokens of noise, the completion repeats the first one thrice.
+/// Sequences with a rule to learn: after a few tokens of noise, the completion repeats the first
+/// one thrice.
 fn examples(count: usize, salt: usize) -> Vec<Rendered> {
     (0..count)
         .map(|index| {
@@ -79,7 +81,8 @@ fn the_loss_falls_and_every_matrix_moves() {
     for module in fresh.modules() {
         let (old_a, old_b) = fresh.views(module);
         let (new_a, new_b) = trained.lora.views(module);
-        let moved = |old: &[f32], new: &[f32]| old.iter().zip(new).filter(|(old, new)| old != new).count();
+        let moved =
+            |old: &[f32], new: &[f32]| old.iter().zip(new).filter(|(old, new)| old != new).count();
         assert!(moved(old_a, new_a) * 10 > old_a.len() * 9, "A of {} stayed", module.name);
         assert!(moved(old_b, new_b) * 10 > old_b.len() * 9, "B of {} stayed", module.name);
     }
@@ -115,8 +118,8 @@ fn a_run_stopped_anywhere_and_resumed_equals_the_uninterrupted_one() {
     let uninterrupted = run(&decoder, &train, &dev, &never).train(&mut |_| {}).unwrap();
     let steps = uninterrupted.history.steps.len();
     assert!(steps > 6);
-    // Before the first step, after each step (which is before or inside an evaluation where one is due), and after
-    // each evaluation.
+    // Before the first step, after each step (which is before or inside an evaluation where one is
+    // due), and after each evaluation.
     for stop_after in 0..=steps + uninterrupted.history.evaluations.len() {
         let folder = tempfile::tempdir().unwrap();
         let mut turns = 0;
@@ -134,8 +137,10 @@ fn a_run_stopped_anywhere_and_resumed_equals_the_uninterrupted_one() {
             };
             let trained = run(&decoder, &train, &dev, &options)
                 .train(&mut |event| {
-                    events +=
-                        usize::from(matches!(event, TrainEvent::Step { .. } | TrainEvent::Evaluated { .. }));
+                    events += usize::from(matches!(
+                        event,
+                        TrainEvent::Step { .. } | TrainEvent::Evaluated { .. }
+                    ));
                     if turns == 0 && events == stop_after {
                         stop.store(true, Ordering::Relaxed);
                     }
@@ -151,12 +156,18 @@ fn a_run_stopped_anywhere_and_resumed_equals_the_uninterrupted_one() {
         assert!(trained.seconds > 0.0);
         // Resuming what is over gives the same once more.
         let options = TrainOptions {
-            checkpoint: Some(Checkpointing { folder: folder.path().to_owned(), every: None, resume: true }),
+            checkpoint: Some(Checkpointing {
+                folder: folder.path().to_owned(),
+                every: None,
+                resume: true,
+            }),
             ..never.clone()
         };
         let mut steps_again = 0;
         let again = run(&decoder, &train, &dev, &options)
-            .train(&mut |event| steps_again += usize::from(matches!(event, TrainEvent::Step { .. })))
+            .train(&mut |event| {
+                steps_again += usize::from(matches!(event, TrainEvent::Step { .. }))
+            })
             .unwrap();
         assert_same_run(&again, &uninterrupted);
         assert_eq!(steps_again, 0);
@@ -168,15 +179,20 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
     let (decoder, train) = (decoder(), examples(20, 1));
     let folder = tempfile::tempdir().unwrap();
     let options = |resume| TrainOptions {
-        checkpoint: Some(Checkpointing { folder: folder.path().to_owned(), every: Some(4), resume }),
+        checkpoint: Some(Checkpointing {
+            folder: folder.path().to_owned(),
+            every: Some(4),
+            resume,
+        }),
         ..options()
     };
     let whole = run(&decoder, &train, &[], &options(false)).train(&mut |_| {}).unwrap();
     assert_eq!(whole.dev_loss, None);
     // A panic stands in for the kill: nothing after step 6 is written.
     let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        run(&decoder, &train, &[], &options(false))
-            .train(&mut |event| assert!(!matches!(event, TrainEvent::Step { step: 6, .. }), "killed"))
+        run(&decoder, &train, &[], &options(false)).train(&mut |event| {
+            assert!(!matches!(event, TrainEvent::Step { step: 6, .. }), "killed")
+        })
     }));
     assert!(killed.is_err());
     let mut resumed_at = None;
@@ -195,7 +211,8 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
 fn a_checkpoint_of_other_data_or_options_is_refused_with_the_difference() {
     let (decoder, train) = (decoder(), examples(20, 1));
     let folder = tempfile::tempdir().unwrap();
-    let checkpoint = Some(Checkpointing { folder: folder.path().to_owned(), every: None, resume: true });
+    let checkpoint =
+        Some(Checkpointing { folder: folder.path().to_owned(), every: None, resume: true });
     let first = TrainOptions { max_steps: Some(2), checkpoint, ..options() };
     run(&decoder, &train, &[], &first).train(&mut |_| {}).unwrap();
     let refusal = |train: &[Rendered], identity: &str, options: &TrainOptions<'_>| {
@@ -206,9 +223,14 @@ fn a_checkpoint_of_other_data_or_options_is_refused_with_the_difference() {
         }
     };
     let rate = TrainOptions { learning_rate: 0.5, ..first.clone() };
-    assert!(refusal(&train, "tiny", &rate).contains("learning_rate is 0.5 here, 0.01 in the checkpoint"));
+    assert!(
+        refusal(&train, "tiny", &rate)
+            .contains("learning_rate is 0.5 here, 0.01 in the checkpoint")
+    );
     assert!(refusal(&examples(20, 3), "tiny", &first).contains("training data"));
-    assert!(refusal(&train, "other", &first).contains("model is other here, tiny in the checkpoint"));
+    assert!(
+        refusal(&train, "other", &first).contains("model is other here, tiny in the checkpoint")
+    );
 }
 
 #[test]
@@ -274,7 +296,10 @@ fn the_forecast_ends_at_zero_and_epochs_count_up() {
     let mut last = None;
     run(&decoder, &train, &[], &options)
         .train(&mut |event| {
-            if let TrainEvent::Step { epoch, seconds_left, tokens_per_second, step, steps, .. } = event {
+            if let TrainEvent::Step {
+                epoch, seconds_left, tokens_per_second, step, steps, ..
+            } = event
+            {
                 assert!(tokens_per_second > 0.0);
                 last = Some((epoch, seconds_left, step, steps));
             }
@@ -312,7 +337,9 @@ fn options_out_of_range_are_refused_by_name() {
     assert!(refused(|o| o.max_length = 5).contains("training example 1"));
     let stray = vec![Rendered { ids: vec![1, 900], mask: vec![0, 1] }];
     let options = options();
-    assert!(run(&decoder, &stray, &[], &options).estimate().unwrap_err().to_string().contains("900"));
+    assert!(
+        run(&decoder, &stray, &[], &options).estimate().unwrap_err().to_string().contains("900")
+    );
 }
 
 #[test]
@@ -322,16 +349,23 @@ fn a_trained_adapter_saved_and_loaded_answers_as_in_training_and_not_as_its_base
     let trained = run(&decoder, &train, &[], &options).train(&mut |_| {}).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path: &Path = &folder.path().join("adapter");
-    let adapter =
-        Adapter { lora: trained.lora.clone(), base_name: "tiny".into(), base_identity: Some("x".into()) };
+    let adapter = Adapter {
+        lora: trained.lora.clone(),
+        base_name: "tiny".into(),
+        base_identity: Some("x".into()),
+    };
     adapter.save(path).unwrap();
     assert!(adapter.prove_active(&decoder).unwrap() > 0.0);
     let loaded = Adapter::load(path, decoder.config()).unwrap().lora;
-    let logits =
-        |lora: Option<&Lora>| decoder.forward(&[3, 1, 4, 1, 5], &mut decoder.new_cache(), lora).unwrap();
+    let logits = |lora: Option<&Lora>| {
+        decoder.forward(&[3, 1, 4, 1, 5], &mut decoder.new_cache(), lora).unwrap()
+    };
     assert_eq!(bits(&logits(Some(&loaded))), bits(&logits(Some(&trained.lora))));
-    let largest =
-        logits(None).iter().zip(logits(Some(&loaded))).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let largest = logits(None)
+        .iter()
+        .zip(logits(Some(&loaded)))
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
     assert!(largest > 1e-2, "the adapter changes logits by {largest} at most");
     let fresh = Lora::new(decoder.config(), options.lora.clone(), 0).unwrap();
     let idle = Adapter { lora: fresh, ..adapter };

@@ -31,7 +31,8 @@ pub(crate) async fn list_models(
     State(worker): State<Worker>,
     Extension(caller): Extension<Caller>,
 ) -> Json<Value> {
-    let cards: Vec<_> = worker.models(&caller).iter().map(|m| card(&m.id, &m.description)).collect();
+    let cards: Vec<_> =
+        worker.models(&caller).iter().map(|m| card(&m.id, &m.description)).collect();
     Json(json!({"object": "list", "data": cards}))
 }
 
@@ -43,7 +44,9 @@ pub(crate) async fn show_model(
     let models = worker.models(&caller);
     match models.iter().find(|m| m.id == id) {
         Some(model) => Ok(Json(card(&model.id, &model.description))),
-        None => Err(ApiError::unknown_model(&id, &models.into_iter().map(|m| m.id).collect::<Vec<_>>())),
+        None => {
+            Err(ApiError::unknown_model(&id, &models.into_iter().map(|m| m.id).collect::<Vec<_>>()))
+        }
     }
 }
 
@@ -62,17 +65,21 @@ pub(crate) async fn chat_completions(
     if !known.contains(&request.model) {
         return Err(ApiError::unknown_model(&request.model, &known));
     }
-    let envelope = Envelope { id: completion_id(), created: unix_seconds(), model: request.model.clone() };
+    let envelope =
+        Envelope { id: completion_id(), created: unix_seconds(), model: request.model.clone() };
     let events = worker.submit(caller, request)?;
     Ok(match delivery {
         Delivery::Whole => whole(events, envelope).await?.into_response(),
-        Delivery::Streamed { usage } => {
-            Sse::new(stream::chunks(events, envelope, usage)).keep_alive(KeepAlive::default()).into_response()
-        }
+        Delivery::Streamed { usage } => Sse::new(stream::chunks(events, envelope, usage))
+            .keep_alive(KeepAlive::default())
+            .into_response(),
     })
 }
 
-async fn whole(mut events: mpsc::Receiver<Event>, envelope: Envelope) -> Result<Json<Value>, ApiError> {
+async fn whole(
+    mut events: mpsc::Receiver<Event>,
+    envelope: Envelope,
+) -> Result<Json<Value>, ApiError> {
     while let Some(event) = events.recv().await {
         let Event::Done(reply) = event else { continue };
         let reply = reply?;

@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 
-/// A conversation answered by a model. Implemented by the project's `app::Service` and by scripted doubles in tests.
+/// A conversation answered by a model. Implemented by the project's `app::Service` and by scripted
+/// doubles in tests.
 pub trait Chat: Send + Sync + 'static {
     /// Whether clients must show a key.
     fn needs_key(&self) -> bool;
@@ -13,8 +14,10 @@ pub trait Chat: Send + Sync + 'static {
     /// The models this caller may name, best first.
     fn models(&self, caller: &Caller) -> Vec<ServedModel>;
 
-    /// Answers a request for one of the caller's models from what the caller may read, handing every new piece of text to `on_text`; stops early when that breaks. While nothing comes,
-    /// `on_text` may be asked with an empty text whether the client is still there. Several threads call this at once.
+    /// Answers a request for one of the caller's models from what the caller may read, handing
+    /// every new piece of text to `on_text`; stops early when that breaks. While nothing comes,
+    /// `on_text` may be asked with an empty text whether the client is still there. Several threads
+    /// call this at once.
     ///
     /// # Errors
     /// [`ChatError`], by whose fault it is.

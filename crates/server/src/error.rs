@@ -59,7 +59,13 @@ impl ApiError {
 
     /// A body that is not the JSON object asked for.
     pub(crate) fn body(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, kind: "invalid_request_error", code: None, param: None, message: message.into() }
+        Self {
+            status,
+            kind: "invalid_request_error",
+            code: None,
+            param: None,
+            message: message.into(),
+        }
     }
 
     /// A request that the model refuses, such as a prompt longer than its context.
@@ -94,11 +100,14 @@ impl ApiError {
         }
     }
 
-    /// Addressed to a host other than loopback: a page elsewhere may not reach in by rebinding a name.
+    /// Addressed to a host other than loopback: a page elsewhere may not reach in by rebinding a
+    /// name.
     pub(crate) fn foreign_host(host: &str) -> Self {
         Self::body(
             StatusCode::FORBIDDEN,
-            format!("this server answers requests to localhost, 127.0.0.1 and [::1], not to `{host}`"),
+            format!(
+                "this server answers requests to localhost, 127.0.0.1 and [::1], not to `{host}`"
+            ),
         )
     }
 

@@ -1,8 +1,9 @@
 //! The HTTP face of tunesmith: an OpenAI-compatible endpoint for the arm that won.
 //!
-//! Requests are checked here and answered by a few threads behind a bounded queue ([`Worker`]); handlers never block the
-//! runtime. Without keys the server binds to loopback only and answers only requests addressed to loopback. With keys every route but
-//! `/health` needs one, and a caller sees no model and no document that the key may not read.
+//! Requests are checked here and answered by a few threads behind a bounded queue ([`Worker`]);
+//! handlers never block the runtime. Without keys the server binds to loopback only and answers
+//! only requests addressed to loopback. With keys every route but `/health` needs one, and a caller
+//! sees no model and no document that the key may not read.
 
 mod api;
 mod chat;
@@ -12,7 +13,9 @@ mod router;
 mod stream;
 mod worker;
 
-pub use chat::{Caller, Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServedModel, Turn, TurnRole};
+pub use chat::{
+    Caller, Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServedModel, Turn, TurnRole,
+};
 pub use error::ServeError;
 pub use router::router;
 pub use worker::Worker;
@@ -36,12 +39,13 @@ impl Default for ServeOptions {
     }
 }
 
-/// Serves `chat` until the process is interrupted; calls `ready` with the bound address once connections are accepted
-/// (useful with port 0).
+/// Serves `chat` until the process is interrupted; calls `ready` with the bound address once
+/// connections are accepted (useful with port 0).
 ///
 /// # Errors
-/// [`ServeError::NotLoopback`] for an address that other machines could reach where no key is needed, [`ServeError::Bind`] when the address is
-/// taken, [`ServeError::Io`] when the runtime or the listener fails.
+/// [`ServeError::NotLoopback`] for an address that other machines could reach where no key is
+/// needed, [`ServeError::Bind`] when the address is taken, [`ServeError::Io`] when the runtime or
+/// the listener fails.
 pub fn serve(
     chat: Arc<dyn Chat>,
     options: &ServeOptions,

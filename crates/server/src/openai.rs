@@ -1,4 +1,5 @@
-//! The OpenAI chat-completions request, read strictly where a silent default would change the answer.
+//! The OpenAI chat-completions request, read strictly where a silent default would change the
+//! answer.
 
 use crate::{
     chat::{ChatRequest, Turn, TurnRole},
@@ -7,8 +8,9 @@ use crate::{
 use serde::Deserialize;
 use serde_json::Value;
 
-/// `POST /v1/chat/completions` as it arrives. Fields that do not change the text (`user`, `metadata`, `store`, …) are
-/// accepted and ignored; those that would and that we do not have are refused by [`CompletionRequest::check`].
+/// `POST /v1/chat/completions` as it arrives. Fields that do not change the text (`user`,
+/// `metadata`, `store`, …) are accepted and ignored; those that would and that we do not have are
+/// refused by [`CompletionRequest::check`].
 #[derive(Debug, Deserialize)]
 pub(crate) struct CompletionRequest {
     model: String,
@@ -90,7 +92,8 @@ impl CompletionRequest {
             model: self.model,
             turns: turns(self.messages)?,
             max_tokens,
-            // The arms were measured with greedy decoding, so that is what is served unless the client asks otherwise.
+            // The arms were measured with greedy decoding, so that is what is served unless the
+            // client asks otherwise.
             temperature: in_range("temperature", self.temperature.unwrap_or(0.0), 0.0, 2.0)?,
             top_p: in_range("top_p", self.top_p.unwrap_or(1.0), f32::MIN_POSITIVE, 1.0)?,
             seed: self.seed.unwrap_or(0).cast_unsigned(),
@@ -101,7 +104,10 @@ impl CompletionRequest {
 
     fn refuse_what_we_lack(&self) -> Result<(), ApiError> {
         if let Some(n) = self.n.filter(|&n| n != 1) {
-            return Err(ApiError::invalid("n", format!("found {n}; only 1 answer a request is supported")));
+            return Err(ApiError::invalid(
+                "n",
+                format!("found {n}; only 1 answer a request is supported"),
+            ));
         }
         let given = |value: &Option<Value>| {
             value.as_ref().is_some_and(|v| match v {
@@ -150,7 +156,9 @@ fn turns(messages: Vec<IncomingMessage>) -> Result<Vec<Turn>, ApiError> {
         })
         .collect::<Result<Vec<_>, _>>()?;
     match turns.last() {
-        None => Err(ApiError::invalid("messages", "found an empty list; expected at least one message")),
+        None => {
+            Err(ApiError::invalid("messages", "found an empty list; expected at least one message"))
+        }
         Some(last) if last.role != TurnRole::User => {
             Err(ApiError::invalid("messages", "the last message must be the user's"))
         }

@@ -48,14 +48,18 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(secret.trim())
 }
 
-/// Refuses requests addressed to another name: a web page could have its own name resolve to 127.0.0.1. Where a key is needed, such a
-/// page has none.
+/// Refuses requests addressed to another name: a web page could have its own name resolve to
+/// 127.0.0.1. Where a key is needed, such a page has none.
 async fn loopback_only(State(worker): State<Worker>, request: Request, next: Next) -> Response {
     if worker.needs_key() {
         return next.run(request).await;
     }
     let host = request.headers().get(HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
-    if is_loopback(host) { next.run(request).await } else { ApiError::foreign_host(host).into_response() }
+    if is_loopback(host) {
+        next.run(request).await
+    } else {
+        ApiError::foreign_host(host).into_response()
+    }
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -93,14 +97,25 @@ mod tests {
 
     #[test]
     fn only_loopback_names_pass() {
-        for host in
-            ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:1", "127.8.8.8:80", "[::1]", "[::1]:9"]
-        {
+        for host in [
+            "localhost",
+            "LOCALHOST:8080",
+            "127.0.0.1",
+            "127.0.0.1:1",
+            "127.8.8.8:80",
+            "[::1]",
+            "[::1]:9",
+        ] {
             assert!(is_loopback(host), "{host}");
         }
-        for host in
-            ["", "example.org", "localhost.example.org:80", "10.0.0.1", "[::2]:9", "127.0.0.1.example.org"]
-        {
+        for host in [
+            "",
+            "example.org",
+            "localhost.example.org:80",
+            "10.0.0.1",
+            "[::2]:9",
+            "127.0.0.1.example.org",
+        ] {
             assert!(!is_loopback(host), "{host}");
         }
     }

@@ -27,15 +27,21 @@ impl Envelope {
     }
 }
 
-/// Turns worker events into the chunks a client expects: role, text…, finish, optional usage, `[DONE]`.
+/// Turns worker events into the chunks a client expects: role, text…, finish, optional usage,
+/// `[DONE]`.
 pub(crate) fn chunks(
     events: mpsc::Receiver<Event>,
     envelope: Envelope,
     with_usage: bool,
 ) -> impl Stream<Item = Result<sse::Event, Infallible>> {
     let opening = envelope.chunk(&json!({"role": "assistant", "content": ""}), None);
-    let state =
-        Pump { events, envelope, with_usage, ready: VecDeque::from([opening.to_string()]), done: false };
+    let state = Pump {
+        events,
+        envelope,
+        with_usage,
+        ready: VecDeque::from([opening.to_string()]),
+        done: false,
+    };
     stream::unfold(state, |mut pump| async move {
         let data = pump.next().await?;
         Some((Ok(sse::Event::default().data(data)), pump))
@@ -59,9 +65,12 @@ impl Pump {
             return None;
         }
         match self.events.recv().await {
-            Some(Event::Text(text)) => Some(self.envelope.chunk(&json!({"content": text}), None).to_string()),
+            Some(Event::Text(text)) => {
+                Some(self.envelope.chunk(&json!({"content": text}), None).to_string())
+            }
             Some(Event::Done(Ok(reply))) => {
-                let mut last = self.envelope.chunk(&json!({}), Some(finish_reason(reply.finish_reason)));
+                let mut last =
+                    self.envelope.chunk(&json!({}), Some(finish_reason(reply.finish_reason)));
                 last["tunesmith"] = reply.details.clone();
                 self.ready.push_back(last.to_string());
                 if self.with_usage {

@@ -1,6 +1,8 @@
-//! Threads that answer, behind a bounded queue: overload is refused at once, departed clients are dropped.
+//! Threads that answer, behind a bounded queue: overload is refused at once, departed clients are
+//! dropped.
 //!
-//! A thread waits for its answer most of the time; the model behind [`Chat`] batches what they ask at once.
+//! A thread waits for its answer most of the time; the model behind [`Chat`] batches what they ask
+//! at once.
 
 use crate::chat::{Caller, Chat, ChatError, ChatReply, ChatRequest, ServedModel};
 use std::{
@@ -43,7 +45,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the threads: `slots` requests are answered at once, and at most `queue` wait behind them.
+    /// Starts the threads: `slots` requests are answered at once, and at most `queue` wait behind
+    /// them.
     ///
     /// # Errors
     /// When the operating system refuses a thread.

@@ -7,7 +7,9 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use server::{Caller, Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServedModel, Worker, router};
+use server::{
+    Caller, Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServedModel, Worker, router,
+};
 use std::{
     ops::ControlFlow,
     sync::{
@@ -17,14 +19,16 @@ use std::{
 };
 use tower::ServiceExt;
 
-/// Answers with the last turn word by word, fails on `boom`, and holds every answer while `gate` is closed.
+/// Answers with the last turn word by word, fails on `boom`, and holds every answer while `gate` is
+/// closed.
 #[derive(Default)]
 struct Script {
     gate: Gate,
     pieces_sent: AtomicUsize,
     requests: Mutex<Vec<ChatRequest>>,
     callers: Mutex<Vec<Caller>>,
-    /// Whether the secrets `first` and `second` are asked for, each of which opens the model of its name.
+    /// Whether the secrets `first` and `second` are asked for, each of which opens the model of its
+    /// name.
     keys: bool,
 }
 
@@ -139,7 +143,10 @@ fn say(text: &str) -> Value {
 #[tokio::test]
 async fn health_and_models_answer() {
     let (_, worker) = script();
-    assert_eq!(json_of(call(&worker, get("/health")).await).await, json!({"status": "ok", "models": 1}));
+    assert_eq!(
+        json_of(call(&worker, get("/health")).await).await,
+        json!({"status": "ok", "models": 1})
+    );
     let models = json_of(call(&worker, get("/v1/models")).await).await;
     assert_eq!(models["data"][0]["id"], "facts");
     assert_eq!(json_of(call(&worker, get("/v1/models/facts")).await).await["object"], "model");
@@ -158,10 +165,16 @@ async fn a_conversation_is_answered_with_usage() {
     let reply = json_of(call(&worker, post(&body)).await).await;
     assert_eq!(reply["choices"][0]["message"]["content"], "one two");
     assert_eq!(reply["choices"][0]["finish_reason"], "stop");
-    assert_eq!(reply["usage"], json!({"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}));
+    assert_eq!(
+        reply["usage"],
+        json!({"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10})
+    );
     assert_eq!(reply["tunesmith"]["arm"], "rag");
     let seen = script.requests.lock().unwrap()[0].clone();
-    assert_eq!((seen.temperature, seen.max_tokens, seen.stop), (0.5, Some(9), vec!["x".to_owned()]));
+    assert_eq!(
+        (seen.temperature, seen.max_tokens, seen.stop),
+        (0.5, Some(9), vec!["x".to_owned()])
+    );
 }
 
 #[tokio::test]
@@ -172,7 +185,8 @@ async fn a_stream_has_role_text_finish_usage_and_done() {
     body["stream_options"] = json!({"include_usage": true});
     let response = call(&worker, post(&body)).await;
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let text = String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    let text = String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec())
+        .unwrap();
     let data: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("data: ")).collect();
     assert_eq!(data.last(), Some(&"[DONE]"));
     let chunks: Vec<Value> =
@@ -209,7 +223,10 @@ async fn bad_requests_name_the_field() {
         assert_eq!(json_of(response).await["error"]["param"], field);
     }
     let role = json!({"model": "facts", "messages": [{"role": "robot", "content": "hi"}]});
-    assert_eq!(json_of(call(&worker, post(&role)).await).await["error"]["param"], "messages[0].role");
+    assert_eq!(
+        json_of(call(&worker, post(&role)).await).await["error"]["param"],
+        "messages[0].role"
+    );
     let last = json!({"model": "facts", "messages": [{"role": "assistant", "content": "hi"}]});
     assert_eq!(json_of(call(&worker, post(&last)).await).await["error"]["param"], "messages");
     let mut unknown = say("hi");
@@ -233,7 +250,10 @@ async fn a_failed_answer_is_an_error_whole_and_streamed() {
     body["stream"] = json!(true);
     let text = call(&worker, post(&body)).await.into_body().collect().await.unwrap().to_bytes();
     let text = String::from_utf8(text.to_vec()).unwrap();
-    assert!(text.contains("longer than the context") && text.trim_end().ends_with("[DONE]"), "{text}");
+    assert!(
+        text.contains("longer than the context") && text.trim_end().ends_with("[DONE]"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -258,10 +278,12 @@ async fn every_route_but_health_needs_a_key_where_there_are_keys() {
         streamed["stream"] = json!(true);
         let malformed = Request::post("/v1/chat/completions").body(Body::from("{")).unwrap();
         let other = Request::delete("/v1/models").body(Body::empty()).unwrap();
-        let gets = ["/v1/models", "/v1/models/first", "/v1/models/none", "/v1/nothing", "/"].map(get);
+        let gets =
+            ["/v1/models", "/v1/models/first", "/v1/models/none", "/v1/nothing", "/"].map(get);
         gets.into_iter().chain([post(&say("hi")), post(&streamed), malformed, other])
     };
-    for header in [None, Some("Bearer third"), Some("Bearer "), Some("Basic first"), Some("first")] {
+    for header in [None, Some("Bearer third"), Some("Bearer "), Some("Basic first"), Some("first")]
+    {
         for request in routes() {
             let said = format!("{header:?} {} {}", request.method(), request.uri());
             let request = match header {
@@ -283,17 +305,24 @@ async fn every_route_but_health_needs_a_key_where_there_are_keys() {
     assert_eq!(json_of(call(&worker, get("/health")).await).await, json!({"status": "ok"}));
 
     let listed = json_of(call(&worker, with(get("/v1/models"), "Bearer first")).await).await;
-    assert_eq!((&listed["data"][0]["id"], listed["data"].as_array().unwrap().len()), (&json!("first"), 1));
+    assert_eq!(
+        (&listed["data"][0]["id"], listed["data"].as_array().unwrap().len()),
+        (&json!("first"), 1)
+    );
     let other = call(&worker, with(get("/v1/models/second"), "Bearer first")).await;
     assert_eq!(other.status(), StatusCode::NOT_FOUND);
     let mut body = say("hi");
     body["model"] = json!("second");
     let other = call(&worker, with(post(&body), "Bearer first")).await;
-    assert_eq!(json_of(other).await["error"]["message"], "there is no model `second` here; found first");
+    assert_eq!(
+        json_of(other).await["error"]["message"],
+        "there is no model `second` here; found first"
+    );
     assert_eq!(call(&worker, with(post(&body), "bearer second")).await.status(), StatusCode::OK);
     assert_eq!(*script.callers.lock().unwrap(), [Caller { key: Some("second".into()) }]);
     // With a key the server may be reached by any name.
-    let named = Request::get("/v1/models").header("host", "ask.example.org").body(Body::empty()).unwrap();
+    let named =
+        Request::get("/v1/models").header("host", "ask.example.org").body(Body::empty()).unwrap();
     assert_eq!(call(&worker, with(named, "Bearer first")).await.status(), StatusCode::OK);
 }
 
@@ -309,7 +338,8 @@ async fn without_keys_a_key_is_not_looked_at() {
 #[tokio::test]
 async fn other_hosts_are_refused() {
     let (_, worker) = script();
-    let request = Request::get("/v1/models").header("host", "rebound.example").body(Body::empty()).unwrap();
+    let request =
+        Request::get("/v1/models").header("host", "rebound.example").body(Body::empty()).unwrap();
     assert_eq!(call(&worker, request).await.status(), StatusCode::FORBIDDEN);
     assert_eq!(call(&worker, get("/v1/nothing")).await.status(), StatusCode::NOT_FOUND);
 }
@@ -324,11 +354,15 @@ async fn a_full_queue_is_refused_at_once() {
             tokio::spawn(async move { call(&worker, post(&say("hi"))).await.status() })
         })
         .collect();
-    // One request is being answered and one waits; the queue holds one, so soon every further one is refused.
+    // One request is being answered and one waits; the queue holds one, so soon every further one
+    // is refused.
     let mut status = StatusCode::OK;
     for _ in 0..200 {
-        let response =
-            tokio::time::timeout(std::time::Duration::from_millis(20), call(&worker, post(&say("hi")))).await;
+        let response = tokio::time::timeout(
+            std::time::Duration::from_millis(20),
+            call(&worker, post(&say("hi"))),
+        )
+        .await;
         if let Ok(response) = response {
             status = response.status();
             break;

@@ -1,4 +1,5 @@
-//! nDCG@10 of BM25 on a retrieval collection in BEIR layout (`corpus.jsonl`, `queries.jsonl`, `qrels/SPLIT.tsv`).
+//! nDCG@10 of BM25 on a retrieval collection in BEIR layout (`corpus.jsonl`, `queries.jsonl`,
+//! `qrels/SPLIT.tsv`).
 //!
 //! ```sh
 //! cargo run --release -p tunesmith-store --example bm25_beir -- FOLDER SPLIT [K1 B]...
@@ -38,18 +39,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     let state = tempfile::tempdir()?;
     let mut store = Store::open(state.path())?;
     let start = Instant::now();
-    let corpus: Vec<NewDocument> = entries(&folder.join("corpus.jsonl"))?.into_iter().map(document).collect();
+    let corpus: Vec<NewDocument> =
+        entries(&folder.join("corpus.jsonl"))?.into_iter().map(document).collect();
     let documents = corpus.len();
     store.put_documents(corpus)?;
     let stored = start.elapsed();
     store.commit_index()?;
-    println!("{documents} documents stored in {stored:.1?}, indexed in {:.1?}", start.elapsed() - stored);
+    println!(
+        "{documents} documents stored in {stored:.1?}, indexed in {:.1?}",
+        start.elapsed() - stored
+    );
 
     let judgements = judgements(&folder.join(format!("qrels/{split}.tsv")))?;
     let queries = entries(&folder.join("queries.jsonl"))?;
     for bm25 in parameters {
-        let options =
-            SearchOptions { k: 100, candidates: 100, lexical_weight: 1.0, ..SearchOptions::default() };
+        let options = SearchOptions {
+            k: 100,
+            candidates: 100,
+            lexical_weight: 1.0,
+            ..SearchOptions::default()
+        };
         let start = Instant::now();
         let (mut ndcg, mut recall, mut count) = (0.0, 0.0, 0u32);
         for query in &queries {
@@ -57,8 +66,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             let hits = store.search_with(&query.text, &[], &options, bm25)?;
             let ranking: Vec<&str> = hits.iter().map(|hit| hit.path.as_str()).collect();
             ndcg += ndcg_at(10, &ranking, relevant);
-            let found =
-                ranking.iter().filter(|id| relevant.get(**id).is_some_and(|grade| *grade > 0.0)).count();
+            let found = ranking
+                .iter()
+                .filter(|id| relevant.get(**id).is_some_and(|grade| *grade > 0.0))
+                .count();
             recall += found as f64 / relevant.values().filter(|grade| **grade > 0.0).count() as f64;
             count += 1;
         }
@@ -92,16 +103,22 @@ fn judgements(path: &Path) -> Result<Judgements, Box<dyn Error>> {
     let mut judgements = Judgements::new();
     for line in read_to_string(path)?.lines().skip(1) {
         let mut fields = line.split('\t');
-        let (Some(query), Some(document), Some(grade)) = (fields.next(), fields.next(), fields.next()) else {
+        let (Some(query), Some(document), Some(grade)) =
+            (fields.next(), fields.next(), fields.next())
+        else {
             return Err(format!("three fields expected: {line}").into());
         };
-        judgements.entry(query.to_string()).or_default().insert(document.to_string(), grade.parse()?);
+        judgements
+            .entry(query.to_string())
+            .or_default()
+            .insert(document.to_string(), grade.parse()?);
     }
     judgements.retain(|_, relevant| relevant.values().any(|grade| *grade > 0.0));
     Ok(judgements)
 }
 
-/// Järvelin and Kekäläinen 2002, with linear gain and a discount of log2(rank + 1), as trec_eval has it.
+/// Järvelin and Kekäläinen 2002, with linear gain and a discount of log2(rank + 1), as trec_eval
+/// has it.
 fn ndcg_at(depth: usize, ranking: &[&str], relevant: &HashMap<String, f64>) -> f64 {
     let gain = |grades: &mut dyn Iterator<Item = f64>| -> f64 {
         (2..).zip(grades.take(depth)).map(|(rank, grade)| grade / f64::from(rank).log2()).sum()

@@ -1,15 +1,16 @@
 //! From text to terms: what is indexed of a text, and what a query looks for.
 
 use tantivy::tokenizer::{
-    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, Stemmer, StopWordFilter, TextAnalyzer, Token,
-    TokenStream, Tokenizer,
+    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, Stemmer, StopWordFilter,
+    TextAnalyzer, Token, TokenStream, Tokenizer,
 };
 
 /// Longer words are no words.
 const LONGEST_WORD: usize = 64;
 
-/// Turns texts of one language into terms: words in small letters, stop words left out, cut to their stems (Snowball),
-/// without accents. Stems of different languages are different terms, even where they are spelt alike.
+/// Turns texts of one language into terms: words in small letters, stop words left out, cut to
+/// their stems (Snowball), without accents. Stems of different languages are different terms, even
+/// where they are spelt alike.
 pub(crate) struct Analyser {
     analyser: TextAnalyzer,
     /// What every term begins with.
@@ -67,8 +68,8 @@ fn stemmed(code: &str) -> Option<Language> {
     })
 }
 
-/// Letters and digits that stand together make a word. Scripts written without spaces give pairs of neighbouring
-/// characters instead, as Lucene's CJK analysis does.
+/// Letters and digits that stand together make a word. Scripts written without spaces give pairs of
+/// neighbouring characters instead, as Lucene's CJK analysis does.
 #[derive(Clone, Copy)]
 struct Words;
 
@@ -99,8 +100,12 @@ enum Kind {
 
 fn kind(c: char) -> Kind {
     match c {
-        '\u{0e01}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17d3}' => Kind::Unspaced,
-        '\u{2e80}'..='\u{2fdf}' | '\u{3041}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' => Kind::Unspaced,
+        '\u{0e01}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17d3}' => {
+            Kind::Unspaced
+        }
+        '\u{2e80}'..='\u{2fdf}' | '\u{3041}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' => {
+            Kind::Unspaced
+        }
         '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}' => Kind::Unspaced,
         c if c.is_alphanumeric() => Kind::Word,
         _ => Kind::Between,
@@ -169,12 +174,18 @@ mod tests {
     fn terms(code: &str, text: &str) -> Vec<String> {
         let prefix = format!("{code}\u{1f}");
         let terms = Analyser::new(code).terms(text);
-        terms.into_iter().map(|token| token.text.strip_prefix(&prefix).unwrap().to_owned()).collect()
+        terms
+            .into_iter()
+            .map(|token| token.text.strip_prefix(&prefix).unwrap().to_owned())
+            .collect()
     }
 
     #[test]
     fn words_are_stemmed_by_their_language() {
-        assert_eq!(terms("en", "The Boats' harbours, and 12 cafés"), ["boat", "harbour", "12", "cafe"]);
+        assert_eq!(
+            terms("en", "The Boats' harbours, and 12 cafés"),
+            ["boat", "harbour", "12", "cafe"]
+        );
         assert_eq!(terms("de", "Die Häuser und das Haus"), ["haus", "haus"]);
         assert_eq!(terms("fr", "Les chevaux étaient fatigués"), ["cheval", "fatigu"]);
         assert_eq!(terms("", "The Häuser"), ["the", "hauser"]);

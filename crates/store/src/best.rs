@@ -2,10 +2,12 @@
 
 use crate::ChunkId;
 
-/// Keeps the `count` chunks with the highest scores of those it is offered; of equal ones those with the lower numbers.
+/// Keeps the `count` chunks with the highest scores of those it is offered; of equal ones those
+/// with the lower numbers.
 pub(crate) struct Best {
     count: usize,
-    /// Twice as many as are wanted before the worse half goes: a list of any length costs little more than a look at each.
+    /// Twice as many as are wanted before the worse half goes: a list of any length costs little
+    /// more than a look at each.
     kept: Vec<(ChunkId, f32)>,
     floor: f32,
 }
@@ -54,7 +56,10 @@ fn order(a: &(ChunkId, f32), b: &(ChunkId, f32)) -> std::cmp::Ordering {
 }
 
 /// The `count` best of a list, best first; equal scores by rising chunk number.
-pub(crate) fn best(scored: impl IntoIterator<Item = (ChunkId, f32)>, count: usize) -> Vec<(ChunkId, f32)> {
+pub(crate) fn best(
+    scored: impl IntoIterator<Item = (ChunkId, f32)>,
+    count: usize,
+) -> Vec<(ChunkId, f32)> {
     let mut best = Best::new(count);
     scored.into_iter().for_each(|(chunk, score)| best.offer(chunk, score));
     best.sorted()

@@ -1,7 +1,8 @@
 //! The BM25 weight of a term in a text.
 
-/// Parameters of BM25 (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009), in the form that
-/// Lucene uses: the idf is never negative, and the constant factor `k1 + 1` is left out.
+/// Parameters of BM25 (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009), in
+/// the form that Lucene uses: the idf is never negative, and the constant factor `k1 + 1` is left
+/// out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bm25 {
     /// How soon repeating a term stops to count.
@@ -11,8 +12,8 @@ pub struct Bm25 {
 }
 
 impl Default for Bm25 {
-    /// 0.9 and 0.4, found best over many collections (Trotman, Puurula and Burgess, "Improvements to BM25 and
-    /// Language Models Examined", 2014) and Anserini's default.
+    /// 0.9 and 0.4, found best over many collections (Trotman, Puurula and Burgess, "Improvements
+    /// to BM25 and Language Models Examined", 2014) and Anserini's default.
     fn default() -> Self {
         Bm25 { k1: 0.9, b: 0.4 }
     }
@@ -44,10 +45,15 @@ impl Norm {
     /// What a term of idf 1 adds to a text of that length, in terms, in which it stands so often.
     pub(crate) fn of(self, frequency: u32, length: f32) -> f32 {
         let frequency = frequency as f32;
-        if frequency > 0.0 { frequency / (frequency + self.least + self.slope * length) } else { 0.0 }
+        if frequency > 0.0 {
+            frequency / (frequency + self.least + self.slope * length)
+        } else {
+            0.0
+        }
     }
 
-    /// Replaces the lengths of texts, in terms, by what a term adds to them that stands so often in each.
+    /// Replaces the lengths of texts, in terms, by what a term adds to them that stands so often in
+    /// each.
     pub(crate) fn weigh(self, idf: f32, frequencies: &[u32], lengths: &mut [f32]) {
         for (length, frequency) in lengths.iter_mut().zip(frequencies) {
             // Every processor has an instruction for many signed numbers at once.

@@ -28,7 +28,8 @@ pub struct Metadata {
     pub tags: Vec<String>,
     /// When it was last changed, in seconds since 1970; `None` where nobody knows.
     pub modified: Option<i64>,
-    /// ISO 639-1 code of its language, which decides how words are stemmed; empty where there is no stemmer for it.
+    /// ISO 639-1 code of its language, which decides how words are stemmed; empty where there is no
+    /// stemmer for it.
     pub language: String,
 }
 
@@ -75,8 +76,8 @@ pub struct NewChunk {
     pub header: Option<Range<usize>>,
     /// Headings it stands under, outermost first.
     pub heading_path: Vec<String>,
-    /// What is searched by words and was embedded, when it differs from header and span; the title and the
-    /// heading path are indexed anyway.
+    /// What is searched by words and was embedded, when it differs from header and span; the title
+    /// and the heading path are indexed anyway.
     pub text_for_index: Option<String>,
     /// Its vector of unit length; `None` leaves the chunk to BM25 alone.
     pub vector: Option<Vec<f32>>,
@@ -110,20 +111,22 @@ pub struct DocumentRow {
 }
 
 impl NewChunk {
-    /// The chunk as it is read: the table header it continues, then the bytes of its span. `None` when `document` is another
-    /// text than the one it was cut from.
+    /// The chunk as it is read: the table header it continues, then the bytes of its span. `None`
+    /// when `document` is another text than the one it was cut from.
     pub fn text<'a>(&self, document: &'a str) -> Option<Cow<'a, str>> {
         let text = document.get(self.span.clone())?;
         match &self.header {
             None => Some(Cow::Borrowed(text)),
-            Some(header) => Some(Cow::Owned(format!("{}\n{text}", document.get(header.clone())?.trim_end()))),
+            Some(header) => {
+                Some(Cow::Owned(format!("{}\n{text}", document.get(header.clone())?.trim_end())))
+            }
         }
     }
 }
 
 impl Store {
-    /// Stores a document; one with the same path gets a new version, and its old chunks and vectors go. All in
-    /// one transaction.
+    /// Stores a document; one with the same path gets a new version, and its old chunks and vectors
+    /// go. All in one transaction.
     pub fn put_document(&mut self, document: NewDocument) -> Result<DocumentId> {
         let target = self.target()?;
         self.change_documents(|transaction| put(transaction, document, &target))
@@ -140,8 +143,8 @@ impl Store {
         })
     }
 
-    /// Changes what stored documents are filtered by, all in one transaction; their language stays, for it is that of their
-    /// text. Returns how many of the paths there are.
+    /// Changes what stored documents are filtered by, all in one transaction; their language stays,
+    /// for it is that of their text. Returns how many of the paths there are.
     pub fn describe_documents(&mut self, described: &[(String, Metadata)]) -> Result<usize> {
         self.change_documents(|transaction| {
             let mut found = 0;
@@ -166,7 +169,11 @@ impl Store {
 
     /// The document stored under `path`.
     pub fn document(&self, path: &str) -> Result<Option<DocumentRow>> {
-        self.read_one(&format!("{SELECT_DOCUMENT} WHERE d.path = ?2"), (self.index.0, path), document_row)
+        self.read_one(
+            &format!("{SELECT_DOCUMENT} WHERE d.path = ?2"),
+            (self.index.0, path),
+            document_row,
+        )
     }
 
     /// The canonical text of a document: of version `version`, or of the current one.
@@ -184,8 +191,8 @@ impl Store {
         self.read_all(&sql, [id.0, self.index.0], chunk_row)
     }
 
-    /// Removes a document with all its versions, chunks and vectors, and the trials that have seen its text. False
-    /// when there was none.
+    /// Removes a document with all its versions, chunks and vectors, and the trials that have seen
+    /// its text. False when there was none.
     pub fn delete_document(&mut self, path: &str) -> Result<bool> {
         let Some(document) = self.document(path)? else { return Ok(false) };
         self.change_documents(|transaction| {
@@ -197,11 +204,13 @@ impl Store {
 
     /// Whether there is any document.
     pub fn has_documents(&self) -> Result<bool> {
-        Ok(self.read_one("SELECT 1 FROM documents LIMIT 1", [], |row| row.get::<_, i64>(0))?.is_some())
+        Ok(self
+            .read_one("SELECT 1 FROM documents LIMIT 1", [], |row| row.get::<_, i64>(0))?
+            .is_some())
     }
 
-    /// Hands over every chunk with a number above `above`, by rising number, with the words it is searched by:
-    /// the title and headings that its text does not start with, then its text.
+    /// Hands over every chunk with a number above `above`, by rising number, with the words it is
+    /// searched by: the title and headings that its text does not start with, then its text.
     pub(crate) fn searched_texts(&self, above: i64, take: Take<'_>) -> Result<()> {
         let sql = format!(
             "SELECT {CHUNK_COLUMNS}, c.document FROM chunks c WHERE c.index_id = ?1 AND c.id > ?2 ORDER BY c.id"
@@ -217,8 +226,9 @@ impl Store {
                 let sql = "SELECT v.text, v.title, d.language FROM documents d
                            JOIN versions v ON v.document = d.id AND v.number = d.version WHERE d.id = ?1";
                 let mut one = self.connection.prepare_cached(sql)?;
-                let row =
-                    |row: &Row<'_>| Ok(Read { text: row.get(0)?, title: row.get(1)?, language: row.get(2)? });
+                let row = |row: &Row<'_>| {
+                    Ok(Read { text: row.get(0)?, title: row.get(1)?, language: row.get(2)? })
+                };
                 document = Some((number, one.query_row([number], row)?));
             }
             if let Some((_, document)) = &document {
@@ -251,7 +261,8 @@ impl Read {
             None => chunk.text(&self.text).unwrap_or_default(),
         };
         let title = self.title.as_deref();
-        let title = title.filter(|title| chunk.heading_path.first().is_none_or(|first| first != title));
+        let title =
+            title.filter(|title| chunk.heading_path.first().is_none_or(|first| first != title));
         let mut searched = String::with_capacity(text.len() + 100);
         for place in title.into_iter().chain(chunk.heading_path.iter().map(String::as_str)) {
             searched.push_str(place);
@@ -269,7 +280,8 @@ const SELECT_DOCUMENT: &str = "
            (SELECT json_group_array(t.tag ORDER BY t.tag) FROM tags t WHERE t.document = d.id)
     FROM documents d JOIN versions v ON v.document = d.id AND v.number = d.version";
 
-const CHUNK_COLUMNS: &str = "c.id, c.start, c.end, c.header_start, c.header_end, c.heading_path, c.indexed";
+const CHUNK_COLUMNS: &str =
+    "c.id, c.start, c.end, c.header_start, c.header_end, c.heading_path, c.indexed";
 
 fn document_row(row: &Row<'_>) -> rusqlite::Result<DocumentRow> {
     Ok(DocumentRow {
@@ -321,7 +333,11 @@ pub(crate) struct Target {
     pub(crate) embedder: Option<Embedder>,
 }
 
-fn put(transaction: &Transaction<'_>, document: NewDocument, target: &Target) -> Result<DocumentId> {
+fn put(
+    transaction: &Transaction<'_>,
+    document: NewDocument,
+    target: &Target,
+) -> Result<DocumentId> {
     let path = &document.path;
     let existing = transaction
         .prepare_cached("SELECT id, version FROM documents WHERE path = ?1")?
@@ -339,7 +355,11 @@ fn put(transaction: &Transaction<'_>, document: NewDocument, target: &Target) ->
                 transaction.prepare_cached(outdated)?.execute([id.0])?;
             }
             let sql = "UPDATE documents SET version = ?2, language = ?3 WHERE id = ?1";
-            transaction.prepare_cached(sql)?.execute((id.0, version + 1, &document.metadata.language))?;
+            transaction.prepare_cached(sql)?.execute((
+                id.0,
+                version + 1,
+                &document.metadata.language,
+            ))?;
             (id, version + 1)
         }
         None => {
@@ -429,13 +449,13 @@ fn put_chunk(
     Ok(())
 }
 
-/// A document's text is about to change or go: trials that have seen it go with it, adapters trained on it are
-/// flagged.
+/// A document's text is about to change or go: trials that have seen it go with it, adapters
+/// trained on it are flagged.
 fn flag_dependents(transaction: &Transaction<'_>, id: DocumentId, path: &str) -> Result<()> {
-    let sql = "DELETE FROM trials WHERE key IN (SELECT trial FROM trial_documents WHERE document = ?1)";
-    transaction.prepare_cached(sql)?.execute([id.0])?;
     let sql =
-        "UPDATE adapters SET stale = 1 WHERE name IN (SELECT adapter FROM adapter_documents WHERE path = ?1)";
+        "DELETE FROM trials WHERE key IN (SELECT trial FROM trial_documents WHERE document = ?1)";
+    transaction.prepare_cached(sql)?.execute([id.0])?;
+    let sql = "UPDATE adapters SET stale = 1 WHERE name IN (SELECT adapter FROM adapter_documents WHERE path = ?1)";
     transaction.prepare_cached(sql)?.execute([path])?;
     Ok(())
 }

@@ -8,8 +8,8 @@ const WORDS: usize = 3;
 /// Share of common shingles from which two texts are taken for the same.
 const SAME: f64 = 0.9;
 
-/// A text as the set of its runs of three words, so that most of it can be compared with most of another (Broder, "On the
-/// resemblance and containment of documents", 1997).
+/// A text as the set of its runs of three words, so that most of it can be compared with most of
+/// another (Broder, "On the resemblance and containment of documents", 1997).
 #[derive(Debug)]
 pub(crate) struct Shingles(HashSet<u64>);
 
@@ -47,7 +47,10 @@ mod tests {
                     public holidays and in the last week of the year. Keys are handed out against a deposit of fifty.";
         let same = |a: &str, b: &str| Shingles::new(a).resembles(&Shingles::new(b));
         assert!(same(long, &long.to_uppercase()) && same(long, &format!("{long} Thanks.")));
-        assert!(!same(long, &long.replace("eight", "ten").replace("nine", "noon").replace("fifty", "sixty")));
+        assert!(!same(
+            long,
+            &long.replace("eight", "ten").replace("nine", "noon").replace("fifty", "sixty")
+        ));
         assert!(same("", " ") && same("Yes!", "yes") && !same("yes", "no") && !same("", "no"));
         assert!(!same("opens at eight", "opens at nine"));
     }

@@ -24,14 +24,14 @@ impl Store {
         parsed(&json).map(Some)
     }
 
-    /// Puts the embedder of the index on record; refuses another one while it has vectors of the first.
+    /// Puts the embedder of the index on record; refuses another one while it has vectors of the
+    /// first.
     pub fn use_embedder(&mut self, embedder: &Embedder) -> Result<()> {
         let stored = self.embedder()?;
         if stored.as_ref() == Some(embedder) {
             return Ok(());
         }
-        let sql =
-            "SELECT v.chunk FROM vectors v JOIN chunks c ON c.id = v.chunk WHERE c.index_id = ?1 LIMIT 1";
+        let sql = "SELECT v.chunk FROM vectors v JOIN chunks c ON c.id = v.chunk WHERE c.index_id = ?1 LIMIT 1";
         let vectors: Option<i64> = self.read_one(sql, [self.index.0], |row| row.get(0))?;
         match stored {
             Some(stored) if vectors.is_some() => Err(if stored.identity == embedder.identity {
@@ -53,10 +53,13 @@ impl Store {
     /// The vector of a chunk, as good as it is stored: to a 64,000th of its largest number.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where the database holds another number of bytes than the embedder makes.
+    /// [`Error::Dimension`] where the database holds another number of bytes than the embedder
+    /// makes.
     pub fn vector(&self, chunk: ChunkId) -> Result<Option<Vec<f32>>> {
         let packed: Option<Vec<u8>> =
-            self.read_one("SELECT vector FROM vectors WHERE chunk = ?1", [chunk.0], |row| row.get(0))?;
+            self.read_one("SELECT vector FROM vectors WHERE chunk = ?1", [chunk.0], |row| {
+                row.get(0)
+            })?;
         let Some((packed, embedder)) = packed.zip(self.embedder()?) else { return Ok(None) };
         let vector = vectors::unpack(&packed).filter(|vector| vector.len() == embedder.dimension);
         vector.map(Some).ok_or_else(|| Error::Dimension {
@@ -71,7 +74,11 @@ impl Store {
 pub(crate) const INSERT_VECTOR: &str = "INSERT INTO vectors (chunk, vector) VALUES (?1, ?2)";
 
 /// A vector as it is stored: of the embedder's dimension, finite, of unit length.
-pub(crate) fn checked(vector: Vec<f32>, embedder: Option<&Embedder>, what: &str) -> Result<Vec<f32>> {
+pub(crate) fn checked(
+    vector: Vec<f32>,
+    embedder: Option<&Embedder>,
+    what: &str,
+) -> Result<Vec<f32>> {
     let Some(embedder) = embedder else { return Err(Error::NoEmbedder) };
     if vector.len() != embedder.dimension {
         return Err(Error::Dimension {
@@ -99,5 +106,6 @@ pub(crate) fn record_embedder(
 
 /// Reads an embedder as the database holds it.
 pub(crate) fn parsed(json: &str) -> Result<Embedder> {
-    serde_json::from_str(json).map_err(|source| Error::Record { key: "embedder".to_string(), source })
+    serde_json::from_str(json)
+        .map_err(|source| Error::Record { key: "embedder".to_string(), source })
 }

@@ -37,7 +37,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// The database was written by a later version of the program.
-    #[error("the project was written in format {found}, this program knows formats up to {known}; update it")]
+    #[error(
+        "the project was written in format {found}, this program knows formats up to {known}; update it"
+    )]
     TooNew {
         /// The format found.
         found: u32,
@@ -131,7 +133,9 @@ impl Error {
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         use std::io::ErrorKind;
         match source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::DiskFull { path: path.to_path_buf() },
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                Error::DiskFull { path: path.to_path_buf() }
+            }
             ErrorKind::ReadOnlyFilesystem => Error::ReadOnly { path: path.to_path_buf() },
             _ => Error::Io { path: path.to_path_buf(), source },
         }
@@ -156,7 +160,9 @@ impl Error {
     pub(crate) fn settle(self, folder: &Path) -> Self {
         match self {
             Error::Sqlite(error) => Error::sqlite(folder, error),
-            Error::Index(error) if is_disk_full(&error) => Error::DiskFull { path: folder.to_path_buf() },
+            Error::Index(error) if is_disk_full(&error) => {
+                Error::DiskFull { path: folder.to_path_buf() }
+            }
             other => other,
         }
     }

@@ -12,7 +12,8 @@ use crate::{ChunkId, Error, Result, Store};
 pub struct Filter {
     /// Collections, any of them; `None` for all, an empty list for none.
     pub collections: Option<Vec<String>>,
-    /// Patterns of paths, any of them: `*` stands for any characters, `/` among them, `?` for one, `[ab]` for one of those.
+    /// Patterns of paths, any of them: `*` stands for any characters, `/` among them, `?` for one,
+    /// `[ab]` for one of those.
     pub paths: Vec<String>,
     /// Names of formats, any of them.
     pub formats: Vec<String>,
@@ -96,7 +97,8 @@ impl Store {
         self.read_all("SELECT DISTINCT collection FROM documents ORDER BY 1", [], |row| row.get(0))
     }
 
-    /// Whether all of these paths are documents of these collections. A path without a document is not.
+    /// Whether all of these paths are documents of these collections. A path without a document is
+    /// not.
     pub fn all_within(&self, paths: &[String], collections: &[String]) -> Result<bool> {
         let list = |names: &[String]| {
             let json = serde_json::to_string(names);
@@ -107,7 +109,8 @@ impl Store {
                 SELECT 1 FROM documents d WHERE d.path = path.value
                 AND d.collection IN (SELECT value FROM json_each(?2)))
             LIMIT 1";
-        let outside = self.read_one(sql, (list(paths)?, list(collections)?), |row| row.get::<_, i64>(0))?;
+        let outside =
+            self.read_one(sql, (list(paths)?, list(collections)?), |row| row.get::<_, i64>(0))?;
         Ok(outside.is_none())
     }
 

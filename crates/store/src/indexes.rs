@@ -1,8 +1,8 @@
-//! Ways of cutting and embedding side by side. One index is in use; others are built beside it, compared with it, and kept to
-//! go back to.
+//! Ways of cutting and embedding side by side. One index is in use; others are built beside it,
+//! compared with it, and kept to go back to.
 //!
-//! A document that changes or goes leaves every index in the same transaction. Its new version comes into the index that the
-//! store looks at; the others lack it until they are filled again.
+//! A document that changes or goes leaves every index in the same transaction. Its new version
+//! comes into the index that the store looks at; the others lack it until they are filled again.
 
 use std::path::PathBuf;
 
@@ -108,15 +108,19 @@ impl Store {
     pub fn put_recipe(&mut self, recipe: &str) -> Result<()> {
         let index = self.index;
         self.change(|transaction| {
-            transaction.execute("UPDATE indexes SET recipe = ?2 WHERE id = ?1", (index.0, recipe))?;
+            transaction
+                .execute("UPDATE indexes SET recipe = ?2 WHERE id = ?1", (index.0, recipe))?;
             Ok(())
         })
     }
 
-    /// How the documents of the index are cut and embedded, as JSON; `None` where nobody wrote it down.
+    /// How the documents of the index are cut and embedded, as JSON; `None` where nobody wrote it
+    /// down.
     pub fn recipe(&self) -> Result<Option<String>> {
         let recipe =
-            self.read_one("SELECT recipe FROM indexes WHERE id = ?1", [self.index.0], |row| row.get(0))?;
+            self.read_one("SELECT recipe FROM indexes WHERE id = ?1", [self.index.0], |row| {
+                row.get(0)
+            })?;
         Ok(recipe.flatten())
     }
 
@@ -161,7 +165,9 @@ impl Store {
         })?;
         let folder = self.folder_of(index);
         match std::fs::remove_dir_all(&folder) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&folder, source)),
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io(&folder, source))
+            }
             _ => Ok(()),
         }
     }
@@ -190,7 +196,14 @@ impl Store {
         let target = self.target()?;
         self.change_documents(|transaction| {
             documents.into_iter().try_for_each(|(document, chunks)| {
-                put_chunks(transaction, document.id, &document.path, &document.text, chunks, &target)
+                put_chunks(
+                    transaction,
+                    document.id,
+                    &document.path,
+                    &document.text,
+                    chunks,
+                    &target,
+                )
             })
         })
     }
@@ -226,10 +239,15 @@ impl Store {
     }
 
     pub(crate) fn put_file_number(&self, setting: &str, number: u64) -> Result<()> {
-        records::put_setting(&self.connection, &format!("{setting}{}", self.index.0), &number.to_string())
+        records::put_setting(
+            &self.connection,
+            &format!("{setting}{}", self.index.0),
+            &number.to_string(),
+        )
     }
 
-    /// Derived files of formats before there were several indexes. What cannot go now goes the next time.
+    /// Derived files of formats before there were several indexes. What cannot go now goes the next
+    /// time.
     pub(crate) fn remove_old_files(&self) {
         for kind in ["lexical", "vectors"] {
             let _ = std::fs::remove_dir_all(self.folder.join(kind));

@@ -1,11 +1,13 @@
 //! The text index: postings kept by tantivy, scored by our own BM25.
 //!
-//! tantivy fixes k1 at 1.2 and b at 0.75, counts deleted texts in its statistics until segments merge, and rounds
-//! text lengths. So only its analyser, dictionary and postings are used; the statistics are counted over what is
-//! there. A score then depends on the documents alone, not on the order in which they came and went.
+//! tantivy fixes k1 at 1.2 and b at 0.75, counts deleted texts in its statistics until segments
+//! merge, and rounds text lengths. So only its analyser, dictionary and postings are used; the
+//! statistics are counted over what is there. A score then depends on the documents alone, not on
+//! the order in which they came and went.
 //!
-//! A chunk is scored as itself and as a part of its document, half and half: a paragraph seldom repeats what its document
-//! is about. On scifact's training queries this is worth 0.8 points of nDCG@10, on squad's questions nothing (docs/log.md).
+//! A chunk is scored as itself and as a part of its document, half and half: a paragraph seldom
+//! repeats what its document is about. On scifact's training queries this is worth 0.8 points of
+//! nDCG@10, on squad's questions nothing (docs/log.md).
 
 mod kernels;
 mod postings;
@@ -22,7 +24,9 @@ use serde::{Deserialize, Serialize};
 use tantivy::Index;
 use tantivy::columnar::Column;
 use tantivy::index::SegmentReader;
-use tantivy::schema::{Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions};
+use tantivy::schema::{
+    Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions,
+};
 
 use self::scores::WINDOW;
 use self::words::Remembered;
@@ -61,7 +65,9 @@ impl Stamp {
 
     /// Whether an index with this stamp can be brought up to date, rather than rebuilt.
     fn can_follow(&self, wanted: &Stamp) -> bool {
-        self.format == wanted.format && self.store == wanted.store && self.generation <= wanted.generation
+        self.format == wanted.format
+            && self.store == wanted.store
+            && self.generation <= wanted.generation
     }
 }
 
@@ -107,7 +113,8 @@ struct Fields {
     language: Field,
 }
 
-/// Texts by tantivy's numbers, what is told of each in a list of its own, as scoring reads lengths and documents of many.
+/// Texts by tantivy's numbers, what is told of each in a list of its own, as scoring reads lengths
+/// and documents of many.
 struct Segment {
     field: Field,
     reader: SegmentReader,
@@ -121,8 +128,8 @@ struct Segment {
 }
 
 impl Lexical {
-    /// Opens the index in `folder`; `None` when it is missing, damaged, or made by another format or from another
-    /// database.
+    /// Opens the index in `folder`; `None` when it is missing, damaged, or made by another format
+    /// or from another database.
     pub(crate) fn open(folder: &Path, wanted: &Stamp) -> Option<Self> {
         let index = Index::open_in_dir(folder).ok()?;
         let (schema, fields) = schema();
@@ -136,7 +143,8 @@ impl Lexical {
         Self::load(index, fields, stamp).ok()
     }
 
-    /// Makes a new index in the empty folder `folder`. `texts` hands over each chunk with its words.
+    /// Makes a new index in the empty folder `folder`. `texts` hands over each chunk with its
+    /// words.
     pub(crate) fn build(
         folder: &Path,
         stamp: Stamp,
@@ -260,9 +268,11 @@ fn stamp_of(index: &Index) -> Option<Stamp> {
 
 fn schema() -> (Schema, Fields) {
     let mut builder = Schema::builder();
-    let indexing =
-        TextFieldIndexing::default().set_index_option(IndexRecordOption::WithFreqs).set_fieldnorms(false);
-    let text = builder.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
+    let indexing = TextFieldIndexing::default()
+        .set_index_option(IndexRecordOption::WithFreqs)
+        .set_fieldnorms(false);
+    let text =
+        builder.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
     let chunk = builder.add_u64_field(CHUNK, NumericOptions::default().set_fast().set_indexed());
     let fast = || NumericOptions::default().set_fast();
     let length = builder.add_u64_field("length", fast());

@@ -1,12 +1,15 @@
 //! The project's memory.
 //!
-//! One SQLite database (write-ahead log) is the only truth: documents with their versions, chunks and vectors,
-//! and the records of everything measured and decided. The BM25 index and the vector table are derived from
-//! it, stamped, and brought up to date or rebuilt whenever they differ from it; a search does so by itself.
+//! One SQLite database (write-ahead log) is the only truth: documents with their versions, chunks
+//! and vectors, and the records of everything measured and decided. The BM25 index and the vector
+//! table are derived from it, stamped, and brought up to date or rebuilt whenever they differ from
+//! it; a search does so by itself.
 //!
-//! One process writes at a time ([`Store::open`]); others may search meanwhile ([`Store::open_shared`]).
+//! One process writes at a time ([`Store::open`]); others may search meanwhile
+//! ([`Store::open_shared`]).
 //!
-//! Documents can be cut and embedded in several ways side by side: each way is an index, one of them is in use.
+//! Documents can be cut and embedded in several ways side by side: each way is an index, one of
+//! them is in use.
 //!
 //! ```text
 //! STATE/store.sqlite            the truth
@@ -59,7 +62,8 @@ use crate::vectors::Vectors;
 /// Name of the database file in the state folder.
 const DATABASE: &str = "store.sqlite";
 
-/// An open project state. While it lives no other process can write to the same folder, unless it is opened to be shared.
+/// An open project state. While it lives no other process can write to the same folder, unless it
+/// is opened to be shared.
 pub struct Store {
     connection: Connection,
     folder: PathBuf,
@@ -73,7 +77,8 @@ pub struct Store {
     hold: Hold,
 }
 
-/// What is computed from the database, each with the generation of the database it was computed from.
+/// What is computed from the database, each with the generation of the database it was computed
+/// from.
 #[derive(Default)]
 struct Derived {
     lexical: Option<Lexical>,
@@ -82,8 +87,8 @@ struct Derived {
 }
 
 impl Store {
-    /// Opens the state folder `dir`, creating it when absent, takes the project lock (waiting some seconds for it) and brings an older
-    /// database format up to date.
+    /// Opens the state folder `dir`, creating it when absent, takes the project lock (waiting some
+    /// seconds for it) and brings an older database format up to date.
     pub fn open(dir: &Path) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(|source| Error::io(dir, source))?;
         let lock = Lock::take(&dir.join("lock"))?;
@@ -92,13 +97,15 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the state folder `dir` to search in it while other processes search or write. It follows what they change: at the next
-    /// search, what was deleted is no longer found and what is new is found by its vector, and by its words too as soon as the
-    /// process that writes has committed them or is done. To write something itself it takes the project lock, waiting some seconds
-    /// for it.
+    /// Opens the state folder `dir` to search in it while other processes search or write. It
+    /// follows what they change: at the next search, what was deleted is no longer found and what
+    /// is new is found by its vector, and by its words too as soon as the process that writes has
+    /// committed them or is done. To write something itself it takes the project lock, waiting some
+    /// seconds for it.
     ///
     /// # Errors
-    /// As [`Store::open`], but [`Error::Locked`] only where the folder is in an older format, or new.
+    /// As [`Store::open`], but [`Error::Locked`] only where the folder is in an older format, or
+    /// new.
     pub fn open_shared(dir: &Path) -> Result<Self> {
         let path = dir.join("lock");
         if !schema::is_current(&dir.join(DATABASE)) {
@@ -135,8 +142,8 @@ impl Store {
         }
     }
 
-    /// Compares a query with every vector, even where there is a graph to find the nearest with: for measuring what the graph
-    /// misses.
+    /// Compares a query with every vector, even where there is a graph to find the nearest with:
+    /// for measuring what the graph misses.
     pub fn compare_all_vectors(&mut self, all: bool) {
         self.exact = all;
         if let Some((_, table)) = &mut self.derived.borrow_mut().vectors {
@@ -149,7 +156,8 @@ impl Store {
         &self.folder
     }
 
-    /// A number that every change of documents or vectors raises; what was derived under another one is stale.
+    /// A number that every change of documents or vectors raises; what was derived under another
+    /// one is stale.
     pub fn generation(&self) -> Result<i64> {
         let value = self.setting(schema::GENERATION)?;
         Ok(value.and_then(|value| value.parse().ok()).unwrap_or(0))
@@ -169,7 +177,10 @@ impl Store {
     }
 
     /// As [`Store::change`], for changes that make the derived indexes stale.
-    fn change_documents<T>(&mut self, change: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+    fn change_documents<T>(
+        &mut self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
         self.change(|transaction| {
             let result = change(transaction)?;
             transaction.execute(schema::RAISE_GENERATION, [])?;
@@ -220,7 +231,12 @@ mod tests {
 
     fn note(text: &str) -> NewDocument {
         let chunks = vec![NewChunk { span: 0..text.len(), ..NewChunk::default() }];
-        NewDocument { path: "note.txt".to_string(), text: text.to_string(), chunks, ..NewDocument::default() }
+        NewDocument {
+            path: "note.txt".to_string(),
+            text: text.to_string(),
+            chunks,
+            ..NewDocument::default()
+        }
     }
 
     #[test]
@@ -228,7 +244,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(folder.path()).unwrap();
         store.put_document(note("first")).unwrap();
-        let pages: i64 = store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        let pages: i64 =
+            store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         store.connection.pragma_update(None, "max_page_count", pages + 2).unwrap();
         let refused = store.put_document(note(&"long ".repeat(100_000)));
         assert!(matches!(refused, Err(Error::DiskFull { .. })), "{refused:?}");

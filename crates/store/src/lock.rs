@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::{Error, Result};
 
-/// For so long a project in use is waited for: a question may come while a changed document is being ingested.
+/// For so long a project in use is waited for: a question may come while a changed document is
+/// being ingested.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -37,19 +38,25 @@ impl Lock {
                 return Ok(lock);
             }
             if asked.elapsed() >= PATIENCE {
-                let holder = std::fs::read_to_string(path).map_err(|source| Error::io(path, source))?;
+                let holder =
+                    std::fs::read_to_string(path).map_err(|source| Error::io(path, source))?;
                 return Err(Error::Locked { pid: holder.trim().parse().unwrap_or(0) });
             }
             thread::sleep(PAUSE);
         }
     }
 
-    /// Takes the lock unless somebody holds it, and writes this process's id into the file, for the one that comes second to
-    /// report.
+    /// Takes the lock unless somebody holds it, and writes this process's id into the file, for the
+    /// one that comes second to report.
     pub(crate) fn try_take(path: &Path) -> Result<Option<Self>> {
         let io = |source| Error::io(path, source);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(io)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),

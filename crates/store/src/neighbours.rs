@@ -1,7 +1,8 @@
 //! Reading on around a hit: the chunks before and after it.
 //!
-//! What a hit reads depends on better hits alone, never on those behind it, so that the first passages are the same however
-//! many are asked for: prompts that are trained on, compared and served must not differ.
+//! What a hit reads depends on better hits alone, never on those behind it, so that the first
+//! passages are the same however many are asked for: prompts that are trained on, compared and
+//! served must not differ.
 
 use std::ops::Range;
 
@@ -18,8 +19,8 @@ struct Neighbour {
 }
 
 impl Store {
-    /// The hit with up to `count` chunks before and after it, as far as none of `better` reads them. Its headings are then those
-    /// that all of them stand under.
+    /// The hit with up to `count` chunks before and after it, as far as none of `better` reads
+    /// them. Its headings are then those that all of them stand under.
     pub(crate) fn widened(&self, hit: Hit, count: usize, better: &[Hit]) -> Result<Hit> {
         if count == 0 {
             return Ok(hit);
@@ -29,22 +30,34 @@ impl Store {
         if before.is_empty() && after.is_empty() {
             return Ok(hit);
         }
-        let first =
-            before.last().map_or((hit.chunk, hit.span.start), |first| (first.chunk, first.span.start));
+        let first = before
+            .last()
+            .map_or((hit.chunk, hit.span.start), |first| (first.chunk, first.span.start));
         let end = after.last().map_or(hit.span.end, |last| last.span.end);
         let text = self.text_from(first.0, end)?.unwrap_or_default();
         let mut heading_path = hit.heading_path.clone();
         let mut neighbours = Vec::with_capacity(before.len() + after.len());
         for neighbour in before.into_iter().rev().chain(after) {
-            let common = heading_path.iter().zip(&neighbour.heading_path).take_while(|(a, b)| a == b).count();
+            let common = heading_path
+                .iter()
+                .zip(&neighbour.heading_path)
+                .take_while(|(a, b)| a == b)
+                .count();
             heading_path.truncate(common);
             neighbours.push(neighbour.chunk);
         }
         Ok(Hit { span: first.1..end, text, heading_path, neighbours, ..hit })
     }
 
-    /// Chunks of the hit's document on the side that `side` tells, the nearest first, up to one that a better hit reads.
-    fn beside(&self, hit: &Hit, count: usize, side: &str, better: &[Hit]) -> Result<Vec<Neighbour>> {
+    /// Chunks of the hit's document on the side that `side` tells, the nearest first, up to one
+    /// that a better hit reads.
+    fn beside(
+        &self,
+        hit: &Hit,
+        count: usize,
+        side: &str,
+        better: &[Hit],
+    ) -> Result<Vec<Neighbour>> {
         let sql = format!(
             "SELECT c.id, c.start, c.end, c.heading_path FROM chunks c
              WHERE c.document = ?1 AND c.index_id = ?2 AND {side} LIMIT ?4"
@@ -56,7 +69,8 @@ impl Store {
                 heading_path: strings(row, 3)?,
             })
         };
-        let found = self.read_all(&sql, (hit.document.0, self.index.0, hit.chunk.0, count), neighbour)?;
+        let found =
+            self.read_all(&sql, (hit.document.0, self.index.0, hit.chunk.0, count), neighbour)?;
         let free = |neighbour: &Neighbour| better.iter().all(|other| !other.reads(neighbour.chunk));
         Ok(found.into_iter().take_while(free).collect())
     }

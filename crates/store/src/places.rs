@@ -2,9 +2,14 @@
 
 use crate::ChunkId;
 
-/// The place of a chunk in a list of so many by rising number, `at` telling which one stands at a place. Where numbers follow each
-/// other without gaps, which is how they are given out, one look is enough.
-pub(crate) fn place_of(chunk: ChunkId, count: usize, at: impl Fn(usize) -> ChunkId) -> Option<usize> {
+/// The place of a chunk in a list of so many by rising number, `at` telling which one stands at a
+/// place. Where numbers follow each other without gaps, which is how they are given out, one look
+/// is enough.
+pub(crate) fn place_of(
+    chunk: ChunkId,
+    count: usize,
+    at: impl Fn(usize) -> ChunkId,
+) -> Option<usize> {
     if count == 0 || chunk < at(0) {
         return None;
     }
@@ -30,11 +35,16 @@ mod tests {
 
     #[test]
     fn every_chunk_has_its_place_and_no_other_has_one() {
-        let lists: [&[i64]; 5] = [&[], &[5], &[1, 2, 3, 4], &[3, 4, 9, 10, 11, 40], &[-7, 0, i64::MAX]];
+        let lists: [&[i64]; 5] =
+            [&[], &[5], &[1, 2, 3, 4], &[3, 4, 9, 10, 11, 40], &[-7, 0, i64::MAX]];
         for list in lists {
             for chunk in (-9..60).chain([i64::MIN, i64::MAX]) {
                 let found = place_of(ChunkId(chunk), list.len(), |at| ChunkId(list[at]));
-                assert_eq!(found, list.iter().position(|&other| other == chunk), "{chunk} in {list:?}");
+                assert_eq!(
+                    found,
+                    list.iter().position(|&other| other == chunk),
+                    "{chunk} in {list:?}"
+                );
             }
         }
     }

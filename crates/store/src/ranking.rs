@@ -8,8 +8,8 @@ use crate::lexical::Lexical;
 use crate::vectors::Vectors;
 use crate::{Bm25, ChunkId, Error, Explain, Result};
 
-/// Texts from which on words and vectors are searched beside each other where the query's vector is known. Waking another thread
-/// takes as long as finding both in a small collection.
+/// Texts from which on words and vectors are searched beside each other where the query's vector is
+/// known. Waking another thread takes as long as finding both in a small collection.
 const BESIDE_FROM: usize = 20_000;
 
 /// What chunks are ranked by.
@@ -27,8 +27,8 @@ pub(crate) struct Ranking<'a> {
 }
 
 impl Ranking<'_> {
-    /// The chunks that fit best by words or by vectors, best first. `embed` gives the query's vector, which takes long where it
-    /// `embeds` the query first.
+    /// The chunks that fit best by words or by vectors, best first. `embed` gives the query's
+    /// vector, which takes long where it `embeds` the query first.
     pub(crate) fn ranked<E: From<Error> + Send>(
         &self,
         query: &str,
@@ -54,7 +54,8 @@ impl Ranking<'_> {
         let words = || -> Result<_> {
             let Some(lexical) = self.lexical else { return Ok(None) };
             if scoring.get().is_none() {
-                let fresh = lexical.scoring(query, self.bm25, self.count, |chunk| self.keeps(chunk))?;
+                let fresh =
+                    lexical.scoring(query, self.bm25, self.count, |chunk| self.keeps(chunk))?;
                 // Another thread may have been faster.
                 let _ = scoring.set(fresh);
             }
@@ -63,8 +64,8 @@ impl Ranking<'_> {
         let all_words = || words().map(|words| words.map_or((), |words| words.run()));
 
         let (mut embed, mut vector) = (embed, None);
-        // Every thread embeds, and every thread searches then. Where words come in one piece, which takes less time than embedding,
-        // one thread has them done meanwhile.
+        // Every thread embeds, and every thread searches then. Where words come in one piece, which
+        // takes less time than embedding, one thread has them done meanwhile.
         if embeds && self.lexical.is_some_and(|lexical| lexical.has_windows()) {
             vector = embed.take().map(|embed| embed()).transpose()?;
         }
@@ -75,7 +76,8 @@ impl Ranking<'_> {
             };
             let near = vector.as_ref().map(|vector| self.near(vector)).unwrap_or_default();
             // What the list of words may lack of this one.
-            let scores = words()?.map(|words| words.of(near.iter().map(|(chunk, _)| *chunk), beside));
+            let scores =
+                words()?.map(|words| words.of(near.iter().map(|(chunk, _)| *chunk), beside));
             // Whoever is done helps with the words.
             all_words()?;
             Ok::<_, E>((vector, near, scores.unwrap_or_default()))
@@ -90,7 +92,8 @@ impl Ranking<'_> {
         Ok(fuse(&by_words, &by_vectors, self.weight, bm25_of, cosine_of))
     }
 
-    /// The chunks whose vectors are the nearest to a query's, best first; none where vectors do not count.
+    /// The chunks whose vectors are the nearest to a query's, best first; none where vectors do not
+    /// count.
     fn near(&self, vector: &[f32]) -> Vec<(ChunkId, f32)> {
         match (self.vectors.filter(|_| self.weight < 1.0), self.allowed) {
             (Some(vectors), Some(allowed)) => {
@@ -115,12 +118,14 @@ fn both<A: Send, B: Send>(
     if beside { rayon::join(first, second) } else { (first(), second()) }
 }
 
-/// Adds the scores of all chunks in two ranked lists by weight, each as a share of the best of its kind. Best first.
+/// Adds the scores of all chunks in two ranked lists by weight, each as a share of the best of its
+/// kind. Best first.
 ///
-/// `bm25_of` and `cosine_of` give the score of a chunk that only the other list has: it was not among the best, which does
-/// not make it 0. As shares of the best, scores keep their distance to nothing at all, which is 0 for both kinds;
-/// minimum and maximum of the lists would hang on how long they happen to be (Bruch, Gai and Ingber, "An Analysis of Fusion
-/// Functions for Hybrid Retrieval", 2023: normalisation by the theoretical minimum).
+/// `bm25_of` and `cosine_of` give the score of a chunk that only the other list has: it was not
+/// among the best, which does not make it 0. As shares of the best, scores keep their distance to
+/// nothing at all, which is 0 for both kinds; minimum and maximum of the lists would hang on how
+/// long they happen to be (Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid
+/// Retrieval", 2023: normalisation by the theoretical minimum).
 pub fn fuse(
     by_words: &[(ChunkId, f32)],
     by_meaning: &[(ChunkId, f32)],
@@ -146,8 +151,9 @@ pub fn fuse(
         fused.iter().filter_map(|(_, explain)| score(explain)).fold(0.0, f32::max)
     };
     let (best_bm25, best_cosine) = (best(|explain| explain.bm25), best(|explain| explain.cosine));
-    let share =
-        |score: Option<f32>, best: f32| if best > 0.0 { score.unwrap_or(0.0).max(0.0) / best } else { 0.0 };
+    let share = |score: Option<f32>, best: f32| {
+        if best > 0.0 { score.unwrap_or(0.0).max(0.0) / best } else { 0.0 }
+    };
     for (_, explain) in &mut fused {
         explain.bm25_norm = share(explain.bm25, best_bm25);
         explain.cosine_norm = share(explain.cosine, best_cosine);
@@ -165,34 +171,45 @@ mod tests {
     use crate::lexical::{Searched, Stamp};
     use crate::vectors::pack;
 
-    /// 900 chunks of three texts a document, which lie together or, where they are `scattered`, apart.
+    /// 900 chunks of three texts a document, which lie together or, where they are `scattered`,
+    /// apart.
     fn words(folder: &std::path::Path, scattered: bool) -> Lexical {
         let mut number = 7u64;
         let mut random = move |below: u64| {
-            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            number = number
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (number >> 33) % below
         };
         Lexical::build(folder, Stamp::new("store", 1), |take| {
             (1..=900).try_for_each(|chunk| {
                 let document = DocumentId(if scattered { chunk % 300 } else { chunk / 3 } + 1);
-                let words: Vec<String> = (0..8).map(|_| format!("w{}", random(40).min(random(40)))).collect();
-                take(Searched { chunk: ChunkId(chunk), document, language: "xx", text: &words.join(" ") })
+                let words: Vec<String> =
+                    (0..8).map(|_| format!("w{}", random(40).min(random(40)))).collect();
+                take(Searched {
+                    chunk: ChunkId(chunk),
+                    document,
+                    language: "xx",
+                    text: &words.join(" "),
+                })
             })
         })
         .unwrap()
     }
 
-    /// However the work is cut and whoever does it, the ranking is that of one thread which does one thing after the other.
+    /// However the work is cut and whoever does it, the ranking is that of one thread which does
+    /// one thing after the other.
     #[test]
     fn threads_change_nothing() {
-        let vector =
-            |at: i64| crate::vectors::unit((0..8).map(|i| ((at * 31 + i * 17) as f32).sin()).collect());
+        let vector = |at: i64| {
+            crate::vectors::unit((0..8).map(|i| ((at * 31 + i * 17) as f32).sin()).collect())
+        };
         let mut table = Vectors::new(8);
         (1..=900).for_each(|chunk| assert!(table.push(ChunkId(chunk), &pack(&vector(chunk)))));
         let mut third = Allowed::default();
         (1..=900).step_by(3).for_each(|chunk| third.insert(chunk));
-        let pools =
-            [1, 2, 4].map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap());
+        let pools = [1, 2, 4]
+            .map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap());
         for scattered in [false, true] {
             let folder = tempfile::tempdir().unwrap();
             let mut lexical = words(folder.path(), scattered);
@@ -200,8 +217,14 @@ mod tests {
                 let ranked = |lexical: &Lexical, embeds: bool, beside: bool| {
                     let lexical = Some(lexical).filter(|_| weight > 0.0);
                     let vectors = Some(&table);
-                    let ranking =
-                        Ranking { lexical, vectors, allowed, count: 12, weight, bm25: Bm25::default() };
+                    let ranking = Ranking {
+                        lexical,
+                        vectors,
+                        allowed,
+                        count: 12,
+                        weight,
+                        bm25: Bm25::default(),
+                    };
                     let embed = || Ok::<_, Error>(vector(5000));
                     ranking.ranked_by("w3 w30 w1 w17", Some(embed), embeds, beside).unwrap()
                 };
@@ -211,9 +234,14 @@ mod tests {
                 for texts in [1, 10, 100, 1000] {
                     lexical.score_together(texts);
                     for pool in &pools {
-                        for (embeds, beside) in [(false, false), (true, false), (false, true), (true, true)] {
+                        for (embeds, beside) in
+                            [(false, false), (true, false), (false, true), (true, true)]
+                        {
                             let found = pool.install(|| ranked(&lexical, embeds, beside));
-                            assert_eq!(found, expected, "{scattered} {weight} {texts} {embeds} {beside}");
+                            assert_eq!(
+                                found, expected,
+                                "{scattered} {weight} {texts} {embeds} {beside}"
+                            );
                         }
                     }
                 }

@@ -63,8 +63,8 @@ impl Store {
         self.read_one("SELECT json FROM trials WHERE key = ?1", [key], |row| row.get(0))
     }
 
-    /// Stores (or replaces) a trial. When one of `documents`, whose text stood in the prompt, is edited or deleted, the
-    /// trial goes too.
+    /// Stores (or replaces) a trial. When one of `documents`, whose text stood in the prompt, is
+    /// edited or deleted, the trial goes too.
     pub fn put_trial(
         &mut self,
         key: &str,
@@ -95,7 +95,8 @@ impl Store {
     /// Notes that the test split of `set` was opened.
     pub fn log_test_opening(&mut self, set: &str, reason: &str) -> Result<()> {
         self.change(|transaction| {
-            let sql = "INSERT INTO split_openings (question_set, reason, opened_at) VALUES (?1, ?2, ?3)";
+            let sql =
+                "INSERT INTO split_openings (question_set, reason, opened_at) VALUES (?1, ?2, ?3)";
             transaction.execute(sql, (set, reason, now()))?;
             Ok(())
         })
@@ -103,8 +104,7 @@ impl Store {
 
     /// All openings of the test split of `set`, oldest first.
     pub fn test_openings(&self, set: &str) -> Result<Vec<TestOpening>> {
-        let sql =
-            "SELECT question_set, reason, opened_at FROM split_openings WHERE question_set = ?1 ORDER BY id";
+        let sql = "SELECT question_set, reason, opened_at FROM split_openings WHERE question_set = ?1 ORDER BY id";
         self.read_all(sql, [set], |row| {
             Ok(TestOpening { set: row.get(0)?, reason: row.get(1)?, at: row.get(2)? })
         })
@@ -132,7 +132,8 @@ impl Store {
 
     fn put_record(&mut self, table: &str, set: &str, json: &str) -> Result<i64> {
         self.change(|transaction| {
-            let sql = format!("INSERT INTO {table} (question_set, json, stored_at) VALUES (?1, ?2, ?3)");
+            let sql =
+                format!("INSERT INTO {table} (question_set, json, stored_at) VALUES (?1, ?2, ?3)");
             transaction.execute(&sql, (set, json, now()))?;
             Ok(transaction.last_insert_rowid())
         })
@@ -167,8 +168,8 @@ impl Store {
         self.read_all(&format!("{SELECT_JOB} ORDER BY changed_at DESC, rowid DESC"), [], job_row)
     }
 
-    /// Stores (or replaces) an adapter. `documents` are the paths of the documents whose text it was trained on:
-    /// when one of them changes or goes, the adapter is flagged stale.
+    /// Stores (or replaces) an adapter. `documents` are the paths of the documents whose text it
+    /// was trained on: when one of them changes or goes, the adapter is flagged stale.
     pub fn put_adapter(&mut self, name: &str, json: &str, documents: &[String]) -> Result<()> {
         self.change(|transaction| {
             let sql = "INSERT OR REPLACE INTO adapters (name, json, stale, stored_at) VALUES (?1, ?2, 0, ?3)";
@@ -186,7 +187,8 @@ impl Store {
         self.read_one(&format!("{SELECT_ADAPTER} WHERE name = ?1"), [name], adapter_row)
     }
 
-    /// The paths of the documents that an adapter was trained with, of which some may be gone; `None` for no such adapter.
+    /// The paths of the documents that an adapter was trained with, of which some may be gone;
+    /// `None` for no such adapter.
     pub fn adapter_documents(&self, name: &str) -> Result<Option<Vec<String>>> {
         if self.adapter(name)?.is_none() {
             return Ok(None);
@@ -202,9 +204,9 @@ impl Store {
 
     /// Forgets an adapter. False when there was none.
     pub fn delete_adapter(&mut self, name: &str) -> Result<bool> {
-        self.change(
-            |transaction| Ok(transaction.execute("DELETE FROM adapters WHERE name = ?1", [name])? > 0),
-        )
+        self.change(|transaction| {
+            Ok(transaction.execute("DELETE FROM adapters WHERE name = ?1", [name])? > 0)
+        })
     }
 
     /// A setting's value.
@@ -212,7 +214,8 @@ impl Store {
         self.read_one("SELECT value FROM settings WHERE key = ?1", [key], |row| row.get(0))
     }
 
-    /// Stores (or replaces) a setting. Keys that begin with `store/` are the store's own and refused.
+    /// Stores (or replaces) a setting. Keys that begin with `store/` are the store's own and
+    /// refused.
     pub fn put_setting(&mut self, key: &str, value: &str) -> Result<()> {
         if key.starts_with("store/") {
             return Err(Error::Options(format!("the setting {key} belongs to the store")));
@@ -224,7 +227,13 @@ impl Store {
 const SELECT_JOB: &str = "SELECT id, kind, state, json, changed_at FROM jobs";
 
 fn job_row(row: &Row<'_>) -> rusqlite::Result<Job> {
-    Ok(Job { id: row.get(0)?, kind: row.get(1)?, state: row.get(2)?, json: row.get(3)?, at: row.get(4)? })
+    Ok(Job {
+        id: row.get(0)?,
+        kind: row.get(1)?,
+        state: row.get(2)?,
+        json: row.get(3)?,
+        at: row.get(4)?,
+    })
 }
 
 const SELECT_ADAPTER: &str = "SELECT name, json, stored_at, stale FROM adapters";

@@ -13,7 +13,11 @@ pub(crate) const READS: usize = 3;
 impl Derived {
     /// Whether words, meaning or both are of this generation.
     fn is_of(&self, generation: i64, words: bool, meaning: bool) -> bool {
-        (!words || self.lexical.as_ref().is_some_and(|lexical| lexical.stamp().generation == generation))
+        (!words
+            || self
+                .lexical
+                .as_ref()
+                .is_some_and(|lexical| lexical.stamp().generation == generation))
             && (!meaning || self.vectors.as_ref().is_some_and(|(of, _)| *of == generation))
     }
 }
@@ -25,8 +29,8 @@ impl Store {
         Ok(())
     }
 
-    /// Brings up to date what a search will use; returns the generation it is of. What another process that writes has yet to
-    /// commit stays as it was.
+    /// Brings up to date what a search will use; returns the generation it is of. What another
+    /// process that writes has yet to commit stays as it was.
     pub(crate) fn refresh(&self, words: bool, meaning: bool) -> Result<i64> {
         let generation = self.generation()?;
         if self.derived.borrow().is_of(generation, words, meaning) {
@@ -56,8 +60,8 @@ impl Store {
         Ok(generation)
     }
 
-    /// Follows another process, which holds the lock: vectors are read from the database, words as far as that process has committed
-    /// them.
+    /// Follows another process, which holds the lock: vectors are read from the database, words as
+    /// far as that process has committed them.
     fn follow(&self, words: bool, meaning: bool) -> Result<i64> {
         let generation = self.generation()?;
         let mut derived = self.derived.borrow_mut();
@@ -77,7 +81,8 @@ impl Store {
         Ok(generation)
     }
 
-    /// The text index on disk, or the open one where that cannot be read just now or is no newer; `None` if there is neither.
+    /// The text index on disk, or the open one where that cannot be read just now or is no newer;
+    /// `None` if there is neither.
     fn committed_lexical(&self, open: Option<Lexical>) -> Result<Option<Lexical>> {
         if open.as_ref().is_some_and(Lexical::is_on_disk) {
             return Ok(open);
@@ -93,7 +98,8 @@ impl Store {
         Ok(open)
     }
 
-    /// A text index of the current generation: the open one, or the one on disk, brought up to date, or a new one.
+    /// A text index of the current generation: the open one, or the one on disk, brought up to
+    /// date, or a new one.
     fn fresh_lexical(&self, open: Option<Lexical>, generation: i64) -> Result<Lexical> {
         let stamp = Stamp::new(&self.identity()?, generation);
         let root = self.files("lexical");

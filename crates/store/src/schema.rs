@@ -14,17 +14,20 @@ pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
 /// Setting that counts changes of documents and vectors.
 pub(crate) const GENERATION: &str = "store/generation";
 /// Raises [`GENERATION`].
-pub(crate) const RAISE_GENERATION: &str = "INSERT INTO settings (key, value) VALUES ('store/generation', '1')
+pub(crate) const RAISE_GENERATION: &str =
+    "INSERT INTO settings (key, value) VALUES ('store/generation', '1')
      ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)";
 /// Setting that tells one database from a copy of another project's index: random, made once.
 pub(crate) const IDENTITY: &str = "store/identity";
 /// Setting that holds the number of the index in use.
 pub(crate) const INDEX: &str = "store/index";
-/// Settings that name the folders of files that count, each followed by the number of an index: its postings, its vectors.
+/// Settings that name the folders of files that count, each followed by the number of an index: its
+/// postings, its vectors.
 pub(crate) const LEXICAL: &str = "store/lexical/";
 pub(crate) const VECTORS: &str = "store/vectors/";
 
-/// Each step leads from one format to the next. Steps are only ever added: projects of every age exist.
+/// Each step leads from one format to the next. Steps are only ever added: projects of every age
+/// exist.
 const MIGRATIONS: &[&str] = &["
 CREATE TABLE settings (
     key TEXT PRIMARY KEY,
@@ -205,7 +208,8 @@ pub(crate) fn is_current(path: &Path) -> bool {
     version.is_ok_and(|version: u32| version == VERSION)
 }
 
-/// Sets the connection up and applies the migrations that are missing, each in a transaction of its own.
+/// Sets the connection up and applies the migrations that are missing, each in a transaction of its
+/// own.
 pub(crate) fn prepare(connection: &mut Connection) -> Result<(), Refused> {
     connection.busy_timeout(Duration::from_secs(5))?;
     let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -218,7 +222,12 @@ pub(crate) fn prepare(connection: &mut Connection) -> Result<(), Refused> {
     connection.pragma_update(None, "secure_delete", "ON")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     if found < VERSION {
-        connection.create_scalar_function("packed", 1, FunctionFlags::SQLITE_DETERMINISTIC, packed)?;
+        connection.create_scalar_function(
+            "packed",
+            1,
+            FunctionFlags::SQLITE_DETERMINISTIC,
+            packed,
+        )?;
     }
     for (number, step) in (1..).zip(MIGRATIONS).skip(found as usize) {
         let transaction = connection.transaction()?;

@@ -22,7 +22,8 @@ pub struct SearchOptions {
     pub lexical_weight: f32,
     /// Which documents may be found.
     pub filter: Filter,
-    /// Let a chunk that says the same as a better hit stand in [`Hit::also_in`] instead of taking a place of its own.
+    /// Let a chunk that says the same as a better hit stand in [`Hit::also_in`] instead of taking a
+    /// place of its own.
     pub merge_copies: bool,
     /// Chunks before and after a hit that are read with it, as far as they stand in no better hit.
     pub neighbours: usize,
@@ -99,11 +100,12 @@ pub struct Place {
     pub span: Range<usize>,
 }
 
-/// How a hit's score came about. Ranks count from 1; `None` where a list was not asked or did not reach as far as
-/// this chunk.
+/// How a hit's score came about. Ranks count from 1; `None` where a list was not asked or did not
+/// reach as far as this chunk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Explain {
-    /// BM25 score of the chunk and of its document, half and half; known even when the list does not reach this far.
+    /// BM25 score of the chunk and of its document, half and half; known even when the list does
+    /// not reach this far.
     pub bm25: Option<f32>,
     /// Place in the BM25 list.
     pub bm25_rank: Option<usize>,
@@ -126,7 +128,9 @@ impl SearchOptions {
     fn check(&self) -> Result<()> {
         let weight = self.lexical_weight;
         if !(0.0..=1.0).contains(&weight) {
-            return Err(Error::Options(format!("the lexical weight is {weight}, not within 0 and 1")));
+            return Err(Error::Options(format!(
+                "the lexical weight is {weight}, not within 0 and 1"
+            )));
         }
         if self.k == 0 {
             return Err(Error::Options("no hits were asked for: k is 0".to_string()));
@@ -139,7 +143,8 @@ impl Store {
     /// Finds the chunks that fit `query` and `vector` best, best first.
     ///
     /// Scores of both kinds are taken as shares of the best one and added with their weights.
-    /// `vector` may be empty when `lexical_weight` is 1, `query` when it is 0. Equal scores are ordered by chunk.
+    /// `vector` may be empty when `lexical_weight` is 1, `query` when it is 0. Equal scores are
+    /// ordered by chunk.
     pub fn search(&self, query: &str, vector: &[f32], options: &SearchOptions) -> Result<Vec<Hit>> {
         self.search_with(query, vector, options, Bm25::default())
     }
@@ -162,8 +167,8 @@ impl Store {
         self.find(query, known, false, options, bm25)
     }
 
-    /// As [`Store::search`], for a query whose vector `embed` has yet to make. In a small collection words are scored meanwhile, on
-    /// another thread of the pool where there is one.
+    /// As [`Store::search`], for a query whose vector `embed` has yet to make. In a small
+    /// collection words are scored meanwhile, on another thread of the pool where there is one.
     ///
     /// # Errors
     /// As [`Store::search`], and those of `embed`.
@@ -199,7 +204,8 @@ impl Store {
             weight,
             bm25,
         };
-        let embed = embed.map(|embed| || checked(embed()?, embedder.as_ref(), "the query").map_err(E::from));
+        let embed = embed
+            .map(|embed| || checked(embed()?, embedder.as_ref(), "the query").map_err(E::from));
         Ok(self.hits(ranking.ranked(query, embed, embeds)?, options)?)
     }
 
@@ -234,7 +240,8 @@ impl Store {
     }
 
     fn hit(&self, chunk: ChunkId, explain: Explain) -> Result<Option<Hit>> {
-        // Bytes are cut out inside the database, so that a passage of a large document costs no copy of it.
+        // Bytes are cut out inside the database, so that a passage of a large document costs no
+        // copy of it.
         let sql = "
             SELECT c.document, d.path, d.version, v.title, c.heading_path, c.start, c.end,
                    substr(CAST(v.text AS BLOB), c.start + 1, c.end - c.start),

@@ -1,4 +1,5 @@
-//! Questions that a model wrote about passages. They belong to a document's version: when it changes or goes, so do they.
+//! Questions that a model wrote about passages. They belong to a document's version: when it
+//! changes or goes, so do they.
 
 use std::ops::Range;
 
@@ -31,9 +32,11 @@ impl Store {
         made_by: &str,
     ) -> Result<()> {
         self.change(|transaction| {
-            let sql = "INSERT INTO synthetic_questions (document, start, end, question, made_by, made_at)
+            let sql =
+                "INSERT INTO synthetic_questions (document, start, end, question, made_by, made_at)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            transaction.execute(sql, (document.0, span.start, span.end, question, made_by, now()))?;
+            transaction
+                .execute(sql, (document.0, span.start, span.end, question, made_by, now()))?;
             Ok(())
         })
     }

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use tunesmith_store::{Embedder, Error, NewChunk, NewDocument, SearchOptions, Store};
 
 fn document(name: &str, vector: [f32; 2]) -> NewDocument {
-    let chunk = NewChunk { span: 0..name.len(), vector: Some(vector.to_vec()), ..NewChunk::default() };
+    let chunk =
+        NewChunk { span: 0..name.len(), vector: Some(vector.to_vec()), ..NewChunk::default() };
     NewDocument {
         path: name.to_string(),
         text: name.to_string(),
@@ -49,7 +50,8 @@ fn readers_follow_a_writer() {
         (vec!["zebra".into()], vec!["ape".into(), "zebra".into()])
     );
 
-    // Nothing that is gone is found, whatever has been committed; what is new is found by its vector.
+    // Nothing that is gone is found, whatever has been committed; what is new is found by its
+    // vector.
     writer.delete_document("zebra").unwrap();
     writer.put_document(document("giraffe", [1.0, 0.2])).unwrap();
     assert!(by_word(&reader, "zebra").is_empty());
@@ -60,7 +62,8 @@ fn readers_follow_a_writer() {
     assert_eq!(by_word(&reader, "giraffe"), ["giraffe"]);
     assert_eq!(by_word(&other, "giraffe"), ["giraffe"]);
 
-    // Where the writer ends before it has committed, the next reader does it, and the others see it.
+    // Where the writer ends before it has committed, the next reader does it, and the others see
+    // it.
     writer.put_document(document("heron", [0.0, 1.0])).unwrap();
     assert!(by_word(&reader, "heron").is_empty());
     drop(writer);
@@ -81,7 +84,9 @@ fn readers_follow_a_writer() {
 fn a_reader_keeps_no_writer_out_and_writes_only_between_writers() {
     let (folder, writer) = project();
     let mut reader = Store::open_shared(folder.path()).unwrap();
-    assert!(matches!(reader.put_setting("k", "v"), Err(Error::Locked { pid }) if pid == std::process::id()));
+    assert!(
+        matches!(reader.put_setting("k", "v"), Err(Error::Locked { pid }) if pid == std::process::id())
+    );
     drop(writer);
     reader.put_setting("k", "v").unwrap();
     let writer = Store::open(folder.path()).unwrap();
@@ -124,7 +129,8 @@ fn a_new_folder_is_set_up_and_an_older_one_brought_up_to_date_first() {
     Store::open(older.path()).unwrap();
 }
 
-/// Readers search without end while a writer adds, deletes and commits: what a search finds was there when it began or came since.
+/// Readers search without end while a writer adds, deletes and commits: what a search finds was
+/// there when it began or came since.
 #[test]
 fn searches_meet_writes_at_any_moment() {
     let (folder, mut writer) = project();

@@ -7,7 +7,9 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
-use tunesmith_store::{Embedder, Error, Filter, Hit, Metadata, NewChunk, NewDocument, SearchOptions, Store};
+use tunesmith_store::{
+    Embedder, Error, Filter, Hit, Metadata, NewChunk, NewDocument, SearchOptions, Store,
+};
 
 const WORDS: SearchOptions = SearchOptions {
     k: 10,
@@ -102,7 +104,10 @@ fn a_hit_says_where_it_stands_and_why() {
     let options = SearchOptions { k: 1, candidates: 10, lexical_weight: 0.5, ..WORDS };
     let hits = store.search("koln", &[0.0, 3.0, 4.0], &options).unwrap();
     let hit = &hits[0];
-    assert_eq!((hit.path.as_str(), hit.title.as_deref(), hit.version), ("towns.md", Some("Rhine"), 1));
+    assert_eq!(
+        (hit.path.as_str(), hit.title.as_deref(), hit.version),
+        ("towns.md", Some("Rhine"), 1)
+    );
     assert_eq!(hit.heading_path, ["Towns", "Large"]);
     assert_eq!(&text[hit.span.clone()], "| Köln | 1090000 |");
     assert_eq!(hit.text, "| town | people |\n|---|---|\n| Köln | 1090000 |");
@@ -116,7 +121,9 @@ fn a_hit_says_where_it_stands_and_why() {
     assert_eq!(store.search("rhine", &[], &WORDS).unwrap().len(), 2);
     assert_eq!(store.search("LARGER towns", &[], &WORDS).unwrap().len(), 2);
     // Where only words rank, the cosine is still told.
-    assert!(store.search("bonn", &[3.0, 4.0, 0.0], &WORDS).unwrap()[0].explain.cosine.unwrap() > 0.99);
+    assert!(
+        store.search("bonn", &[3.0, 4.0, 0.0], &WORDS).unwrap()[0].explain.cosine.unwrap() > 0.99
+    );
 }
 
 #[test]
@@ -163,7 +170,10 @@ fn what_depends_on_a_document_goes_with_it() {
     assert!(!store.adapter("house").unwrap().unwrap().stale);
 
     store.put_document(document("a.txt", "two")).unwrap();
-    assert_eq!((store.trial("k1").unwrap(), store.trial("k2").unwrap().as_deref()), (None, Some("{}")));
+    assert_eq!(
+        (store.trial("k1").unwrap(), store.trial("k2").unwrap().as_deref()),
+        (None, Some("{}"))
+    );
     let stale: Vec<(String, bool)> =
         store.adapters().unwrap().into_iter().map(|a| (a.name, a.stale)).collect();
     assert_eq!(stale, [("house".to_string(), true), ("other".to_string(), false)]);
@@ -194,7 +204,8 @@ fn records_are_kept_and_the_newest_comes_first() {
     assert!(store.put_setting("store/generation", "9").is_err());
     drop(store);
     let store = Store::open(folder.path()).unwrap();
-    let openings: Vec<String> = store.test_openings("facts").unwrap().into_iter().map(|o| o.reason).collect();
+    let openings: Vec<String> =
+        store.test_openings("facts").unwrap().into_iter().map(|o| o.reason).collect();
     assert_eq!(openings, ["compare", "decide"]);
     assert_eq!(store.latest_decision("facts").unwrap().unwrap().json, "{\"n\":2}");
     assert!(store.latest_decision("other").unwrap().is_none());
@@ -219,17 +230,32 @@ fn vectors_of_another_embedder_are_refused() {
         other => panic!("{other:?}"),
     }
     let same_name = Embedder { identity: "tiny@1".to_string(), dimension: 4 };
-    assert!(matches!(store.use_embedder(&same_name), Err(Error::Dimension { expected: 3, given: 4, .. })));
+    assert!(matches!(
+        store.use_embedder(&same_name),
+        Err(Error::Dimension { expected: 3, given: 4, .. })
+    ));
 
     let mut wrong = document("b.txt", "b");
     wrong.chunks[0].vector = Some(vec![1.0; 4]);
-    assert!(matches!(store.put_document(wrong.clone()), Err(Error::Dimension { expected: 3, given: 4, .. })));
+    assert!(matches!(
+        store.put_document(wrong.clone()),
+        Err(Error::Dimension { expected: 3, given: 4, .. })
+    ));
     wrong.chunks[0].vector = Some(vec![1.0, f32::NAN, 0.0]);
     assert!(matches!(store.put_document(wrong), Err(Error::NotFinite { what }) if what == "b.txt"));
-    assert!(matches!(store.search("", &[1.0; 5], &MEANING), Err(Error::Dimension { given: 5, .. })));
-    assert!(matches!(store.search("", &[f32::INFINITY; 3], &MEANING), Err(Error::NotFinite { .. })));
+    assert!(matches!(
+        store.search("", &[1.0; 5], &MEANING),
+        Err(Error::Dimension { given: 5, .. })
+    ));
+    assert!(matches!(
+        store.search("", &[f32::INFINITY; 3], &MEANING),
+        Err(Error::NotFinite { .. })
+    ));
     assert!(matches!(store.search("a", &[], &SearchOptions::default()), Err(Error::Options(_))));
-    assert!(matches!(store.search("a", &[], &SearchOptions { k: 0, ..WORDS }), Err(Error::Options(_))));
+    assert!(matches!(
+        store.search("a", &[], &SearchOptions { k: 0, ..WORDS }),
+        Err(Error::Options(_))
+    ));
     let weight = SearchOptions { lexical_weight: f32::NAN, ..WORDS };
     assert!(matches!(store.search("a", &[], &weight), Err(Error::Options(_))));
 }
@@ -287,7 +313,10 @@ fn indexes_stand_side_by_side() {
     drop(store);
     let mut store = Store::open(folder.path()).unwrap();
     assert_eq!((store.index(), store.embedder().unwrap().unwrap()), (second, small));
-    assert_eq!((store.recipe().unwrap().as_deref(), found(&store, "aab").len()), (Some("letters"), 0));
+    assert_eq!(
+        (store.recipe().unwrap().as_deref(), found(&store, "aab").len()),
+        (Some("letters"), 0)
+    );
 
     // A change leaves both at once, and the first lacks the new version until it is filled again.
     store.put_document(document("a.txt", "c")).unwrap();
@@ -305,7 +334,10 @@ fn indexes_stand_side_by_side() {
     assert_eq!((lacking[0].path.as_str(), lacking[0].structure_json.as_deref()), ("a.txt", None));
     let whole = NewChunk { span: 0..1, ..NewChunk::default() };
     store.index_documents(vec![(lacking[0].clone(), vec![whole])]).unwrap();
-    assert!(store.index_documents(vec![(lacking[0].clone(), Vec::new())]).is_err(), "it is there already");
+    assert!(
+        store.index_documents(vec![(lacking[0].clone(), Vec::new())]).is_err(),
+        "it is there already"
+    );
     assert_eq!(found(&store, "c"), ["c"]);
     store.use_index(first).unwrap();
 
@@ -452,7 +484,8 @@ fn a_database_that_cannot_be_used_is_named() {
     assert!(matches!(Store::open(&newer), Err(Error::TooNew { found: 999, .. })));
 }
 
-/// Stores of every format, made by `write_the_fixture` when it was new. They are opened by every later version.
+/// Stores of every format, made by `write_the_fixture` when it was new. They are opened by every
+/// later version.
 #[test]
 fn stores_of_older_formats_are_still_read() {
     for (format, collection) in [(1, "documents"), (2, "museums"), (3, "museums"), (4, "museums")] {
@@ -470,13 +503,17 @@ fn a_store_of_an_older_format_is_still_read(format: u32, collection: &str) {
     let row = store.document("guide.md").unwrap().unwrap();
     assert_eq!((row.version, row.chunks, row.title.as_deref()), (2, 2, Some("Guide")));
     assert_eq!(row.metadata.collection, collection);
-    assert_eq!(store.document_text(row.id, Some(1)).unwrap().as_deref(), Some("# Guide\nfirst edition"));
+    assert_eq!(
+        store.document_text(row.id, Some(1)).unwrap().as_deref(),
+        Some("# Guide\nfirst edition")
+    );
     assert!(store.unindexed(1).unwrap().is_empty());
     let options = SearchOptions { k: 1, candidates: 10, lexical_weight: 0.5, ..WORDS };
     let hits = store.search("opening hours", &letters("abacus"), &options).unwrap();
     assert_eq!(hits[0].text, "The abacus museum opens at nine.");
     assert_eq!(hits[0].heading_path, ["Guide", "Hours"]);
-    let [vector, expected] = [store.vector(hits[0].chunk).unwrap().unwrap(), letters(&hits[0].text)];
+    let [vector, expected] =
+        [store.vector(hits[0].chunk).unwrap().unwrap(), letters(&hits[0].text)];
     let length = expected.iter().map(|number| number * number).sum::<f32>().sqrt();
     let near = |(stored, given): (&f32, &f32)| (stored - given / length).abs() < 1e-4;
     assert!(vector.len() == 3 && vector.iter().zip(&expected).all(near));
@@ -526,8 +563,8 @@ fn write_the_fixture() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// However the documents came and went, with the index following each step or not, scores equal those of a store
-    /// that never knew anything else.
+    /// However the documents came and went, with the index following each step or not, scores equal
+    /// those of a store that never knew anything else.
     #[test]
     fn the_index_depends_on_the_documents_alone(
         steps in prop::collection::vec((0usize..4, 0usize..6, any::<bool>()), 1..12)
@@ -570,7 +607,11 @@ proptest! {
 fn filters_let_through_what_meets_every_condition() {
     let (_folder, mut store) = store();
     store.use_embedder(&embedder()).unwrap();
-    let put = |store: &mut Store, path: &str, collection: &str, tags: &[&str], modified: Option<i64>| {
+    let put = |store: &mut Store,
+               path: &str,
+               collection: &str,
+               tags: &[&str],
+               modified: Option<i64>| {
         let mut document = with_vectors(document(path, "a cab in the rain"));
         document.format = path.rsplit('.').next().unwrap().to_string();
         let tags = tags.iter().map(|tag| tag.to_string()).collect();
@@ -599,7 +640,10 @@ fn filters_let_through_what_meets_every_condition() {
     assert_eq!(found(&store, Filter::ALL.within(&names(&["closed"]))), [three]);
     assert!(found(&store, Filter::ALL.within(&[])).is_empty());
     assert_eq!(found(&store, Filter { paths: names(&["a/*.md"]), ..Filter::ALL }), [one, two]);
-    assert_eq!(found(&store, Filter { paths: names(&["*two*", "c/*"]), ..Filter::ALL }), [two, three]);
+    assert_eq!(
+        found(&store, Filter { paths: names(&["*two*", "c/*"]), ..Filter::ALL }),
+        [two, three]
+    );
     assert_eq!(found(&store, Filter { formats: names(&["txt"]), ..Filter::ALL }), [three]);
     assert_eq!(found(&store, Filter { tags: names(&["new"]), ..Filter::ALL }), [one, two]);
     assert_eq!(found(&store, Filter { tags: names(&["draft", "new"]), ..Filter::ALL }), [one]);
@@ -657,7 +701,9 @@ fn what_is_said_twice_takes_one_place() {
 #[test]
 fn words_of_the_document_help_a_chunk_that_lacks_them() {
     let (_folder, mut store) = store();
-    store.put_document(document("boats.txt", "On boats and oars\nThey nest in the shed\n")).unwrap();
+    store
+        .put_document(document("boats.txt", "On boats and oars\nThey nest in the shed\n"))
+        .unwrap();
     store.put_document(document("gulls.txt", "On gulls and terns\nThey nest in spring\n")).unwrap();
     let hits = store.search("nest of gulls", &[], &WORDS).unwrap();
     let nests = hits.iter().filter(|hit| hit.text.contains("nest")).map(|hit| hit.path.as_str());
@@ -667,7 +713,9 @@ fn words_of_the_document_help_a_chunk_that_lacks_them() {
 #[test]
 fn neighbours_are_read_with_a_hit_and_never_twice() {
     let (_folder, mut store) = store();
-    store.put_document(document("a.txt", "one\ntwo\nthree\nfour apes\nfive\nsix apes apes\nseven")).unwrap();
+    store
+        .put_document(document("a.txt", "one\ntwo\nthree\nfour apes\nfive\nsix apes apes\nseven"))
+        .unwrap();
     store.put_document(document("b.txt", "eight apes\nnine")).unwrap();
     let read = |neighbours, k| -> Vec<(String, usize)> {
         let options = SearchOptions { k, neighbours, ..WORDS };
@@ -685,7 +733,8 @@ fn neighbours_are_read_with_a_hit_and_never_twice() {
     assert_eq!(one[0], ("five\nsix apes apes\nseven".to_string(), 2));
     assert!(one.contains(&("three\nfour apes".to_string(), 1)), "{one:?}");
     assert!(one.contains(&("eight apes\nnine".to_string(), 1)), "{one:?}");
-    // What the best hit reads is no hit of its own, and the first passages are the same however many are asked for.
+    // What the best hit reads is no hit of its own, and the first passages are the same however
+    // many are asked for.
     let two = read(2, 9);
     assert_eq!((two.len(), two[0].1), (2, 3));
     assert_eq!(two[0].0, "four apes\nfive\nsix apes apes\nseven");

@@ -14,9 +14,12 @@ fn main() {
         match load(path).and_then(|bytes| read(path, &bytes)) {
             Err(error) => println!("{}: {error}", path.display()),
             Ok(document) => {
-                let (receipt, title) = (&document.receipt, document.title.as_deref().unwrap_or("no title"));
+                let (receipt, title) =
+                    (&document.receipt, document.title.as_deref().unwrap_or("no title"));
                 println!("{}: {}, {title}, {receipt:?}", path.display(), document.format);
-                for chunk in chunk(&document.text, &document.blocks, &ChunkOptions::default(), &Words) {
+                for chunk in
+                    chunk(&document.text, &document.blocks, &ChunkOptions::default(), &Words)
+                {
                     let place = chunk.heading_path.join(" > ");
                     println!(
                         "--- {:?} {} tokens | {place}\n{}",

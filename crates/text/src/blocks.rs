@@ -32,8 +32,8 @@ impl Outline {
     }
 }
 
-/// Makes blocks keep the promise: trims them and the headers of tables, drops empty ones and those that begin inside an earlier one,
-/// and turns what no block covers into paragraphs.
+/// Makes blocks keep the promise: trims them and the headers of tables, drops empty ones and those
+/// that begin inside an earlier one, and turns what no block covers into paragraphs.
 pub(crate) fn cover(text: &str, blocks: Vec<Block>) -> Vec<Block> {
     let mut covered = Vec::with_capacity(blocks.len());
     let mut at = 0;

@@ -37,8 +37,9 @@ pub trait Sizer {
     fn tokens(&self, text: &str) -> usize;
 }
 
-/// Estimates tokens from words, with no model at hand: a word of up to eight letters counts as one token, a
-/// longer one as one for every eight letters begun, and a punctuation mark or an ideograph as one.
+/// Estimates tokens from words, with no model at hand: a word of up to eight letters counts as one
+/// token, a longer one as one for every eight letters begun, and a punctuation mark or an ideograph
+/// as one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Words;
 
@@ -73,18 +74,24 @@ pub struct ChunkOptions {
 }
 
 impl Default for ChunkOptions {
-    /// 200 tokens fit the 256 of the small sentence encoders together with their headings; under 40 there is too
-    /// little to judge a passage by.
+    /// 200 tokens fit the 256 of the small sentence encoders together with their headings; under 40
+    /// there is too little to judge a passage by.
     fn default() -> Self {
         ChunkOptions { max_tokens: 200, min_tokens: 40 }
     }
 }
 
-/// Cuts a document's canonical text into chunks: in order, without overlap, covering all its blocks.
+/// Cuts a document's canonical text into chunks: in order, without overlap, covering all its
+/// blocks.
 ///
-/// A chunk starts at a heading where it can, and ends with one only where the document does; tables are cut
-/// between rows and keep their header; running text is cut between sentences.
-pub fn chunk(text: &str, blocks: &[Block], options: &ChunkOptions, sizer: &dyn Sizer) -> Vec<Chunk> {
+/// A chunk starts at a heading where it can, and ends with one only where the document does; tables
+/// are cut between rows and keep their header; running text is cut between sentences.
+pub fn chunk(
+    text: &str,
+    blocks: &[Block],
+    options: &ChunkOptions,
+    sizer: &dyn Sizer,
+) -> Vec<Chunk> {
     let max = options.max_tokens.max(16);
     let cutter = Cutter { text, max, min: options.min_tokens.min(max), sizer };
     let mut chunks = Vec::new();
@@ -99,7 +106,8 @@ pub fn chunk(text: &str, blocks: &[Block], options: &ChunkOptions, sizer: &dyn S
             if open.is_only_headings() {
                 // A heading stays with its text: cut the text to what is left beside it.
                 let left = max - open.tokens.min(max);
-                let smaller = if left * 4 >= max { cutter.smaller(&piece, left) } else { Vec::new() };
+                let smaller =
+                    if left * 4 >= max { cutter.smaller(&piece, left) } else { Vec::new() };
                 if smaller.len() > 1 {
                     smaller.into_iter().rev().for_each(|piece| pieces.push_front(piece));
                     continue;
@@ -159,7 +167,8 @@ impl<'a> Open<'a> {
 
     /// Takes the headings off the end, which belong to what comes next.
     fn split_off_headings(&mut self) -> Open<'a> {
-        let content = self.pieces.iter().rposition(|piece| !piece.is_heading()).map_or(0, |last| last + 1);
+        let content =
+            self.pieces.iter().rposition(|piece| !piece.is_heading()).map_or(0, |last| last + 1);
         let mut headings = Open::default();
         self.pieces.split_off(content).into_iter().for_each(|piece| headings.add(piece));
         headings
@@ -178,7 +187,8 @@ impl<'a> Cutter<'a> {
         if open.pieces.is_empty() {
             return true;
         }
-        // A section that is large enough is not mixed with the next one. Headings alone are not yet a section.
+        // A section that is large enough is not mixed with the next one. Headings alone are not yet
+        // a section.
         let section_ends = piece.is_heading() && !open.pieces.last().is_some_and(Piece::is_heading);
         let enough = section_ends && open.tokens >= self.min;
         !enough && open.tokens + piece.tokens <= self.max
@@ -196,7 +206,9 @@ impl<'a> Cutter<'a> {
             }
             kind => {
                 let levels: &[Level] = match kind {
-                    BlockKind::Paragraph | BlockKind::Heading { .. } => &[Level::Sentences, Level::Lines],
+                    BlockKind::Paragraph | BlockKind::Heading { .. } => {
+                        &[Level::Sentences, Level::Lines]
+                    }
                     _ => &[Level::Lines, Level::Sentences],
                 };
                 self.cut(block, block.span.clone(), levels, budget, None)
@@ -204,9 +216,14 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    /// Rows, each knowing the header it stands under. A header that would take more than half of every chunk is
-    /// not repeated.
-    fn table_pieces<'b>(&self, block: &'b Block, header: &Range<usize>, budget: usize) -> Vec<Piece<'b>> {
+    /// Rows, each knowing the header it stands under. A header that would take more than half of
+    /// every chunk is not repeated.
+    fn table_pieces<'b>(
+        &self,
+        block: &'b Block,
+        header: &Range<usize>,
+        budget: usize,
+    ) -> Vec<Piece<'b>> {
         let header_tokens = self.sizer.tokens(&self.text[header.clone()]);
         let repeated = (header_tokens * 2 <= budget).then(|| (header.clone(), header_tokens));
         let rows_budget = budget - repeated.as_ref().map_or(0, |(_, tokens)| *tokens);
@@ -252,7 +269,8 @@ impl<'a> Cutter<'a> {
             None => last.block.heading_path.clone(),
         };
         let header = first.header.as_ref().map(|(header, _)| header.clone());
-        let mut chunk = Chunk { span: first.span.start..last.span.end, header, heading_path, tokens: 0 };
+        let mut chunk =
+            Chunk { span: first.span.start..last.span.end, header, heading_path, tokens: 0 };
         chunk.tokens = self.sizer.tokens(&chunk.text(self.text));
         Some(chunk)
     }

@@ -1,22 +1,31 @@
 //! Source code: the file is its own canonical text, cut where definitions begin.
 //!
-//! No grammar is needed for that: in every language in common use, what belongs to a definition is indented under it, and the
-//! line that begins it names it. That line is the heading of what stands under it.
+//! No grammar is needed for that: in every language in common use, what belongs to a definition is
+//! indented under it, and the line that begins it names it. That line is the heading of what stands
+//! under it.
 
 use crate::blocks::cover;
 use crate::{Block, BlockKind, Document, Error, Format, Receipt};
 
 /// Names that files of code end in.
 const EXTENSIONS: &[&str] = &[
-    "bash", "bat", "c", "cc", "clj", "cmake", "cpp", "cs", "css", "cu", "cxx", "dart", "el", "erl", "ex",
-    "exs", "f90", "fs", "go", "gradle", "groovy", "h", "hh", "hpp", "hs", "java", "jl", "js", "jsx", "kt",
-    "kts", "lisp", "lua", "m", "mjs", "ml", "mli", "mm", "nim", "nix", "php", "pl", "pm", "proto", "ps1",
-    "py", "pyi", "r", "rb", "rs", "sass", "scala", "scm", "scss", "sh", "sol", "sql", "svelte", "swift",
-    "tcl", "tf", "toml", "ts", "tsx", "v", "vb", "vhd", "vim", "vue", "yaml", "yml", "zig", "zsh",
+    "bash", "bat", "c", "cc", "clj", "cmake", "cpp", "cs", "css", "cu", "cxx", "dart", "el", "erl",
+    "ex", "exs", "f90", "fs", "go", "gradle", "groovy", "h", "hh", "hpp", "hs", "java", "jl", "js",
+    "jsx", "kt", "kts", "lisp", "lua", "m", "mjs", "ml", "mli", "mm", "nim", "nix", "php", "pl",
+    "pm", "proto", "ps1", "py", "pyi", "r", "rb", "rs", "sass", "scala", "scm", "scss", "sh",
+    "sol", "sql", "svelte", "swift", "tcl", "tf", "toml", "ts", "tsx", "v", "vb", "vhd", "vim",
+    "vue", "yaml", "yml", "zig", "zsh",
 ];
 /// Names of files of code that have no extension.
-const NAMES: &[&str] =
-    &["cmakelists.txt", "dockerfile", "gnumakefile", "jenkinsfile", "justfile", "makefile", "rakefile"];
+const NAMES: &[&str] = &[
+    "cmakelists.txt",
+    "dockerfile",
+    "gnumakefile",
+    "jenkinsfile",
+    "justfile",
+    "makefile",
+    "rakefile",
+];
 /// A definition's first line is its heading as far as this, in characters.
 const MAX_HEADING: usize = 100;
 
@@ -88,7 +97,8 @@ fn closes(line: &str) -> bool {
     line.starts_with(['}', ')', ']', '{']) || WORDS.contains(&word)
 }
 
-/// Whether a line begins something with a name: a function, a type, a module, a section of settings.
+/// Whether a line begins something with a name: a function, a type, a module, a section of
+/// settings.
 fn definition(line: &str) -> bool {
     const WORDS: [&str; 37] = [
         "abstract",
@@ -129,8 +139,11 @@ fn definition(line: &str) -> bool {
         "trait",
         "type",
     ];
-    let word =
-        line.trim_start_matches('(').split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
+    let word = line
+        .trim_start_matches('(')
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .next()
+        .unwrap_or("");
     let lower = word.to_ascii_lowercase();
     WORDS.contains(&lower.as_str())
         || (lower == "create" && line.len() > word.len())
@@ -153,7 +166,9 @@ mod tests {
     fn cut(text: &str) -> Vec<(String, String)> {
         let document = read(text.to_owned()).unwrap();
         let blocks = document.blocks.iter();
-        blocks.map(|b| (b.heading_path.join(" > "), document.text[b.span.clone()].to_owned())).collect()
+        blocks
+            .map(|b| (b.heading_path.join(" > "), document.text[b.span.clone()].to_owned()))
+            .collect()
     }
 
     #[test]

@@ -63,7 +63,9 @@ pub(crate) fn kind(path: &Path, bytes: &[u8]) -> Result<Kind, Error> {
         return Err(Error::Empty);
     }
     // The header of a PDF may stand anywhere in its first kilobyte.
-    if bytes[..bytes.len().min(1024)].windows(5).any(|w| w == b"%PDF-") && !is_text_before_pdf(bytes) {
+    if bytes[..bytes.len().min(1024)].windows(5).any(|w| w == b"%PDF-")
+        && !is_text_before_pdf(bytes)
+    {
         return Ok(Kind::Pdf);
     }
     if bytes.starts_with(b"PK\x03\x04") {
@@ -81,7 +83,8 @@ fn is_text_before_pdf(bytes: &[u8]) -> bool {
     at > 0 && !matches!(bytes[at - 1], b'\n' | b'\r' | 0) && bytes[..at].is_ascii()
 }
 
-/// Tells what is in a zip archive by the names of its parts near its beginning and end; by its own name where it is cut short.
+/// Tells what is in a zip archive by the names of its parts near its beginning and end; by its own
+/// name where it is cut short.
 fn zip_content(path: &Path, bytes: &[u8]) -> Result<Kind, Error> {
     const NEAR: usize = 1 << 16;
     let ends = [&bytes[..bytes.len().min(NEAR)], &bytes[bytes.len().saturating_sub(NEAR)..]];
@@ -109,7 +112,8 @@ fn zip_content(path: &Path, bytes: &[u8]) -> Result<Kind, Error> {
     }
 }
 
-/// The format of decoded text: HTML shows itself, the rest goes by the extension, plain text by default.
+/// The format of decoded text: HTML shows itself, the rest goes by the extension, plain text by
+/// default.
 pub(crate) fn text_format(path: &Path, text: &str) -> Result<Format, Error> {
     let extension = extension(path);
     if looks_like_html(text) {
@@ -118,7 +122,9 @@ pub(crate) fn text_format(path: &Path, text: &str) -> Result<Format, Error> {
     if extension == "eml" || email::begins_like_one(text) {
         return Ok(Format::Email);
     }
-    if let Some((_, name)) = TEXT_BUT_NOT_READ.iter().find(|(names, _)| names.contains(&extension.as_str())) {
+    if let Some((_, name)) =
+        TEXT_BUT_NOT_READ.iter().find(|(names, _)| names.contains(&extension.as_str()))
+    {
         return Err(Error::Unsupported { name });
     }
     Ok(match extension.as_str() {
@@ -157,7 +163,8 @@ fn looks_like_html(text: &str) -> bool {
             None => break,
         }
     }
-    let starts = |tag: &str| rest.get(..tag.len()).is_some_and(|head| head.eq_ignore_ascii_case(tag));
+    let starts =
+        |tag: &str| rest.get(..tag.len()).is_some_and(|head| head.eq_ignore_ascii_case(tag));
     starts("<!doctype html") || starts("<html>") || starts("<html ") || starts("<html\n")
 }
 
@@ -184,7 +191,10 @@ mod tests {
     #[test]
     fn html_shows_itself() {
         let format = |name: &str, text: &str| text_format(Path::new(name), text).unwrap();
-        assert_eq!(format("a.txt", "<?xml version='1'?>\n<!-- c -->\n<HTML lang=en>"), Format::Html);
+        assert_eq!(
+            format("a.txt", "<?xml version='1'?>\n<!-- c -->\n<HTML lang=en>"),
+            Format::Html
+        );
         assert_eq!(format("a.md", "<table><tr>"), Format::Markdown);
         assert_eq!(format("README", "hello"), Format::Plain);
         assert_eq!(format("a.TSV", "a\tb"), Format::Csv);

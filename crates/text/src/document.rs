@@ -104,11 +104,12 @@ pub struct Document {
     pub title: Option<String>,
     /// ISO 639-1 code of the language it is written in, where there is enough running text to tell.
     pub language: Option<&'static str>,
-    /// The canonical text, which every span points into. For Markdown, reStructuredText, source code and plain
-    /// text in UTF-8 it is the file itself, byte for byte (a byte order mark included); for the other formats it is what
-    /// was extracted.
+    /// The canonical text, which every span points into. For Markdown, reStructuredText, source
+    /// code and plain text in UTF-8 it is the file itself, byte for byte (a byte order mark
+    /// included); for the other formats it is what was extracted.
     pub text: String,
-    /// The text's blocks in order. They do not overlap and together cover everything but white space.
+    /// The text's blocks in order. They do not overlap and together cover everything but white
+    /// space.
     pub blocks: Vec<Block>,
     /// Byte offset in `text` at which each page or slide starts; PDF and PPTX only.
     pub pages: Vec<usize>,

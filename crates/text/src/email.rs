@@ -27,7 +27,8 @@ pub(crate) fn read(bytes: &[u8], depth: usize) -> Result<Document, Error> {
     Ok(document)
 }
 
-/// Whether text begins as a message does: with header lines, among them who sent it and one that only messages have.
+/// Whether text begins as a message does: with header lines, among them who sent it and one that
+/// only messages have.
 pub(crate) fn begins_like_one(text: &str) -> bool {
     const TELLING: [&str; 6] =
         ["date", "received", "message-id", "mime-version", "return-path", "delivered-to"];
@@ -69,7 +70,8 @@ impl Mail {
         }
         for (at, part) in message.attachments().enumerate() {
             if at == MAX_ATTACHMENTS {
-                self.warnings.push(format!("only the first {MAX_ATTACHMENTS} attachments were read"));
+                self.warnings
+                    .push(format!("only the first {MAX_ATTACHMENTS} attachments were read"));
                 break;
             }
             self.attachment(part, depth)?;
@@ -118,8 +120,9 @@ impl Mail {
     fn attachment(&mut self, part: &MessagePart<'_>, depth: usize) -> Result<(), Error> {
         let name = part.attachment_name().unwrap_or("without a name").to_owned();
         if depth == MAX_DEPTH {
-            self.warnings
-                .push(format!("attachment {name}: it lies {MAX_DEPTH} messages deep, and was not read"));
+            self.warnings.push(format!(
+                "attachment {name}: it lies {MAX_DEPTH} messages deep, and was not read"
+            ));
             return Ok(());
         }
         match crate::read_nested(Path::new(&name), part.contents(), depth + 1) {
@@ -127,8 +130,11 @@ impl Mail {
                 self.writer.start_heading(2);
                 self.writer.text(&format!("Attachment: {name}"));
                 self.writer.end_heading();
-                let warnings =
-                    document.receipt.warnings.iter().map(|warning| format!("attachment {name}: {warning}"));
+                let warnings = document
+                    .receipt
+                    .warnings
+                    .iter()
+                    .map(|warning| format!("attachment {name}: {warning}"));
                 self.warnings.extend(warnings);
                 self.writer.append(document);
                 self.check_size()
@@ -180,7 +186,10 @@ mod tests {
              Subject: Grüße\n\nSchön.\nNext line.\n\nNext part.\n\n## Attachment: a.csv\n\nname: wood\nkg: 0.6"
         );
         assert_eq!(document.blocks.last().unwrap().heading_path, ["Attachment: a.csv"]);
-        assert_eq!(document.receipt.warnings, ["attachment p.png: is a picture (png), which is not read"]);
+        assert_eq!(
+            document.receipt.warnings,
+            ["attachment p.png: is a picture (png), which is not read"]
+        );
     }
 
     #[test]

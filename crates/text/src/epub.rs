@@ -21,14 +21,17 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
     let text = package.required(&root)?;
     let book = Book::read(&root, &text).map_err(|error| package.broken(&root, error))?;
     let encrypted = package.text(ENCRYPTION)?.unwrap_or_default();
-    let encrypted = encrypted_parts(&encrypted).map_err(|error| package.broken(ENCRYPTION, error))?;
+    let encrypted =
+        encrypted_parts(&encrypted).map_err(|error| package.broken(ENCRYPTION, error))?;
     let mut writer = Writer::default();
     for part in &book.spine {
         // Fonts are often scrambled; a page that is, is protected.
         if encrypted.contains(part) {
             return Err(Error::Encrypted);
         }
-        let Some(page) = package.text(part)? else { return Err(package.broken(part, "it is missing")) };
+        let Some(page) = package.text(part)? else {
+            return Err(package.broken(part, "it is missing"));
+        };
         writer = html::read_into(writer, &page)?;
         writer.close_all();
         if writer.len() > MAX_TEXT {
@@ -87,14 +90,18 @@ impl Book {
                         book.title = Some(String::new());
                     }
                     "item" => {
-                        let is_page =
-                            element.attribute("media-type").is_some_and(|kind| kind.contains("html"));
-                        let is_contents = element
-                            .attribute("properties")
-                            .is_some_and(|words| words.split_whitespace().any(|word| word == "nav"));
-                        if let (true, false, Some(id), Some(target)) =
-                            (is_page, is_contents, element.attribute("id"), element.attribute("href"))
-                        {
+                        let is_page = element
+                            .attribute("media-type")
+                            .is_some_and(|kind| kind.contains("html"));
+                        let is_contents = element.attribute("properties").is_some_and(|words| {
+                            words.split_whitespace().any(|word| word == "nav")
+                        });
+                        if let (true, false, Some(id), Some(target)) = (
+                            is_page,
+                            is_contents,
+                            element.attribute("id"),
+                            element.attribute("href"),
+                        ) {
                             pages.insert(id, resolve(root, &unescaped(&target)));
                         }
                     }
@@ -145,7 +152,10 @@ mod tests {
             <spine><itemref idref='n'/><itemref idref='1'/><itemref idref='2'/></spine></package>";
         packed(&[
             ("mimetype", "application/epub+zip"),
-            (CONTAINER, "<container><rootfiles><rootfile full-path='B/c.opf'/></rootfiles></container>"),
+            (
+                CONTAINER,
+                "<container><rootfiles><rootfile full-path='B/c.opf'/></rootfiles></container>",
+            ),
             (ENCRYPTION, encryption),
             ("B/c.opf", package),
             ("B/nav.xhtml", "<html><body><p>contents</p></body></html>"),
@@ -170,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_page_that_stops_in_the_middle_ends_there() {
-        let pages = ["<html><h1>One<pre>", "<html><p>Two<ul><li>a<table><tr><td>b", "<html><p>Three"];
+        let pages =
+            ["<html><h1>One<pre>", "<html><p>Two<ul><li>a<table><tr><td>b", "<html><p>Three"];
         let mut writer = Writer::default();
         for page in pages {
             writer = html::read_into(writer, page).unwrap();

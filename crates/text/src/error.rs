@@ -4,8 +4,8 @@ use crate::Format;
 
 /// Why a file could not be read as a document.
 ///
-/// An error concerns the one file that was passed in, so messages do not repeat its path: the caller, who
-/// knows it, puts it in front.
+/// An error concerns the one file that was passed in, so messages do not repeat its path: the
+/// caller, who knows it, puts it in front.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,7 +1,8 @@
 //! HTML: what a reader sees, without navigation, scripts and footers.
 //!
-//! The page is read as a stream of tags from html5ever's tokenizer, and no tree is built: nesting is then a
-//! counter and not a stack frame, and time grows with length only, whatever a hostile page does.
+//! The page is read as a stream of tags from html5ever's tokenizer, and no tree is built: nesting
+//! is then a counter and not a stack frame, and time grows with length only, whatever a hostile
+//! page does.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -20,7 +21,8 @@ use crate::{Document, Error, Format, MAX_TEXT};
 const MAX_DEPTH: usize = 512;
 /// How far up an element is looked for that a start tag closes without saying so.
 const IMPLIED_DEPTH: usize = 32;
-/// A page that takes longer is given up: many attributes on one tag cost quadratic time in the tokenizer.
+/// A page that takes longer is given up: many attributes on one tag cost quadratic time in the
+/// tokenizer.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 /// Bytes handed to the tokenizer between two looks at the clock.
 const PORTION: usize = 16 << 10;
@@ -160,7 +162,9 @@ impl Page {
             "td" | "th" => (&["td", "th"], &["tr", "table"]),
             "tbody" | "thead" | "tfoot" => (&["tr", "caption"], &["table"]),
             "body" => (&["head"], &[]),
-            _ if is_block(name) => (&["p"], &["li", "td", "th", "div", "section", "article", "body"]),
+            _ if is_block(name) => {
+                (&["p"], &["li", "td", "th", "div", "section", "article", "body"])
+            }
             _ => return,
         };
         for at in (0..self.open.len()).rev().take(IMPLIED_DEPTH) {
@@ -195,19 +199,21 @@ impl Page {
     }
 }
 
-/// Elements without content of interest: machinery, navigation, forms, and what the page itself hides.
+/// Elements without content of interest: machinery, navigation, forms, and what the page itself
+/// hides.
 fn is_left_out(tag: &Tag) -> bool {
     let value = |key: &str| tag.attrs.iter().find(|a| &*a.name.local == key).map(|a| &*a.value);
     match &*tag.name {
-        "script" | "style" | "noscript" | "template" | "svg" | "iframe" | "object" | "canvas" | "audio"
-        | "video" | "noembed" | "noframes" => true,
+        "script" | "style" | "noscript" | "template" | "svg" | "iframe" | "object" | "canvas"
+        | "audio" | "video" | "noembed" | "noframes" => true,
         "nav" | "footer" => true,
         "button" | "select" | "datalist" | "textarea" => true,
         _ => {
             value("hidden").is_some()
                 || value("aria-hidden") == Some("true")
                 || matches!(value("role"), Some("navigation" | "contentinfo" | "search" | "menu"))
-                || value("style").is_some_and(|style| style.replace(' ', "").contains("display:none"))
+                || value("style")
+                    .is_some_and(|style| style.replace(' ', "").contains("display:none"))
                 || value("class").is_some_and(|class| {
                     class
                         .split_ascii_whitespace()
@@ -218,8 +224,11 @@ fn is_left_out(tag: &Tag) -> bool {
 }
 
 fn colspan(tag: &Tag) -> usize {
-    let span =
-        tag.attrs.iter().find(|a| &*a.name.local == "colspan").and_then(|a| a.value.trim().parse().ok());
+    let span = tag
+        .attrs
+        .iter()
+        .find(|a| &*a.name.local == "colspan")
+        .and_then(|a| a.value.trim().parse().ok());
     span.unwrap_or(1).clamp(1, 64)
 }
 
@@ -310,14 +319,18 @@ mod tests {
         let document = read(page).unwrap();
         assert_eq!(document.title.as_deref(), Some("A page"));
         assert_eq!(document.receipt.tables, 1);
-        let blocks: String =
-            document.blocks.iter().map(|b| format!("{:?} {:?}\n", b.kind, b.heading_path)).collect();
+        let blocks: String = document
+            .blocks
+            .iter()
+            .map(|b| format!("{:?} {:?}\n", b.kind, b.heading_path))
+            .collect();
         insta::assert_snapshot!(format!("{}\n======\n{blocks}", document.text));
     }
 
     #[test]
     fn a_table_for_layout_is_read_as_text() {
-        let page = "<table><tr><td>side<td><h1>Head</h1><p>text</p><table><tr><td>a<td>b</table></table>";
+        let page =
+            "<table><tr><td>side<td><h1>Head</h1><p>text</p><table><tr><td>a<td>b</table></table>";
         let document = read(page).unwrap();
         assert_eq!(document.text, "side\n\n# Head\n\ntext\n\n| a | b |");
     }
@@ -325,11 +338,12 @@ mod tests {
     #[test]
     fn a_menu_above_the_text_is_left_out() {
         let links = "<li><a href=x>Somewhere</a>".repeat(15);
-        let prose =
-            "The page itself begins with a sentence that no menu would ever contain, as it is too long.";
-        let document = read(&format!("<h1>T</h1><ul>{links}</ul><p>{prose}<ul>{links}</ul>")).unwrap();
+        let prose = "The page itself begins with a sentence that no menu would ever contain, as it is too long.";
+        let document =
+            read(&format!("<h1>T</h1><ul>{links}</ul><p>{prose}<ul>{links}</ul>")).unwrap();
         assert!(document.text.starts_with(&format!("# T\n\n{prose}\n\n- Somewhere\n- Somewhere")));
-        let few = read(&format!("<ul>{}</ul>", "<li><a href=x>One</a> and more".repeat(15))).unwrap();
+        let few =
+            read(&format!("<ul>{}</ul>", "<li><a href=x>One</a> and more".repeat(15))).unwrap();
         assert!(few.text.starts_with("- One and more"));
     }
 

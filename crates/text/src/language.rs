@@ -9,11 +9,12 @@ const SAMPLE: usize = 4096;
 /// Fewer bytes tell too little.
 const ENOUGH: usize = 120;
 
-/// The language of a document's running text as its ISO 639-1 code, where it can be told: code, tables and numbers are in no
-/// language.
+/// The language of a document's running text as its ISO 639-1 code, where it can be told: code,
+/// tables and numbers are in no language.
 pub(crate) fn detect(text: &str, blocks: &[Block]) -> Option<&'static str> {
     let mut sample = String::with_capacity(SAMPLE);
-    let prose = |kind: &BlockKind| matches!(kind, BlockKind::Paragraph | BlockKind::List | BlockKind::Row);
+    let prose =
+        |kind: &BlockKind| matches!(kind, BlockKind::Paragraph | BlockKind::List | BlockKind::Row);
     for block in blocks.iter().filter(|block| prose(&block.kind)) {
         for c in text[block.span.clone()].chars() {
             if sample.len() >= SAMPLE {

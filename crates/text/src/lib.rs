@@ -1,8 +1,9 @@
 //! From bytes to documents, and from documents to chunks.
 //!
-//! [`read`] turns the bytes of a file into a [`Document`]: one canonical text and the blocks it is made of.
-//! [`Format`] lists what is read. [`chunk`] cuts a document into pieces small enough to embed
-//! and to put in a prompt. Every piece is a byte span of the canonical text, so a citation can be checked.
+//! [`read`] turns the bytes of a file into a [`Document`]: one canonical text and the blocks it is
+//! made of. [`Format`] lists what is read. [`chunk`] cuts a document into pieces small enough to
+//! embed and to put in a prompt. Every piece is a byte span of the canonical text, so a citation
+//! can be checked.
 //!
 //! One bad file is one [`Error`], never a crash: sizes, nesting and time are bounded.
 
@@ -53,8 +54,8 @@ pub fn load(path: &Path) -> Result<Vec<u8>, Error> {
 
 /// Reads a file's bytes as a document.
 ///
-/// The content decides the format; the extension of `path` decides only where content cannot (Markdown, CSV
-/// and plain text look alike). `path` itself is not opened.
+/// The content decides the format; the extension of `path` decides only where content cannot
+/// (Markdown, CSV and plain text look alike). `path` itself is not opened.
 pub fn read(path: &Path, bytes: &[u8]) -> Result<Document, Error> {
     read_nested(path, bytes, 0)
 }

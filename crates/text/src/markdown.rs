@@ -25,7 +25,15 @@ pub(crate) fn read(text: String) -> Result<Document, Error> {
     let title = reader.front_matter_title.or(reader.first_heading);
     let blocks = cover(&text, reader.blocks);
     let receipt = Receipt { tables, ..Receipt::default() };
-    Ok(Document { format: Format::Markdown, title, language: None, text, blocks, pages: Vec::new(), receipt })
+    Ok(Document {
+        format: Format::Markdown,
+        title,
+        language: None,
+        text,
+        blocks,
+        pages: Vec::new(),
+        receipt,
+    })
 }
 
 #[derive(Default)]
@@ -117,7 +125,10 @@ impl Reader {
 
 /// A pipe table's header: its first line and the line of dashes.
 fn two_lines(text: &str, range: &Range<usize>) -> Range<usize> {
-    let end = text[range.clone()].match_indices('\n').nth(1).map_or(range.end, |(at, _)| range.start + at);
+    let end = text[range.clone()]
+        .match_indices('\n')
+        .nth(1)
+        .map_or(range.end, |(at, _)| range.start + at);
     range.start..end
 }
 
@@ -140,7 +151,9 @@ mod tests {
         document
             .blocks
             .iter()
-            .map(|b| format!("{:?} {:?} {:?}\n", b.kind, b.heading_path, &document.text[b.span.clone()]))
+            .map(|b| {
+                format!("{:?} {:?} {:?}\n", b.kind, b.heading_path, &document.text[b.span.clone()])
+            })
             .collect()
     }
 

@@ -1,6 +1,7 @@
 //! Office Open XML: what Word, PowerPoint and Excel write, and what others write in their formats.
 //!
-//! Reference: ECMA-376, part 1: WordprocessingML (17), SpreadsheetML (18), PresentationML (19), DrawingML (20, 21).
+//! Reference: ECMA-376, part 1: WordprocessingML (17), SpreadsheetML (18), PresentationML (19),
+//! DrawingML (20, 21).
 
 pub(crate) mod docx;
 #[cfg(test)]
@@ -14,8 +15,12 @@ use crate::Error;
 use crate::package::{Package, resolve};
 use crate::xml::{Event, Xml};
 
-/// Reads the parts that `part` refers to: id -> (kind, name of the part). The kind is the last word of the type's address.
-fn relationships(package: &mut Package<'_>, part: &str) -> Result<HashMap<String, (String, String)>, Error> {
+/// Reads the parts that `part` refers to: id -> (kind, name of the part). The kind is the last word
+/// of the type's address.
+fn relationships(
+    package: &mut Package<'_>,
+    part: &str,
+) -> Result<HashMap<String, (String, String)>, Error> {
     let (folder, file) = part.rsplit_once('/').unwrap_or(("", part));
     let name = format!("{folder}/_rels/{file}.rels");
     let name = name.trim_start_matches('/');

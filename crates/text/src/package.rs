@@ -1,4 +1,5 @@
-//! Files inside a zip archive, as office formats and electronic books are made of, unpacked within bounds.
+//! Files inside a zip archive, as office formats and electronic books are made of, unpacked within
+//! bounds.
 
 use std::io::{Cursor, Read};
 
@@ -9,7 +10,8 @@ use crate::{Error, encoding};
 
 /// An archive with more files than this is refused.
 const MAX_PARTS: usize = 20_000;
-/// The most that one part may grow to, in bytes. A text of [`MAX_TEXT`](crate::MAX_TEXT) fits with its mark-up.
+/// The most that one part may grow to, in bytes. A text of [`MAX_TEXT`](crate::MAX_TEXT) fits with
+/// its mark-up.
 const MAX_PART: u64 = 128 << 20;
 /// The most that all parts of a package that are unpacked may grow to, in bytes.
 const MAX_UNPACKED: u64 = 384 << 20;
@@ -27,7 +29,8 @@ impl<'a> Package<'a> {
     pub(crate) fn open(bytes: &'a [u8], name: &'static str) -> Result<Self, Error> {
         let archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(name, &error))?;
         if archive.len() > MAX_PARTS {
-            let message = format!("it holds {} files, at most {MAX_PARTS} are looked at", archive.len());
+            let message =
+                format!("it holds {} files, at most {MAX_PARTS} are looked at", archive.len());
             return Err(Error::Damaged { name, message });
         }
         Ok(Package { archive, name, unpacked: 0 })
@@ -90,12 +93,15 @@ impl<'a> Package<'a> {
 
 fn damaged(name: &'static str, error: &ZipError) -> Error {
     match error {
-        ZipError::UnsupportedArchive(reason) if *reason == ZipError::PASSWORD_REQUIRED => Error::Encrypted,
+        ZipError::UnsupportedArchive(reason) if *reason == ZipError::PASSWORD_REQUIRED => {
+            Error::Encrypted
+        }
         error => Error::Damaged { name, message: error.to_string() },
     }
 }
 
-/// The part that `target`, written in part `from`, points to. Targets are relative unless they begin with `/`.
+/// The part that `target`, written in part `from`, points to. Targets are relative unless they
+/// begin with `/`.
 pub(crate) fn resolve(from: &str, target: &str) -> String {
     let target = target.split('#').next().unwrap_or("");
     let mut steps: Vec<&str> = match target.starts_with('/') {
@@ -147,7 +153,10 @@ pub(crate) mod tests {
         assert!(bytes.len() < 1 << 20);
         let mut package = Package::open(&bytes, "an archive (zip)").unwrap();
         let error = package.text("big").unwrap_err();
-        assert!(matches!(&error, Error::Expands { part, limit: MAX_PART } if part == "big"), "{error}");
+        assert!(
+            matches!(&error, Error::Expands { part, limit: MAX_PART } if part == "big"),
+            "{error}"
+        );
         assert!(matches!(package.check_all(), Err(Error::Expands { .. })));
     }
 

@@ -1,9 +1,10 @@
 //! PDF: the text layer, page by page.
 //!
-//! `pdf-extract` (on `lopdf`) was chosen over `pdf_oxide`: on the same files it kept table rows and inline runs
-//! together where the other lost them, with 64 crates instead of 141. It panics on damaged files, recurses into
-//! cyclic ones and inflates whatever it is given, so all of that is fenced here: cycles and inflated size are
-//! checked first, and each page is read under `catch_unwind` on a thread with a deadline.
+//! `pdf-extract` (on `lopdf`) was chosen over `pdf_oxide`: on the same files it kept table rows and
+//! inline runs together where the other lost them, with 64 crates instead of 141. It panics on
+//! damaged files, recurses into cyclic ones and inflates whatever it is given, so all of that is
+//! fenced here: cycles and inflated size are checked first, and each page is read under
+//! `catch_unwind` on a thread with a deadline.
 
 use std::collections::HashSet;
 use std::io::Read as _;
@@ -35,7 +36,8 @@ struct Pages {
     pages: Vec<Option<Page>>,
 }
 
-/// Reads the text layer. Pages that cannot be read count as empty; a file of nothing else is an error.
+/// Reads the text layer. Pages that cannot be read count as empty; a file of nothing else is an
+/// error.
 pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
     check_inflated_size(bytes, MAX_INFLATED)?;
     let Pages { title, pages } = on_a_thread(bytes.to_vec())??;
@@ -69,8 +71,8 @@ fn parser(message: impl ToString) -> Error {
 
 /// Inflates every compressed stream into nothing and adds up.
 ///
-/// Streams are found by their keyword, not by the file's own tables, which may lie. Filters applied twice are
-/// followed, since a bomb's favourite form is a bomb in a bomb.
+/// Streams are found by their keyword, not by the file's own tables, which may lie. Filters applied
+/// twice are followed, since a bomb's favourite form is a bomb in a bomb.
 fn check_inflated_size(bytes: &[u8], limit: u64) -> Result<(), Error> {
     let mut budget = limit;
     let mut at = 0;
@@ -169,14 +171,16 @@ fn read_page(pdf: &Pdf, number: u32) -> Option<Page> {
 fn drop_pictures(pdf: &mut Pdf) {
     for object in pdf.objects.values_mut() {
         if let Object::Stream(stream) = object
-            && stream.dict.get(b"Subtype").and_then(Object::as_name).ok() == Some(b"Image".as_slice())
+            && stream.dict.get(b"Subtype").and_then(Object::as_name).ok()
+                == Some(b"Image".as_slice())
         {
             stream.set_plain_content(Vec::new());
         }
     }
 }
 
-/// Whether a page can be read without going round in circles: its parents end, and no form draws itself.
+/// Whether a page can be read without going round in circles: its parents end, and no form draws
+/// itself.
 fn is_tame(pdf: &Pdf, page: ObjectId) -> bool {
     let mut seen = HashSet::new();
     let mut next = Some(page);
@@ -192,12 +196,22 @@ fn is_tame(pdf: &Pdf, page: ObjectId) -> bool {
     resources.is_none_or(|resources| forms_end(pdf, resources, &mut Vec::new(), &mut 4096))
 }
 
-fn sub_dictionary<'a>(pdf: &'a Pdf, dictionary: &'a Dictionary, key: &[u8]) -> Option<&'a Dictionary> {
+fn sub_dictionary<'a>(
+    pdf: &'a Pdf,
+    dictionary: &'a Dictionary,
+    key: &[u8],
+) -> Option<&'a Dictionary> {
     pdf.dereference(dictionary.get(key).ok()?).ok()?.1.as_dict().ok()
 }
 
-/// Follows the forms that `resources` offer; false at a loop, at great depth, or when `budget` forms are passed.
-fn forms_end(pdf: &Pdf, resources: &Dictionary, above: &mut Vec<ObjectId>, budget: &mut usize) -> bool {
+/// Follows the forms that `resources` offer; false at a loop, at great depth, or when `budget`
+/// forms are passed.
+fn forms_end(
+    pdf: &Pdf,
+    resources: &Dictionary,
+    above: &mut Vec<ObjectId>,
+    budget: &mut usize,
+) -> bool {
     let Some(objects) = sub_dictionary(pdf, resources, b"XObject") else { return true };
     for (_, object) in objects.iter() {
         let Ok((Some(id), object)) = pdf.dereference(object) else { continue };
@@ -212,8 +226,11 @@ fn forms_end(pdf: &Pdf, resources: &Dictionary, above: &mut Vec<ObjectId>, budge
         above.push(id);
         let ends = match sub_dictionary(pdf, &stream.dict, b"Resources") {
             Some(own) => forms_end(pdf, own, above, budget),
-            // Without resources of its own a form uses its page's, itself among them; it may then draw nothing.
-            None => stream.decompressed_content().is_ok_and(|content| find(&content, b" Do").is_none()),
+            // Without resources of its own a form uses its page's, itself among them; it may then
+            // draw nothing.
+            None => {
+                stream.decompressed_content().is_ok_and(|content| find(&content, b" Do").is_none())
+            }
         };
         above.pop();
         if !ends {
@@ -228,7 +245,8 @@ fn title(pdf: &Pdf) -> Option<String> {
     let info = sub_dictionary(pdf, &pdf.trailer, b"Info")?;
     let title = pdf_extract::decode_text_string(info.get(b"Title").ok()?).ok()?;
     let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
-    let is_file_name = [".doc", ".docx", ".indd", ".tex", ".dvi", ".pptx"].iter().any(|e| title.ends_with(e));
+    let is_file_name =
+        [".doc", ".docx", ".indd", ".tex", ".dvi", ".pptx"].iter().any(|e| title.ends_with(e));
     (!title.is_empty() && !is_file_name && title != "untitled").then_some(title)
 }
 
@@ -250,11 +268,13 @@ mod tests {
         Object::Name(name.as_bytes().to_vec())
     }
 
-    /// A file of one page that draws `content` and may use the form `/X`; `change` may then spoil it.
+    /// A file of one page that draws `content` and may use the form `/X`; `change` may then spoil
+    /// it.
     fn one_page(content: &str, change: impl FnOnce(&mut Pdf, ObjectId, ObjectId)) -> Vec<u8> {
         let mut pdf = Pdf::with_version("1.5");
         let (pages, page, form) = (pdf.new_object_id(), pdf.new_object_id(), pdf.new_object_id());
-        let font = [("Type", name("Font")), ("Subtype", name("Type1")), ("BaseFont", name("Helvetica"))];
+        let font =
+            [("Type", name("Font")), ("Subtype", name("Type1")), ("BaseFont", name("Helvetica"))];
         let font = pdf.add_object(dictionary(font));
         let drawing = Stream::new(Dictionary::new(), content.as_bytes().to_vec());
         let drawing = pdf.add_object(drawing);
@@ -276,9 +296,14 @@ mod tests {
             .into(),
         );
         let kids = vec![page.into()];
-        let tree = dictionary([("Type", name("Pages")), ("Kids", Object::Array(kids)), ("Count", 1.into())]);
+        let tree = dictionary([
+            ("Type", name("Pages")),
+            ("Kids", Object::Array(kids)),
+            ("Count", 1.into()),
+        ]);
         pdf.objects.insert(pages, tree.into());
-        let catalog = pdf.add_object(dictionary([("Type", name("Catalog")), ("Pages", pages.into())]));
+        let catalog =
+            pdf.add_object(dictionary([("Type", name("Catalog")), ("Pages", pages.into())]));
         pdf.trailer.set("Root", catalog);
         change(&mut pdf, pages, form);
         let mut bytes = Vec::new();
@@ -286,13 +311,15 @@ mod tests {
         bytes
     }
 
-    const DRAWING: &str =
-        "BT /F 12 Tf 100 700 Td (Seen by all.) Tj ET BT /F 12 Tf -900 700 Td (Seen by none.) Tj ET /X Do";
+    const DRAWING: &str = "BT /F 12 Tf 100 700 Td (Seen by all.) Tj ET BT /F 12 Tf -900 700 Td (Seen by none.) Tj ET /X Do";
 
     #[test]
     fn only_what_stands_on_the_page_is_read() {
         let document = read(&one_page(DRAWING, |_, _, _| {})).unwrap();
-        assert_eq!((document.text.as_str(), document.pages.as_slice()), ("Seen by all.", [0].as_slice()));
+        assert_eq!(
+            (document.text.as_str(), document.pages.as_slice()),
+            ("Seen by all.", [0].as_slice())
+        );
     }
 
     #[test]

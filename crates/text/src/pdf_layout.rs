@@ -1,8 +1,9 @@
 //! From characters at places on pages to paragraphs and headings.
 //!
-//! A PDF says where each character stands and how large it is, and nothing of lines, paragraphs or headings. They
-//! are read off as a person would: a line runs along one height, a paragraph ends at a wider gap, a heading is set
-//! larger than the text, and what stands alike at the edge of most pages belongs to the paper and not to the text.
+//! A PDF says where each character stands and how large it is, and nothing of lines, paragraphs or
+//! headings. They are read off as a person would: a line runs along one height, a paragraph ends at
+//! a wider gap, a heading is set larger than the text, and what stands alike at the edge of most
+//! pages belongs to the paper and not to the text.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -24,14 +25,15 @@ pub(crate) struct Line {
     text: String,
     /// Height of its letters, in points: the mean over its characters.
     size: f64,
-    /// How far below the line before it stands, in points; `None` for the first, and after a jump upwards.
+    /// How far below the line before it stands, in points; `None` for the first, and after a jump
+    /// upwards.
     gap: Option<f64>,
 }
 
 /// Collects a page's characters into lines.
 ///
-/// What stands beside the page no reader ever sees, so it is left out: labels of programs, or words that are meant
-/// for machines alone.
+/// What stands beside the page no reader ever sees, so it is left out: labels of programs, or words
+/// that are meant for machines alone.
 #[derive(Default)]
 pub(crate) struct Collector {
     pub(crate) page: Page,
@@ -144,7 +146,8 @@ pub(crate) fn flow(mut pages: Vec<Page>) -> Flow {
     drop_running_lines(&mut pages);
     let body = body_size(&pages);
     let spacing = usual_spacing(&pages);
-    let paragraphs: Vec<Vec<Paragraph>> = pages.iter().map(|page| paragraphs(page, spacing)).collect();
+    let paragraphs: Vec<Vec<Paragraph>> =
+        pages.iter().map(|page| paragraphs(page, spacing)).collect();
     let levels = Levels::new(&paragraphs, body);
 
     let mut flow = Flow::default();
@@ -170,7 +173,11 @@ pub(crate) fn flow(mut pages: Vec<Page>) -> Flow {
                 }
                 None => BlockKind::Paragraph,
             };
-            flow.blocks.push(Block { span: start..flow.text.len(), kind, heading_path: outline.path() });
+            flow.blocks.push(Block {
+                span: start..flow.text.len(),
+                kind,
+                heading_path: outline.path(),
+            });
         }
     }
     flow
@@ -197,13 +204,15 @@ fn tidy_lines(page: &mut Page) {
     page.lines = kept;
 }
 
-/// Drops first and last lines that stand on most pages alike, numbers aside: running heads and page numbers.
+/// Drops first and last lines that stand on most pages alike, numbers aside: running heads and page
+/// numbers.
 fn drop_running_lines(pages: &mut [Page]) {
     let filled = pages.iter().filter(|page| !page.lines.is_empty()).count();
     // Twice, for a head or foot of two lines.
     for _ in 0..2 {
         for last in [false, true] {
-            let edge = |page: &Page| if last { page.lines.last() } else { page.lines.first() }.map(shape);
+            let edge =
+                |page: &Page| if last { page.lines.last() } else { page.lines.first() }.map(shape);
             let mut counts: HashMap<String, usize> = HashMap::new();
             for shape in pages.iter().filter_map(edge) {
                 *counts.entry(shape).or_default() += 1;
@@ -283,7 +292,8 @@ impl Paragraph {
         self.lines > 1 || self.text.ends_with(['.', '!', '?'])
     }
 
-    /// A line that stands alone before running text and is no sentence: a heading that is bold or spaced, not large.
+    /// A line that stands alone before running text and is no sentence: a heading that is bold or
+    /// spaced, not large.
     fn labels(&self, next: Option<&Paragraph>) -> bool {
         self.lines == 1
             && self.text.len() <= 80
@@ -299,7 +309,8 @@ fn paragraphs(page: &Page, spacing: f64) -> Vec<Paragraph> {
     for line in &page.lines {
         let joins = paragraphs.last().is_some_and(|paragraph| {
             let alike = (paragraph.size - line.size).abs() <= 0.1 * paragraph.size.max(line.size);
-            // After a jump upwards, as to the next column, only a word cut in two says that it goes on.
+            // After a jump upwards, as to the next column, only a word cut in two says that it goes
+            // on.
             let near = match line.gap {
                 Some(gap) => gap <= line.size.max(paragraph.size) * spacing * 1.25,
                 None => is_cut(&paragraph.text, &line.text),
@@ -316,7 +327,9 @@ fn paragraphs(page: &Page, spacing: f64) -> Vec<Paragraph> {
                 paragraph.text.push_str(&line.text);
                 paragraph.lines += 1;
             }
-            None => paragraphs.push(Paragraph { text: line.text.clone(), size: line.size, lines: 1 }),
+            None => {
+                paragraphs.push(Paragraph { text: line.text.clone(), size: line.size, lines: 1 })
+            }
         }
     }
     paragraphs
@@ -326,12 +339,14 @@ fn paragraphs(page: &Page, spacing: f64) -> Vec<Paragraph> {
 struct Levels {
     /// Levels of the sizes that are clearly larger than the text, the largest first.
     by_size: HashMap<i64, u8>,
-    /// Level of headings in the size of the text, below all of these; `None` where labels are no exception.
+    /// Level of headings in the size of the text, below all of these; `None` where labels are no
+    /// exception.
     of_labels: Option<u8>,
 }
 
 impl Levels {
-    /// Headings are an exception on a page; where most paragraphs look like one, as on slides and forms, none is.
+    /// Headings are an exception on a page; where most paragraphs look like one, as on slides and
+    /// forms, none is.
     fn new(pages: &[Vec<Paragraph>], body: f64) -> Self {
         let all: usize = pages.iter().map(Vec::len).sum();
         let large: Vec<&Paragraph> =
@@ -366,8 +381,8 @@ impl Levels {
     }
 }
 
-/// Whether `text` ends in the first half of a word that `next` continues: a letter and a hyphen, then a small
-/// letter.
+/// Whether `text` ends in the first half of a word that `next` continues: a letter and a hyphen,
+/// then a small letter.
 fn is_cut(text: &str, next: &str) -> bool {
     let mut end = text.chars().rev();
     matches!(end.next(), Some('-' | '\u{ad}'))
@@ -454,7 +469,11 @@ mod tests {
                 line(&format!("the small print of {title}, which is long"), 10.0, 60.0),
             ],
         };
-        let flow = flow(vec![slide("one"), slide("two"), Page { lines: slide("three").lines[..2].to_vec() }]);
+        let flow = flow(vec![
+            slide("one"),
+            slide("two"),
+            Page { lines: slide("three").lines[..2].to_vec() },
+        ]);
         assert!(flow.blocks.iter().all(|block| block.kind == BlockKind::Paragraph));
     }
 }

@@ -3,7 +3,8 @@
 use crate::blocks::cover;
 use crate::{Block, BlockKind, Document, Error, Format, Receipt};
 
-/// Reads plain text. Without marks there is no telling a heading from a short line, so there are none.
+/// Reads plain text. Without marks there is no telling a heading from a short line, so there are
+/// none.
 pub(crate) fn read(text: String) -> Result<Document, Error> {
     let blocks = paragraphs(&text);
     let blocks = cover(&text, blocks);
@@ -24,7 +25,11 @@ fn paragraphs(text: &str) -> Vec<Block> {
     let mut at = 0;
     let mut end_paragraph = |start: usize, end: usize| {
         if !text[start..end].trim().is_empty() {
-            blocks.push(Block { span: start..end, kind: BlockKind::Paragraph, heading_path: Vec::new() });
+            blocks.push(Block {
+                span: start..end,
+                kind: BlockKind::Paragraph,
+                heading_path: Vec::new(),
+            });
         }
     };
     for line in text.split_inclusive('\n') {

@@ -1,7 +1,7 @@
 //! CSV and JSON: every row or object becomes a block of its own that names its fields.
 //!
-//! A row that says `Country: Chile` can be embedded, found and read without its header, so rows need no header
-//! repeated when they are cut apart.
+//! A row that says `Country: Chile` can be embedded, found and read without its header, so rows
+//! need no header repeated when they are cut apart.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::{Block, BlockKind, Document, Error, Format, MAX_TEXT, Receipt};
 
-/// Reads delimited rows. The delimiter is the one of `, ; tab |` that cuts the first lines most evenly; the
-/// first row names the columns unless it looks like data.
+/// Reads delimited rows. The delimiter is the one of `, ; tab |` that cuts the first lines most
+/// evenly; the first row names the columns unless it looks like data.
 pub(crate) fn read_csv(text: &str) -> Result<Document, Error> {
     let text = text.trim_start_matches('\u{feff}');
     let mut reader = csv::ReaderBuilder::new()
@@ -37,11 +37,15 @@ pub(crate) fn read_csv(text: &str) -> Result<Document, Error> {
                 columns = Some(names);
             } else {
                 columns = Some(Vec::new());
-                writer.row(record.iter().enumerate().map(|(at, cell)| (column_name(&[], at), fold(cell))))?;
+                writer.row(
+                    record.iter().enumerate().map(|(at, cell)| (column_name(&[], at), fold(cell))),
+                )?;
             }
             continue;
         };
-        writer.row(record.iter().enumerate().map(|(at, cell)| (column_name(names, at), fold(cell))))?;
+        writer.row(
+            record.iter().enumerate().map(|(at, cell)| (column_name(names, at), fold(cell))),
+        )?;
     }
     // A quote that is never closed swallows the rest of the file into one cell.
     if last.1 > 0 && text.matches('"').count() % 2 == 1 {
@@ -75,7 +79,8 @@ pub(crate) fn read_jsonl(text: &str) -> Result<Document, Error> {
     writer.finish()
 }
 
-/// Reads one JSON value: the objects of a list are rows, wherever in the value the list stands; keys around it are its heading.
+/// Reads one JSON value: the objects of a list are rows, wherever in the value the list stands;
+/// keys around it are its heading.
 pub(crate) fn read_json(text: &str) -> Result<Document, Error> {
     let text = text.trim_start_matches('\u{feff}');
     let value: Json = serde_json::from_str(text).map_err(|error| Error::Malformed {
@@ -183,7 +188,8 @@ impl<'de> Deserialize<'de> for Json {
 
 /// Depth is bounded by the JSON parser's own limit of 128.
 fn flatten(key: &str, value: Json, fields: &mut Vec<(String, String)>) {
-    let joined = |name: &str| if key.is_empty() { name.to_string() } else { format!("{key}.{name}") };
+    let joined =
+        |name: &str| if key.is_empty() { name.to_string() } else { format!("{key}.{name}") };
     match value {
         Json::Scalar(text) => fields.push((key.to_string(), text)),
         Json::Object(entries) => {
@@ -330,7 +336,8 @@ mod tests {
     #[test]
     fn json_lines_are_flattened() {
         let document =
-            read_jsonl("{\"id\":7,\"a\":{\"b\":\"x\",\"c\":[1,\"y\"]},\"n\":null}\n\n\"bare\"\n").unwrap();
+            read_jsonl("{\"id\":7,\"a\":{\"b\":\"x\",\"c\":[1,\"y\"]},\"n\":null}\n\n\"bare\"\n")
+                .unwrap();
         assert_eq!(document.text, "id: 7\na.b: x\na.c: 1, y\n\nbare");
     }
 
@@ -338,7 +345,8 @@ mod tests {
     fn objects_in_lists_are_rows() {
         let of = |text: &str| read_json(text).unwrap();
         assert_eq!(of("[{\"a\":1},{\"a\":{\"b\":2}}]").text, "a: 1\n\na.b: 2");
-        let nested = of("{\"name\":\"pond\",\"size\":[3,4],\"life\":{\"ducks\":[{\"kg\":1},{\"kg\":2}]}}");
+        let nested =
+            of("{\"name\":\"pond\",\"size\":[3,4],\"life\":{\"ducks\":[{\"kg\":1},{\"kg\":2}]}}");
         assert_eq!(nested.text, "name: pond\nsize: 3, 4\n\nkg: 1\n\nkg: 2");
         assert_eq!(nested.blocks[2].heading_path, ["life", "ducks"]);
         assert_eq!(of("\"alone\"").text, "alone");

@@ -1,7 +1,7 @@
 //! reStructuredText: the file is its own canonical text, so only the blocks have to be found.
 //!
-//! Sections by their underlines, lists, literal blocks, and the two kinds of tables are told apart, as the docutils
-//! specification of the format defines them; everything else is a paragraph.
+//! Sections by their underlines, lists, literal blocks, and the two kinds of tables are told apart,
+//! as the docutils specification of the format defines them; everything else is a paragraph.
 
 use std::ops::Range;
 
@@ -10,12 +10,21 @@ use crate::{Block, BlockKind, Document, Error, Format, Receipt};
 
 /// Reads reStructuredText.
 pub(crate) fn read(text: String) -> Result<Document, Error> {
-    let mut reader = Reader { lines: lines(&text), text: &text, styles: Vec::new(), ..Reader::default() };
+    let mut reader =
+        Reader { lines: lines(&text), text: &text, styles: Vec::new(), ..Reader::default() };
     reader.read();
     let (title, tables, blocks) = (reader.title, reader.tables, reader.blocks);
     let blocks = cover(&text, blocks);
     let receipt = Receipt { tables, ..Receipt::default() };
-    Ok(Document { format: Format::Rst, title, language: None, text, blocks, pages: Vec::new(), receipt })
+    Ok(Document {
+        format: Format::Rst,
+        title,
+        language: None,
+        text,
+        blocks,
+        pages: Vec::new(),
+        receipt,
+    })
 }
 
 /// The span of every line, its end left out.
@@ -38,7 +47,8 @@ struct Reader<'a> {
     blocks: Vec<Block>,
     title: Option<String>,
     tables: usize,
-    /// Mark and whether there is a line above it, in the order of first use: the level of a section.
+    /// Mark and whether there is a line above it, in the order of first use: the level of a
+    /// section.
     styles: Vec<(char, bool)>,
 }
 
@@ -144,7 +154,9 @@ impl Reader<'_> {
                 let deeper = indent_of(line) > indent;
                 let goes_on = match (is_list, is_literal) {
                     (true, _) => {
-                        deeper || (indent_of(line) == indent && is_item(line.trim_start())) || !blank
+                        deeper
+                            || (indent_of(line) == indent && is_item(line.trim_start()))
+                            || !blank
                     }
                     (_, true) => indent_of(line) >= indent,
                     _ => !blank,
@@ -185,7 +197,10 @@ fn adornment(line: &str) -> Option<char> {
 
 fn is_grid_rule(line: &str) -> bool {
     let line = line.trim();
-    line.len() > 2 && line.starts_with('+') && line.ends_with('+') && line.chars().all(|c| "+-=".contains(c))
+    line.len() > 2
+        && line.starts_with('+')
+        && line.ends_with('+')
+        && line.chars().all(|c| "+-=".contains(c))
 }
 
 fn is_simple_rule(line: &str) -> bool {
@@ -221,7 +236,11 @@ mod tests {
         let blocks = document.blocks.iter();
         blocks
             .map(|b| {
-                (format!("{:?}", b.kind), b.heading_path.clone(), document.text[b.span.clone()].to_owned())
+                (
+                    format!("{:?}", b.kind),
+                    b.heading_path.clone(),
+                    document.text[b.span.clone()].to_owned(),
+                )
             })
             .collect()
     }
@@ -253,8 +272,12 @@ mod tests {
         let text = "Run this::\n\n    make\n\n    make test\n\n- one\n  goes on\n\n- two\n\nThen\n\n+---+---+\n| a | b |\n+===+===+\n| 1 | 2 |\n+---+---+\n\n\
             === ===\nc   d\n=== ===\n3   4\n\n5   6\n=== ===\n\nend...\n";
         let found = outline(text);
-        let kinds: Vec<&str> = found.iter().map(|(kind, ..)| kind.split(' ').next().unwrap()).collect();
-        assert_eq!(kinds, ["Paragraph", "Code", "List", "Paragraph", "Table", "Table", "Paragraph"]);
+        let kinds: Vec<&str> =
+            found.iter().map(|(kind, ..)| kind.split(' ').next().unwrap()).collect();
+        assert_eq!(
+            kinds,
+            ["Paragraph", "Code", "List", "Paragraph", "Table", "Table", "Paragraph"]
+        );
         assert_eq!(found[1].2, "make\n\n    make test");
         assert_eq!(found[2].2, "- one\n  goes on\n\n- two");
         let document = read(text.to_owned()).unwrap();
@@ -284,8 +307,11 @@ mod tests {
             " x\n- y\nz\n=\n",
         ] {
             let document = read(text.to_owned()).unwrap();
-            let covered: usize =
-                document.blocks.iter().map(|b| text[b.span.clone()].split_whitespace().count()).sum();
+            let covered: usize = document
+                .blocks
+                .iter()
+                .map(|b| text[b.span.clone()].split_whitespace().count())
+                .sum();
             assert_eq!(covered, text.split_whitespace().count(), "{text:?}");
         }
     }

@@ -1,4 +1,5 @@
-//! Cutting a stretch of text at its own joints: lines, sentences, words, and at last between characters.
+//! Cutting a stretch of text at its own joints: lines, sentences, words, and at last between
+//! characters.
 
 use std::ops::Range;
 
@@ -16,8 +17,8 @@ pub(crate) enum Level {
     Words,
 }
 
-/// Cuts `span` into parts of at most `budget` tokens, at the first of `levels` that suffices for each part, then
-/// between words, then anywhere. Parts are in order and cover all but white space.
+/// Cuts `span` into parts of at most `budget` tokens, at the first of `levels` that suffices for
+/// each part, then between words, then anywhere. Parts are in order and cover all but white space.
 pub(crate) fn split(
     text: &str,
     span: Range<usize>,
@@ -94,8 +95,9 @@ fn ends(text: &str, level: Level) -> Vec<usize> {
     }
 }
 
-/// A sentence ends at `. ! ? …` and closing quotes or brackets, before white space and no small letter, unless
-/// the word before the dot is an abbreviation or an initial. Ideographic full stops end one anywhere.
+/// A sentence ends at `. ! ? …` and closing quotes or brackets, before white space and no small
+/// letter, unless the word before the dot is an abbreviation or an initial. Ideographic full stops
+/// end one anywhere.
 fn sentence_ends(text: &str) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut chars = text.char_indices().peekable();
@@ -104,12 +106,14 @@ fn sentence_ends(text: &str) -> Vec<usize> {
             '。' | '！' | '？' => ends.push(at + c.len_utf8()),
             '.' | '!' | '?' | '…' => {
                 let mut end = at + c.len_utf8();
-                while let Some((_, c)) = chars.next_if(|(_, c)| ".!?…\"')]»”’".contains(*c)) {
+                while let Some((_, c)) = chars.next_if(|(_, c)| ".!?…\"')]»”’".contains(*c))
+                {
                     end += c.len_utf8();
                 }
                 let rest = &text[end..];
                 let next = rest.trim_start();
-                let goes_on = next.starts_with(char::is_lowercase) || !rest.starts_with(char::is_whitespace);
+                let goes_on =
+                    next.starts_with(char::is_lowercase) || !rest.starts_with(char::is_whitespace);
                 let abbreviates = c == '.' && is_abbreviation(&text[..at]);
                 if !goes_on && !abbreviates {
                     ends.push(end);
@@ -123,8 +127,9 @@ fn sentence_ends(text: &str) -> Vec<usize> {
 
 fn is_abbreviation(before: &str) -> bool {
     const KNOWN: &[&str] = &[
-        "mr", "mrs", "ms", "dr", "prof", "st", "vs", "e.g", "i.e", "fig", "figs", "eq", "no", "nos", "vol",
-        "pp", "cf", "al", "inc", "ltd", "co", "jr", "sr", "approx", "dept", "ca", "viz",
+        "mr", "mrs", "ms", "dr", "prof", "st", "vs", "e.g", "i.e", "fig", "figs", "eq", "no",
+        "nos", "vol", "pp", "cf", "al", "inc", "ltd", "co", "jr", "sr", "approx", "dept", "ca",
+        "viz",
     ];
     // No known one is longer; a word without end must not make this slow.
     let near = &before[before.floor_char_boundary(before.len().saturating_sub(16))..];

@@ -137,7 +137,8 @@ impl Writer {
     }
 
     pub(crate) fn end_preformatted(&mut self) {
-        let plain_place = self.heading.is_none() && self.lists.is_empty() && self.open_table().is_none();
+        let plain_place =
+            self.heading.is_none() && self.lists.is_empty() && self.open_table().is_none();
         if plain_place {
             let code = std::mem::take(&mut self.inline);
             let code = code.trim_matches(['\n', '\r']).trim_end();
@@ -150,7 +151,8 @@ impl Writer {
         self.preformatted = false;
     }
 
-    /// Begins a list, one inside the other; `number` is that of its first item where it is numbered.
+    /// Begins a list, one inside the other; `number` is that of its first item where it is
+    /// numbered.
     pub(crate) fn start_list(&mut self, number: Option<usize>) {
         self.end_paragraph();
         self.lists.push(number);
@@ -171,7 +173,8 @@ impl Writer {
 
     pub(crate) fn start_table(&mut self) {
         self.end_paragraph();
-        let layer = if self.open_table().is_some() { Layer::Nested } else { Layer::Data(Table::default()) };
+        let layer =
+            if self.open_table().is_some() { Layer::Nested } else { Layer::Data(Table::default()) };
         self.tables.push(layer);
     }
 
@@ -248,8 +251,8 @@ impl Writer {
         }
     }
 
-    /// Ends whatever is open, as a part of a file that stops in the middle leaves it. What follows still stands under the headings
-    /// that were written.
+    /// Ends whatever is open, as a part of a file that stops in the middle leaves it. What follows
+    /// still stands under the headings that were written.
     pub(crate) fn close_all(&mut self) {
         self.end_paragraph();
         while !self.tables.is_empty() {
@@ -270,15 +273,20 @@ impl Writer {
         if self.text.is_empty() {
             return Err(Error::NoText { pages: self.pages.len().max(1) });
         }
-        let title = Some(fold(&self.title)).filter(|title| !title.is_empty()).or(self.first_heading);
+        let title =
+            Some(fold(&self.title)).filter(|title| !title.is_empty()).or(self.first_heading);
         let blocks = cover(&self.text, self.blocks);
         let end = self.text.len();
         let mut pages = self.pages;
         pages.iter_mut().for_each(|start| *start = end.min(*start));
         let ends = pages.iter().skip(1).copied().chain([end]);
         let empty_pages = pages.iter().zip(ends).filter(|(start, end)| *start == end).count();
-        let receipt =
-            Receipt { pages: pages.len(), empty_pages, tables: self.tables_written, ..Receipt::default() };
+        let receipt = Receipt {
+            pages: pages.len(),
+            empty_pages,
+            tables: self.tables_written,
+            ..Receipt::default()
+        };
         Ok(Document { format, title, language: None, text: self.text, blocks, pages, receipt })
     }
 
@@ -290,7 +298,8 @@ impl Writer {
         })
     }
 
-    /// Called at a heading: the tables around it are no data, so what they held so far is written as text.
+    /// Called at a heading: the tables around it are no data, so what they held so far is written
+    /// as text.
     fn treat_table_as_layout(&mut self) {
         for at in 0..self.tables.len() {
             if let Layer::Data(table) = std::mem::replace(&mut self.tables[at], Layer::Layout) {
@@ -353,7 +362,11 @@ impl Writer {
                 return self.text.truncate(self.text[..start].trim_end().len());
             }
             let heading_path = self.outline.path();
-            self.blocks.push(Block { span: start..self.text.len(), kind: BlockKind::List, heading_path });
+            self.blocks.push(Block {
+                span: start..self.text.len(),
+                kind: BlockKind::List,
+                heading_path,
+            });
         }
     }
 
@@ -362,7 +375,10 @@ impl Writer {
         let width = table.rows.iter().map(|row| row.cells.len()).max().unwrap_or(0);
         let used: Vec<usize> = (0..width)
             .filter(|&at| {
-                table.rows.iter().any(|row| row.cells.get(at).is_some_and(|c| !c.is_empty() && c != SPANNED))
+                table
+                    .rows
+                    .iter()
+                    .any(|row| row.cells.get(at).is_some_and(|c| !c.is_empty() && c != SPANNED))
             })
             .collect();
         if used.len() < 2 {
@@ -391,7 +407,8 @@ impl Writer {
         self.tables_written += 1;
         self.block(BlockKind::Table { header: 0..0 }, &lines.join("\n"));
         if let Some(block) = self.blocks.last_mut() {
-            block.kind = BlockKind::Table { header: block.span.start..block.span.start + header_bytes };
+            block.kind =
+                BlockKind::Table { header: block.span.start..block.span.start + header_bytes };
         }
     }
 
@@ -406,14 +423,17 @@ impl Writer {
     }
 }
 
-/// Stands in the columns that a cell reaches into. No page can write it: control characters are folded away.
+/// Stands in the columns that a cell reaches into. No page can write it: control characters are
+/// folded away.
 const SPANNED: &str = "\u{1f}";
 
 impl Table {
     /// Adds text to the open cell, set off when it is an item of a list in it.
     fn append(&mut self, text: &str, item: bool) {
         let cell = match self.rows.last_mut() {
-            Some(row) if self.cell_is_open => row.cells.iter_mut().rev().find(|cell| *cell != SPANNED),
+            Some(row) if self.cell_is_open => {
+                row.cells.iter_mut().rev().find(|cell| *cell != SPANNED)
+            }
             _ => None,
         };
         let place = cell.unwrap_or(&mut self.caption);
@@ -426,7 +446,9 @@ impl Table {
 
 /// Words joined by single spaces, control characters left out.
 fn fold(text: &str) -> String {
-    let words: Vec<&str> =
-        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
+    let words: Vec<&str> = text
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|w| !w.is_empty())
+        .collect();
     words.join(" ")
 }

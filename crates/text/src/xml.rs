@@ -1,4 +1,5 @@
-//! XML as a stream of elements and text. Entities other than the five predefined ones are not expanded.
+//! XML as a stream of elements and text. Entities other than the five predefined ones are not
+//! expanded.
 
 use std::borrow::Cow;
 
@@ -42,7 +43,8 @@ impl Element<'_> {
 
     fn find(&self, matches: impl Fn(&str) -> bool) -> Option<String> {
         let mut attributes = self.0.attributes();
-        let found = attributes.with_checks(false).flatten().find(|a| matches(a.key.into_inner()))?;
+        let found =
+            attributes.with_checks(false).flatten().find(|a| matches(a.key.into_inner()))?;
         found.normalized_value(XmlVersion::Implicit1_0).ok().map(Cow::into_owned)
     }
 }
@@ -136,7 +138,10 @@ mod tests {
         let Ok(Some(Event::Start(element))) = events.next() else { panic!("no element") };
         assert_eq!((element.prefix(), element.name()), ("w", "p"));
         assert_eq!(element.attribute("val").as_deref(), Some("a < b"));
-        assert_eq!((element.qualified("val"), element.attribute("id")), (None, Some("1".to_owned())));
+        assert_eq!(
+            (element.qualified("val"), element.attribute("id")),
+            (None, Some("1".to_owned()))
+        );
     }
 
     #[test]

@@ -39,8 +39,15 @@ fn check(document: &Document, options: &ChunkOptions) -> Vec<Chunk> {
     let text = &document.text;
     let mut at = 0;
     for block in &document.blocks {
-        assert!(block.span.start >= at && block.span.end > block.span.start, "blocks in order and apart");
-        assert!(blank(&text[at..block.span.start]), "text between blocks: {:?}", &text[at..block.span.start]);
+        assert!(
+            block.span.start >= at && block.span.end > block.span.start,
+            "blocks in order and apart"
+        );
+        assert!(
+            blank(&text[at..block.span.start]),
+            "text between blocks: {:?}",
+            &text[at..block.span.start]
+        );
         if let BlockKind::Table { header } = &block.kind {
             assert!(
                 header.start >= block.span.start && header.end <= block.span.end,
@@ -54,8 +61,15 @@ fn check(document: &Document, options: &ChunkOptions) -> Vec<Chunk> {
     let chunks = chunk(&document.text, &document.blocks, options, &Words);
     let mut at = 0;
     for chunk in &chunks {
-        assert!(chunk.span.start >= at && chunk.span.end > chunk.span.start, "chunks in order and apart");
-        assert!(blank(&text[at..chunk.span.start]), "text between chunks: {:?}", &text[at..chunk.span.start]);
+        assert!(
+            chunk.span.start >= at && chunk.span.end > chunk.span.start,
+            "chunks in order and apart"
+        );
+        assert!(
+            blank(&text[at..chunk.span.start]),
+            "text between chunks: {:?}",
+            &text[at..chunk.span.start]
+        );
         assert!(
             chunk.tokens <= options.max_tokens.max(16),
             "{} tokens: {:?}",
@@ -140,7 +154,9 @@ fn sections_are_kept_apart_unless_they_are_small() {
     let chunks = check(&document, &ChunkOptions { max_tokens: 100, min_tokens: 20 });
     let seen: Vec<(String, &str)> = chunks
         .iter()
-        .map(|c| (c.heading_path.join(" > "), document.text[c.span.clone()].lines().next().unwrap()))
+        .map(|c| {
+            (c.heading_path.join(" > "), document.text[c.span.clone()].lines().next().unwrap())
+        })
         .collect();
     assert_eq!(
         seen,
@@ -154,7 +170,8 @@ fn sections_are_kept_apart_unless_they_are_small() {
 
 #[test]
 fn a_heading_stays_with_a_text_too_large_for_one_chunk() {
-    let document = markdown(&format!("# Title of it\n\n{}", "One sentence stands here. ".repeat(40)));
+    let document =
+        markdown(&format!("# Title of it\n\n{}", "One sentence stands here. ".repeat(40)));
     let chunks = check(&document, &ChunkOptions { max_tokens: 50, min_tokens: 20 });
     assert!(chunks[0].text(&document.text).contains("# Title of it\n\nOne sentence stands here."));
     assert!(chunks.iter().all(|c| c.text(&document.text).ends_with('.')), "cut between sentences");
@@ -165,6 +182,9 @@ fn pages_are_found_by_offset() {
     let mut document = markdown("text");
     assert_eq!(document.page_of(2), None);
     document.pages = vec![0, 10, 10, 20];
-    assert_eq!((document.page_of(0), document.page_of(9), document.page_of(10)), (Some(1), Some(1), Some(3)));
+    assert_eq!(
+        (document.page_of(0), document.page_of(9), document.page_of(10)),
+        (Some(1), Some(1), Some(3))
+    );
     assert_eq!(document.page_of(99), Some(4));
 }

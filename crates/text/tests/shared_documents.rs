@@ -25,7 +25,11 @@ fn collection() -> Option<PathBuf> {
     if folder.join("manifest.jsonl").exists() {
         return Some(folder);
     }
-    assert!(std::env::var_os("TUNESMITH_REQUIRE_SHARED").is_none(), "{} is missing", folder.display());
+    assert!(
+        std::env::var_os("TUNESMITH_REQUIRE_SHARED").is_none(),
+        "{} is missing",
+        folder.display()
+    );
     eprintln!("skipped: {} is not there", folder.display());
     None
 }
@@ -44,17 +48,23 @@ fn every_file_meets_its_expectation() {
         let path = folder.join("files").join(&expected.file);
         let outcome = read(&path, &load(&path).unwrap());
         let said = match &outcome {
-            Ok(document) => format!("{} with {} characters", document.format, document.receipt.characters),
+            Ok(document) => {
+                format!("{} with {} characters", document.format, document.receipt.characters)
+            }
             Err(error) => error.to_string(),
         };
         eprintln!("{:32} {:20} {said}", expected.file, expected.expect);
         let met = match (&outcome, expected.expect.as_str()) {
             (Ok(document), "text" | "text_or_error" | "text_or_unsupported") => {
                 let text = fold(&document.text);
-                let chunks = chunk(&document.text, &document.blocks, &ChunkOptions::default(), &Words);
+                let chunks =
+                    chunk(&document.text, &document.blocks, &ChunkOptions::default(), &Words);
                 !chunks.is_empty()
                     && expected.must_contain.iter().all(|phrase| text.contains(&fold(phrase)))
-                    && expected.must_not_contain.iter().all(|phrase| !document.text.contains(phrase))
+                    && expected
+                        .must_not_contain
+                        .iter()
+                        .all(|phrase| !document.text.contains(phrase))
             }
             (Err(_), "text_or_error") => true,
             (Err(Error::NoText { .. }), "no_text") => true,

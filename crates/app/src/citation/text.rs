@@ -27,15 +27,15 @@ pub(crate) fn content_words(text: &str) -> HashSet<String> {
 
 /// English words that stand in any sentence.
 const STOP: &[&str] = &[
-    "a", "an", "and", "are", "as", "at", "be", "been", "but", "by", "can", "do", "does", "for", "from",
-    "had", "has", "have", "he", "her", "his", "how", "if", "in", "into", "is", "it", "its", "may", "must",
-    "no", "not", "of", "on", "or", "our", "she", "should", "so", "than", "that", "the", "their", "them",
-    "then", "there", "these", "they", "this", "those", "to", "was", "we", "were", "what", "when", "where",
-    "which", "who", "will", "with", "would", "you", "your",
+    "a", "an", "and", "are", "as", "at", "be", "been", "but", "by", "can", "do", "does", "for",
+    "from", "had", "has", "have", "he", "her", "his", "how", "if", "in", "into", "is", "it", "its",
+    "may", "must", "no", "not", "of", "on", "or", "our", "she", "should", "so", "than", "that",
+    "the", "their", "them", "then", "there", "these", "they", "this", "those", "to", "was", "we",
+    "were", "what", "when", "where", "which", "who", "will", "with", "would", "you", "your",
 ];
 
-/// Byte ranges of the sentences of a text, white space left out. Headings, list items and table rows are sentences of their own;
-/// a line break inside running text is not an end.
+/// Byte ranges of the sentences of a text, white space left out. Headings, list items and table
+/// rows are sentences of their own; a line break inside running text is not an end.
 pub fn sentences(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut start = 0;
@@ -76,21 +76,25 @@ fn starts_own_line(line: &str) -> bool {
         let rest = line.trim_start_matches(|c: char| c.is_ascii_digit());
         rest.len() < line.len() && (rest.starts_with(". ") || rest.starts_with(") "))
     };
-    line.starts_with(['#', '|']) || ["- ", "* ", "+ "].iter().any(|mark| line.starts_with(mark)) || numbered()
+    line.starts_with(['#', '|'])
+        || ["- ", "* ", "+ "].iter().any(|mark| line.starts_with(mark))
+        || numbered()
 }
 
-/// Whether the mark at `at` ends a sentence: white space and then something that can begin one follows, and no abbreviation or
-/// list number stands before it.
+/// Whether the mark at `at` ends a sentence: white space and then something that can begin one
+/// follows, and no abbreviation or list number stands before it.
 fn ends_sentence(text: &str, at: usize) -> bool {
     let rest = &text[after_closers(text, at + 1)..];
     let Some(next) = rest.trim_start().chars().next() else { return true };
     if !rest.starts_with(char::is_whitespace) || next.is_lowercase() {
         return false;
     }
-    let before = text[..at].rsplit(|c: char| c.is_whitespace() || c == '(').next().unwrap_or_default();
+    let before =
+        text[..at].rsplit(|c: char| c.is_whitespace() || c == '(').next().unwrap_or_default();
     let abbreviation = text[at..].starts_with('.')
         && (before.chars().count() == 1 || ABBREVIATIONS.contains(&before.to_lowercase().as_str()));
-    let number = before.chars().all(|c| c.is_ascii_digit()) && text[..at - before.len()].ends_with('\n');
+    let number =
+        before.chars().all(|c| c.is_ascii_digit()) && text[..at - before.len()].ends_with('\n');
     !abbreviation && !number
 }
 

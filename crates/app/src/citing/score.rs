@@ -33,12 +33,13 @@ pub(super) fn cited(citations: &[Citation], gold: &[GoldChunk], question: &Quest
         })
     };
     let evident: Vec<&Citation> = citations.iter().filter(is_evident).collect();
-    let holding = evident.iter().filter(|citation| lenient(&citation.quote, &question.answers)).count();
+    let holding =
+        evident.iter().filter(|citation| lenient(&citation.quote, &question.answers)).count();
     Cited { all: citations.len(), evident: evident.len(), holding }
 }
 
-/// A share of rows (cluster, whether it is as it should be). The bootstrap is too sure when nearly all agree, so its interval is
-/// widened to cover Wilson's.
+/// A share of rows (cluster, whether it is as it should be). The bootstrap is too sure when nearly
+/// all agree, so its interval is widened to cover Wilson's.
 fn share<'a>(rows: impl Iterator<Item = (&'a str, bool)>) -> Share {
     let rows: Vec<Row> = rows
         .map(|(cluster, good)| Row { cluster, a: vec![f64::from(u8::from(good))], b: Vec::new() })
@@ -74,19 +75,29 @@ pub(super) fn citing(outcomes: &[Outcome]) -> Citing {
         let chosen = outcomes.iter().filter(|outcome| wanted(outcome));
         share(chosen.flat_map(|outcome| {
             let claims = &outcome.answer.support.claims;
-            several(outcome, claims.iter().filter(|claim| claim.is_supported()).count(), claims.len())
+            several(
+                outcome,
+                claims.iter().filter(|claim| claim.is_supported()).count(),
+                claims.len(),
+            )
         }))
     };
     Citing {
         right: share(answerable().map(|outcome| row(outcome, outcome.right))),
         precision: share(
-            evident().flat_map(|outcome| several(outcome, outcome.cited.evident, outcome.cited.all)),
+            evident()
+                .flat_map(|outcome| several(outcome, outcome.cited.evident, outcome.cited.all)),
         ),
         holds_answer: share(
-            evident().flat_map(|outcome| several(outcome, outcome.cited.holding, outcome.cited.all)),
+            evident()
+                .flat_map(|outcome| several(outcome, outcome.cited.holding, outcome.cited.all)),
         ),
-        recall: share(evident().filter(|outcome| outcome.right).map(|outcome| row(outcome, cites(outcome)))),
-        right_and_cited: share(evident().map(|outcome| row(outcome, outcome.right && cites(outcome)))),
+        recall: share(
+            evident().filter(|outcome| outcome.right).map(|outcome| row(outcome, cites(outcome))),
+        ),
+        right_and_cited: share(
+            evident().map(|outcome| row(outcome, outcome.right && cites(outcome))),
+        ),
         supported_right: supported(&|outcome| outcome.right),
         supported_wrong: supported(&|outcome| outcome.question.is_answerable() && !outcome.right),
         supported_unanswerable: supported(&|outcome| !outcome.question.is_answerable()),
@@ -192,7 +203,11 @@ mod tests {
             citation("b.md", 12..30, "In 1969."),
         ];
         assert_eq!(cited(&citations, &gold, &question()), Cited { all: 4, evident: 2, holding: 1 });
-        assert_eq!(cited(&citations, &[], &question()), Cited::default(), "nothing to hold it against");
+        assert_eq!(
+            cited(&citations, &[], &question()),
+            Cited::default(),
+            "nothing to hold it against"
+        );
     }
 
     #[test]

@@ -44,8 +44,8 @@ impl FromStr for ArmChoice {
 pub(super) struct Material {
     /// Documents to retrieve passages from.
     pub(super) documents: bool,
-    /// Questions that name their evidence in them: without it nobody knows the gold passages, which some arms read and
-    /// others are trained on.
+    /// Questions that name their evidence in them: without it nobody knows the gold passages, which
+    /// some arms read and others are trained on.
     pub(super) evidence: bool,
 }
 
@@ -96,12 +96,14 @@ pub struct Estimate {
     pub dev_seconds: f64,
     /// Seconds for the test trials without fine-tuned arms, if none is there already.
     pub test_seconds: f64,
-    /// Seconds for the trials of the fine-tuned arms; training comes on top and is estimated before it starts.
+    /// Seconds for the trials of the fine-tuned arms; training comes on top and is estimated before
+    /// it starts.
     pub fine_tuned_seconds: f64,
 }
 
-/// Estimates a comparison from the dev prompts (`sized`, of all arms on base weights) and from the speed of a first trial. The test
-/// split stays closed: its prompts are taken to be as long as those of dev.
+/// Estimates a comparison from the dev prompts (`sized`, of all arms on base weights) and from the
+/// speed of a first trial. The test split stays closed: its prompts are taken to be as long as
+/// those of dev.
 pub(super) fn estimate(
     runner: &mut Runner,
     set: &SetConfig,
@@ -137,7 +139,8 @@ pub(super) fn estimate(
             .map(|arm| of_arm(*arm) * test as f64)
             .sum()
     };
-    let count = |tuned: bool| test * test_arms.iter().filter(|arm| arm.needs_adapter() == tuned).count();
+    let count =
+        |tuned: bool| test * test_arms.iter().filter(|arm| arm.needs_adapter() == tuned).count();
     Ok(Estimate {
         set: set.name.clone(),
         dev_arms: dev_arms.to_vec(),
@@ -162,7 +165,10 @@ mod tests {
         let all = Material { documents: true, evidence: true };
         let no_evidence = Material { evidence: false, ..all };
         let nothing = Material { documents: false, evidence: false };
-        assert_eq!(test_arms(&ArmChoice::All, no_evidence, false), [Base, FewShot, Rag, Tuned, TunedRag]);
+        assert_eq!(
+            test_arms(&ArmChoice::All, no_evidence, false),
+            [Base, FewShot, Rag, Tuned, TunedRag]
+        );
         assert_eq!(test_arms(&ArmChoice::All, nothing, true), [Base, FewShot, Tuned]);
         assert_eq!(test_arms(&ArmChoice::Auto, all, false), [Base, FewShot, Rag, Oracle]);
         assert_eq!(test_arms(&ArmChoice::Auto, all, true).len(), 8);

@@ -100,7 +100,11 @@ impl From<&Manifest> for TrainingRecord {
                 .enumerate()
                 .map(|(step, record)| (step + 1, record.loss))
                 .collect(),
-            dev_losses: history.evaluations.iter().map(|found| (found.step, found.dev_loss)).collect(),
+            dev_losses: history
+                .evaluations
+                .iter()
+                .map(|found| (found.step, found.dev_loss))
+                .collect(),
         }
     }
 }
@@ -108,8 +112,10 @@ impl From<&Manifest> for TrainingRecord {
 impl Comparison {
     /// Stores the comparison.
     pub(super) fn store(&self, store: &mut Store) -> Result<()> {
-        let json = serde_json::to_string(self)
-            .map_err(|source| Error::Record { what: format!("comparison of set {:?}", self.set), source })?;
+        let json = serde_json::to_string(self).map_err(|source| Error::Record {
+            what: format!("comparison of set {:?}", self.set),
+            source,
+        })?;
         store.put_comparison(&self.set, &json)?;
         Ok(())
     }
@@ -119,8 +125,9 @@ impl Comparison {
     /// # Errors
     /// [`Error::NotCompared`] when there is none.
     pub fn latest(store: &Store, set: &str) -> Result<Self> {
-        let record =
-            store.latest_comparison(set)?.ok_or_else(|| Error::NotCompared { set: set.to_owned() })?;
+        let record = store
+            .latest_comparison(set)?
+            .ok_or_else(|| Error::NotCompared { set: set.to_owned() })?;
         serde_json::from_str(&record.json)
             .map_err(|source| Error::Record { what: format!("comparison of set {set:?}"), source })
     }

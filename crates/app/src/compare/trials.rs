@@ -35,7 +35,12 @@ impl Weights {
     pub(super) fn load(project: &Project, model: &Model, manifest: &Manifest) -> Result<Self> {
         let folder = project.adapter_folder(&manifest.set, manifest.recipe.as_str(), manifest.seed);
         let lora = Arc::new(adapters::load(&folder, model)?);
-        Ok(Self { recipe: manifest.recipe, seed: manifest.seed, hash: manifest.weights.clone(), lora })
+        Ok(Self {
+            recipe: manifest.recipe,
+            seed: manifest.seed,
+            hash: manifest.weights.clone(),
+            lora,
+        })
     }
 }
 
@@ -56,7 +61,8 @@ pub(super) struct Job {
     lora: Option<Arc<Lora>>,
 }
 
-/// What is kept of a trial: the answer and what it took. Its score is computed anew each time, being free.
+/// What is kept of a trial: the answer and what it took. Its score is computed anew each time,
+/// being free.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Stored {
     answer: String,
@@ -125,7 +131,8 @@ impl<'a> Runner<'a> {
         Self { model, knowledge, set, passages, shots, options, stop }
     }
 
-    /// The trials of `arms` on `questions`; arms on fine-tuned weights once for each of their adapters.
+    /// The trials of `arms` on `questions`; arms on fine-tuned weights once for each of their
+    /// adapters.
     pub(super) fn jobs(
         &self,
         questions: &[Question],
@@ -137,10 +144,13 @@ impl<'a> Runner<'a> {
         for arm in arms {
             let adapters: Vec<Option<&Weights>> = match Recipe::of(*arm) {
                 None => vec![None],
-                Some(recipe) => weights.iter().filter(|weights| weights.recipe == recipe).map(Some).collect(),
+                Some(recipe) => {
+                    weights.iter().filter(|weights| weights.recipe == recipe).map(Some).collect()
+                }
             };
             for (index, (question, grounded)) in questions.iter().zip(grounded).enumerate() {
-                // A question without evidence has nothing to put before an arm that reads gold passages.
+                // A question without evidence has nothing to put before an arm that reads gold
+                // passages.
                 if arm.uses_gold() && grounded.gold.is_empty() {
                     continue;
                 }
@@ -185,7 +195,9 @@ impl<'a> Runner<'a> {
                 gold().chain(grounded.distractors().map(passage)).take(count).collect()
             }
             (true, false) => gold().collect(),
-            (false, true) => grounded.retrieved.hits.iter().take(self.passages).map(passage).collect(),
+            (false, true) => {
+                grounded.retrieved.hits.iter().take(self.passages).map(passage).collect()
+            }
             (false, false) => Vec::new(),
         };
         let (documents, passages) = passages.into_iter().unzip();
@@ -201,14 +213,16 @@ impl<'a> Runner<'a> {
             shots,
             history: &[],
         };
-        let limit = self.model.decoder.config().max_positions.saturating_sub(self.options.max_tokens);
+        let limit =
+            self.model.decoder.config().max_positions.saturating_sub(self.options.max_tokens);
         let messages = prompt.fit(arm, &self.model.template, &self.model.tokenizer, limit)?;
         Ok((messages, documents))
     }
 
     /// The hash of everything an answer depends on.
     fn key(&self, messages: &[Message], adapter: Option<&str>) -> Result<String> {
-        // Neither looking up, nor weighing tokens, nor who may share what was read changes an answer.
+        // Neither looking up, nor weighing tokens, nor who may share what was read changes an
+        // answer.
         let GenerateOptions {
             max_tokens,
             temperature,
@@ -240,16 +254,18 @@ impl<'a> Runner<'a> {
         jobs.iter().map(|job| Ok(self.stored(job)?.is_none())).collect()
     }
 
-    /// The stored answer of a job. One in another version's form counts as none: it only has to be run again.
+    /// The stored answer of a job. One in another version's form counts as none: it only has to be
+    /// run again.
     fn stored(&self, job: &Job) -> Result<Option<Stored>> {
         Ok(self.knowledge.store.trial(&job.key)?.and_then(|json| serde_json::from_str(&json).ok()))
     }
 
-    /// Measures the speed on one trial: the longest that has to be run (its answer is kept), or, when none has, the longest of
-    /// all by what was measured when it ran.
+    /// Measures the speed on one trial: the longest that has to be run (its answer is kept), or,
+    /// when none has, the longest of all by what was measured when it ran.
     pub(super) fn calibrate(&mut self, jobs: &[Job]) -> Result<Speed> {
         let pending = self.pending(jobs)?;
-        let longest = jobs.iter().zip(&pending).max_by_key(|(job, pending)| (**pending, job.prompt_tokens));
+        let longest =
+            jobs.iter().zip(&pending).max_by_key(|(job, pending)| (**pending, job.prompt_tokens));
         let Some((job, _)) = longest else {
             return Ok(Speed { prefill: 0.0, decode: 0.0 });
         };
@@ -269,7 +285,11 @@ impl<'a> Runner<'a> {
         let stop = self.stop;
         let generation =
             self.model.generate(&job.messages, job.lora.as_deref(), &self.options, &mut |_| {
-                if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if stop.load(Ordering::Relaxed) {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
             })?;
         if generation.finish_reason == FinishReason::Cancelled {
             return Err(Error::Interrupted);
@@ -306,11 +326,14 @@ impl<'a> Runner<'a> {
         let pending = self.pending(jobs)?;
         let total = pending.iter().filter(|pending| **pending).count();
         on_event(CompareEvent::Running { split, trials: total, reused: jobs.len() - total });
-        let work =
-            |pending: &bool, job: &Job| if *pending { job.prompt_tokens + self.set.max_tokens } else { 0 };
-        let mut left: usize = pending.iter().zip(jobs).map(|(pending, job)| work(pending, job)).sum();
+        let work = |pending: &bool, job: &Job| {
+            if *pending { job.prompt_tokens + self.set.max_tokens } else { 0 }
+        };
+        let mut left: usize =
+            pending.iter().zip(jobs).map(|(pending, job)| work(pending, job)).sum();
         let (start, mut read, mut done) = (Instant::now(), 0, 0);
-        let weights: Vec<usize> = pending.iter().zip(jobs).map(|(pending, job)| work(pending, job)).collect();
+        let weights: Vec<usize> =
+            pending.iter().zip(jobs).map(|(pending, job)| work(pending, job)).collect();
         let mut trials = Vec::with_capacity(jobs.len());
         for ((job, pending), weight) in jobs.iter().zip(pending).zip(weights) {
             if self.stop.load(Ordering::Relaxed) {
@@ -322,7 +345,12 @@ impl<'a> Runner<'a> {
                 let seconds_left = start.elapsed().as_secs_f64() / read.max(1) as f64 * left as f64;
                 on_event(CompareEvent::Trial(Progress { arm: job.arm, done, total, seconds_left }));
             }
-            trials.push(self.graded(job, stored, &questions[job.question], &grounded[job.question]));
+            trials.push(self.graded(
+                job,
+                stored,
+                &questions[job.question],
+                &grounded[job.question],
+            ));
         }
         Ok(trials)
     }

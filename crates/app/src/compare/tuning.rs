@@ -1,4 +1,5 @@
-//! Retrieval, tuned on dev questions: the share of BM25 by the evidence it finds, the number of passages by the answers.
+//! Retrieval, tuned on dev questions: the share of BM25 by the evidence it finds, the number of
+//! passages by the answers.
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -15,8 +16,9 @@ use crate::questions::Question;
 /// Steps of the search from vectors only to words only.
 const STEPS: usize = 10;
 
-/// The share of BM25 for a set: as configured; else the one with which most dev evidence is found (then: stands highest, then: is
-/// nearest to the default), which is kept for `ask`; else, without evidence, the default.
+/// The share of BM25 for a set: as configured; else the one with which most dev evidence is found
+/// (then: stands highest, then: is nearest to the default), which is kept for `ask`; else, without
+/// evidence, the default.
 pub(super) fn lexical_weight(
     knowledge: &mut Knowledge,
     set: &SetConfig,
@@ -48,7 +50,8 @@ pub(super) fn lexical_weight(
             found.retrieved = knowledge.search_vector(&question.text, &found.vector, &wanted)?;
         }
         let (found, rank) = score(&grounded, passages);
-        // Candidates come nearest to the default first, so that only a real gain moves away from it.
+        // Candidates come nearest to the default first, so that only a real gain moves away from
+        // it.
         if best.is_none_or(|(best_found, best_rank, _)| (found, rank) > (best_found, best_rank)) {
             best = Some((found, rank, weight));
         }
@@ -85,8 +88,9 @@ impl fmt::Display for RerankFinding {
     }
 }
 
-/// Measures the configured reranker, if there is one, on the dev questions that name their evidence, and keeps for `ask` whether it
-/// is to be used. A reranker trained on other texts may well put worse passages first.
+/// Measures the configured reranker, if there is one, on the dev questions that name their
+/// evidence, and keeps for `ask` whether it is to be used. A reranker trained on other texts may
+/// well put worse passages first.
 pub(super) fn reranker(
     knowledge: &mut Knowledge,
     set: &SetConfig,
@@ -95,7 +99,9 @@ pub(super) fn reranker(
     passages: usize,
     stop: &AtomicBool,
 ) -> Result<Option<RerankFinding>> {
-    let Some(model) = knowledge.rerank.as_ref().map(|rerank| rerank.name.clone()) else { return Ok(None) };
+    let Some(model) = knowledge.rerank.as_ref().map(|rerank| rerank.name.clone()) else {
+        return Ok(None);
+    };
     let evident: Vec<Question> =
         dev.iter().filter(|question| !question.evidence.is_empty()).cloned().collect();
     if evident.is_empty() {
@@ -108,12 +114,21 @@ pub(super) fn reranker(
     let (without, with) = (score_with(false)?, score_with(true)?);
     let used = with.0 >= without.0 && with.1 >= without.1;
     knowledge.put_reranks(&set.name, used)?;
-    Ok(Some(RerankFinding { model, recall: [without.0, with.0], reciprocal_rank: [without.1, with.1], used }))
+    Ok(Some(RerankFinding {
+        model,
+        recall: [without.0, with.0],
+        reciprocal_rank: [without.1, with.1],
+        used,
+    }))
 }
 
-/// The numbers of passages to try for a set, the default first: only the configured one where there is one, only the default where
-/// no question names its evidence.
-pub(super) fn passage_candidates(knowledge: &Knowledge, set: &SetConfig, evidence: bool) -> Vec<usize> {
+/// The numbers of passages to try for a set, the default first: only the configured one where there
+/// is one, only the default where no question names its evidence.
+pub(super) fn passage_candidates(
+    knowledge: &Knowledge,
+    set: &SetConfig,
+    evidence: bool,
+) -> Vec<usize> {
     match knowledge.configured_passages(Some(set)) {
         Some(passages) => vec![passages],
         None if evidence => vec![DEFAULT_PASSAGES, 2, 1, 5],
@@ -121,7 +136,8 @@ pub(super) fn passage_candidates(knowledge: &Knowledge, set: &SetConfig, evidenc
     }
 }
 
-/// The best of (passages, mean score of `rag` on dev): the highest score, then the fewest passages, which cost least.
+/// The best of (passages, mean score of `rag` on dev): the highest score, then the fewest passages,
+/// which cost least.
 pub(super) fn best_passages(sweep: &[(usize, f64)]) -> Option<usize> {
     let best = sweep.iter().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
     best.map(|(passages, _)| *passages)

@@ -1,4 +1,5 @@
-//! `tunesmith.toml` as it is written, and its checks: every problem is found, with its line and its field.
+//! `tunesmith.toml` as it is written, and its checks: every problem is found, with its line and its
+//! field.
 
 mod key;
 
@@ -162,7 +163,11 @@ impl Check<'_> {
         if (0.0..=upper).contains(&number) {
             return number;
         }
-        self.problem(&value.span(), field, format!("expected a number from 0 to {upper}, found {number}"));
+        self.problem(
+            &value.span(),
+            field,
+            format!("expected a number from 0 to {upper}, found {number}"),
+        );
         default
     }
 
@@ -181,7 +186,11 @@ impl Check<'_> {
         if code.len() == 2 && code.chars().all(|c| c.is_ascii_lowercase()) {
             return value.into_inner();
         }
-        self.problem(&value.span(), field, format!("expected two letters such as en or de, found {code:?}"));
+        self.problem(
+            &value.span(),
+            field,
+            format!("expected two letters such as en or de, found {code:?}"),
+        );
         default
     }
 
@@ -190,7 +199,8 @@ impl Check<'_> {
         let written = name.get_ref();
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if written.is_empty() || written == "all" || !written.chars().all(plain) {
-            let message = format!("expected letters, digits, `-` and `_` (and not `all`), found {written:?}");
+            let message =
+                format!("expected letters, digits, `-` and `_` (and not `all`), found {written:?}");
             self.problem(&name.span(), "name", message);
         } else if known.contains(&written.as_str()) {
             let message = format!("expected another name, found a second {what} {written:?}");
@@ -202,13 +212,20 @@ impl Check<'_> {
     fn collections(&mut self, names: &[Spanned<String>], known: &[&str]) {
         for name in names {
             if !known.contains(&name.get_ref().as_str()) {
-                let message = format!("expected one of {}, found {:?}", known.join(", "), name.get_ref());
+                let message =
+                    format!("expected one of {}, found {:?}", known.join(", "), name.get_ref());
                 self.problem(&name.span(), "collections", message);
             }
         }
     }
 
-    fn positive(&mut self, field: &str, value: Option<Spanned<f64>>, default: f64, upper: f64) -> f64 {
+    fn positive(
+        &mut self,
+        field: &str,
+        value: Option<Spanned<f64>>,
+        default: f64,
+        upper: f64,
+    ) -> f64 {
         if let Some(value) = &value
             && *value.get_ref() <= 0.0
         {
@@ -242,7 +259,9 @@ impl Raw {
         };
         let found = self.retrieval;
         let retrieval = Retrieval {
-            passages: found.passages.map(|number| check.integer("passages", Some(number), 3, 1..101)),
+            passages: found
+                .passages
+                .map(|number| check.integer("passages", Some(number), 3, 1..101)),
             candidates: check.integer(
                 "candidates",
                 found.candidates,
@@ -256,7 +275,12 @@ impl Raw {
                 defaults.retrieval.rerank_candidates,
                 1..1001,
             ),
-            neighbours: check.integer("neighbours", found.neighbours, defaults.retrieval.neighbours, 0..11),
+            neighbours: check.integer(
+                "neighbours",
+                found.neighbours,
+                defaults.retrieval.neighbours,
+                0..11,
+            ),
             lexical_weight: found
                 .lexical_weight
                 .map(|weight| check.real("lexical_weight", Some(weight), 0.5, 1.0) as f32),
@@ -272,10 +296,20 @@ impl Raw {
         let usual = defaults.training;
         let training = Training {
             epochs: check.integer("epochs", given.epochs, usual.epochs, 1..1001),
-            learning_rate: check.positive("learning_rate", given.learning_rate, usual.learning_rate, 1.0),
+            learning_rate: check.positive(
+                "learning_rate",
+                given.learning_rate,
+                usual.learning_rate,
+                1.0,
+            ),
             rank: check.integer("rank", given.rank, usual.rank, 1..1025),
             alpha: check.positive("alpha", given.alpha, usual.alpha, 10_000.0),
-            batch_tokens: check.integer("batch_tokens", given.batch_tokens, usual.batch_tokens, COUNT),
+            batch_tokens: check.integer(
+                "batch_tokens",
+                given.batch_tokens,
+                usual.batch_tokens,
+                COUNT,
+            ),
             max_length: check.integer("max_length", given.max_length, usual.max_length, COUNT),
             patience: check.integer("patience", given.patience, usual.patience, COUNT),
             max_examples: given
@@ -288,12 +322,14 @@ impl Raw {
         };
         let mut collections: Vec<Collection> = Vec::new();
         for RawCollection { name, documents, tags } in self.collection {
-            let mut known: Vec<&str> = collections.iter().map(|other| other.name.as_str()).collect();
+            let mut known: Vec<&str> =
+                collections.iter().map(|other| other.name.as_str()).collect();
             known.push(DOCUMENTS);
             check.name("collection", &name, &known);
             collections.push(Collection { name: name.into_inner(), documents, tags });
         }
-        let mut named: Vec<&str> = collections.iter().map(|collection| collection.name.as_str()).collect();
+        let mut named: Vec<&str> =
+            collections.iter().map(|collection| collection.name.as_str()).collect();
         named.push(DOCUMENTS);
         let mut sets: Vec<SetConfig> = Vec::new();
         for raw in self.set {
@@ -315,7 +351,8 @@ impl Raw {
             collections,
             generator: self.models.generator.unwrap_or(defaults.generator),
             embedder: self.models.embedder.unwrap_or(defaults.embedder),
-            embedder_precision: check.precision("embedder_precision", self.models.embedder_precision),
+            embedder_precision: check
+                .precision("embedder_precision", self.models.embedder_precision),
             chunks,
             retrieval,
             training,
@@ -331,8 +368,7 @@ impl RawSet {
             (Some(path), None, None, None) => SetFiles::One(path),
             (None, Some(train), Some(dev), Some(test)) => SetFiles::Three { train, dev, test },
             _ => {
-                let message =
-                    "expected either `questions`, or `train`, `dev` and `test`, found another combination";
+                let message = "expected either `questions`, or `train`, `dev` and `test`, found another combination";
                 check.problem(span, "set", message.to_owned());
                 SetFiles::One(PathBuf::new())
             }
@@ -354,13 +390,22 @@ impl RawSet {
             target: self.target.map(|target| check.real("target", Some(target), 1.0, 1.0)),
             margin: check.real("margin", self.margin, 0.05, 1.0),
             max_tokens: check.integer("max_tokens", self.max_tokens, 48, 1..100_001),
-            expected_queries: check.integer("expected_queries", self.expected_queries, 10_000, COUNT) as u64,
+            expected_queries: check.integer(
+                "expected_queries",
+                self.expected_queries,
+                10_000,
+                COUNT,
+            ) as u64,
             shots: check.integer("shots", self.shots, 4, 1..65),
-            passages: self.passages.map(|number| check.integer("passages", Some(number), 3, 1..101)),
+            passages: self
+                .passages
+                .map(|number| check.integer("passages", Some(number), 3, 1..101)),
             abstain_below: self
                 .abstain_below
                 .map(|cosine| check.real("abstain_below", Some(cosine), 0.0, 1.0) as f32),
-            collections: self.collections.map(|names| names.into_iter().map(Spanned::into_inner).collect()),
+            collections: self
+                .collections
+                .map(|names| names.into_iter().map(Spanned::into_inner).collect()),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Tuning an embedder on a collection in BEIR layout: it learns from `qrels/train.tsv`, a part of which chooses the epoch, and is
-//! then measured on another split, beside the untuned one.
+//! Tuning an embedder on a collection in BEIR layout: it learns from `qrels/train.tsv`, a part of
+//! which chooses the epoch, and is then measured on another split, beside the untuned one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -43,8 +43,8 @@ pub struct Compared {
     pub lexical_weight: f32,
     /// Over all queries of the split.
     pub all: Difference,
-    /// Over queries of which no relevant document answers a training query: what was learnt of documents does not help
-    /// there, only what was learnt of the field.
+    /// Over queries of which no relevant document answers a training query: what was learnt of
+    /// documents does not help there, only what was learnt of the field.
     pub documents_unseen: Difference,
 }
 
@@ -86,8 +86,8 @@ pub fn tune_and_measure(
     let test = read_qrels(collection.folder, collection.split)?;
 
     let encoder = Encoder::open_with(folders.base, options.precision)?;
-    let before =
-        read.rank(collection, &test, &encoder, stop, &mut |done, of| embedding(on_event, done, of))?;
+    let before = read
+        .rank(collection, &test, &encoder, stop, &mut |done, of| embedding(on_event, done, of))?;
     let lessons = lessons(&read, &train, &test, &before.store)?;
     drop(encoder);
     let place = (folders.tuned, collection_name(collection.folder));
@@ -95,9 +95,11 @@ pub fn tune_and_measure(
 
     let encoder = Encoder::open_with(&tuning.folder, options.precision)?;
     // An index belongs to one embedder.
-    let index = folders.tuned.join(format!("index-{}", tuning.identity.get(..8).unwrap_or("of-tuned")));
+    let index =
+        folders.tuned.join(format!("index-{}", tuning.identity.get(..8).unwrap_or("of-tuned")));
     let tuned = BeirOptions { store: &index, ..collection.clone() };
-    let after = read.rank(&tuned, &test, &encoder, stop, &mut |done, of| embedding(on_event, done, of))?;
+    let after =
+        read.rank(&tuned, &test, &encoder, stop, &mut |done, of| embedding(on_event, done, of))?;
     let unseen = unseen(&train, &test);
     let ways = before.ways.iter().zip(&after.ways).filter(|(way, _)| way.lexical_weight < 1.0);
     let compared = ways
@@ -108,7 +110,12 @@ pub fn tune_and_measure(
             documents_unseen: compare(&unseen, &before.run, &after.run),
         })
         .collect();
-    Ok(TunedRetrieval { tuning, untuned: before.report(&test), tuned: after.report(&test), compared })
+    Ok(TunedRetrieval {
+        tuning,
+        untuned: before.report(&test),
+        tuned: after.report(&test),
+        compared,
+    })
 }
 
 fn embedding(on_event: &mut dyn FnMut(TuneEvent), done: usize, passages: usize) {
@@ -116,7 +123,9 @@ fn embedding(on_event: &mut dyn FnMut(TuneEvent), done: usize, passages: usize) 
 }
 
 fn collection_name(folder: &Path) -> String {
-    folder.file_name().map_or_else(|| "collection".to_owned(), |name| name.to_string_lossy().into_owned())
+    folder
+        .file_name()
+        .map_or_else(|| "collection".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 fn compare(qrels: &Qrels, untuned: &Run, tuned: &Run) -> Difference {
@@ -140,10 +149,12 @@ fn unseen(train: &Qrels, test: &Qrels) -> Qrels {
     Qrels(fresh.map(|(query, grades)| (query.clone(), grades.clone())).collect())
 }
 
-/// Queries about one document have something in common: the first of their relevant ones stands for them.
+/// Queries about one document have something in common: the first of their relevant ones stands for
+/// them.
 fn cluster(qrels: &Qrels, query: &str) -> String {
     let grades = qrels.0.get(query).into_iter().flatten();
-    let first = grades.filter(|(_, grade)| **grade > 0).map(|(document, _)| document.clone()).next();
+    let first =
+        grades.filter(|(_, grade)| **grade > 0).map(|(document, _)| document.clone()).next();
     first.unwrap_or_else(|| query.to_owned())
 }
 

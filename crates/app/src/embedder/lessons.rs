@@ -1,4 +1,5 @@
-//! What an embedder learns from and is measured on: passages as they are embedded, and questions with those that answer them.
+//! What an embedder learns from and is measured on: passages as they are embedded, and questions
+//! with those that answer them.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,7 +9,8 @@ use crate::questions::{normalised_tokens, similar};
 /// Passages of a question's list that belong in every sample.
 pub(super) const LISTED: usize = 20;
 
-/// A question whose passages are known. Passages are named by their places in [`Lessons::passages`].
+/// A question whose passages are known. Passages are named by their places in
+/// [`Lessons::passages`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Asked {
     /// Unique among the questions.
@@ -19,7 +21,8 @@ pub struct Asked {
     pub text: String,
     /// Passages that answer it; at least one.
     pub gold: Vec<usize>,
-    /// Passages that are neither taught nor held against it, such as the rest of a quote that was cut in two.
+    /// Passages that are neither taught nor held against it, such as the rest of a quote that was
+    /// cut in two.
     pub beside: Vec<usize>,
     /// The BM25 list, best first, with scores.
     pub by_words: Vec<(usize, f32)>,
@@ -43,11 +46,12 @@ pub struct Lessons {
 }
 
 impl Lessons {
-    /// Takes questions out of training that are nearly the same as a dev question or as one of `others`, which are held out
-    /// for later.
+    /// Takes questions out of training that are nearly the same as a dev question or as one of
+    /// `others`, which are held out for later.
     pub fn keep_apart(&mut self, others: &[&str]) {
         let dev = self.dev.iter().map(|asked| asked.text.as_str());
-        let held: Vec<Vec<String>> = dev.chain(others.iter().copied()).map(normalised_tokens).collect();
+        let held: Vec<Vec<String>> =
+            dev.chain(others.iter().copied()).map(normalised_tokens).collect();
         let before = self.train.len();
         self.train.retain(|asked| {
             let tokens = normalised_tokens(&asked.text);
@@ -56,8 +60,8 @@ impl Lessons {
         self.left_out += before - self.train.len();
     }
 
-    /// Questions that are word for word the same become one, which all their passages answer: otherwise one's passage would be
-    /// the other's negative.
+    /// Questions that are word for word the same become one, which all their passages answer:
+    /// otherwise one's passage would be the other's negative.
     pub fn join_repeated(&mut self) {
         let mut first: BTreeMap<String, usize> = BTreeMap::new();
         let mut joined: Vec<Asked> = Vec::with_capacity(self.train.len());
@@ -81,16 +85,16 @@ impl Lessons {
         self.train = joined;
     }
 
-    /// The passages to rank and to mine: all of them up to `most`; beyond that the ones that answer a question, the best of
-    /// every BM25 list, and as many others as there is room for. Ascending.
+    /// The passages to rank and to mine: all of them up to `most`; beyond that the ones that answer
+    /// a question, the best of every BM25 list, and as many others as there is room for. Ascending.
     pub fn pool(&self, most: usize) -> Vec<usize> {
         let all: Vec<usize> = (0..self.passages.len()).collect();
         let asked = || self.train.iter().chain(&self.dev);
         self.sample(all, asked().flat_map(Asked::candidates), most)
     }
 
-    /// A part of `pool`: all of it up to `most`; beyond that what is `wanted`, and as many others as there is room for, drawn by
-    /// hash. Ascending, as `pool` is.
+    /// A part of `pool`: all of it up to `most`; beyond that what is `wanted`, and as many others
+    /// as there is room for, drawn by hash. Ascending, as `pool` is.
     pub(super) fn sample(
         &self,
         mut pool: Vec<usize>,
@@ -107,7 +111,9 @@ impl Lessons {
             .map(|place| (hash_bytes(self.passages[*place].as_bytes()), *place))
             .collect();
         others.sort_unstable();
-        taken.extend(others.into_iter().take(most.saturating_sub(taken.len())).map(|(_, place)| place));
+        taken.extend(
+            others.into_iter().take(most.saturating_sub(taken.len())).map(|(_, place)| place),
+        );
         pool.retain(|place| taken.contains(place));
         pool
     }

@@ -53,8 +53,9 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// What epochs are chosen by: the mean of both rankings' nDCG@10. The fused one is what is served; the vectors' own moves
-    /// more, so that together they tell epochs apart better than either.
+    /// What epochs are chosen by: the mean of both rankings' nDCG@10. The fused one is what is
+    /// served; the vectors' own moves more, so that together they tell epochs apart better than
+    /// either.
     pub fn score(&self) -> f64 {
         (self.vectors.ndcg_at_10 + self.fused.ndcg_at_10) / 2.0
     }
@@ -84,7 +85,8 @@ impl Table {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
             }
-            let texts: Vec<&str> = batch.iter().map(|place| lessons.passages[*place].as_str()).collect();
+            let texts: Vec<&str> =
+                batch.iter().map(|place| lessons.passages[*place].as_str()).collect();
             vectors.extend(encoder.embed(&texts)?.into_iter().flatten());
             on_progress(vectors.len() / dim);
         }
@@ -94,9 +96,14 @@ impl Table {
     /// The vectors of the untuned embedder, where all are known.
     pub(super) fn stored(lessons: &Lessons, pool: &[usize]) -> Option<Self> {
         let dim = lessons.vectors.first().map(Vec::len).filter(|dim| *dim > 0)?;
-        let vectors = pool.iter().map(|place| lessons.vectors.get(*place).filter(|row| row.len() == dim));
+        let vectors =
+            pool.iter().map(|place| lessons.vectors.get(*place).filter(|row| row.len() == dim));
         let vectors: Vec<&Vec<f32>> = vectors.collect::<Option<_>>()?;
-        Some(Self { pool: pool.to_vec(), vectors: vectors.into_iter().flatten().copied().collect(), dim })
+        Some(Self {
+            pool: pool.to_vec(),
+            vectors: vectors.into_iter().flatten().copied().collect(),
+            dim,
+        })
     }
 
     /// The same for some of its passages, in ascending order.
@@ -144,7 +151,8 @@ pub(super) struct Rankings {
 impl Rankings {
     /// Ranks the passages of `table` for the dev questions.
     pub(super) fn new(encoder: &Encoder, lessons: &Lessons, table: &Table) -> Result<Self> {
-        let (mut qrels, mut vectors, mut fused) = (Qrels::default(), Run::default(), Run::default());
+        let (mut qrels, mut vectors, mut fused) =
+            (Qrels::default(), Run::default(), Run::default());
         for (asked, vector) in lessons.dev.iter().zip(embed_questions(encoder, &lessons.dev)?) {
             asked.gold.iter().for_each(|gold| qrels.insert(&asked.id, &name(*gold), 1));
             let by_meaning = table.nearest(&vector, DEPTH);
@@ -184,19 +192,27 @@ impl Rankings {
     }
 }
 
-/// The mean difference of nDCG@10 of two runs, `a` minus `b`, with its 95 % interval: paired bootstrap over clusters of questions.
-pub(super) fn difference(qrels: &Qrels, a: &Run, b: &Run, cluster: &dyn Fn(&str) -> String) -> Interval {
+/// The mean difference of nDCG@10 of two runs, `a` minus `b`, with its 95 % interval: paired
+/// bootstrap over clusters of questions.
+pub(super) fn difference(
+    qrels: &Qrels,
+    a: &Run,
+    b: &Run,
+    cluster: &dyn Fn(&str) -> String,
+) -> Interval {
     let scores = |run: &Run| per_query(Ranking::Ndcg(10), qrels, run);
     let rows: Vec<(String, f64, f64)> = scores(a)
         .into_iter()
         .zip(scores(b).into_values())
         .map(|((query, a), b)| (cluster(&query), a, b))
         .collect();
-    let rows: Vec<(&str, f64, f64)> = rows.iter().map(|(cluster, a, b)| (cluster.as_str(), *a, *b)).collect();
+    let rows: Vec<(&str, f64, f64)> =
+        rows.iter().map(|(cluster, a, b)| (cluster.as_str(), *a, *b)).collect();
     Bootstrap::default().paired_difference(&rows).interval
 }
 
-/// As the store fuses its two lists, but that a passage which the list of words does not reach has none of them.
+/// As the store fuses its two lists, but that a passage which the list of words does not reach has
+/// none of them.
 fn fused_list(
     by_words: &[(usize, f32)],
     by_meaning: &[(usize, f32)],
@@ -209,7 +225,10 @@ fn fused_list(
     let place = |chunk: ChunkId| usize::try_from(chunk.0).ok();
     let cosine_of = |chunk| place(chunk).and_then(&cosine);
     let fused = fuse(&chunks(by_words), &chunks(by_meaning), weight, |_| None, cosine_of);
-    fused.into_iter().map(|(chunk, explain)| (chunk.0.to_string(), f64::from(explain.fused))).collect()
+    fused
+        .into_iter()
+        .map(|(chunk, explain)| (chunk.0.to_string(), f64::from(explain.fused)))
+        .collect()
 }
 
 fn name(place: usize) -> String {
@@ -286,7 +305,10 @@ mod tests {
         lessons.vectors = encoder.embed(&texts).unwrap();
         let pool: Vec<usize> = (0..40).collect();
         let vector = encoder.embed(&["number 3"]).unwrap().remove(0);
-        assert_eq!(Table::stored(&lessons, &pool).unwrap().nearest(&vector, 40), whole.nearest(&vector, 40));
+        assert_eq!(
+            Table::stored(&lessons, &pool).unwrap().nearest(&vector, 40),
+            whole.nearest(&vector, 40)
+        );
         let part = whole.part(&[3, 9, 30]);
         assert_eq!(part.cosine(&vector, 9), whole.cosine(&vector, 9));
         assert_eq!(part.cosine(&vector, 4), None);

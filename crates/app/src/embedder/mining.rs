@@ -1,10 +1,12 @@
 //! Hard negatives: passages that look as if they answered a question and do not.
 //!
-//! They are taken from the top of two lists, the untuned embedder's and BM25's. A passage that is nearly as near to
-//! the question as one known to answer it is likely to answer it too, only nobody has said so; such are passed over (positive-aware
-//! mining, de Souza Pereira Moreira et al. 2024, "NV-Retriever").
+//! They are taken from the top of two lists, the untuned embedder's and BM25's. A passage that is
+//! nearly as near to the question as one known to answer it is likely to answer it too, only nobody
+//! has said so; such are passed over (positive-aware mining, de Souza Pereira Moreira et al. 2024,
+//! "NV-Retriever").
 //!
-//! Passages that answer dev or test questions are candidates like any others: leaving them out would tell which they are.
+//! Passages that answer dev or test questions are candidates like any others: leaving them out
+//! would tell which they are.
 
 use lm::{Encoder, TrainingQuestion};
 
@@ -15,7 +17,8 @@ use crate::error::Result;
 /// A negative's cosine is at most this share of the lowest one of the passages that answer.
 const MOST: f32 = 0.95;
 
-/// Negatives taken from each list, at most. Which of them come into a step is drawn anew in each epoch.
+/// Negatives taken from each list, at most. Which of them come into a step is drawn anew in each
+/// epoch.
 const EACH: usize = 10;
 
 /// The training questions with their negatives.
@@ -46,7 +49,8 @@ fn negatives(asked: &Asked, vector: &[f32], table: &Table) -> Vec<usize> {
     let mut negatives: Vec<usize> = Vec::new();
     for list in [&by_meaning, &asked.by_words] {
         let found = list.iter().map(|(place, _)| *place).filter(|place| tells(place));
-        let fresh: Vec<usize> = found.take(EACH).filter(|place| !negatives.contains(place)).collect();
+        let fresh: Vec<usize> =
+            found.take(EACH).filter(|place| !negatives.contains(place)).collect();
         negatives.extend(fresh);
     }
     negatives
@@ -71,7 +75,8 @@ mod tests {
             by_words: vec![(3, 9.0), (30, 8.0), (50, 7.0), (10, 6.0), (29, 5.0), (59, 4.0)],
             ..Asked::default()
         };
-        // Those nearer than 95 % of what answers least well are passed over: cos 27° is less than .95 cos 20°, cos 26° is not.
+        // Those nearer than 95 % of what answers least well are passed over: cos 27° is less than
+        // .95 cos 20°, cos 26° is not.
         let by_meaning = [27, 28, 29, 31, 32, 33, 34, 35, 36, 37];
         // By words one more, of those whose vectors are known.
         let expected: Vec<usize> = by_meaning.into_iter().chain([50]).collect();

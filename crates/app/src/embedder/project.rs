@@ -1,4 +1,5 @@
-//! Tuning the embedder on a project's question set: the passages that hold a question's evidence are its answers.
+//! Tuning the embedder on a project's question set: the passages that hold a question's evidence
+//! are its answers.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -15,12 +16,13 @@ use crate::models::{self, Cache};
 use crate::project::Project;
 use crate::questions::{Question, QuestionSet};
 
-/// Tunes the project's embedder on the training questions of a set, chooses and judges by its dev questions, and keeps the
-/// result below `.tunesmith/embedders`. Test questions are not read, but for leaving out training questions that are nearly the same.
+/// Tunes the project's embedder on the training questions of a set, chooses and judges by its dev
+/// questions, and keeps the result below `.tunesmith/embedders`. Test questions are not read, but
+/// for leaving out training questions that are nearly the same.
 ///
 /// # Errors
-/// [`Error::NoDocuments`]; [`Error::NoEvidence`] when no training or no dev question says where its answer stands;
-/// [`Error::Problems`] for evidence that is not in the documents; those of [`tune`].
+/// [`Error::NoDocuments`]; [`Error::NoEvidence`] when no training or no dev question says where its
+/// answer stands; [`Error::Problems`] for evidence that is not in the documents; those of [`tune`].
 pub fn tune_for_set(
     project: &Project,
     knowledge: &Knowledge,
@@ -37,7 +39,8 @@ pub fn tune_for_set(
 
 /// The project's passages, and the questions of the set whose evidence is known.
 fn lessons(knowledge: &Knowledge, set: &QuestionSet, stop: &AtomicBool) -> Result<Lessons> {
-    let (chunks, passages): (Vec<ChunkId>, Vec<String>) = passages(&knowledge.store)?.into_iter().unzip();
+    let (chunks, passages): (Vec<ChunkId>, Vec<String>) =
+        passages(&knowledge.store)?.into_iter().unzip();
     let vectors: Option<Vec<Vec<f32>>> =
         chunks.iter().map(|chunk| knowledge.store.vector(*chunk)).collect::<store::Result<_>>()?;
     let places: HashMap<ChunkId, usize> = chunks.into_iter().zip(0..).collect();
@@ -73,11 +76,17 @@ fn asked(
     stop: &AtomicBool,
 ) -> Result<Vec<Asked>> {
     // By words alone: what vectors find is found anew for every embedder.
-    let wanted =
-        Wanted { hits: DEPTH, lexical_weight: 1.0, filter: Filter::ALL, neighbours: 0, rerank: false };
+    let wanted = Wanted {
+        hits: DEPTH,
+        lexical_weight: 1.0,
+        filter: Filter::ALL,
+        neighbours: 0,
+        rerank: false,
+    };
     let grounded = ground(knowledge, questions, &wanted, stop)?;
     let asked = questions.iter().zip(grounded).map(|(question, grounded)| {
-        let (gold, beside): (Vec<_>, Vec<_>) = grounded.gold.iter().partition(|gold| gold.sufficient);
+        let (gold, beside): (Vec<_>, Vec<_>) =
+            grounded.gold.iter().partition(|gold| gold.sufficient);
         let at = |chunk: &ChunkId| places.get(chunk).copied();
         let hits = grounded.retrieved.hits.iter();
         Asked {

@@ -16,20 +16,24 @@ use crate::error::{Error, IoContext, Result};
 /// Passages that are mined, and ranked for the verdict, at most.
 const POOL: usize = 20_000;
 
-/// Passages that are ranked after every epoch, at most: what the untuned embedder and words find for a dev question is among them,
-/// so that epochs can be told apart. Verdicts are never drawn from it.
+/// Passages that are ranked after every epoch, at most: what the untuned embedder and words find
+/// for a dev question is among them, so that epochs can be told apart. Verdicts are never drawn
+/// from it.
 const SAMPLE: usize = 2000;
 
 /// The file beside the weights that says how they came about.
 const REPORT: &str = "tuning.json";
 
-/// Tunes the encoder in the folder `base` and keeps the epoch that does best on dev in `folders/NAME-IDENTITY`, where the
-/// identity's first letters make sure that no embedder in use is overwritten.
+/// Tunes the encoder in the folder `base` and keeps the epoch that does best on dev in
+/// `folders/NAME-IDENTITY`, where the identity's first letters make sure that no embedder in use is
+/// overwritten.
 ///
-/// A run that is stopped leaves its state in `folders/NAME.partial`; with [`TuneOptions::resume`] the next one goes on from it.
+/// A run that is stopped leaves its state in `folders/NAME.partial`; with [`TuneOptions::resume`]
+/// the next one goes on from it.
 ///
 /// # Errors
-/// Those of the encoder and of its training; [`Error::EmbedderInterrupted`], and [`Error::Interrupted`] before there is a state.
+/// Those of the encoder and of its training; [`Error::EmbedderInterrupted`], and
+/// [`Error::Interrupted`] before there is a state.
 pub fn tune(
     lessons: &Lessons,
     base: &Path,
@@ -107,7 +111,8 @@ pub fn tune(
     Ok(report)
 }
 
-/// Below the folder of a run in progress: the best epoch, the one to be measured, and what a run is resumed from.
+/// Below the folder of a run in progress: the best epoch, the one to be measured, and what a run is
+/// resumed from.
 const BEST: &str = "best";
 const CANDIDATE: &str = "candidate";
 const STATE: &str = "state.safetensors";
@@ -121,14 +126,20 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn table(&self, encoder: &Encoder, pool: &[usize], on_event: &mut dyn FnMut(TuneEvent)) -> Result<Table> {
+    fn table(
+        &self,
+        encoder: &Encoder,
+        pool: &[usize],
+        on_event: &mut dyn FnMut(TuneEvent),
+    ) -> Result<Table> {
         let passages = pool.len();
         Table::new(encoder, self.lessons, pool, self.stop, &mut |done| {
             on_event(TuneEvent::Embedding { done, passages });
         })
     }
 
-    /// Trains epoch by epoch, keeping the best in `partial`; returns all epochs and the seconds of training.
+    /// Trains epoch by epoch, keeping the best in `partial`; returns all epochs and the seconds of
+    /// training.
     fn epochs(
         &self,
         training: &mut EmbedderTraining,
@@ -191,7 +202,8 @@ impl Work<'_> {
         epochs.iter().rev().take_while(|epoch| !epoch.best).count() >= self.options.patience.max(1)
     }
 
-    /// Measures the model as it is now, from the folder it would be served from, and keeps it if it is the best so far.
+    /// Measures the model as it is now, from the folder it would be served from, and keeps it if it
+    /// is the best so far.
     fn measure(
         &self,
         training: &EmbedderTraining,
@@ -260,8 +272,17 @@ fn replace(from: &Path, to: &Path) -> Result<()> {
 
 /// The options as a line to read.
 fn describe(options: &EmbedderOptions) -> String {
-    let EmbedderOptions { epochs, batch, negatives, learning_rate, warmup, scale, symmetric, seed, .. } =
-        options;
+    let EmbedderOptions {
+        epochs,
+        batch,
+        negatives,
+        learning_rate,
+        warmup,
+        scale,
+        symmetric,
+        seed,
+        ..
+    } = options;
     format!(
         "epochs {epochs}, batch {batch}, negatives {negatives}, learning rate {learning_rate}, warm-up {warmup}, scale {scale}, \
          symmetric {symmetric}, seed {seed}"

@@ -46,7 +46,8 @@ pub struct SetCompared {
     pub before: Found,
     /// The other one.
     pub after: Found,
-    /// Difference in reciprocal rank, other minus in use, with its 95 % interval: paired bootstrap over documents.
+    /// Difference in reciprocal rank, other minus in use, with its 95 % interval: paired bootstrap
+    /// over documents.
     pub difference: Interval,
 }
 
@@ -58,8 +59,9 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// Whether the other index is no worse on any set, by recall and by reciprocal rank; `None` where no set can tell. Synthetic
-    /// questions do not count: they favour the index on whose passages they were written.
+    /// Whether the other index is no worse on any set, by recall and by reciprocal rank; `None`
+    /// where no set can tell. Synthetic questions do not count: they favour the index on whose
+    /// passages they were written.
     pub fn is_not_worse(&self) -> Option<bool> {
         let not_worse = |set: &SetCompared| {
             set.difference.estimate >= 0.0 && set.after.recall_at_5 >= set.before.recall_at_5
@@ -69,11 +71,17 @@ impl Compared {
     }
 }
 
-/// Measures an index beside the one in use on the dev questions of every set that name their evidence. Nothing is changed.
+/// Measures an index beside the one in use on the dev questions of every set that name their
+/// evidence. Nothing is changed.
 ///
 /// # Errors
 /// Those of reading the sets, the store and the models; [`crate::Error::Interrupted`].
-pub fn compare(project: &Project, cache: &Cache, other: IndexId, stop: &AtomicBool) -> Result<Compared> {
+pub fn compare(
+    project: &Project,
+    cache: &Cache,
+    other: IndexId,
+    stop: &AtomicBool,
+) -> Result<Compared> {
     let mut asked = Vec::new();
     for config in &project.config.sets {
         let set = QuestionSet::load(project, config)?;
@@ -91,13 +99,15 @@ pub fn compare(project: &Project, cache: &Cache, other: IndexId, stop: &AtomicBo
     let found_before = find(&before, &asked, stop)?;
     drop(before);
     let found_after = find(&open(project, cache, Some(other))?, &asked, stop)?;
-    let sets = asked.iter().zip(found_before).zip(found_after).map(|((asked, before), after)| SetCompared {
-        set: asked.set.as_ref().map_or(SYNTHETIC, |set| set.name.as_str()).to_owned(),
-        synthetic: asked.set.is_none(),
-        questions: asked.questions.len(),
-        difference: difference(&asked.questions, &before, &after),
-        before: Found::of(&before),
-        after: Found::of(&after),
+    let sets = asked.iter().zip(found_before).zip(found_after).map(|((asked, before), after)| {
+        SetCompared {
+            set: asked.set.as_ref().map_or(SYNTHETIC, |set| set.name.as_str()).to_owned(),
+            synthetic: asked.set.is_none(),
+            questions: asked.questions.len(),
+            difference: difference(&asked.questions, &before, &after),
+            before: Found::of(&before),
+            after: Found::of(&after),
+        }
     });
     Ok(Compared { sets: sets.collect() })
 }

@@ -18,10 +18,11 @@ pub(crate) struct Belonging<'a> {
 impl<'a> Belonging<'a> {
     pub(crate) fn new(project: &'a Project) -> Self {
         let all = project.config.collections.iter();
-        let sources =
-            all.flat_map(|collection| collection.documents.iter().map(move |path| (path, collection)));
+        let sources = all
+            .flat_map(|collection| collection.documents.iter().map(move |path| (path, collection)));
         // What does not exist holds no document; ingesting it would have said so.
-        let parsed = sources.filter_map(|(path, of)| Some((Source::parse(&project.root, path).ok()?, of)));
+        let parsed =
+            sources.filter_map(|(path, of)| Some((Source::parse(&project.root, path).ok()?, of)));
         Belonging { project, collections: parsed.collect() }
     }
 

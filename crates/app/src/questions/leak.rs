@@ -20,11 +20,13 @@ pub struct Leak {
     pub exact: bool,
 }
 
-/// Finds the test questions whose normalised text stands in train, exactly or nearly (token-set Jaccard >= 0.9).
+/// Finds the test questions whose normalised text stands in train, exactly or nearly (token-set
+/// Jaccard >= 0.9).
 pub fn leaks(train: &[Question], test: &[Question]) -> Vec<Leak> {
-    let known: Vec<Vec<String>> = train.iter().map(|question| normalised_tokens(&question.text)).collect();
-    // Sets that are nearly the same share all but a tenth of their tokens: looking at the examples that hold one of a question's
-    // rarest tokens finds them all.
+    let known: Vec<Vec<String>> =
+        train.iter().map(|question| normalised_tokens(&question.text)).collect();
+    // Sets that are nearly the same share all but a tenth of their tokens: looking at the examples
+    // that hold one of a question's rarest tokens finds them all.
     let mut holders: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, tokens) in known.iter().enumerate() {
         for token in tokens {
@@ -40,13 +42,16 @@ pub fn leaks(train: &[Question], test: &[Question]) -> Vec<Leak> {
                 .collect();
             rarest.sort_by_key(|examples| examples.len());
             let needed = tokens.len() - (NEAR * tokens.len() as f64).ceil() as usize + 1;
-            let mut candidates: Vec<usize> = rarest.iter().take(needed).copied().flatten().copied().collect();
+            let mut candidates: Vec<usize> =
+                rarest.iter().take(needed).copied().flatten().copied().collect();
             candidates.sort_unstable();
             candidates.dedup();
-            candidates.into_iter().find(|index| similar(&tokens, &known[*index])).map(|index| Leak {
-                test: question.id.clone(),
-                train: train[index].id.clone(),
-                exact: known[index] == tokens,
+            candidates.into_iter().find(|index| similar(&tokens, &known[*index])).map(|index| {
+                Leak {
+                    test: question.id.clone(),
+                    train: train[index].id.clone(),
+                    exact: known[index] == tokens,
+                }
             })
         })
         .collect()

@@ -73,13 +73,21 @@ fn collect(
     let text = match std::str::from_utf8(&bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => {
-            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-            let message = format!("expected UTF-8, found an invalid byte at offset {}", error.valid_up_to());
-            problems.push(Problem { file: path.to_owned(), line: Some(line), field: None, message });
+            let line =
+                1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+            let message =
+                format!("expected UTF-8, found an invalid byte at offset {}", error.valid_up_to());
+            problems.push(Problem {
+                file: path.to_owned(),
+                line: Some(line),
+                field: None,
+                message,
+            });
             return Ok(Vec::new());
         }
     };
-    // Our own rows hold a question; everything else is for the reader of pairs, which knows its forms and names their faults.
+    // Our own rows hold a question; everything else is for the reader of pairs, which knows its
+    // forms and names their faults.
     let first = text.lines().find(|line| !line.trim().is_empty());
     let ours = first.is_none_or(|line| {
         serde_json::from_str::<Value>(line)
@@ -116,8 +124,9 @@ impl Lines<'_> {
                     self.problems.push(place.problem("row", message));
                 }
                 Err(error) => {
-                    let message =
-                        format!("expected a JSON object on one line, found malformed JSON ({error})");
+                    let message = format!(
+                        "expected a JSON object on one line, found malformed JSON ({error})"
+                    );
                     self.problems.push(place.problem("row", message));
                 }
             }
@@ -133,8 +142,8 @@ impl Lines<'_> {
         rows
     }
 
-    /// Pairs in chat, alpaca or prompt/completion form: the system message is the instruction, the last user message the question,
-    /// the assistant's reply to it the answer.
+    /// Pairs in chat, alpaca or prompt/completion form: the system message is the instruction, the
+    /// last user message the question, the assistant's reply to it the answer.
     fn pairs(&mut self, text: &str) -> Vec<Row> {
         let examples = match lm::parse_examples(self.path, text.as_bytes()) {
             Ok(examples) => examples,
@@ -189,8 +198,11 @@ impl Fields<'_> {
     /// The question of this line, unless something was wrong with it.
     fn row(&mut self, config: &SetConfig, split: Option<Split>, pair: Pair) -> Option<Row> {
         let id = self.text("id", false).unwrap_or_else(|| {
-            let stem =
-                self.place.file.file_stem().map_or_else(Default::default, |stem| stem.to_string_lossy());
+            let stem = self
+                .place
+                .file
+                .file_stem()
+                .map_or_else(Default::default, |stem| stem.to_string_lossy());
             format!("{stem}-{}", self.place.line)
         });
         let group = self.text("group", false);
@@ -198,17 +210,18 @@ impl Fields<'_> {
         if let (Some(file), Some(row)) = (split, named)
             && file != row
         {
-            let message =
-                format!("expected {:?}, the split of the file, found {:?}", file.as_str(), row.as_str());
+            let message = format!(
+                "expected {:?}, the split of the file, found {:?}",
+                file.as_str(),
+                row.as_str()
+            );
             self.problem("split", message);
         }
         let Pair { instruction, text, answers, completion } = pair;
         let evidence = self.evidence();
-        if self
-            .problems
-            .last()
-            .is_some_and(|problem| problem.line == Some(self.place.line) && problem.file == self.place.file)
-        {
+        if self.problems.last().is_some_and(|problem| {
+            problem.line == Some(self.place.line) && problem.file == self.place.file
+        }) {
             return None;
         }
         // An unanswerable question has neither.
@@ -237,8 +250,7 @@ impl Fields<'_> {
         let answers = match self.fields.get("answers") {
             Some(Value::Array(items)) if !items.is_empty() => self.texts("answers", &items.clone()),
             Some(Value::Array(_)) => {
-                let message =
-                    "expected at least one answer, found an empty list and no `\"answerable\": false`";
+                let message = "expected at least one answer, found an empty list and no `\"answerable\": false`";
                 self.problem("answers", message.to_owned());
                 Vec::new()
             }
@@ -273,7 +285,10 @@ impl Fields<'_> {
                 None | Some(Value::Null) => {}
                 Some(Value::Array(items)) if items.is_empty() => {}
                 Some(_) => {
-                    self.problem(field, "expected none, as the row says `\"answerable\": false`".to_owned());
+                    self.problem(
+                        field,
+                        "expected none, as the row says `\"answerable\": false`".to_owned(),
+                    );
                 }
             }
         }
@@ -287,23 +302,33 @@ impl Fields<'_> {
                 .iter()
                 .enumerate()
                 .filter_map(|(index, item)| {
-                    let text =
-                        |name| item.get(name).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
+                    let text = |name| {
+                        item.get(name)
+                            .and_then(Value::as_str)
+                            .filter(|text| !text.trim().is_empty())
+                    };
                     match (text("document"), text("quote")) {
-                        (Some(document), Some(quote)) => {
-                            Some(Evidence { document: document.to_owned(), quote: quote.to_owned() })
-                        }
+                        (Some(document), Some(quote)) => Some(Evidence {
+                            document: document.to_owned(),
+                            quote: quote.to_owned(),
+                        }),
                         (document, _) => {
                             let name = if document.is_none() { "document" } else { "quote" };
                             let field = format!("evidence[{index}].{name}");
-                            self.problem(&field, format!("expected a text, found {}", found(item.get(name))));
+                            self.problem(
+                                &field,
+                                format!("expected a text, found {}", found(item.get(name))),
+                            );
                             None
                         }
                     }
                 })
                 .collect(),
             other => {
-                self.problem("evidence", format!("expected a list, found {}", found(other.as_ref())));
+                self.problem(
+                    "evidence",
+                    format!("expected a list, found {}", found(other.as_ref())),
+                );
                 Vec::new()
             }
         }

@@ -24,7 +24,8 @@ pub(super) fn assign(config: &SetConfig, rows: Vec<Row>) -> Result<Vec<Question>
             .iter()
             .filter(|row| row.split.is_none())
             .map(|row| {
-                let message = "expected train, dev or test, as other rows name their split, found nothing";
+                let message =
+                    "expected train, dev or test, as other rows name their split, found nothing";
                 row.question.place.problem("split", message.to_owned())
             })
             .collect();
@@ -38,7 +39,10 @@ pub(super) fn assign(config: &SetConfig, rows: Vec<Row>) -> Result<Vec<Question>
     all_splits_present(config, questions)
 }
 
-fn all_splits_present(config: &SetConfig, questions: Vec<Question>) -> Result<Vec<Question>, Error> {
+fn all_splits_present(
+    config: &SetConfig,
+    questions: Vec<Question>,
+) -> Result<Vec<Question>, Error> {
     let missing: Vec<Problem> = SHARES
         .iter()
         .filter(|(split, _)| !questions.iter().any(|question| question.split == *split && question.is_answerable()))
@@ -58,7 +62,8 @@ fn all_splits_present(config: &SetConfig, questions: Vec<Question>) -> Result<Ve
     if missing.is_empty() { Ok(questions) } else { Err(Error::Problems(missing)) }
 }
 
-/// Indices of questions that must not be parted: of one `group`, else sharing an evidence document, else near-duplicates.
+/// Indices of questions that must not be parted: of one `group`, else sharing an evidence document,
+/// else near-duplicates.
 fn groups(questions: &[Question]) -> Vec<Vec<usize>> {
     let mut sets = DisjointSets::new(questions.len());
     let mut by_key: HashMap<String, usize> = HashMap::new();
@@ -66,9 +71,11 @@ fn groups(questions: &[Question]) -> Vec<Vec<usize>> {
     for (index, question) in questions.iter().enumerate() {
         let keys: Vec<String> = match &question.group {
             Some(group) => vec![format!("group {group}")],
-            None => {
-                question.evidence.iter().map(|evidence| format!("document {}", evidence.document)).collect()
-            }
+            None => question
+                .evidence
+                .iter()
+                .map(|evidence| format!("document {}", evidence.document))
+                .collect(),
         };
         if keys.is_empty() {
             loose.push((index, normalised_tokens(&question.text)));
@@ -87,8 +94,8 @@ fn groups(questions: &[Question]) -> Vec<Vec<usize>> {
     sets.groups()
 }
 
-/// Deals groups to splits, in an order given by hashes (so that adding a group moves no other far), each to the split that is
-/// furthest below its share.
+/// Deals groups to splits, in an order given by hashes (so that adding a group moves no other far),
+/// each to the split that is furthest below its share.
 fn deal(config: &SetConfig, groups: &[Vec<usize>]) -> Vec<(usize, Split)> {
     let total: usize = groups.iter().map(Vec::len).sum();
     let mut order: Vec<(String, &Vec<usize>)> = groups

@@ -8,8 +8,7 @@ use crate::config::Config;
 /// A project with one set, whose questions file holds `rows`.
 fn load(rows: &str) -> Result<QuestionSet, Error> {
     let folder = tempfile::tempdir().unwrap();
-    let toml =
-        "[project]\nname = \"p\"\n[[set]]\nname = \"s\"\nquestions = \"q.jsonl\"\nmeasure = \"exact\"\n";
+    let toml = "[project]\nname = \"p\"\n[[set]]\nname = \"s\"\nquestions = \"q.jsonl\"\nmeasure = \"exact\"\n";
     let config = Config::parse(Path::new("tunesmith.toml"), toml).unwrap();
     fs::write(folder.path().join("q.jsonl"), rows).unwrap();
     let project = Project { root: folder.path().to_owned(), config };
@@ -140,8 +139,12 @@ fn unanswerable_questions_are_kept_apart() {
 {"id":"v","question":"Who paid for it?","answerable":false,"split":"test"}
 "#;
     let set = load(rows).unwrap();
-    assert_eq!((set.train.len(), set.dev.len(), set.test.len(), set.unanswerable.len()), (1, 1, 1, 2));
-    let of = |split| set.unanswerable_of(split).map(|question| question.id.as_str()).collect::<Vec<_>>();
+    assert_eq!(
+        (set.train.len(), set.dev.len(), set.test.len(), set.unanswerable.len()),
+        (1, 1, 1, 2)
+    );
+    let of =
+        |split| set.unanswerable_of(split).map(|question| question.id.as_str()).collect::<Vec<_>>();
     assert_eq!((of(Split::Train), of(Split::Dev), of(Split::Test)), (vec![], vec!["u"], vec!["v"]));
     assert!(!set.unanswerable[0].is_answerable() && set.unanswerable[0].cluster() == "lamps");
 }

@@ -12,8 +12,9 @@ use super::{ExampleAnswer, ExampleQuestion};
 const PER_ARM: usize = 2;
 const MOST: usize = 12;
 
-/// Chooses questions that show every arm both right and wrong, those on which the arms disagree most first, so that a
-/// dozen of them tell the arms apart. Of equals the first is taken, so the choice never changes between runs.
+/// Chooses questions that show every arm both right and wrong, those on which the arms disagree
+/// most first, so that a dozen of them tell the arms apart. Of equals the first is taken, so the
+/// choice never changes between runs.
 fn pick(examples: &[ExampleQuestion]) -> Vec<&ExampleQuestion> {
     let verdicts = |example: &ExampleQuestion| -> Vec<(Arm, bool)> {
         example.answers.iter().filter_map(|answer| Some((answer.arm, verdict(answer)?))).collect()
@@ -28,7 +29,8 @@ fn pick(examples: &[ExampleQuestion]) -> Vec<&ExampleQuestion> {
     let mut chosen = Vec::new();
     while chosen.len() < MOST {
         let worth = |verdicts: &[(Arm, bool)]| {
-            let fills = verdicts.iter().filter(|key| needs.get(key).is_some_and(|need| *need > 0)).count();
+            let fills =
+                verdicts.iter().filter(|key| needs.get(key).is_some_and(|need| *need > 0)).count();
             let right = verdicts.iter().filter(|(_, right)| *right).count();
             (fills, right.min(verdicts.len() - right))
         };

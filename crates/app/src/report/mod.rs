@@ -49,7 +49,8 @@ pub struct DocumentReceipt {
 pub struct SetReport {
     /// The decision.
     pub decision: Decision,
-    /// The test questions with the answers of the arms; the page shows a dozen, chosen to tell the arms apart.
+    /// The test questions with the answers of the arms; the page shows a dozen, chosen to tell the
+    /// arms apart.
     pub examples: Vec<ExampleQuestion>,
     /// Training runs behind the fine-tuned arms.
     pub training: Vec<TrainingRun>,
@@ -177,8 +178,8 @@ fn anchor(set: &str) -> String {
     format!("set-{clean}")
 }
 
-/// Figures come with ASCII hyphens and plain spaces, which suit a terminal; a page can afford the true minus sign, and
-/// must not break a line before "%".
+/// Figures come with ASCII hyphens and plain spaces, which suit a terminal; a page can afford the
+/// true minus sign, and must not break a line before "%".
 fn typeset(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut before = ' ';

@@ -41,10 +41,14 @@ pub(super) fn outcome_class(decision: &Decision) -> String {
 /// One line for the list at the top.
 pub(super) fn brief(decision: &Decision) -> String {
     let scored = decision.recommended.or(decision.best).and_then(|arm| decision.arm(arm));
-    let score = scored.map(|s| format!("{} {}", s.arm, percent_interval(s.score))).unwrap_or_default();
+    let score =
+        scored.map(|s| format!("{} {}", s.arm, percent_interval(s.score))).unwrap_or_default();
     let lead = if decision.recommended.is_some() { "" } else { "best so far: " };
-    let target =
-        decision.rule.target.map(|target| format!(", target {}", percent(target))).unwrap_or_default();
+    let target = decision
+        .rule
+        .target
+        .map(|target| format!(", target {}", percent(target)))
+        .unwrap_or_default();
     format!("{lead}{score}{target}, {} questions", decision.questions)
 }
 
@@ -132,7 +136,11 @@ fn differences(decision: &Decision) -> Markup {
 }
 
 fn test_name(decision: &Decision) -> &'static str {
-    if decision.measure.is_right_wrong() { "exact McNemar" } else { "bootstrap clustered by source" }
+    if decision.measure.is_right_wrong() {
+        "exact McNemar"
+    } else {
+        "bootstrap clustered by source"
+    }
 }
 
 fn path(decision: &Decision) -> Markup {
@@ -165,7 +173,12 @@ fn why_rag_fails(decision: &Decision) -> Markup {
     let rows: Vec<Row> = headrooms
         .into_iter()
         .filter_map(|(label, arm, difference, note)| {
-            Some(Row { label: label.to_owned(), arm, difference: difference?, note: note.to_owned() })
+            Some(Row {
+                label: label.to_owned(),
+                arm,
+                difference: difference?,
+                note: note.to_owned(),
+            })
         })
         .collect();
     html! {
@@ -271,9 +284,13 @@ fn background(set: &SetReport) -> Markup {
         ),
     ));
     if decision.left_out > 0 {
-        facts.push(("left out".into(), format!("{} test questions that stand in train", decision.left_out)));
+        facts.push((
+            "left out".into(),
+            format!("{} test questions that stand in train", decision.left_out),
+        ));
     }
-    if let (Outcome::Undetermined, Some(more)) = (decision.outcome, decision.more_questions_needed) {
+    if let (Outcome::Undetermined, Some(more)) = (decision.outcome, decision.more_questions_needed)
+    {
         facts.push(("questions needed".into(), format!("about {} more", count(more as u64))));
     }
     for opening in &decision.openings {

@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use eval::stats::Random;
-use eval::{Arm, Costs, CurvePoint, DecisionInput, GateOptions, Measure, Outcome, Rule, Trial, decide, gate};
+use eval::{
+    Arm, Costs, CurvePoint, DecisionInput, GateOptions, Measure, Outcome, Rule, Trial, decide, gate,
+};
 
 use super::*;
 
@@ -18,7 +20,11 @@ fn trials(chances: &[(Arm, f64)], questions: usize) -> Vec<Trial> {
                 score: Some(f64::from(u8::from(right))),
                 evidence_retrieved: arm.uses_retrieval().then_some(index % 7 != 0),
                 latency_seconds: if arm.uses_passages() { 0.4 } else { 0.1 },
-                answer: if right { "Harbour House".into() } else { "the <b>lake</b> & \"shore\"".into() },
+                answer: if right {
+                    "Harbour House".into()
+                } else {
+                    "the <b>lake</b> & \"shore\"".into()
+                },
                 ..Trial::new(*arm)
             });
         }
@@ -39,7 +45,9 @@ fn set(name: &str, chances: &[(Arm, f64)], questions: usize) -> SetReport {
         costs: Arm::ALL.map(train).to_vec(),
         rule: Rule { margin: 0.1, target: Some(0.6), resamples: 200, ..Rule::default() },
         gate: gate(&trials, &GateOptions { resamples: 200, ..GateOptions::default() }).unwrap(),
-        curve: curve.map(|(examples, score)| CurvePoint { examples, score, standard_error: 0.03 }).to_vec(),
+        curve: curve
+            .map(|(examples, score)| CurvePoint { examples, score, standard_error: 0.03 })
+            .to_vec(),
         retrieval: vec![("recall@3".into(), 0.9)],
         openings: vec![eval::decision::Opening { when: "today".into(), why: "compare".into() }],
         left_out: 2,
@@ -138,13 +146,17 @@ fn the_page_stands_alone_and_is_well_formed() {
         assert!(page.contains(&format!("id=\"{}\"", anchor(&set.decision.set))));
         for node in &set.decision.tree {
             assert!(
-                page.contains(&typeset(&node.measurement).replace('&', "&amp;").replace('<', "&lt;")),
+                page.contains(
+                    &typeset(&node.measurement).replace('&', "&amp;").replace('<', "&lt;")
+                ),
                 "{}",
                 node.id
             );
         }
     }
-    assert!(page.contains("tarrow &amp; mere") && page.contains("no text") && page.contains("75 s"));
+    assert!(
+        page.contains("tarrow &amp; mere") && page.contains("no text") && page.contains("75 s")
+    );
 }
 
 #[test]
@@ -164,7 +176,9 @@ fn every_plot_has_a_text_alternative() {
     for plot in plots {
         let head = &plot[..plot.find("<g").unwrap_or(plot.len()).min(2000)];
         assert!(
-            head.contains("role=\"img\"") && head.contains("aria-label=\"") && head.contains("<title>"),
+            head.contains("role=\"img\"")
+                && head.contains("aria-label=\"")
+                && head.contains("<title>"),
             "{head}"
         );
     }

@@ -1,4 +1,5 @@
-//! The decision tree: one row a question, the way out to the right, the way on downward, the path taken marked.
+//! The decision tree: one row a question, the way out to the right, the way on downward, the path
+//! taken marked.
 
 use eval::decision::{Answer, Lead, Node};
 use eval::{Decision, Outcome};

@@ -14,10 +14,11 @@ use crate::keys::Access;
 use crate::questions::QuestionSet;
 
 impl Service {
-    /// Whether answers to a set's questions by this arm rest on documents alone that may be read: the set's collections (those of
-    /// all documents where it names none), and where examples stand in the prompt or weights were trained on them, the documents
-    /// of their evidence and every one that the adapter was trained with. A document that is no longer there, and an adapter
-    /// whose documents nobody knows, cannot be told to be harmless.
+    /// Whether answers to a set's questions by this arm rest on documents alone that may be read:
+    /// the set's collections (those of all documents where it names none), and where examples stand
+    /// in the prompt or weights were trained on them, the documents of their evidence and every one
+    /// that the adapter was trained with. A document that is no longer there, and an adapter whose
+    /// documents nobody knows, cannot be told to be harmless.
     pub fn allows(&self, access: &Access, set: &SetConfig, arm: Arm) -> Result<bool> {
         let Access::Collections(readable) = access else { return Ok(true) };
         let collections = match &set.collections {
@@ -41,9 +42,12 @@ impl Service {
 
     /// Every collection there is, in the configuration or in the store.
     fn collections(&self) -> Result<BTreeSet<String>> {
-        let mut names: BTreeSet<String> = self.knowledge().store.collections()?.into_iter().collect();
+        let mut names: BTreeSet<String> =
+            self.knowledge().store.collections()?.into_iter().collect();
         names.insert(DOCUMENTS.to_owned());
-        names.extend(self.project.config.collections.iter().map(|collection| collection.name.clone()));
+        names.extend(
+            self.project.config.collections.iter().map(|collection| collection.name.clone()),
+        );
         Ok(names)
     }
 
@@ -54,7 +58,8 @@ impl Service {
             return Ok(Arc::clone(documents));
         }
         let questions = QuestionSet::load(&self.project, set)?;
-        let evidence = questions.train.iter().chain(&questions.dev).flat_map(|example| &example.evidence);
+        let evidence =
+            questions.train.iter().chain(&questions.dev).flat_map(|example| &example.evidence);
         let documents = Arc::new(evidence.map(|found| found.document.clone()).collect());
         known.insert(set.name.clone(), Arc::clone(&documents));
         Ok(documents)
@@ -70,8 +75,8 @@ impl Service {
     /// Makes sure that every key opens what the configuration says it does.
     ///
     /// # Errors
-    /// [`Error::Moved`] when a key would open a document that has moved to another collection in the configuration and not yet
-    /// in the store.
+    /// [`Error::Moved`] when a key would open a document that has moved to another collection in
+    /// the configuration and not yet in the store.
     pub fn check_keys(&self) -> Result<()> {
         let keys = &self.project.config.keys;
         let belonging = Belonging::new(&self.project);
@@ -79,7 +84,11 @@ impl Service {
             let stored = &document.metadata.collection;
             let configured = belonging.metadata(&document.path, None).collection;
             if keys.iter().any(|key| key.access.allows(stored) && !key.access.allows(&configured)) {
-                return Err(Error::Moved { document: document.path, stored: stored.clone(), configured });
+                return Err(Error::Moved {
+                    document: document.path,
+                    stored: stored.clone(),
+                    configured,
+                });
             }
         }
         Ok(())
@@ -115,8 +124,8 @@ mod tests {
         }
     }
 
-    /// A project with a document in each of two collections, a set that cites the open one, one that cites the closed one, and
-    /// tiny models.
+    /// A project with a document in each of two collections, a set that cites the open one, one
+    /// that cites the closed one, and tiny models.
     fn service(folder: &Path) -> Service {
         fs::write(folder.join(config::FILE), CONFIG).unwrap();
         for (file, cited) in [("inside", "open.md"), ("astray", "closed.md")] {
@@ -140,9 +149,10 @@ mod tests {
             project.config.retrieval.clone(),
         )
         .unwrap();
-        for (path, collection, text) in
-            [("open.md", "documents", "the short word"), ("closed.md", "staff", "another short word")]
-        {
+        for (path, collection, text) in [
+            ("open.md", "documents", "the short word"),
+            ("closed.md", "staff", "another short word"),
+        ] {
             let mut document = document(path, collection, text);
             document.chunks[0].vector = knowledge.encoder.embed(&[text]).unwrap().pop();
             knowledge.store.put_document(document).unwrap();
@@ -184,7 +194,10 @@ mod tests {
         let (open, closed) = (only("documents"), only("staff"));
         let both = Access::Collections(vec!["staff".to_owned(), "documents".to_owned()]);
         for arm in [Arm::Rag, Arm::FewShot, Arm::Base, Arm::Tuned] {
-            assert!(allows(&Access::Everything, "astray", arm) && allows(&both, "astray", arm), "{arm}");
+            assert!(
+                allows(&Access::Everything, "astray", arm) && allows(&both, "astray", arm),
+                "{arm}"
+            );
             assert!(allows(&open, "inside", arm) && !allows(&closed, "inside", arm), "{arm}");
             assert!(!allows(&open, "whole", arm) && allows(&both, "whole", arm), "{arm}");
         }
@@ -197,7 +210,10 @@ mod tests {
         for documents in [Some(["open.md", "closed.md"].as_slice()), Some(&["gone.md"]), None] {
             train(&service, "inside", documents);
             assert!(!allows(&open, "inside", Arm::Tuned), "{documents:?}");
-            assert!(allows(&open, "inside", Arm::Rag) && allows(&Access::Everything, "inside", Arm::Tuned));
+            assert!(
+                allows(&open, "inside", Arm::Rag)
+                    && allows(&Access::Everything, "inside", Arm::Tuned)
+            );
         }
     }
 
@@ -209,8 +225,14 @@ mod tests {
         let (inside, astray) = (set("inside"), set("astray"));
         let ask = |set: Option<&SetConfig>, arm: Option<Arm>, access: Access| {
             let question = "a short word";
-            let request =
-                AskRequest { question, set, arm, access, max_tokens: Some(1), ..AskRequest::default() };
+            let request = AskRequest {
+                question,
+                set,
+                arm,
+                access,
+                max_tokens: Some(1),
+                ..AskRequest::default()
+            };
             service.ask(&request, &mut |_| std::ops::ControlFlow::Continue(()))
         };
         let paths = |access| {

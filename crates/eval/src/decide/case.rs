@@ -1,18 +1,20 @@
-//! The evidence as the rule reads it: arms in cost order, paired differences, and what the choice between them needs.
+//! The evidence as the rule reads it: arms in cost order, paired differences, and what the choice
+//! between them needs.
 
 use crate::attribute::Attribution;
 use crate::decision::{ArmSummary, Contrast};
 use crate::stats::{detectable_difference, questions_for_non_inferiority, required_questions};
 use crate::{Arm, Gate, LearningCurve, Outcome, Rule};
 
-/// With fewer source documents the bootstrap has next to nothing to resample, however many the questions.
+/// With fewer source documents the bootstrap has next to nothing to resample, however many the
+/// questions.
 pub(super) const MIN_CLUSTERS: usize = 5;
 
 /// Without a target, an arm is "nothing needed" only if it is not shown to fail half the time.
 pub(super) const HALF: f64 = 0.5;
 
-/// The evidence, and the rule to judge it by. Intervals don't depend on margin, target or expected queries, so the same
-/// evidence can be judged again under another rule (see `flips`).
+/// The evidence, and the rule to judge it by. Intervals don't depend on margin, target or expected
+/// queries, so the same evidence can be judged again under another rule (see `flips`).
 #[derive(Clone)]
 pub(super) struct Case<'a> {
     pub(super) arms: &'a [ArmSummary],
@@ -27,7 +29,8 @@ pub(super) struct Case<'a> {
 
 /// The cheapest arm not worse than any other, if one is shown to be.
 pub(super) enum Choice {
-    /// No arm is shown to be not worse than all others; the one that comes nearest, if any is eligible.
+    /// No arm is shown to be not worse than all others; the one that comes nearest, if any is
+    /// eligible.
     None { nearest: Option<Arm> },
     /// This arm is, but these cheaper ones are not shown to be worse.
     Open { arm: Arm, cheaper: Vec<Arm> },
@@ -35,7 +38,8 @@ pub(super) enum Choice {
     Arm(Arm),
 }
 
-/// A difference the outcome rests on, beside the smallest one that the questions at hand could show.
+/// A difference the outcome rests on, beside the smallest one that the questions at hand could
+/// show.
 pub(super) struct Support {
     pub(super) name: String,
     pub(super) difference: f64,
@@ -43,18 +47,21 @@ pub(super) struct Support {
 }
 
 impl Case<'_> {
-    /// The cheapest arm shown not worse than every other, and whether the cheaper ones are excluded.
+    /// The cheapest arm shown not worse than every other, and whether the cheaper ones are
+    /// excluded.
     pub(super) fn choose(&self) -> Choice {
         let eligible = self.eligible();
         let not_worse = |arm: &&&ArmSummary| {
             let rivals = eligible.iter().filter(|other| other.arm != arm.arm);
             rivals.into_iter().all(|other| {
-                self.contrast(arm.arm, other.arm).is_some_and(|c| c.difference.lower > -self.rule.margin)
+                self.contrast(arm.arm, other.arm)
+                    .is_some_and(|c| c.difference.lower > -self.rule.margin)
             })
         };
         let Some(chosen) = eligible.iter().find(not_worse) else {
-            let worst =
-                |arm: &ArmSummary| self.closest_rival(arm.arm).map_or(f64::MIN, |c| c.difference.lower);
+            let worst = |arm: &ArmSummary| {
+                self.closest_rival(arm.arm).map_or(f64::MIN, |c| c.difference.lower)
+            };
             let nearest = eligible.iter().max_by(|a, b| worst(a).total_cmp(&worst(b)));
             return Choice::None { nearest: nearest.map(|summary| summary.arm) };
         };
@@ -64,7 +71,11 @@ impl Case<'_> {
             .map(|summary| summary.arm)
             .filter(|arm| !self.excluded(*arm, chosen.arm))
             .collect();
-        if cheaper.is_empty() { Choice::Arm(chosen.arm) } else { Choice::Open { arm: chosen.arm, cheaper } }
+        if cheaper.is_empty() {
+            Choice::Arm(chosen.arm)
+        } else {
+            Choice::Open { arm: chosen.arm, cheaper }
+        }
     }
 
     /// `arm` is shown worse than `chosen`, or worse than some eligible arm by more than the margin.
@@ -78,7 +89,8 @@ impl Case<'_> {
         worse || self.eligible().into_iter().any(beyond)
     }
 
-    /// Eligible arms by cost: training + index + expected queries x seconds per query, then order of display.
+    /// Eligible arms by cost: training + index + expected queries x seconds per query, then order
+    /// of display.
     pub(super) fn eligible(&self) -> Vec<&ArmSummary> {
         let mut eligible: Vec<&ArmSummary> = self.arms.iter().filter(|arm| arm.eligible).collect();
         eligible.sort_by(|a, b| self.cost(a).total_cmp(&self.cost(b)).then(a.arm.cmp(&b.arm)));
@@ -95,7 +107,10 @@ impl Case<'_> {
 
     pub(super) fn best(&self) -> Option<&ArmSummary> {
         // `max_by` keeps the last of equals; reversed cost order makes that the cheapest.
-        self.eligible().into_iter().rev().max_by(|a, b| a.score.estimate.total_cmp(&b.score.estimate))
+        self.eligible()
+            .into_iter()
+            .rev()
+            .max_by(|a, b| a.score.estimate.total_cmp(&b.score.estimate))
     }
 
     pub(super) fn summary(&self, arm: Arm) -> Option<&ArmSummary> {
@@ -132,8 +147,8 @@ impl Case<'_> {
         self.questions < self.rule.min_questions || self.clusters < MIN_CLUSTERS
     }
 
-    /// The smallest difference this contrast's questions can show, counted as fewer where clusters or seeds repeat
-    /// each other.
+    /// The smallest difference this contrast's questions can show, counted as fewer where clusters
+    /// or seeds repeat each other.
     pub(super) fn detectable(&self, contrast: &Contrast) -> f64 {
         let questions = contrast.questions as f64 / contrast.design_effect;
         detectable_difference(questions, contrast.discordance, self.rule.power, self.rule.alpha)
@@ -143,7 +158,8 @@ impl Case<'_> {
     pub(super) fn support(&self, outcome: Outcome, recommended: Option<Arm>) -> Vec<Support> {
         let against = |a: Arm, b: Arm| {
             let contrast = self.contrast(a, b)?;
-            let (difference, detectable) = (contrast.difference.estimate.abs(), self.detectable(&contrast));
+            let (difference, detectable) =
+                (contrast.difference.estimate.abs(), self.detectable(&contrast));
             Some(Support { name: format!("{a} - {b}"), difference, detectable })
         };
         let to_target = |arm: &ArmSummary, target: f64| Support {
@@ -181,8 +197,9 @@ impl Case<'_> {
         }
     }
 
-    /// Questions beyond those at hand that would settle the choice, if the differences stay as measured: for the arm
-    /// that needs fewest, enough to show each cheaper arm worse and each dearer arm not better by the margin.
+    /// Questions beyond those at hand that would settle the choice, if the differences stay as
+    /// measured: for the arm that needs fewest, enough to show each cheaper arm worse and each
+    /// dearer arm not better by the margin.
     pub(super) fn more_questions(&self) -> Option<usize> {
         let Rule { margin, alpha, power, .. } = self.rule;
         let eligible = self.eligible();
@@ -191,7 +208,9 @@ impl Case<'_> {
         let settle = |index: usize| -> Option<usize> {
             let arm = eligible[index].arm;
             let mut most = self.rule.min_questions;
-            for (other_index, other) in eligible.iter().enumerate().filter(|(other, _)| *other != index) {
+            for (other_index, other) in
+                eligible.iter().enumerate().filter(|(other, _)| *other != index)
+            {
                 let contrast = self.contrast(arm, other.arm)?;
                 let d = contrast.difference.estimate;
                 let need = if other_index < index {

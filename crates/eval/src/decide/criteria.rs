@@ -30,7 +30,12 @@ fn criterion(name: &str, parts: Vec<String>, reading: &str) -> Criterion {
 }
 
 /// How a difference reads: shown above 0, shown below, or neither.
-fn sign<'t>(difference: Option<Interval>, above: &'t str, below: &'t str, open: &'t str) -> &'t str {
+fn sign<'t>(
+    difference: Option<Interval>,
+    above: &'t str,
+    below: &'t str,
+    open: &'t str,
+) -> &'t str {
     match difference {
         Some(d) if d.lower > 0.0 => above,
         Some(d) if d.upper < 0.0 => below,
@@ -44,7 +49,8 @@ impl Case<'_> {
     }
 
     fn written(&self, a: Arm, b: Arm) -> Option<String> {
-        self.difference(a, b).map(|difference| format!("{a} - {b}: {}", points_interval(difference)))
+        self.difference(a, b)
+            .map(|difference| format!("{a} - {b}: {}", points_interval(difference)))
     }
 }
 
@@ -52,7 +58,9 @@ fn retrievable(case: &Case<'_>, retrieval: &[(String, f64)]) -> Criterion {
     let mut parts: Vec<String> =
         retrieval.iter().map(|(name, value)| format!("{name}: {value:.3}")).collect();
     let found = case.attribution.and_then(|attribution| attribution.evidence_retrieved);
-    parts.extend(found.map(|share| format!("evidence retrieved for {} of the questions", percent(share))));
+    parts.extend(
+        found.map(|share| format!("evidence retrieved for {} of the questions", percent(share))),
+    );
     let reading = match found {
         Some(share) if share >= 0.8 => "the evidence is found",
         Some(share) if share >= 0.5 => "the evidence is found for most questions",
@@ -101,8 +109,10 @@ fn generic(case: &Case<'_>) -> Criterion {
 }
 
 fn patterns(case: &Case<'_>) -> Criterion {
-    let learnt = case.difference(Arm::RaftOracle, Arm::Oracle).or(case.difference(Arm::Tuned, Arm::FewShot));
-    let parts = [case.written(Arm::Tuned, Arm::FewShot), case.written(Arm::RaftOracle, Arm::Oracle)];
+    let learnt =
+        case.difference(Arm::RaftOracle, Arm::Oracle).or(case.difference(Arm::Tuned, Arm::FewShot));
+    let parts =
+        [case.written(Arm::Tuned, Arm::FewShot), case.written(Arm::RaftOracle, Arm::Oracle)];
     let reading = sign(
         learnt,
         "the pairs teach what prompts don't",
@@ -130,10 +140,14 @@ fn unreliable(case: &Case<'_>) -> Criterion {
 }
 
 fn guarantee(case: &Case<'_>) -> Criterion {
-    let Some(best) = case.best() else { return criterion("Guaranteed performance", Vec::new(), "") };
+    let Some(best) = case.best() else {
+        return criterion("Guaranteed performance", Vec::new(), "");
+    };
     let mut parts = vec![format!("{}: {}", best.arm, percent_interval(best.score))];
     parts.extend(case.rule.target.map(|target| format!("target {}", percent(target))));
-    parts.extend(best.seed_deviation.map(|sd| format!("standard deviation over seeds {}", percent(sd))));
+    parts.extend(
+        best.seed_deviation.map(|sd| format!("standard deviation over seeds {}", percent(sd))),
+    );
     let reading = match case.rule.target {
         Some(target) if best.score.lower >= target => "the best arm is shown to meet the target",
         Some(target) if best.score.upper < target => "no arm meets the target",
@@ -144,8 +158,9 @@ fn guarantee(case: &Case<'_>) -> Criterion {
 }
 
 fn training_data(case: &Case<'_>) -> Criterion {
-    let parts =
-        case.curve.map(|curve| format!("twice the pairs: {}", points_interval(curve.gain_of_doubling)));
+    let parts = case
+        .curve
+        .map(|curve| format!("twice the pairs: {}", points_interval(curve.gain_of_doubling)));
     let rising = case.curve.is_some_and(|curve| curve.still_rises(case.rule.margin));
     let reading = if rising { "more pairs would help" } else { "more pairs would help little" };
     criterion("Training data is good", parts.into_iter().collect(), reading)

@@ -1,4 +1,5 @@
-//! What would change the decision: the rule applied again to the same evidence, under other settings.
+//! What would change the decision: the rule applied again to the same evidence, under other
+//! settings.
 
 use super::case::{Case, names};
 use super::rule::Verdict;
@@ -38,7 +39,8 @@ fn nearest<T: Copy>(
 
 fn margin(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
     let now = label(verdict);
-    let decision = |half_points: u32| under(case, |rule| rule.margin = f64::from(half_points) / 200.0);
+    let decision =
+        |half_points: u32| under(case, |rule| rule.margin = f64::from(half_points) / 200.0);
     let current = (200.0 * case.rule.margin).round() as u32;
     let smaller = nearest((1..current).rev(), now, decision);
     let larger = nearest(current + 1..=100, now, decision);
@@ -63,8 +65,9 @@ fn target(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
         // Without a target, the ends of the scale say what a modest and a high one would do.
         None => {
             let modest = (decision(1) != now).then(|| decision(1));
-            let modest = modest
-                .and_then(|label| Some(((1..=100).take_while(|p| decision(*p) == label).last()?, label)));
+            let modest = modest.and_then(|label| {
+                Some(((1..=100).take_while(|p| decision(*p) == label).last()?, label))
+            });
             let high = (decision(100) != now).then(|| decision(100));
             let high = high.and_then(|label| {
                 Some(((1..=100).rev().take_while(|p| decision(*p) == label).last()?, label))
@@ -86,7 +89,8 @@ fn queries(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
     let now = label(verdict);
     let decision = |queries: u64| under(case, |rule| rule.expected_queries = queries);
     // Ten steps to the decade, from 1 to a billion.
-    let grid: Vec<u64> = (0..=90).map(|step| 10_f64.powf(f64::from(step) / 10.0).round() as u64).collect();
+    let grid: Vec<u64> =
+        (0..=90).map(|step| 10_f64.powf(f64::from(step) / 10.0).round() as u64).collect();
     let current = case.rule.expected_queries;
     let fewer = nearest(grid.iter().rev().copied().filter(|q| *q < current), now, decision);
     let more = nearest(grid.iter().copied().filter(|q| *q > current), now, decision);
@@ -110,8 +114,10 @@ fn measurements(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
         ));
     }
     if let Some(arm) = verdict.recommended {
-        let untried: Vec<Arm> =
-            [Arm::Rag, Arm::Tuned, Arm::Raft].into_iter().filter(|other| !measured(*other)).collect();
+        let untried: Vec<Arm> = [Arm::Rag, Arm::Tuned, Arm::Raft]
+            .into_iter()
+            .filter(|other| !measured(*other))
+            .collect();
         if !untried.is_empty() {
             out.push(format!(
                 "Not measured: {}. One that scores {} points more than {arm} would be recommended.",
@@ -121,9 +127,13 @@ fn measurements(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
         }
     }
     if verdict.outcome != Outcome::ImproveRetrieval
-        && let Some(headroom) = case.contrast(Arm::Oracle, Arm::Rag).filter(|c| c.difference.lower > 0.0)
+        && let Some(headroom) =
+            case.contrast(Arm::Oracle, Arm::Rag).filter(|c| c.difference.lower > 0.0)
     {
-        out.push(format!("Perfect retrieval would change rag by {}.", points_interval(headroom.difference)));
+        out.push(format!(
+            "Perfect retrieval would change rag by {}.",
+            points_interval(headroom.difference)
+        ));
     }
     if let Some(attribution) = case.attribution.filter(|a| a.share(Class::Distraction) > 0.25) {
         out.push(format!(

@@ -1,4 +1,5 @@
-//! From trials to a decision: gather the evidence once, apply the rule, and ask what would change it.
+//! From trials to a decision: gather the evidence once, apply the rule, and ask what would change
+//! it.
 
 mod case;
 mod criteria;
@@ -31,8 +32,12 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
         return Err(Error::NoTrials { set: input.set.clone() });
     }
     let rule = &input.rule;
-    let bootstrap =
-        Bootstrap { alpha: rule.alpha, resamples: rule.resamples, seed: rule.seed, ..Bootstrap::default() };
+    let bootstrap = Bootstrap {
+        alpha: rule.alpha,
+        resamples: rule.resamples,
+        seed: rule.seed,
+        ..Bootstrap::default()
+    };
 
     let arms = summary::arms(&table, &input.costs, rule, &bootstrap);
     let contrasts = contrasts(&table, &bootstrap);
@@ -50,9 +55,13 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
     };
 
     let verdict = case.apply();
-    let per_query = |arm: Arm| arms.iter().find(|summary| summary.arm == arm).map(|s| s.seconds_per_query);
-    let training =
-        input.costs.iter().find(|costs| costs.arm == Arm::Tuned).map(|costs| costs.training_seconds);
+    let per_query =
+        |arm: Arm| arms.iter().find(|summary| summary.arm == arm).map(|s| s.seconds_per_query);
+    let training = input
+        .costs
+        .iter()
+        .find(|costs| costs.arm == Arm::Tuned)
+        .map(|costs| costs.training_seconds);
     let break_even_queries = match (training, per_query(Arm::Rag), per_query(Arm::Tuned)) {
         (Some(training), Some(rag), Some(tuned)) => break_even(training, rag, tuned),
         _ => None,
@@ -89,9 +98,10 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
     })
 }
 
-/// The pre-registered contrasts: every two arms that could be recommended, the oracle arm against each of them, and
-/// the two diagnostic steps (learning on top of gold passages, distraction by other passages). The list depends on
-/// which arms were run, never on their scores. Holm adjusts it as one family.
+/// The pre-registered contrasts: every two arms that could be recommended, the oracle arm against
+/// each of them, and the two diagnostic steps (learning on top of gold passages, distraction by
+/// other passages). The list depends on which arms were run, never on their scores. Holm adjusts it
+/// as one family.
 fn contrasts(table: &Table<'_>, bootstrap: &Bootstrap) -> Vec<Contrast> {
     let candidates: Vec<Arm> = table.arms().filter(|arm| !arm.is_diagnostic()).collect();
     let mut pairs = Vec::new();
@@ -111,7 +121,8 @@ fn contrasts(table: &Table<'_>, bootstrap: &Bootstrap) -> Vec<Contrast> {
     contrasts
 }
 
-/// The smallest difference these questions can show between the best arm and the runner-up, clusters allowed for.
+/// The smallest difference these questions can show between the best arm and the runner-up,
+/// clusters allowed for.
 fn detectable(case: &Case<'_>) -> f64 {
     let mut eligible = case.eligible();
     eligible.sort_by(|a, b| b.score.estimate.total_cmp(&a.score.estimate));
@@ -121,15 +132,22 @@ fn detectable(case: &Case<'_>) -> f64 {
     };
     match leading {
         Some(contrast) => case.detectable(&contrast),
-        None => {
-            detectable_difference(case.questions as f64, USUAL_DISCORDANCE, case.rule.power, case.rule.alpha)
-        }
+        None => detectable_difference(
+            case.questions as f64,
+            USUAL_DISCORDANCE,
+            case.rule.power,
+            case.rule.alpha,
+        ),
     }
 }
 
 fn check(rule: &Rule) -> Result<(), Error> {
     let share = |name, found: f64, low: f64, high: f64, expected| {
-        if found > low && found < high { Ok(()) } else { Err(Error::Setting { name, found, expected }) }
+        if found > low && found < high {
+            Ok(())
+        } else {
+            Err(Error::Setting { name, found, expected })
+        }
     };
     share("margin", rule.margin, 0.0, 1.0, "above 0 and below 1")?;
     share("alpha", rule.alpha, 0.0, 0.5, "above 0 and below 0.5")?;

@@ -1,18 +1,22 @@
-//! The rule: among the arms that pass the hard gates, recommend the cheapest that is not worse than the best by more
-//! than the margin, and say nothing that the data don't show.
+//! The rule: among the arms that pass the hard gates, recommend the cheapest that is not worse than
+//! the best by more than the margin, and say nothing that the data don't show.
 //!
 //! Every word of that sentence is a test on the evidence:
 //!
-//! - **Not worse than the best by more than the margin**: against *every* other eligible arm, the lower bound of the
-//!   paired difference lies above minus the margin. All comparisons must succeed, so no correction is needed
-//!   (intersection-union), and nobody has to know which arm is truly best.
-//! - **Cheapest**: every arm that costs less must be *shown* not to be the answer: either worse than the recommended
-//!   arm (upper bound below 0, and a Holm-adjusted p below alpha), or worse than some eligible arm by more than the
-//!   margin (upper bound below minus the margin). A cheaper arm that is neither leaves the decision undetermined.
-//! - **Identical arms** therefore end with the cheapest arm once there are enough questions to show the rest not
-//!   better by the margin, and undetermined before; a dearer arm is named by chance in fewer than alpha of all runs.
-//! - **Few questions**: below the minimum (or with fewer than [`MIN_CLUSTERS`](super::case::MIN_CLUSTERS) source documents) every difference the
-//!   outcome rests on must exceed what that many questions detect at the rule's power.
+//! - **Not worse than the best by more than the margin**: against *every* other eligible arm, the
+//!   lower bound of the paired difference lies above minus the margin. All comparisons must
+//!   succeed, so no correction is needed (intersection-union), and nobody has to know which arm is
+//!   truly best.
+//! - **Cheapest**: every arm that costs less must be *shown* not to be the answer: either worse
+//!   than the recommended arm (upper bound below 0, and a Holm-adjusted p below alpha), or worse
+//!   than some eligible arm by more than the margin (upper bound below minus the margin). A cheaper
+//!   arm that is neither leaves the decision undetermined.
+//! - **Identical arms** therefore end with the cheapest arm once there are enough questions to show
+//!   the rest not better by the margin, and undetermined before; a dearer arm is named by chance in
+//!   fewer than alpha of all runs.
+//! - **Few questions**: below the minimum (or with fewer than
+//!   [`MIN_CLUSTERS`](super::case::MIN_CLUSTERS) source documents) every difference the outcome
+//!   rests on must exceed what that many questions detect at the rule's power.
 
 use super::case::{Case, Choice, HALF, MIN_CLUSTERS, names};
 use crate::attribute::Class;
@@ -38,15 +42,16 @@ struct Finding {
 }
 
 impl Case<'_> {
-    /// Walks the tree. Each node is answered whether or not the path reaches it, so that the report can show what it
-    /// would have said.
+    /// Walks the tree. Each node is answered whether or not the path reaches it, so that the report
+    /// can show what it would have said.
     pub(super) fn apply(&self) -> Verdict {
         let choice = self.choose();
         let enough = self.enough_already();
         let needed = self.needed(&choice);
         let retrieval = self.retrieval_holds_back();
         let (untried, collect) = (self.fine_tuning_is_due(needed), self.data_is_missing(needed));
-        let (not_worse, cheapest) = (self.shown_not_worse(&choice), self.cheaper_shown_worse(&choice));
+        let (not_worse, cheapest) =
+            (self.shown_not_worse(&choice), self.cheaper_shown_worse(&choice));
 
         let (mut outcome, mut recommended) = (Outcome::Undetermined, None);
         if let (Some(arm), _) = &enough {
@@ -68,12 +73,19 @@ impl Case<'_> {
             (outcome, recommended) = (Outcome::Undetermined, None);
         }
 
-        let arms = vec![Outcome::Rag, Outcome::Tuned, Outcome::Raft, Outcome::Base, Outcome::FewShot];
+        let arms =
+            vec![Outcome::Rag, Outcome::Tuned, Outcome::Raft, Outcome::Base, Outcome::FewShot];
         let undetermined = || Lead::Outcome(vec![Outcome::Undetermined]);
         let to = |id: &str| Lead::Node(id.to_owned());
         let mut tree = vec![
             node("graders", "Did the graders work?", complete, to("limits"), undetermined()),
-            node("limits", "Are there arms to choose from?", eligible, to("questions"), undetermined()),
+            node(
+                "limits",
+                "Are there arms to choose from?",
+                eligible,
+                to("questions"),
+                undetermined(),
+            ),
             node("questions", "Do the questions suffice?", sized, to("enough"), undetermined()),
             node(
                 "enough",
@@ -89,7 +101,13 @@ impl Case<'_> {
                 Lead::Outcome(vec![Outcome::ImproveRetrieval]),
                 to("untried"),
             ),
-            node("untried", "Is fine-tuning due, but not measured?", untried, undetermined(), to("data")),
+            node(
+                "untried",
+                "Is fine-tuning due, but not measured?",
+                untried,
+                undetermined(),
+                to("data"),
+            ),
             node(
                 "data",
                 "Is no arm good enough, for want of data or a larger model?",
@@ -99,7 +117,10 @@ impl Case<'_> {
             ),
             node(
                 "not-worse",
-                &format!("Is one arm shown not worse than any other by {} points?", size(self.rule.margin)),
+                &format!(
+                    "Is one arm shown not worse than any other by {} points?",
+                    size(self.rule.margin)
+                ),
                 not_worse,
                 to("cheapest"),
                 undetermined(),
@@ -118,8 +139,9 @@ impl Case<'_> {
         // More questions help only where questions are what was short.
         let short = ["questions", "not-worse", "cheapest"];
         let stop = tree.iter().rfind(|node| node.reached && outcome == Outcome::Undetermined);
-        let more_questions =
-            stop.filter(|node| short.contains(&node.id.as_str())).and_then(|_| self.more_questions());
+        let more_questions = stop
+            .filter(|node| short.contains(&node.id.as_str()))
+            .and_then(|_| self.more_questions());
         let sentence = self.sentence(outcome, recommended, &tree, more_questions);
         Verdict { outcome, recommended, best, sentence, tree, more_questions }
     }
@@ -134,14 +156,18 @@ impl Case<'_> {
         let measurement = match worst.filter(|arm| arm.missing > 0) {
             None => "every trial was graded".to_owned(),
             Some(arm) => {
-                format!("{}: {} of {} trials missing, {allowed} allowed", arm.arm, arm.missing, arm.trials)
+                format!(
+                    "{}: {} of {} trials missing, {allowed} allowed",
+                    arm.arm, arm.missing, arm.trials
+                )
             }
         };
         Finding { answer: most <= self.rule.max_missing, measurement }
     }
 
     fn something_to_choose(&self) -> Finding {
-        let candidates: Vec<&ArmSummary> = self.arms.iter().filter(|arm| !arm.arm.is_diagnostic()).collect();
+        let candidates: Vec<&ArmSummary> =
+            self.arms.iter().filter(|arm| !arm.arm.is_diagnostic()).collect();
         let failed: Vec<String> = candidates
             .iter()
             .filter(|arm| !arm.fails.is_empty())
@@ -168,7 +194,8 @@ impl Case<'_> {
         let weakest = support
             .iter()
             .min_by(|a, b| (a.difference - a.detectable).total_cmp(&(b.difference - b.detectable)));
-        let asked = format!("{} questions from {MIN_CLUSTERS} sources asked for", self.rule.min_questions);
+        let asked =
+            format!("{} questions from {MIN_CLUSTERS} sources asked for", self.rule.min_questions);
         match weakest {
             None => Finding { answer: false, measurement: format!("{have}; {asked}") },
             Some(weakest) => Finding {
@@ -185,13 +212,22 @@ impl Case<'_> {
 
     /// The cheaper of `base` and `few-shot` that is shown to meet the target.
     fn enough_already(&self) -> (Option<Arm>, Finding) {
-        let simple: Vec<&ArmSummary> =
-            self.eligible().into_iter().filter(|arm| matches!(arm.arm, Arm::Base | Arm::FewShot)).collect();
-        let scores: Vec<String> =
-            simple.iter().map(|arm| format!("{} {}", arm.arm, percent_interval(arm.score))).collect();
-        let scores = if scores.is_empty() { "neither measured".to_owned() } else { scores.join("; ") };
+        let simple: Vec<&ArmSummary> = self
+            .eligible()
+            .into_iter()
+            .filter(|arm| matches!(arm.arm, Arm::Base | Arm::FewShot))
+            .collect();
+        let scores: Vec<String> = simple
+            .iter()
+            .map(|arm| format!("{} {}", arm.arm, percent_interval(arm.score)))
+            .collect();
+        let scores =
+            if scores.is_empty() { "neither measured".to_owned() } else { scores.join("; ") };
         let Some(target) = self.rule.target else {
-            return (None, Finding { answer: false, measurement: format!("no target given; {scores}") });
+            return (
+                None,
+                Finding { answer: false, measurement: format!("no target given; {scores}") },
+            );
         };
         let found = simple.iter().find(|arm| arm.score.lower >= target).map(|arm| arm.arm);
         let measurement = format!("target {}; {scores}", percent(target));
@@ -202,9 +238,9 @@ impl Case<'_> {
     /// 1. oracle - rag is above the margin (lower bound),
     /// 2. so is oracle - best eligible arm: nothing measured makes up for it,
     /// 3. no eligible arm is shown to meet the target, and
-    /// 4. all of them are shown to miss it, or retrieval brings less than half of what the gold passages would:
-    ///    (rag - base) / (oracle - base) < 1/2. Retrieval that delivers most of its worth is no reason to hold back
-    ///    a decision, even if it could still gain something.
+    /// 4. all of them are shown to miss it, or retrieval brings less than half of what the gold
+    ///    passages would: (rag - base) / (oracle - base) < 1/2. Retrieval that delivers most of its
+    ///    worth is no reason to hold back a decision, even if it could still gain something.
     fn retrieval_holds_back(&self) -> Finding {
         let no = |measurement: &str| Finding { answer: false, measurement: measurement.to_owned() };
         let Some(best) = self.best() else { return no("no arm to compare with") };
@@ -218,8 +254,10 @@ impl Case<'_> {
         let worth = self.contrast(Arm::Oracle, Arm::Base).map_or(1.0, |c| c.difference.estimate);
         let delivered = 1.0 - headroom.difference.estimate / worth.max(f64::MIN_POSITIVE);
         let shown = |lower: f64| lower > self.rule.margin;
-        let met =
-            self.rule.target.is_some_and(|target| self.eligible().iter().any(|a| a.score.lower >= target));
+        let met = self
+            .rule
+            .target
+            .is_some_and(|target| self.eligible().iter().any(|a| a.score.lower >= target));
         let held = shown(headroom.difference.lower) && shown(over_best.lower);
         let mut measurement = format!("oracle - rag: {}", points_interval(headroom.difference));
         if best.arm != Arm::Rag {
@@ -231,18 +269,24 @@ impl Case<'_> {
                 100.0 * delivered.clamp(0.0, 1.0)
             );
         }
-        Finding { answer: held && !met && (self.target_missed_by_all() || delivered < HALF), measurement }
+        Finding {
+            answer: held && !met && (self.target_missed_by_all() || delivered < HALF),
+            measurement,
+        }
     }
 
-    /// A choice among the arms without training would be premature: none was fine-tuned, and either the ceiling gate
-    /// is open, or it was not read and nothing measured is good enough.
+    /// A choice among the arms without training would be premature: none was fine-tuned, and either
+    /// the ceiling gate is open, or it was not read and nothing measured is good enough.
     fn fine_tuning_is_due(&self, needed: Option<f64>) -> Finding {
         let trained: Vec<Arm> =
             self.arms.iter().map(|arm| arm.arm).filter(|arm| arm.needs_adapter()).collect();
         let (due, gate) = match self.gate {
             Some(gate) if gate.open => (true, "the ceiling gate is open"),
             Some(_) => (false, "the ceiling gate is shut"),
-            None => (needed.is_some_and(|needed| self.all_below(needed)), "the ceiling gate was not read"),
+            None => (
+                needed.is_some_and(|needed| self.all_below(needed)),
+                "the ceiling gate was not read",
+            ),
         };
         let measured = match &trained[..] {
             [] => "no fine-tuned arm measured".to_owned(),
@@ -251,14 +295,15 @@ impl Case<'_> {
         Finding { answer: due && trained.is_empty(), measurement: format!("{gate}; {measured}") }
     }
 
-    /// What an arm must reach: the target. Without one, doing nothing must not be sold as "nothing needed" when every
-    /// arm fails more than half of the questions, so half is needed where the choice would be `base`.
+    /// What an arm must reach: the target. Without one, doing nothing must not be sold as "nothing
+    /// needed" when every arm fails more than half of the questions, so half is needed where the
+    /// choice would be `base`.
     fn needed(&self, choice: &Choice) -> Option<f64> {
         self.rule.target.or(matches!(choice, Choice::Arm(Arm::Base)).then_some(HALF))
     }
 
-    /// Nothing reaches what is needed, and the cause is in the data (or the model): either most of RAG's errors are
-    /// right under no arm, or the learning curve still rises.
+    /// Nothing reaches what is needed, and the cause is in the data (or the model): either most of
+    /// RAG's errors are right under no arm, or the learning curve still rises.
     fn data_is_missing(&self, needed: Option<f64>) -> Finding {
         let below = needed.is_some_and(|needed| self.all_below(needed));
         let defects = self.attribution.map_or(0.0, |attribution| attribution.share(Class::Defect));
@@ -349,7 +394,9 @@ fn node(id: &str, question: &str, finding: Finding, yes: Lead, no: Lead) -> Node
 /// Follows the answers from the first node to an outcome.
 fn mark_path(tree: &mut [Node]) {
     let mut next = tree.first().map(|node| node.id.clone());
-    while let Some(node) = next.and_then(|id| tree.iter_mut().find(|node| node.id == id && !node.reached)) {
+    while let Some(node) =
+        next.and_then(|id| tree.iter_mut().find(|node| node.id == id && !node.reached))
+    {
         node.reached = true;
         next = match node.leads_to() {
             Lead::Node(id) => Some(id.clone()),

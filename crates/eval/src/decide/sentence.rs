@@ -6,7 +6,8 @@ use crate::figures::{percent, percent_interval, points, size};
 use crate::{Arm, Outcome};
 
 impl Case<'_> {
-    /// One or two sentences: what to do, on what score, and whether the target is met; or why nothing is decided.
+    /// One or two sentences: what to do, on what score, and whether the target is met; or why
+    /// nothing is decided.
     pub(super) fn sentence(
         &self,
         outcome: Outcome,
@@ -14,14 +15,17 @@ impl Case<'_> {
         tree: &[Node],
         more_questions: Option<usize>,
     ) -> String {
-        let best =
-            || self.best().map_or(String::new(), |b| format!("{} ({})", b.arm, percent_interval(b.score)));
+        let best = || {
+            self.best()
+                .map_or(String::new(), |b| format!("{} ({})", b.arm, percent_interval(b.score)))
+        };
         let margin = size(self.rule.margin);
         match outcome {
             Outcome::ImproveRetrieval => format!(
                 "Improve retrieval first: with the gold passages the base model scores {} points more than with the \
                  retrieved ones, and no arm measured makes up for it.",
-                self.contrast(Arm::Oracle, Arm::Rag).map_or(String::new(), |c| points(c.difference.estimate))
+                self.contrast(Arm::Oracle, Arm::Rag)
+                    .map_or(String::new(), |c| points(c.difference.estimate))
             ),
             Outcome::CollectData => format!(
                 "No arm is good enough; the best is {}. What is missing is data (pairs, labels, documents) or a \
@@ -30,8 +34,9 @@ impl Case<'_> {
             ),
             Outcome::Undetermined => {
                 let stop = tree.iter().rfind(|node| node.reached);
-                let why = stop
-                    .map_or(String::new(), |n| format!("{} {}: {}.", n.question, answer(n), n.measurement));
+                let why = stop.map_or(String::new(), |n| {
+                    format!("{} {}: {}.", n.question, answer(n), n.measurement)
+                });
                 let more = match more_questions {
                     Some(more) => format!(
                         " About {more} more questions would settle it, if the differences stay as they are."
@@ -41,7 +46,9 @@ impl Case<'_> {
                 format!("These measurements don't decide. {why}{more}")
             }
             _ => {
-                let Some(arm) = recommended.and_then(|arm| self.summary(arm)) else { return String::new() };
+                let Some(arm) = recommended.and_then(|arm| self.summary(arm)) else {
+                    return String::new();
+                };
                 let advice = match arm.arm {
                     Arm::Base => "Nothing is needed: the base model alone",
                     Arm::FewShot => "Examples in the prompt are enough: few-shot",
@@ -58,14 +65,17 @@ impl Case<'_> {
                     Some(target) if arm.score.upper < target => {
                         format!(" It misses the target of {}.", percent(target))
                     }
-                    Some(target) => format!(" Whether it meets the target of {} is open.", percent(target)),
+                    Some(target) => {
+                        format!(" Whether it meets the target of {} is open.", percent(target))
+                    }
                     None => String::new(),
                 };
                 let met = self.rule.target.is_some_and(|target| arm.score.lower >= target);
                 if met && matches!(arm.arm, Arm::Base | Arm::FewShot) {
                     return format!("{advice} scores {score}.{target}");
                 }
-                let cheaper: Vec<Arm> = self.cheaper_than(arm.arm).iter().map(|other| other.arm).collect();
+                let cheaper: Vec<Arm> =
+                    self.cheaper_than(arm.arm).iter().map(|other| other.arm).collect();
                 let cheaper = match cheaper.len() {
                     0 => "and nothing is cheaper".to_owned(),
                     1 => format!("and {}, which is cheaper, is worse", names(&cheaper)),

@@ -18,17 +18,22 @@ pub(super) fn arms(
     rule: &Rule,
     bootstrap: &Bootstrap,
 ) -> Vec<ArmSummary> {
-    let columns = table.arms().filter_map(|arm| Some((arm, table.column(arm)?, table.mean(arm, bootstrap)?)));
+    let columns =
+        table.arms().filter_map(|arm| Some((arm, table.column(arm)?, table.mean(arm, bootstrap)?)));
     columns
         .map(|(arm, column, mean)| {
             let trials = &column.trials;
             let average = |value: &dyn Fn(&crate::Trial) -> f64| {
                 trials.iter().map(|trial| value(trial)).sum::<f64>() / trials.len() as f64
             };
-            let costs =
-                costs.iter().find(|costs| costs.arm == arm).cloned().unwrap_or_else(|| Costs::new(arm));
+            let costs = costs
+                .iter()
+                .find(|costs| costs.arm == arm)
+                .cloned()
+                .unwrap_or_else(|| Costs::new(arm));
             let latencies = sorted(trials.iter().map(|trial| trial.latency_seconds));
-            let per_query = costs.seconds_per_query.unwrap_or_else(|| average(&|t| t.latency_seconds));
+            let per_query =
+                costs.seconds_per_query.unwrap_or_else(|| average(&|t| t.latency_seconds));
             let latency_p95 = quantile(&latencies, 0.95);
             let fails = fails(&costs, latency_p95, &rule.limits);
             let fixed = costs.fixed_seconds();
@@ -46,7 +51,10 @@ pub(super) fn arms(
                 completion_tokens: average(&|trial| trial.completion_tokens as f64),
                 latency_p50: quantile(&latencies, 0.5),
                 latency_p95,
-                first_token_p50: quantile(&sorted(trials.iter().map(|t| t.first_token_seconds)), 0.5),
+                first_token_p50: quantile(
+                    &sorted(trials.iter().map(|t| t.first_token_seconds)),
+                    0.5,
+                ),
                 seconds_per_query: per_query,
                 total_seconds: fixed + rule.expected_queries as f64 * per_query,
                 seconds_per_correct: cost_per_correct(
@@ -70,12 +78,14 @@ fn seed_deviation(column: &Column<'_>) -> Option<f64> {
     (means.len() > 1).then(|| (squares / (means.len() - 1) as f64).sqrt())
 }
 
-/// A limit that was set but not measured counts as failed: a hard gate that nobody checked is no gate.
+/// A limit that was set but not measured counts as failed: a hard gate that nobody checked is no
+/// gate.
 fn fails(costs: &Costs, latency_p95: f64, limits: &Limits) -> Vec<String> {
     let mut fails = Vec::new();
-    let mut limit = |name: &str, found: Option<f64>, most: Option<f64>, write: &dyn Fn(f64) -> String| match (
-        found, most,
-    ) {
+    let mut limit = |name: &str,
+                     found: Option<f64>,
+                     most: Option<f64>,
+                     write: &dyn Fn(f64) -> String| match (found, most) {
         (_, None) => {}
         (None, Some(_)) => fails.push(format!("{name} not measured")),
         (Some(found), Some(most)) if found > most => {
@@ -142,7 +152,9 @@ pub(super) fn warnings(case: &Case<'_>, verdict: &Verdict, input: &DecisionInput
             input.openings.len()
         ));
     }
-    let missed = |arm: Arm| case.summary(arm).is_some_and(|s| rule.target.is_some_and(|t| s.score.upper < t));
+    let missed = |arm: Arm| {
+        case.summary(arm).is_some_and(|s| rule.target.is_some_and(|t| s.score.upper < t))
+    };
     if let (Some(arm), Some(target)) = (verdict.recommended, rule.target)
         && missed(arm)
     {
@@ -199,8 +211,11 @@ mod tests {
         let costs = Costs { freshness_seconds: Some(600.0), ..Costs::new(Arm::Tuned) };
         let found = fails(&costs, 2.0, &limits);
         assert_eq!(found.len(), 4, "{found:?}");
-        let costs =
-            Costs { freshness_seconds: Some(5.0), peak_memory_bytes: Some(1 << 29), ..Costs::new(Arm::Rag) };
+        let costs = Costs {
+            freshness_seconds: Some(5.0),
+            peak_memory_bytes: Some(1 << 29),
+            ..Costs::new(Arm::Rag)
+        };
         assert!(fails(&costs, 0.5, &limits).is_empty());
     }
 }

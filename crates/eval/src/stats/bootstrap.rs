@@ -8,8 +8,8 @@ use super::{Interval, Random, normal_cdf, normal_quantile, student_quantile};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Method {
     /// Percentiles, moved outward for few clusters (Hesterberg 2015): with `G` clusters the tail is
-    /// `Phi(-t sqrt(G / (G - 1)))`, `t` the Student quantile of `G - 1` degrees. Plain percentiles of 20 clusters
-    /// cover some 92 % where they claim 95 %.
+    /// `Phi(-t sqrt(G / (G - 1)))`, `t` the Student quantile of `G - 1` degrees. Plain percentiles
+    /// of 20 clusters cover some 92 % where they claim 95 %.
     #[default]
     Percentile,
     /// Bias-corrected and accelerated (Efron 1987), acceleration from the jackknife over clusters.
@@ -53,8 +53,8 @@ pub struct Resampled {
     pub interval: Interval,
     /// Standard deviation of the resampled estimates.
     pub standard_error: f64,
-    /// Two-sided p-value of "the true value is 0": `2 min(share <= 0, share >= 0)`, with the usual +1 so that it is
-    /// never 0.
+    /// Two-sided p-value of "the true value is 0": `2 min(share <= 0, share >= 0)`, with the usual
+    /// +1 so that it is never 0.
     pub p: f64,
     /// Clusters resampled.
     pub clusters: usize,
@@ -70,8 +70,9 @@ struct Cluster {
 impl Bootstrap {
     /// Resamples clusters with replacement, and within an arm of several seeds also its seeds.
     ///
-    /// The estimate is the mean over questions (not over clusters). Both sides of a pair stay together. With fewer
-    /// than two clusters nothing can be said: the bounds are those of the scale, the p-value is 1.
+    /// The estimate is the mean over questions (not over clusters). Both sides of a pair stay
+    /// together. With fewer than two clusters nothing can be said: the bounds are those of the
+    /// scale, the p-value is 1.
     pub fn run(&self, rows: &[Row<'_>]) -> Resampled {
         let paired = rows.iter().any(|row| !row.b.is_empty());
         let scale = if paired { (-1.0, 1.0) } else { (0.0, 1.0) };
@@ -79,14 +80,20 @@ impl Bootstrap {
         if clusters.len() < 2 {
             let estimate = if rows.is_empty() { 0.0 } else { mean(&clusters, None) };
             let interval = Interval { estimate, lower: scale.0, upper: scale.1 };
-            return Resampled { interval, standard_error: f64::MAX, p: 1.0, clusters: clusters.len() };
+            return Resampled {
+                interval,
+                standard_error: f64::MAX,
+                p: 1.0,
+                clusters: clusters.len(),
+            };
         }
 
         let estimate = mean(&clusters, None);
         let mut draws = self.draw(&clusters);
         draws.sort_by(f64::total_cmp);
         let average = draws.iter().sum::<f64>() / draws.len() as f64;
-        let spread = draws.iter().map(|draw| (draw - average).powi(2)).sum::<f64>() / draws.len() as f64;
+        let spread =
+            draws.iter().map(|draw| (draw - average).powi(2)).sum::<f64>() / draws.len() as f64;
 
         let (low, high) = match self.method {
             Method::Percentile => self.expanded_tails(clusters.len()),
@@ -118,8 +125,10 @@ impl Bootstrap {
 
     /// Mean paired difference `a - b` of two arms with one seed each: `values` are (cluster, a, b).
     pub fn paired_difference(&self, values: &[(&str, f64, f64)]) -> Resampled {
-        let rows: Vec<_> =
-            values.iter().map(|(cluster, a, b)| Row { cluster, a: vec![*a], b: vec![*b] }).collect();
+        let rows: Vec<_> = values
+            .iter()
+            .map(|(cluster, a, b)| Row { cluster, a: vec![*a], b: vec![*b] })
+            .collect();
         self.run(&rows)
     }
 
@@ -168,20 +177,23 @@ impl Bootstrap {
         let ties = draws.partition_point(|draw| *draw <= estimate) - below;
         let share = (below as f64 + 0.5 * ties as f64) / draws.len() as f64;
         let bias = normal_quantile(share);
-        let left_out: Vec<f64> = (0..clusters.len()).map(|index| mean(clusters, Some(index))).collect();
+        let left_out: Vec<f64> =
+            (0..clusters.len()).map(|index| mean(clusters, Some(index))).collect();
         let centre = left_out.iter().sum::<f64>() / left_out.len() as f64;
         let (squares, cubes) = left_out.iter().fold((0.0, 0.0), |(squares, cubes), value| {
             let d = centre - value;
             (squares + d * d, cubes + d * d * d)
         });
-        let acceleration = if squares > 0.0 { cubes / (6.0 * f64::powf(squares, 1.5)) } else { 0.0 };
+        let acceleration =
+            if squares > 0.0 { cubes / (6.0 * f64::powf(squares, 1.5)) } else { 0.0 };
         let tail = |z: f64| normal_cdf(bias + (bias + z) / (1.0 - acceleration * (bias + z)));
         let z = normal_quantile(1.0 - self.alpha / 2.0);
         (tail(-z), tail(z))
     }
 }
 
-/// Groups rows by cluster name, in name order so that the outcome does not depend on the order of the rows.
+/// Groups rows by cluster name, in name order so that the outcome does not depend on the order of
+/// the rows.
 fn gather(rows: &[Row<'_>]) -> Vec<Cluster> {
     let mut clusters: BTreeMap<&str, Cluster> = BTreeMap::new();
     for row in rows {
@@ -236,7 +248,8 @@ mod tests {
         (0..n).map(|i| format!("d{i:03}")).collect()
     }
 
-    /// Coverage of the true mean difference (0.2) over 300 simulated data sets whose clusters share an effect.
+    /// Coverage of the true mean difference (0.2) over 300 simulated data sets whose clusters share
+    /// an effect.
     fn coverage(groups: usize, per_group: usize, method: Method) -> f64 {
         let names = names(groups);
         let mut random = Random::new(3);
@@ -250,7 +263,8 @@ mod tests {
                         values.push((name.as_str(), 0.2 + shared + 0.2 * random.normal(), 0.0));
                     }
                 }
-                let bootstrap = Bootstrap { resamples: 500, seed: *run, method, ..Bootstrap::default() };
+                let bootstrap =
+                    Bootstrap { resamples: 500, seed: *run, method, ..Bootstrap::default() };
                 bootstrap.paired_difference(&values).interval.contains(0.2)
             })
             .count();
@@ -259,7 +273,9 @@ mod tests {
 
     #[test]
     fn covers_what_it_claims_though_clusters_are_few() {
-        for (groups, method) in [(10, Method::Percentile), (40, Method::Percentile), (40, Method::Bca)] {
+        for (groups, method) in
+            [(10, Method::Percentile), (40, Method::Percentile), (40, Method::Bca)]
+        {
             let found = coverage(groups, 5, method);
             assert!((0.915..=0.985).contains(&found), "{groups} clusters, {method:?}: {found}");
         }
@@ -268,8 +284,9 @@ mod tests {
     #[test]
     fn clustering_widens() {
         let names = names(20);
-        let values: Vec<_> =
-            (0..200).map(|i| (names[i / 10].as_str(), f64::from(u8::from(i / 10 % 2 == 0)))).collect();
+        let values: Vec<_> = (0..200)
+            .map(|i| (names[i / 10].as_str(), f64::from(u8::from(i / 10 % 2 == 0))))
+            .collect();
         let alone: Vec<String> = (0..200).map(|i| i.to_string()).collect();
         let independent: Vec<_> =
             values.iter().zip(&alone).map(|((_, v), name)| (name.as_str(), *v)).collect();
@@ -283,8 +300,10 @@ mod tests {
     #[test]
     fn seeds_add_their_variance() {
         let names = names(100);
-        let one: Vec<_> = names.iter().map(|n| Row { cluster: n, a: vec![0.5, 0.5], b: vec![0.5] }).collect();
-        let two: Vec<_> = names.iter().map(|n| Row { cluster: n, a: vec![0.3, 0.7], b: vec![0.5] }).collect();
+        let one: Vec<_> =
+            names.iter().map(|n| Row { cluster: n, a: vec![0.5, 0.5], b: vec![0.5] }).collect();
+        let two: Vec<_> =
+            names.iter().map(|n| Row { cluster: n, a: vec![0.3, 0.7], b: vec![0.5] }).collect();
         let bootstrap = Bootstrap { resamples: 1000, ..Bootstrap::default() };
         let (steady, shaky) = (bootstrap.run(&one), bootstrap.run(&two));
         assert_eq!(steady.interval.estimate, 0.0);
@@ -295,8 +314,11 @@ mod tests {
     #[test]
     fn order_of_rows_and_repetition_change_nothing() {
         let names = names(12);
-        let mut values: Vec<_> =
-            names.iter().enumerate().map(|(i, name)| (name.as_str(), (i % 5) as f64 / 5.0, 0.3)).collect();
+        let mut values: Vec<_> = names
+            .iter()
+            .enumerate()
+            .map(|(i, name)| (name.as_str(), (i % 5) as f64 / 5.0, 0.3))
+            .collect();
         let bootstrap = Bootstrap { resamples: 200, ..Bootstrap::default() };
         let first = bootstrap.paired_difference(&values);
         values.reverse();
@@ -313,8 +335,11 @@ mod tests {
     #[test]
     fn p_of_a_clear_difference_is_small() {
         let names = names(60);
-        let values: Vec<_> =
-            names.iter().enumerate().map(|(i, name)| (name.as_str(), 0.4 + 0.01 * i as f64, 0.3)).collect();
+        let values: Vec<_> = names
+            .iter()
+            .enumerate()
+            .map(|(i, name)| (name.as_str(), 0.4 + 0.01 * i as f64, 0.3))
+            .collect();
         let found = Bootstrap { resamples: 999, ..Bootstrap::default() }.paired_difference(&values);
         assert!((found.p - 0.002).abs() < 1e-9, "{}", found.p);
     }

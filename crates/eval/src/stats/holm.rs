@@ -1,5 +1,5 @@
-/// Holm's step-down adjustment (1979): p-values, in the order given, whose comparison with alpha keeps the chance of
-/// any false rejection in the family at alpha.
+/// Holm's step-down adjustment (1979): p-values, in the order given, whose comparison with alpha
+/// keeps the chance of any false rejection in the family at alpha.
 pub fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|&i, &j| p[i].total_cmp(&p[j]));

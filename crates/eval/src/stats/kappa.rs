@@ -5,8 +5,8 @@ pub const MIN_JUDGE_LABELS: usize = 100;
 /// Agreement with them (Cohen's kappa) from which it may score.
 pub const MIN_JUDGE_KAPPA: f64 = 0.6;
 
-/// Cohen's kappa (1960) between two raters over the same items; `None` without items or when chance alone explains
-/// full agreement (both always say the same one label).
+/// Cohen's kappa (1960) between two raters over the same items; `None` without items or when chance
+/// alone explains full agreement (both always say the same one label).
 pub fn cohens_kappa<T: Ord>(ratings: &[(T, T)]) -> Option<f64> {
     if ratings.is_empty() {
         return None;
@@ -22,7 +22,8 @@ pub fn cohens_kappa<T: Ord>(ratings: &[(T, T)]) -> Option<f64> {
     (expected < 1.0).then(|| (observed - expected) / (1.0 - expected))
 }
 
-/// Whether a judge model may score, or only triage: enough human labels and enough agreement with them.
+/// Whether a judge model may score, or only triage: enough human labels and enough agreement with
+/// them.
 pub fn judge_is_trustworthy<T: Ord>(human_and_judge: &[(T, T)]) -> bool {
     human_and_judge.len() >= MIN_JUDGE_LABELS
         && cohens_kappa(human_and_judge).is_some_and(|kappa| kappa >= MIN_JUDGE_KAPPA)
@@ -33,10 +34,15 @@ mod tests {
     use super::*;
 
     fn table(yes_yes: usize, yes_no: usize, no_yes: usize, no_no: usize) -> Vec<(bool, bool)> {
-        [((true, true), yes_yes), ((true, false), yes_no), ((false, true), no_yes), ((false, false), no_no)]
-            .into_iter()
-            .flat_map(|(pair, count)| std::iter::repeat_n(pair, count))
-            .collect()
+        [
+            ((true, true), yes_yes),
+            ((true, false), yes_no),
+            ((false, true), no_yes),
+            ((false, false), no_no),
+        ]
+        .into_iter()
+        .flat_map(|(pair, count)| std::iter::repeat_n(pair, count))
+        .collect()
     }
 
     #[test]

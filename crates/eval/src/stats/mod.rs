@@ -1,8 +1,8 @@
 //! The statistics of paired comparisons, written out so that they can be audited.
 //!
-//! Right/wrong measures are compared by [`mcnemar_exact`]; everything else by the clustered [`Bootstrap`]. Several
-//! comparisons are adjusted as one family by [`holm`]; [`required_questions`] and [`detectable_difference`] say
-//! what a number of questions can show.
+//! Right/wrong measures are compared by [`mcnemar_exact`]; everything else by the clustered
+//! [`Bootstrap`]. Several comparisons are adjusted as one family by [`holm`];
+//! [`required_questions`] and [`detectable_difference`] say what a number of questions can show.
 
 mod bootstrap;
 mod holm;

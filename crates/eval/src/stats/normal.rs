@@ -1,6 +1,7 @@
 //! Normal and Student quantiles.
 
-/// Standard normal distribution function: the series of Marsaglia (2004), full double precision for |x| < 6.
+/// Standard normal distribution function: the series of Marsaglia (2004), full double precision for
+/// |x| < 6.
 pub fn normal_cdf(x: f64) -> f64 {
     if x.abs() > 8.0 {
         return if x > 0.0 { 1.0 } else { 0.0 };
@@ -23,8 +24,8 @@ fn density(x: f64) -> f64 {
 
 /// Standard normal quantile. `p` is taken within 1e-12 of 0 and 1.
 ///
-/// Newton from 0: on the upper half the distribution function is concave, so the steps rise to the root from below
-/// and need no safeguard.
+/// Newton from 0: on the upper half the distribution function is concave, so the steps rise to the
+/// root from below and need no safeguard.
 pub fn normal_quantile(p: f64) -> f64 {
     let p = p.clamp(1e-12, 1.0 - 1e-12);
     let upper = p.max(1.0 - p);
@@ -39,8 +40,9 @@ pub fn normal_quantile(p: f64) -> f64 {
     if p < 0.5 { -x } else { x }
 }
 
-/// Student's t quantile for `degrees` >= 1 degrees of freedom: the Cornish-Fisher expansion (Abramowitz and Stegun
-/// 26.7.5), within 1 % from 4 degrees on and too small below, where no interval is worth much anyway.
+/// Student's t quantile for `degrees` >= 1 degrees of freedom: the Cornish-Fisher expansion
+/// (Abramowitz and Stegun 26.7.5), within 1 % from 4 degrees on and too small below, where no
+/// interval is worth much anyway.
 pub fn student_quantile(p: f64, degrees: usize) -> f64 {
     let z = normal_quantile(p);
     let v = degrees.max(1) as f64;
@@ -70,7 +72,9 @@ mod tests {
 
     #[test]
     fn student_table() {
-        for (degrees, t) in [(4, 2.776), (5, 2.571), (9, 2.262), (19, 2.093), (29, 2.045), (200, 1.972)] {
+        for (degrees, t) in
+            [(4, 2.776), (5, 2.571), (9, 2.262), (19, 2.093), (29, 2.045), (200, 1.972)]
+        {
             let found = student_quantile(0.975, degrees);
             assert!((found / t - 1.0).abs() < 0.01, "{degrees}: {found} against {t}");
         }

@@ -1,5 +1,5 @@
-//! Sample sizes for paired differences (Connor 1987), for right/wrong data and, with the mean squared difference in
-//! the place of the discordance, for graded data too.
+//! Sample sizes for paired differences (Connor 1987), for right/wrong data and, with the mean
+//! squared difference in the place of the discordance, for graded data too.
 
 use super::normal_quantile;
 
@@ -7,25 +7,32 @@ fn quantiles(power: f64, alpha: f64) -> (f64, f64) {
     (normal_quantile(1.0 - alpha / 2.0), normal_quantile(power))
 }
 
-/// Questions needed to see a paired `difference` (0..1) at the two-sided level `alpha` with the given `power`, when a
-/// share `discordance` of the questions is answered differently:
-/// `n = (z_a sqrt(w) + z_b sqrt(w - d^2))^2 / d^2`. `None` for a difference of 0.
-pub fn required_questions(difference: f64, discordance: f64, power: f64, alpha: f64) -> Option<usize> {
+/// Questions needed to see a paired `difference` (0..1) at the two-sided level `alpha` with the
+/// given `power`, when a share `discordance` of the questions is answered differently: `n = (z_a
+/// sqrt(w) + z_b sqrt(w - d^2))^2 / d^2`. `None` for a difference of 0.
+pub fn required_questions(
+    difference: f64,
+    discordance: f64,
+    power: f64,
+    alpha: f64,
+) -> Option<usize> {
     let (z_a, z_b) = quantiles(power, alpha);
     let d2 = difference * difference;
     let discordance = discordance.max(d2);
     let n = (z_a * discordance.sqrt() + z_b * (discordance - d2).sqrt()).powi(2) / d2;
-    // The slack keeps a whole number that arithmetic has pushed up by an ulp from costing one question more.
+    // The slack keeps a whole number that arithmetic has pushed up by an ulp from costing one
+    // question more.
     n.is_finite().then(|| (n - 1e-9).ceil() as usize)
 }
 
-/// Smallest paired difference (0..1) that `questions` can show at the two-sided level `alpha` with the given `power`;
-/// 1 when they can show none. Inverse of [`required_questions`].
+/// Smallest paired difference (0..1) that `questions` can show at the two-sided level `alpha` with
+/// the given `power`; 1 when they can show none. Inverse of [`required_questions`].
 pub fn detectable_difference(questions: f64, discordance: f64, power: f64, alpha: f64) -> f64 {
     let (z_a, z_b) = quantiles(power, alpha);
     let largest = discordance.clamp(0.0, 1.0).sqrt();
-    let excess =
-        |d: f64| d * questions.sqrt() - z_a * largest - z_b * (largest * largest - d * d).max(0.0).sqrt();
+    let excess = |d: f64| {
+        d * questions.sqrt() - z_a * largest - z_b * (largest * largest - d * d).max(0.0).sqrt()
+    };
     if questions <= 0.0 || excess(largest) < 0.0 {
         return 1.0;
     }
@@ -37,8 +44,9 @@ pub fn detectable_difference(questions: f64, discordance: f64, power: f64, alpha
     high
 }
 
-/// Questions needed to show that a paired difference is above `-margin` when it is `difference` in truth: at least
-/// the `z^2 (1 - margin) / margin` that bound a difference of 0 without any discordant pair. `None` when it isn't above.
+/// Questions needed to show that a paired difference is above `-margin` when it is `difference` in
+/// truth: at least the `z^2 (1 - margin) / margin` that bound a difference of 0 without any
+/// discordant pair. `None` when it isn't above.
 pub fn questions_for_non_inferiority(
     difference: f64,
     margin: f64,
@@ -52,7 +60,8 @@ pub fn questions_for_non_inferiority(
         return None;
     }
     let variance = (discordance - difference * difference).max(0.0);
-    let n = ((z_a + z_b).powi(2) * variance / distance.powi(2)).max(z_a * z_a * (1.0 - margin) / margin);
+    let n = ((z_a + z_b).powi(2) * variance / distance.powi(2))
+        .max(z_a * z_a * (1.0 - margin) / margin);
     n.is_finite().then(|| (n - 1e-9).ceil().max(1.0) as usize)
 }
 
@@ -74,8 +83,13 @@ mod tests {
                 let found = required_questions(difference, discordance, 0.8, 0.05).unwrap();
                 assert_eq!(found, questions, "{difference} at {discordance}");
                 // And back: these many questions detect it, one fewer does not.
-                assert!(detectable_difference(questions as f64, discordance, 0.8, 0.05) <= difference);
-                assert!(detectable_difference((questions - 1) as f64, discordance, 0.8, 0.05) > difference);
+                assert!(
+                    detectable_difference(questions as f64, discordance, 0.8, 0.05) <= difference
+                );
+                assert!(
+                    detectable_difference((questions - 1) as f64, discordance, 0.8, 0.05)
+                        > difference
+                );
             }
         }
     }

@@ -1,5 +1,5 @@
-/// xoshiro256++ (Blackman and Vigna 2019), seeded by SplitMix64: the same numbers on every machine and in every
-/// version of this crate, so that a reported seed reproduces a reported interval.
+/// xoshiro256++ (Blackman and Vigna 2019), seeded by SplitMix64: the same numbers on every machine
+/// and in every version of this crate, so that a reported seed reproduces a reported interval.
 #[derive(Debug, Clone)]
 pub struct Random([u64; 4]);
 
@@ -35,7 +35,8 @@ impl Random {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Uniform in `0..bound`; 0 when `bound` is 0. The bias of the multiply-shift is below `bound / 2^64`.
+    /// Uniform in `0..bound`; 0 when `bound` is 0. The bias of the multiply-shift is below `bound /
+    /// 2^64`.
     pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.bits()) * bound as u128) >> 64) as usize
     }

@@ -1,5 +1,5 @@
-//! Score intervals for right/wrong data. Unlike the bootstrap they stay honest when all questions agree: no
-//! disagreement in 20 questions is no proof of none in 2000.
+//! Score intervals for right/wrong data. Unlike the bootstrap they stay honest when all questions
+//! agree: no disagreement in 20 questions is no proof of none in 2000.
 
 use super::{Interval, normal_quantile};
 
@@ -14,11 +14,11 @@ pub fn wilson(share: f64, n: f64, alpha: f64) -> Interval {
     Interval { estimate: share, lower: (centre - half).max(0.0), upper: (centre + half).min(1.0) }
 }
 
-/// Tango's (1998) interval for a paired difference of shares: of `n` pairs, `b` favour the first side and `c` the
-/// second (whole or, averaged over seeds, fractional).
+/// Tango's (1998) interval for a paired difference of shares: of `n` pairs, `b` favour the first
+/// side and `c` the second (whole or, averaged over seeds, fractional).
 ///
-/// Each bound is the difference at which the score statistic, with the discordance estimated under that difference,
-/// reaches the normal quantile; found by bisection.
+/// Each bound is the difference at which the score statistic, with the discordance estimated under
+/// that difference, reaches the normal quantile; found by bisection.
 pub fn tango(b: f64, c: f64, n: f64, alpha: f64) -> Interval {
     if n <= 0.0 {
         return Interval { estimate: 0.0, lower: -1.0, upper: 1.0 };
@@ -66,13 +66,15 @@ mod tests {
         // z^2 / (n + z^2).
         let interval = tango(0.0, 0.0, 30.0, 0.05);
         let expected = 3.841_458_8 / 33.841_458_8;
-        assert!((interval.upper - expected).abs() < 1e-6 && (interval.lower + expected).abs() < 1e-6);
+        assert!(
+            (interval.upper - expected).abs() < 1e-6 && (interval.lower + expected).abs() < 1e-6
+        );
     }
 
     #[test]
     fn tango_against_the_likelihood() {
-        // Bounds found apart from this code, by maximising the restricted likelihood numerically; the first row is
-        // the trial of two lens treatments in Tango (1998).
+        // Bounds found apart from this code, by maximising the restricted likelihood numerically;
+        // the first row is the trial of two lens treatments in Tango (1998).
         let rows = [
             ((0.0, 1.0, 44.0, 0.10), (-0.095_662, 0.036_517)),
             ((15.0, 5.0, 60.0, 0.05), (0.022_143, 0.309_521)),

@@ -1,5 +1,5 @@
-//! A simulated world whose right decision is known: three dials say what the questions need, and each arm brings some
-//! of it.
+//! A simulated world whose right decision is known: three dials say what the questions need, and
+//! each arm brings some of it.
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -49,7 +49,8 @@ impl Default for World {
 const GUESS: f64 = 0.03;
 
 impl World {
-    /// Trials of the given arms. Arms that differ in nothing the question needs mostly agree, as real ones do.
+    /// Trials of the given arms. Arms that differ in nothing the question needs mostly agree, as
+    /// real ones do.
     pub(crate) fn trials(&self, arms: &[Arm]) -> Vec<Trial> {
         let mut random = Random::new(self.seed);
         let mut trials = Vec::new();

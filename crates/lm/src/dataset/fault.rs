@@ -33,7 +33,8 @@ impl fmt::Display for RowError {
     }
 }
 
-/// Every fault of a dataset file, in line order. Displays one a line (the first hundred, then their number).
+/// Every fault of a dataset file, in line order. Displays one a line (the first hundred, then their
+/// number).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatasetErrors {
     /// Never empty.
@@ -140,7 +141,8 @@ pub(super) mod describe {
         found.map_or_else(|| "nothing".to_owned(), value)
     }
 
-    /// The JSON reader's message without its own "at line 1 column N", which would count lines inside the row.
+    /// The JSON reader's message without its own "at line 1 column N", which would count lines
+    /// inside the row.
     pub(crate) fn cause(error: &serde_json::Error) -> String {
         let text = error.to_string();
         match text.find(" at line ") {

@@ -30,10 +30,11 @@ impl fmt::Display for Form {
 }
 
 impl Form {
-    pub(super) const EXPECTED: &str = "messages, or instruction and output, or prompt and completion";
+    pub(super) const EXPECTED: &str =
+        "messages, or instruction and output, or prompt and completion";
 
-    /// The form a row's fields point to. One telling field is enough, so that a row lacking the other gets
-    /// "output: found nothing" rather than "unknown form".
+    /// The form a row's fields point to. One telling field is enough, so that a row lacking the
+    /// other gets "output: found nothing" rather than "unknown form".
     pub(super) fn of(row: &Map<String, Value>) -> Option<Form> {
         if row.contains_key("messages") {
             Some(Form::Chat)
@@ -77,8 +78,11 @@ fn chat(object: &Map<String, Value>, row: &mut Row<'_>) -> Option<Vec<Message>> 
         return None;
     };
     // Every message is looked at, so that one row reports all its faults.
-    let read: Vec<Option<Message>> =
-        items.iter().enumerate().map(|(index, item)| message(item, index, index == last, row)).collect();
+    let read: Vec<Option<Message>> = items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| message(item, index, index == last, row))
+        .collect();
     let messages: Vec<Message> = read.into_iter().collect::<Option<_>>()?;
     if !messages.iter().any(|message| message.role == Role::User) {
         row.fault("messages", "no user message", WANTED);
@@ -90,7 +94,11 @@ fn chat(object: &Map<String, Value>, row: &mut Row<'_>) -> Option<Vec<Message>> 
 fn message(item: &Value, index: usize, last: bool, row: &mut Row<'_>) -> Option<Message> {
     let place = |field: &str| format!("messages[{index}].{field}");
     let Some(fields) = item.as_object() else {
-        row.fault(format!("messages[{index}]"), describe::value(item), "an object with role and content");
+        row.fault(
+            format!("messages[{index}]"),
+            describe::value(item),
+            "an object with role and content",
+        );
         return None;
     };
     let role = match fields.get("role").and_then(Value::as_str) {
@@ -139,8 +147,11 @@ fn alpaca(object: &Map<String, Value>, row: &mut Row<'_>) -> Option<Vec<Message>
     };
     let output = required(object, "output", COMPLETION, row);
     let (instruction, input) = (instruction?, input?);
-    let prompt =
-        if input.trim().is_empty() { instruction.to_owned() } else { format!("{instruction}\n\n{input}") };
+    let prompt = if input.trim().is_empty() {
+        instruction.to_owned()
+    } else {
+        format!("{instruction}\n\n{input}")
+    };
     pair(Some(&prompt), output)
 }
 

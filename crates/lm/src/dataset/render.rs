@@ -13,8 +13,8 @@ use crate::tokenizer::Tokenizer;
 /// `path` names the examples' file in errors.
 ///
 /// # Errors
-/// Every row at once that the template refuses, that leaves no trainable token, or that has more than `max_length`
-/// tokens.
+/// Every row at once that the template refuses, that leaves no trainable token, or that has more
+/// than `max_length` tokens.
 pub fn render_examples(
     path: &Path,
     examples: &[Example],
@@ -34,9 +34,15 @@ pub fn render_examples(
                 format!("at most {max_length} (prompt and completion together)"),
             ),
             Err(Error::NoTrainableToken { reason, .. }) => {
-                row.fault("messages", format!("no trainable token ({reason})"), "a completion to learn");
+                row.fault(
+                    "messages",
+                    format!("no trainable token ({reason})"),
+                    "a completion to learn",
+                );
             }
-            Err(error) => row.fault("messages", error.to_string(), "messages that the chat template accepts"),
+            Err(error) => {
+                row.fault("messages", error.to_string(), "messages that the chat template accepts")
+            }
         }
     }
     if errors.is_empty() { Ok(rendered) } else { Err(DatasetErrors { errors }) }

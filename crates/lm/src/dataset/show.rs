@@ -8,8 +8,8 @@ const OPEN: char = '⟦';
 /// Stands after a run of trained tokens.
 const CLOSE: char = '⟧';
 
-/// The example exactly as the model will read it, special tokens included, with trained runs between `⟦` and
-/// `⟧`, and a last line that counts tokens.
+/// The example exactly as the model will read it, special tokens included, with trained runs
+/// between `⟦` and `⟧`, and a last line that counts tokens.
 ///
 /// ```text
 /// <|im_start|>user
@@ -33,6 +33,9 @@ pub fn show(rendered: &Rendered, tokenizer: &Tokenizer) -> String {
         }
     }
     let trained = rendered.mask.iter().filter(|&&bit| bit == 1).count();
-    text.push_str(&format!("\n{} tokens, {trained} of them trained (between {OPEN} and {CLOSE})\n", start));
+    text.push_str(&format!(
+        "\n{} tokens, {trained} of them trained (between {OPEN} and {CLOSE})\n",
+        start
+    ));
     text
 }

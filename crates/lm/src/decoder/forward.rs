@@ -45,17 +45,24 @@ struct Segment {
 }
 
 impl Decoder {
-    /// Reads `ids` after what `cache` holds and returns the logits `[vocabulary]` that follow the last of them.
-    /// `adapter: None` equals an adapter whose `B` is zero. On an error the cache is as it was.
+    /// Reads `ids` after what `cache` holds and returns the logits `[vocabulary]` that follow the
+    /// last of them. `adapter: None` equals an adapter whose `B` is zero. On an error the cache is
+    /// as it was.
     ///
     /// # Errors
-    /// [`Error::NoTokens`], [`Error::TokenOutOfRange`], [`Error::TooLong`], or [`Error::Mismatch`] for an
-    /// adapter or cache of another model.
-    pub fn forward(&self, ids: &[u32], cache: &mut KvCache, adapter: Option<&Lora>) -> Result<Vec<f32>> {
+    /// [`Error::NoTokens`], [`Error::TokenOutOfRange`], [`Error::TooLong`], or [`Error::Mismatch`]
+    /// for an adapter or cache of another model.
+    pub fn forward(
+        &self,
+        ids: &[u32],
+        cache: &mut KvCache,
+        adapter: Option<&Lora>,
+    ) -> Result<Vec<f32>> {
         self.read(&mut [BatchInput { ids, cache, adapter }], Wanted::Last, NEVER)
     }
 
-    /// Like [`forward`](Self::forward), without the cost of the logits: for all pieces of a prompt but the last.
+    /// Like [`forward`](Self::forward), without the cost of the logits: for all pieces of a prompt
+    /// but the last.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
@@ -63,17 +70,24 @@ impl Decoder {
         self.read(&mut [BatchInput { ids, cache, adapter }], Wanted::None, NEVER).map(drop)
     }
 
-    /// Like [`forward`](Self::forward), with the logits after every token: `[ids.len(), vocabulary]`.
+    /// Like [`forward`](Self::forward), with the logits after every token: `[ids.len(),
+    /// vocabulary]`.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
-    pub fn forward_all(&self, ids: &[u32], cache: &mut KvCache, adapter: Option<&Lora>) -> Result<Vec<f32>> {
+    pub fn forward_all(
+        &self,
+        ids: &[u32],
+        cache: &mut KvCache,
+        adapter: Option<&Lora>,
+    ) -> Result<Vec<f32>> {
         self.read(&mut [BatchInput { ids, cache, adapter }], Wanted::All, NEVER)
     }
 
-    /// Reads tokens of several answers at once, so that the weights are read once for all of them, and returns the
-    /// logits after every token of every answer, `[tokens, vocabulary]`. Every token gets the same bits alone and
-    /// among others, of its own answer or of another's; so several drafted tokens are checked as if one by one.
+    /// Reads tokens of several answers at once, so that the weights are read once for all of them,
+    /// and returns the logits after every token of every answer, `[tokens, vocabulary]`. Every
+    /// token gets the same bits alone and among others, of its own answer or of another's; so
+    /// several drafted tokens are checked as if one by one.
     ///
     /// # Errors
     /// As [`forward`](Self::forward); on an error no cache has changed.
@@ -84,7 +98,8 @@ impl Decoder {
     /// The pass behind all of these.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward), and [`Error::Cancelled`] once `stop` says so; on an error no cache has changed.
+    /// As [`forward`](Self::forward), and [`Error::Cancelled`] once `stop` says so; on an error no
+    /// cache has changed.
     pub(crate) fn read(
         &self,
         inputs: &mut [BatchInput<'_>],
@@ -125,7 +140,11 @@ impl Decoder {
         }
         let tokens = input.cache.len() + input.ids.len();
         if tokens > config.max_positions {
-            return Err(Error::TooLong { what: "context".to_owned(), tokens, limit: config.max_positions });
+            return Err(Error::TooLong {
+                what: "context".to_owned(),
+                tokens,
+                limit: config.max_positions,
+            });
         }
         self.check_ids(input.ids)
     }
@@ -166,7 +185,9 @@ impl Decoder {
                         let ends = segment.first + segment.rows == inputs[segment.input].ids.len();
                         match wanted {
                             Wanted::All | Wanted::AllAlike => last.extend_from_slice(rows),
-                            Wanted::Last if ends => last.extend_from_slice(&rows[rows.len() - hidden..]),
+                            Wanted::Last if ends => {
+                                last.extend_from_slice(&rows[rows.len() - hidden..])
+                            }
                             Wanted::Last | Wanted::None => {}
                         }
                         start += segment.rows;
@@ -176,11 +197,13 @@ impl Decoder {
                 }
             }
         }
-        let adapters = if wanted == Wanted::AllAlike { Adapters::Each(&[]) } else { Adapters::One(None) };
+        let adapters =
+            if wanted == Wanted::AllAlike { Adapters::Each(&[]) } else { Adapters::One(None) };
         Ok(self.logits(&last, adapters, buffers))
     }
 
-    /// Runs all layers over some rows and leaves the residual stream, before the last norm, in `buffers.out`.
+    /// Runs all layers over some rows and leaves the residual stream, before the last norm, in
+    /// `buffers.out`.
     fn read_segments(
         &self,
         inputs: &mut [BatchInput<'_>],
@@ -201,7 +224,9 @@ impl Decoder {
         let adapters = match wanted {
             Wanted::AllAlike => Adapters::Each(&each),
             // Prompts are read one by one.
-            _ => Adapters::One(each.first().copied().flatten().map(|lora| Applied { lora, joined: false })),
+            _ => Adapters::One(
+                each.first().copied().flatten().map(|lora| Applied { lora, joined: false }),
+            ),
         };
         let positions = segments.iter().flat_map(|segment| {
             let past = inputs[segment.input].cache.len();
@@ -228,7 +253,10 @@ impl Decoder {
             }
             let sequences: Vec<_> = segments
                 .iter()
-                .map(|segment| CachedRows { rows: segment.rows, cache: &*inputs[segment.input].cache })
+                .map(|segment| CachedRows {
+                    rows: segment.rows,
+                    cache: &*inputs[segment.input].cache,
+                })
                 .collect();
             activations.attended.resize(rows * query, 0.0);
             let Activations { qkv, attended, .. } = activations;
@@ -246,7 +274,12 @@ impl Decoder {
     }
 
     /// Embeddings of `tokens`, `[rows, hidden]`.
-    pub(super) fn embed<'a>(&self, tokens: impl Iterator<Item = &'a u32>, rows: usize, x: &mut Vec<f32>) {
+    pub(super) fn embed<'a>(
+        &self,
+        tokens: impl Iterator<Item = &'a u32>,
+        rows: usize,
+        x: &mut Vec<f32>,
+    ) {
         x.resize(rows * self.config.hidden, 0.0);
         for (row, &token) in x.chunks_exact_mut(self.config.hidden).zip(tokens) {
             self.embedding.row(token as usize, row);
@@ -263,11 +296,16 @@ impl Decoder {
         rms_norm(x, &self.final_norm, self.config.rms_norm_eps, &mut normed);
         let mut logits = vec![0.0; x.len() / hidden * vocabulary];
         let rounded = &mut buffers.scratch.products.rounded;
-        let chunks = normed.chunks(LOGIT_ROWS * hidden).zip(logits.chunks_mut(LOGIT_ROWS * vocabulary));
+        let chunks =
+            normed.chunks(LOGIT_ROWS * hidden).zip(logits.chunks_mut(LOGIT_ROWS * vocabulary));
         for (x, logits) in chunks {
             match adapters {
-                Adapters::One(_) => self.head().forward(x.len() / hidden, x, logits, false, rounded),
-                Adapters::Each(_) => self.head().forward_alike(x.len() / hidden, x, logits, false, rounded),
+                Adapters::One(_) => {
+                    self.head().forward(x.len() / hidden, x, logits, false, rounded)
+                }
+                Adapters::Each(_) => {
+                    self.head().forward_alike(x.len() / hidden, x, logits, false, rounded)
+                }
             }
         }
         logits

@@ -3,8 +3,9 @@
 use crate::kernels::{AdaptedBuffers, Frozen};
 use crate::lora::Group;
 use crate::ops::{
-    Adapter, HeadGradients, HeadNorms, Heads, Kept, Layout, Rotation, add, add_bias, attention_backward,
-    gated, gated_backward, project, project_backward, project_each, rms_norm, rms_norm_backward,
+    Adapter, HeadGradients, HeadNorms, Heads, Kept, Layout, Rotation, add, add_bias,
+    attention_backward, gated, gated_backward, project, project_backward, project_each, rms_norm,
+    rms_norm_backward,
 };
 use crate::{Activation, Lora, Precision};
 
@@ -44,7 +45,8 @@ pub(super) enum RotationKind {
     Sliding,
 }
 
-/// Rotations of the rows of a batch, by [`RotationKind`]; the second is prepared only where a layer uses it.
+/// Rotations of the rows of a batch, by [`RotationKind`]; the second is prepared only where a layer
+/// uses it.
 #[derive(Debug, Default)]
 pub(super) struct Rotations {
     pub(super) global: Rotation,
@@ -60,15 +62,16 @@ impl Rotations {
     }
 }
 
-/// What the backward pass of a layer needs of its forward pass, for all rows of a batch. Normalised inputs and
-/// the gated product are left out: computing them again is cheaper than keeping them.
+/// What the backward pass of a layer needs of its forward pass, for all rows of a batch. Normalised
+/// inputs and the gated product are left out: computing them again is cheaper than keeping them.
 #[derive(Debug, Default)]
 pub(super) struct Activations {
     /// The residual stream before the layer, `[rows, hidden]`.
     pub(super) input: Vec<f32>,
     /// Rotated queries, rotated keys, values, `[rows, query + 2 * kv]`.
     pub(super) qkv: Vec<f32>,
-    /// Queries and keys before the norms of their heads, `[rows, query + kv]`, where there are such norms.
+    /// Queries and keys before the norms of their heads, `[rows, query + kv]`, where there are such
+    /// norms.
     pub(super) unnormed: Vec<f32>,
     /// `[rows, query]`.
     pub(super) attended: Vec<f32>,
@@ -78,7 +81,8 @@ pub(super) struct Activations {
     pub(super) middle: Vec<f32>,
     /// `[rows, 2 * intermediate]`.
     pub(super) gate_up: Vec<f32>,
-    /// What attention and feed-forward give before the norms behind them, `[rows, hidden]`, where there are such norms.
+    /// What attention and feed-forward give before the norms behind them, `[rows, hidden]`, where
+    /// there are such norms.
     pub(super) branches: [Vec<f32>; 2],
     /// Low-rank inner products, by [`Group`].
     pub(super) low: [Vec<f32>; 4],
@@ -129,7 +133,8 @@ pub(super) struct Applied<'a> {
 pub(super) enum Adapters<'a> {
     /// One, or none, for all rows of a prompt or a pack: products are chosen by the number of rows.
     One(Option<Applied<'a>>),
-    /// One, or none, for each row: tokens of answers, which get the same bits alone and among others.
+    /// One, or none, for each row: tokens of answers, which get the same bits alone and among
+    /// others.
     Each(&'a [Option<&'a Lora>]),
 }
 
@@ -184,19 +189,40 @@ impl Layer {
         let [attention_branch, feed_branch] = branches;
         let Scratch { normed, gated: product, products, .. } = scratch;
         middle.clone_from(input);
-        // A branch sums up in the residual stream itself, unless it passes through a norm of its own first.
+        // A branch sums up in the residual stream itself, unless it passes through a norm of its
+        // own first.
         let sum = match self.post_attention_norm {
             Some(_) => zeroed(attention_branch, input.len()),
             None => &mut *middle,
         };
-        self.project(&self.output, adapters, Group::Output, rows, attended, sum, true, low, products);
+        self.project(
+            &self.output,
+            adapters,
+            Group::Output,
+            rows,
+            attended,
+            sum,
+            true,
+            low,
+            products,
+        );
         if let Some(norm) = &self.post_attention_norm {
             self.add_normed(norm, attention_branch, middle, normed);
         }
         normed.resize(middle.len(), 0.0);
         rms_norm(middle, &self.feed_norm, self.eps, normed);
         gate_up.resize(rows * self.gate_up.outputs(), 0.0);
-        self.project(&self.gate_up, adapters, Group::GateUp, rows, normed, gate_up, false, low, products);
+        self.project(
+            &self.gate_up,
+            adapters,
+            Group::GateUp,
+            rows,
+            normed,
+            gate_up,
+            false,
+            low,
+            products,
+        );
         product.resize(rows * self.down.inputs(), 0.0);
         gated(self.activation, gate_up, self.down.inputs(), product);
         out.clone_from(middle);
@@ -217,8 +243,8 @@ impl Layer {
         add(y, normed);
     }
 
-    /// The gradient of a branch's result for the gradient `dx` of the residual stream that it is added to: `dx` itself,
-    /// or what the norm behind the branch makes of it.
+    /// The gradient of a branch's result for the gradient `dx` of the residual stream that it is
+    /// added to: `dx` itself, or what the norm behind the branch makes of it.
     fn through_post_norm<'a>(
         &self,
         norm: &Option<Vec<f32>>,
@@ -248,15 +274,19 @@ impl Layer {
         let layer = self.index;
         match adapters {
             Adapters::One(applied) => {
-                let adapter = applied.map(|Applied { lora, joined }| Adapter { lora, layer, group, joined });
+                let adapter =
+                    applied.map(|Applied { lora, joined }| Adapter { lora, layer, group, joined });
                 project(frozen, adapter, rows, x, y, accumulate, low, buffers);
             }
-            Adapters::Each(each) => project_each(frozen, (layer, group), each, x, y, accumulate, buffers),
+            Adapters::Each(each) => {
+                project_each(frozen, (layer, group), each, x, y, accumulate, buffers)
+            }
         }
     }
 
-    /// Turns the gradient `dx` of the residual stream after the layer into that before it, and adds the
-    /// adapter's gradients to `grads`. Below the first layer nothing is trained, so there `dx` is left undone.
+    /// Turns the gradient `dx` of the residual stream after the layer into that before it, and adds
+    /// the adapter's gradients to `grads`. Below the first layer nothing is trained, so there `dx`
+    /// is left undone.
     pub(super) fn backward(
         &self,
         step: Step<'_>,
@@ -267,7 +297,8 @@ impl Layer {
     ) {
         let Step { layout, rotations, precision, lora } = step;
         let rows = layout.rows();
-        let Activations { input, qkv, unnormed, attended, lse, middle, gate_up, branches, low } = activations;
+        let Activations { input, qkv, unnormed, attended, lse, middle, gate_up, branches, low } =
+            activations;
         let [attention_branch, feed_branch] = branches;
         let Scratch {
             normed,
@@ -304,14 +335,23 @@ impl Layer {
         rms_norm_backward(middle, &self.feed_norm, self.eps, d_normed, dx);
 
         d_attended.resize(attended.len(), 0.0);
-        let d_attention = self.through_post_norm(&self.post_attention_norm, attention_branch, dx, d_branch);
+        let d_attention =
+            self.through_post_norm(&self.post_attention_norm, attention_branch, dx, d_branch);
         back(&self.output, Group::Output, attended, d_attention, Some(d_attended));
         d_qkv.resize(qkv.len(), 0.0);
         let kept = Kept { qkv, out: attended, lse };
         let rotation = rotations.of(self.rotation);
-        attention_backward(self.heads, precision, layout, kept, rotation, d_attended, d_qkv, d_heads);
+        attention_backward(
+            self.heads, precision, layout, kept, rotation, d_attended, d_qkv, d_heads,
+        );
         if let Some(norms) = &self.head_norms {
-            norms.backward(self.heads.queries, self.heads.keys, unnormed, d_qkv, self.qkv.outputs());
+            norms.backward(
+                self.heads.queries,
+                self.heads.keys,
+                unnormed,
+                d_qkv,
+                self.qkv.outputs(),
+            );
         }
 
         rms_norm(input, &self.attention_norm, self.eps, normed);

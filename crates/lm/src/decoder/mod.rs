@@ -1,7 +1,8 @@
 //! Llama-family decoder: embedding, layers of attention and gated feed-forward, vocabulary logits.
 //!
-//! The forward pass reads tokens into a [`KvCache`] ([`Decoder::forward`]); the training pass reads a [`Pack`]
-//! and gives the loss and the gradient of a [`Lora`](crate::Lora) ([`Decoder::loss_and_grad`]). Both run the same layers.
+//! The forward pass reads tokens into a [`KvCache`] ([`Decoder::forward`]); the training pass reads
+//! a [`Pack`] and gives the loss and the gradient of a [`Lora`](crate::Lora)
+//! ([`Decoder::loss_and_grad`]). Both run the same layers.
 
 mod forward;
 mod layer;
@@ -25,7 +26,8 @@ use crate::kernels::Frozen;
 use crate::source::Weights;
 use crate::{DecoderConfig, Error, KvCache, Lora, Precision, Result, Source};
 
-/// A decoder whose weights are frozen; adapters are handed to each call. Calls may run concurrently.
+/// A decoder whose weights are frozen; adapters are handed to each call. Calls may run
+/// concurrently.
 #[derive(Debug)]
 pub struct Decoder {
     config: DecoderConfig,
@@ -76,12 +78,17 @@ impl Decoder {
     }
 
     /// As [`load`](Self::load), of a model whose tokenizer may not be built yet.
-    pub(crate) fn pack(config: &DecoderConfig, weights: &Weights, precision: Precision) -> Result<Self> {
-        let decoder =
-            Self::from_stored(config.clone(), precision, &mut |name| match weights.tensor(name, config)? {
-                None if !name.ends_with(".bias") => Err(weights.missing(name)),
-                tensor => Ok(tensor),
-            });
+    pub(crate) fn pack(
+        config: &DecoderConfig,
+        weights: &Weights,
+        precision: Precision,
+    ) -> Result<Self> {
+        let decoder = Self::from_stored(config.clone(), precision, &mut |name| match weights
+            .tensor(name, config)?
+        {
+            None if !name.ends_with(".bias") => Err(weights.missing(name)),
+            tensor => Ok(tensor),
+        });
         decoder.map_err(Error::of_model(&weights.path()))
     }
 
@@ -101,8 +108,9 @@ impl Decoder {
         layers.chain([&self.embedding]).chain(&self.head).map(Frozen::bytes).sum()
     }
 
-    /// Holds panels of the layers' weights from the second piece of a prompt on: the first token after the start waits for
-    /// none, training never holds any, and prompts are read faster. Results are the same.
+    /// Holds panels of the layers' weights from the second piece of a prompt on: the first token
+    /// after the start waits for none, training never holds any, and prompts are read faster.
+    /// Results are the same.
     fn count_piece(&self) {
         if self.pieces.fetch_add(1, Ordering::Relaxed) == 1 {
             let matrices = self.layers.iter().flat_map(Layer::matrices);

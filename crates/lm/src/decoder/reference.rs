@@ -1,4 +1,5 @@
-//! The whole model in f64, straight from the formulas: slow, short, and independent of the operators.
+//! The whole model in f64, straight from the formulas: slow, short, and independent of the
+//! operators.
 
 use super::weights::random_tensor;
 use crate::{Activation, DecoderConfig, Lora, Pack, Projection, Tensor};
@@ -56,7 +57,9 @@ fn linear(
                 let (a, b) = (&adapter.params[module.a.clone()], &adapter.params[module.b.clone()]);
                 let low: Vec<f64> = a.chunks(x.len()).map(|row| dot(row, x)).collect();
                 let scaling = f64::from(adapter.lora.scaling());
-                y.iter_mut().zip(b.chunks(low.len())).for_each(|(y, row)| *y += scaling * dot(row, &low));
+                y.iter_mut()
+                    .zip(b.chunks(low.len()))
+                    .for_each(|(y, row)| *y += scaling * dot(row, &low));
             }
             y
         })
@@ -75,7 +78,8 @@ fn norm(weights: &Weights<'_>, name: &str, eps: f32, x: &Rows) -> Rows {
 
 /// Each head of each row as a row of its own, normalised.
 fn norm_heads(weights: &Weights<'_>, name: &str, config: &DecoderConfig, x: &Rows) -> Rows {
-    let heads: Rows = x.iter().flat_map(|row| row.chunks(config.head_dim)).map(<[f64]>::to_vec).collect();
+    let heads: Rows =
+        x.iter().flat_map(|row| row.chunks(config.head_dim)).map(<[f64]>::to_vec).collect();
     let normed = norm(weights, name, config.rms_norm_eps, &heads);
     normed.chunks(x[0].len() / config.head_dim).map(|heads| heads.concat()).collect()
 }
@@ -105,14 +109,19 @@ pub(super) fn logits(
     let embedding = get(weights, "model.embed_tokens.weight");
     let table: Vec<&[f64]> = embedding.chunks(config.hidden).collect();
     let scale = f64::from(config.embedding_scale);
-    let mut x: Rows = ids.iter().map(|&id| table[id as usize].iter().map(|x| scale * x).collect()).collect();
+    let mut x: Rows =
+        ids.iter().map(|&id| table[id as usize].iter().map(|x| scale * x).collect()).collect();
     let add = |x: &mut Rows, y: Rows| {
         x.iter_mut().flatten().zip(y.into_iter().flatten()).for_each(|(x, y)| *x += y);
     };
     for layer in 0..config.layers {
         let linear = |projection, x: &Rows| linear(weights, layer, projection, adapter, x);
-        let h =
-            norm(weights, &format!("model.layers.{layer}.input_layernorm.weight"), config.rms_norm_eps, &x);
+        let h = norm(
+            weights,
+            &format!("model.layers.{layer}.input_layernorm.weight"),
+            config.rms_norm_eps,
+            &x,
+        );
         let (mut q, mut k) = (linear(Projection::Query, &h), linear(Projection::Key, &h));
         let v = linear(Projection::Value, &h);
         if config.query_key_norm {

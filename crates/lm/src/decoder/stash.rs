@@ -5,9 +5,10 @@ use crate::kernels::Rounded;
 use crate::lora::Group;
 use crate::{DecoderConfig, Lora, Precision};
 
-/// Activations of one layer between its forward and its backward pass. With weights in bf16 those that only go into
-/// products, norms and gates again are kept in bf16 too, which halves most of a training step's memory; queries and
-/// keys stay as they were, because attention is recomputed from them and its log-sum-exps must fit.
+/// Activations of one layer between its forward and its backward pass. With weights in bf16 those
+/// that only go into products, norms and gates again are kept in bf16 too, which halves most of a
+/// training step's memory; queries and keys stay as they were, because attention is recomputed from
+/// them and its log-sum-exps must fit.
 #[derive(Debug, Default)]
 pub(super) struct Stash {
     exact: Activations,
@@ -22,7 +23,8 @@ fn parts(activations: &mut Activations) -> [&mut Vec<f32>; 4] {
 }
 
 impl Stash {
-    /// Room for `rows` rows of layer `layer`, taken once, because buffers that grow leave holes in memory behind them.
+    /// Room for `rows` rows of layer `layer`, taken once, because buffers that grow leave holes in
+    /// memory behind them.
     pub(super) fn with_room(
         config: &DecoderConfig,
         precision: Precision,
@@ -36,20 +38,30 @@ impl Stash {
         stash.exact.qkv = room(query + 2 * kv);
         stash.exact.lse = room(config.heads);
         stash.exact.unnormed = room(if config.query_key_norm { query + kv } else { 0 });
-        stash.exact.branches = [(); 2].map(|()| room(if config.post_norms { config.hidden } else { 0 }));
+        stash.exact.branches =
+            [(); 2].map(|()| room(if config.post_norms { config.hidden } else { 0 }));
         stash.exact.low =
             Group::ALL.map(|group| room(lora.stack(layer, group).map_or(0, |stack| stack.rank)));
         let widths = [config.hidden, query, config.hidden, 2 * config.intermediate];
         if precision == Precision::Bf16 {
             stash.rounded = widths.map(|width| Rounded::with_room(rows, width));
         } else {
-            parts(&mut stash.exact).into_iter().zip(widths).for_each(|(part, width)| *part = room(width));
+            parts(&mut stash.exact)
+                .into_iter()
+                .zip(widths)
+                .for_each(|(part, width)| *part = room(width));
         }
         stash
     }
 
-    /// Takes what the layer's forward pass over `rows` rows left; `activations` gets buffers for the next one.
-    pub(super) fn keep(&mut self, precision: Precision, rows: usize, activations: &mut Activations) {
+    /// Takes what the layer's forward pass over `rows` rows left; `activations` gets buffers for
+    /// the next one.
+    pub(super) fn keep(
+        &mut self,
+        precision: Precision,
+        rows: usize,
+        activations: &mut Activations,
+    ) {
         std::mem::swap(&mut self.exact, activations);
         if precision == Precision::Bf16 {
             let rounded = self.rounded.iter_mut().zip(&mut self.lengths);
@@ -64,10 +76,17 @@ impl Stash {
     }
 
     /// Gives it back to `activations`.
-    pub(super) fn restore(&mut self, precision: Precision, rows: usize, activations: &mut Activations) {
+    pub(super) fn restore(
+        &mut self,
+        precision: Precision,
+        rows: usize,
+        activations: &mut Activations,
+    ) {
         if precision == Precision::Bf16 {
             let given = parts(activations).into_iter().zip(parts(&mut self.exact));
-            for ((rounded, &length), (back, part)) in self.rounded.iter().zip(&self.lengths).zip(given) {
+            for ((rounded, &length), (back, part)) in
+                self.rounded.iter().zip(&self.lengths).zip(given)
+            {
                 std::mem::swap(back, part);
                 part.resize(length, 0.0);
                 rounded.expand(rows, length / rows, part);

@@ -4,7 +4,9 @@ use super::reference::{self, Adapter, random_weights};
 use super::weights::random_tensor;
 use super::*;
 use crate::ops::testing::{assert_close, noise};
-use crate::{Activation, Error, Lora, LoraConfig, Pack, Projection, RopeScaling, Segment, Sliding, Tensor};
+use crate::{
+    Activation, Error, Lora, LoraConfig, Pack, Projection, RopeScaling, Segment, Sliding, Tensor,
+};
 
 fn tiny(precision: Precision) -> Decoder {
     Decoder::random(DecoderConfig::tiny(), 1, precision).unwrap()
@@ -65,13 +67,16 @@ fn flat(rows: Vec<Vec<f64>>) -> Vec<f32> {
     rows.into_iter().flatten().map(|x| x as f32).collect()
 }
 
-/// Configurations that differ in every part a family of models may have: Llama; Mistral with its window; Qwen3; Gemma 3.
+/// Configurations that differ in every part a family of models may have: Llama; Mistral with its
+/// window; Qwen3; Gemma 3.
 fn families() -> [DecoderConfig; 4] {
     let llama = DecoderConfig::tiny();
-    let window =
-        |layers: &[bool], rope_theta| Some(Sliding { window: 6, layers: layers.to_vec(), rope_theta });
+    let window = |layers: &[bool], rope_theta| {
+        Some(Sliding { window: 6, layers: layers.to_vec(), rope_theta })
+    };
     let mistral = DecoderConfig { sliding: window(&[true, true], None), ..llama.clone() };
-    let qwen3 = DecoderConfig { query_key_norm: true, head_dim: 10, query_scalar: 10.0, ..llama.clone() };
+    let qwen3 =
+        DecoderConfig { query_key_norm: true, head_dim: 10, query_scalar: 10.0, ..llama.clone() };
     let gemma3 = DecoderConfig {
         layers: 3,
         query_key_norm: true,
@@ -146,10 +151,15 @@ fn biases_an_untied_head_and_scaled_positions_match_the_reference() {
         None => Some(random_tensor(&config, name, 6)),
     };
     let decoder =
-        Decoder::from_tensors(config.clone(), Precision::F32, &mut |name| Ok(weights(name))).unwrap();
+        Decoder::from_tensors(config.clone(), Precision::F32, &mut |name| Ok(weights(name)))
+            .unwrap();
     let ids = tokens(4, 20);
     let expected = flat(reference::logits(&config, &weights, None, &ids));
-    assert_close(&decoder.forward_all(&ids, &mut decoder.new_cache(), None).unwrap(), &expected, 1e-4);
+    assert_close(
+        &decoder.forward_all(&ids, &mut decoder.new_cache(), None).unwrap(),
+        &expected,
+        1e-4,
+    );
 }
 
 #[test]
@@ -168,7 +178,9 @@ fn loss_and_gradient_match_the_reference_and_its_differences() {
         let lora = trained(&config, targets);
         let mut grads = vec![0.0; lora.params.len()];
         let scale = 0.25;
-        let loss = decoder.loss_and_grad(&lora, &pack, scale, &mut grads, &mut Workspace::default()).unwrap();
+        let loss = decoder
+            .loss_and_grad(&lora, &pack, scale, &mut grads, &mut Workspace::default())
+            .unwrap();
         let mut adapter = Adapter::of(&lora);
         let expected = reference::loss(&config, &weights, Some(&adapter), &pack);
         assert!((loss.sum - expected).abs() < 1e-4, "{} {expected}", loss.sum);
@@ -206,12 +218,15 @@ fn every_trainable_tensor_gets_a_gradient_and_moves() {
     let before = decoder.loss(Some(&lora), &pack).unwrap().sum;
     for _ in 0..3 {
         let mut grads = vec![0.0; lora.params.len()];
-        decoder.loss_and_grad(&lora, &pack, 1.0 / pack.targets() as f32, &mut grads, &mut workspace).unwrap();
+        decoder
+            .loss_and_grad(&lora, &pack, 1.0 / pack.targets() as f32, &mut grads, &mut workspace)
+            .unwrap();
         lora.params.iter_mut().zip(&grads).for_each(|(p, g)| *p -= 0.1 * g);
     }
     for module in lora.modules() {
         for range in [module.a.clone(), module.b.clone()] {
-            let moved = lora.params[range.clone()].iter().zip(&fresh.params[range]).all(|(a, b)| a != b);
+            let moved =
+                lora.params[range.clone()].iter().zip(&fresh.params[range]).all(|(a, b)| a != b);
             assert!(moved, "{} stood still", module.name);
         }
     }
@@ -221,7 +236,8 @@ fn every_trainable_tensor_gets_a_gradient_and_moves() {
 #[test]
 fn an_adapter_whose_b_is_zero_changes_nothing() {
     let decoder = tiny(Precision::Auto);
-    let lora = Lora::new(decoder.config(), LoraConfig { rank: 4, ..LoraConfig::default() }, 5).unwrap();
+    let lora =
+        Lora::new(decoder.config(), LoraConfig { rank: 4, ..LoraConfig::default() }, 5).unwrap();
     let ids = tokens(4, 40);
     let plain = decoder.forward(&ids, &mut decoder.new_cache(), None).unwrap();
     assert_eq!(decoder.forward(&ids, &mut decoder.new_cache(), Some(&lora)).unwrap(), plain);
@@ -232,9 +248,11 @@ fn an_adapter_whose_b_is_zero_changes_nothing() {
 #[test]
 fn cached_forward_equals_uncached_forward_in_any_pieces() {
     let configs = families().map(|config| DecoderConfig { max_positions: 2000, ..config });
-    // In bf16 a last bit that differs between one row and many may turn a rounding; norms behind each branch enlarge that.
+    // In bf16 a last bit that differs between one row and many may turn a rounding; norms behind
+    // each branch enlarge that.
     let rounded = |config: &DecoderConfig| if config.post_norms { 0.05 } else { 2e-4 };
-    let cases = configs.iter().flat_map(|c| [(c, Precision::F32, 2e-4), (c, Precision::Bf16, rounded(c))]);
+    let cases =
+        configs.iter().flat_map(|c| [(c, Precision::F32, 2e-4), (c, Precision::Bf16, rounded(c))]);
     for (config, precision, tolerance) in cases {
         let decoder = Decoder::random(config.clone(), 1, precision).unwrap();
         let lora = trained(config, &Projection::ALL);
@@ -262,11 +280,13 @@ fn a_batch_gives_each_token_to_the_last_bit_what_it_gets_alone() {
     let config = DecoderConfig { max_positions: 2000, ..DecoderConfig::tiny() };
     for precision in [Precision::F32, Precision::Bf16] {
         let decoder = Decoder::random(config.clone(), 1, precision).unwrap();
-        let (one, two) = (trained(&config, &Projection::ALL), trained(&config, &[Projection::Value]));
+        let (one, two) =
+            (trained(&config, &Projection::ALL), trained(&config, &[Projection::Value]));
         let adapters = [Some(&one), None, Some(&two), Some(&one), None];
         let mut caches: Vec<_> = (0..5).map(|_| decoder.new_cache()).collect();
         for lengths in [[30, 600, 1, 7, 2], [1, 1, 1, 1, 1], [1, 2, 1, 1, 9]] {
-            let new: Vec<_> = lengths.iter().enumerate().map(|(i, &n)| tokens(i as u64, n)).collect();
+            let new: Vec<_> =
+                lengths.iter().enumerate().map(|(i, &n)| tokens(i as u64, n)).collect();
             let (mut alone, mut read) = (Vec::new(), Vec::new());
             for ((ids, cache), adapter) in new.iter().zip(&caches).zip(adapters) {
                 let mut cache = cache.clone();
@@ -285,7 +305,8 @@ fn a_batch_gives_each_token_to_the_last_bit_what_it_gets_alone() {
                 .collect();
             let together = decoder.forward_batch(&mut inputs).unwrap();
             assert_eq!(together, alone);
-            // A prompt's products are summed in another order, and what is rounded to bf16 after may fall the other way.
+            // A prompt's products are summed in another order, and what is rounded to bf16 after
+            // may fall the other way.
             assert_close(&together, &read, if precision == Precision::Bf16 { 5e-3 } else { 2e-4 });
         }
     }
@@ -308,7 +329,8 @@ fn loss_agrees_with_the_logits_and_with_the_training_pass() {
     let loss = decoder.loss(Some(&lora), &pack).unwrap();
     assert!((loss.sum - expected).abs() < 1e-4);
     let mut grads = vec![0.0; lora.params.len()];
-    let trained = decoder.loss_and_grad(&lora, &pack, 1.0, &mut grads, &mut Workspace::default()).unwrap();
+    let trained =
+        decoder.loss_and_grad(&lora, &pack, 1.0, &mut grads, &mut Workspace::default()).unwrap();
     assert_eq!(loss, trained);
 }
 
@@ -324,18 +346,23 @@ fn loss_and_gradients_do_not_depend_on_how_the_batch_is_cut() {
         for joined in [pack(&lengths), pack_behind(70, &lengths), pack_as_tree()] {
             let mut workspace = Workspace::default();
             let mut together = vec![0.0; lora.params.len()];
-            let whole = decoder.loss_and_grad(&lora, &joined, 0.01, &mut together, &mut workspace).unwrap();
+            let whole =
+                decoder.loss_and_grad(&lora, &joined, 0.01, &mut together, &mut workspace).unwrap();
             assert_eq!(whole, decoder.loss(Some(&lora), &joined).unwrap());
             let mut apart = vec![0.0; lora.params.len()];
             let mut sum = 0.0;
             for (ids, mask) in joined.sequences() {
                 let mut single = Pack::default();
                 single.push(&ids, &mask);
-                sum += decoder.loss_and_grad(&lora, &single, 0.01, &mut apart, &mut workspace).unwrap().sum;
+                sum += decoder
+                    .loss_and_grad(&lora, &single, 0.01, &mut apart, &mut workspace)
+                    .unwrap()
+                    .sum;
             }
             assert!((whole.sum - sum).abs() < 1e-6 * sum, "{} {sum}", whole.sum);
-            // In bf16 a last bit that differs may be rounded the other way in what comes next, in attention too, and
-            // gradients of a common beginning are rounded after the sequences are summed, not before.
+            // In bf16 a last bit that differs may be rounded the other way in what comes next, in
+            // attention too, and gradients of a common beginning are rounded after the sequences
+            // are summed, not before.
             assert_close(&together, &apart, if precision == Precision::Bf16 { 4e-4 } else { 2e-5 });
         }
     }
@@ -352,7 +379,9 @@ fn gradients_in_bf16_are_near_those_in_f32() {
         grads
     };
     let (exact, rounded) = (grads(Precision::F32), grads(Precision::Bf16));
-    let norm = |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+    let norm = |x: &mut dyn Iterator<Item = f32>| {
+        x.map(|x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt()
+    };
     let difference = norm(&mut exact.iter().zip(&rounded).map(|(a, b)| a - b));
     let ratio = difference / norm(&mut exact.iter().copied());
     assert!(ratio > 0.0 && ratio < 0.02, "{ratio}");
@@ -368,7 +397,9 @@ fn other_sequences_of_a_pack_have_no_influence() {
         pack.push(&tokens(1, 40), &[1; 40]);
         pack.push(&tokens(others + 1, 23), &[0; 23]);
         let mut grads = vec![0.0; lora.params.len()];
-        let loss = decoder.loss_and_grad(&lora, &pack, 1.0, &mut grads, &mut Workspace::default()).unwrap();
+        let loss = decoder
+            .loss_and_grad(&lora, &pack, 1.0, &mut grads, &mut Workspace::default())
+            .unwrap();
         (loss, grads)
     };
     assert_eq!(run(100), run(200));
@@ -377,8 +408,12 @@ fn other_sequences_of_a_pack_have_no_influence() {
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     for precision in [Precision::F32, Precision::Bf16] {
-        let config =
-            DecoderConfig { hidden: 96, intermediate: 200, vocabulary: 500, ..DecoderConfig::tiny() };
+        let config = DecoderConfig {
+            hidden: 96,
+            intermediate: 200,
+            vocabulary: 500,
+            ..DecoderConfig::tiny()
+        };
         let decoder = Decoder::random(config, 1, precision).unwrap();
         let lora = trained(decoder.config(), &Projection::ALL);
         let run = |threads| {
@@ -386,8 +421,15 @@ fn results_do_not_depend_on_the_number_of_threads() {
             pool.install(|| {
                 let mut grads = vec![0.0; lora.params.len()];
                 let mut workspace = Workspace::default();
-                let loss = decoder.loss_and_grad(&lora, &pack(&[200, 90]), 1.0, &mut grads, &mut workspace);
-                let logits = decoder.forward(&tokens(9, 150), &mut decoder.new_cache(), Some(&lora));
+                let loss = decoder.loss_and_grad(
+                    &lora,
+                    &pack(&[200, 90]),
+                    1.0,
+                    &mut grads,
+                    &mut workspace,
+                );
+                let logits =
+                    decoder.forward(&tokens(9, 150), &mut decoder.new_cache(), Some(&lora));
                 (loss.unwrap(), grads, logits.unwrap())
             })
         };
@@ -403,10 +445,13 @@ fn bf16_stays_near_f32() {
     let (exact, rounded) = (tiny(Precision::F32), tiny(Precision::Bf16));
     let lora = trained(exact.config(), &Projection::ALL);
     let run = |decoder: &Decoder| {
-        let logits = decoder.forward_all(&tokens(4, 60), &mut decoder.new_cache(), Some(&lora)).unwrap();
+        let logits =
+            decoder.forward_all(&tokens(4, 60), &mut decoder.new_cache(), Some(&lora)).unwrap();
         let mut grads = vec![0.0; lora.params.len()];
         let pack = pack(&[60, 40]);
-        let loss = decoder.loss_and_grad(&lora, &pack, 0.02, &mut grads, &mut Workspace::default()).unwrap();
+        let loss = decoder
+            .loss_and_grad(&lora, &pack, 0.02, &mut grads, &mut Workspace::default())
+            .unwrap();
         (logits, loss.sum / loss.tokens as f64, grads)
     };
     let distance = |a: &[f32], b: &[f32]| {
@@ -414,7 +459,8 @@ fn bf16_stays_near_f32() {
         (difference / a.iter().map(|a| a * a).sum::<f32>()).sqrt()
     };
     let (a, b) = (run(&exact), run(&rounded));
-    // bf16 keeps 8 bits, 0.4 % per factor; some layers of that stay below 2 % in the root mean square.
+    // bf16 keeps 8 bits, 0.4 % per factor; some layers of that stay below 2 % in the root mean
+    // square.
     assert!(distance(&a.0, &b.0) < 0.02, "{}", distance(&a.0, &b.0));
     assert!((a.1 - b.1).abs() < 0.01, "{} {}", a.1, b.1);
     assert!(distance(&a.2, &b.2) < 0.03, "{}", distance(&a.2, &b.2));
@@ -452,17 +498,30 @@ fn misuse_is_refused_and_leaves_the_cache_alone() {
     let other = DecoderConfig { layers: 3, ..DecoderConfig::tiny() };
     let foreign = trained(&other, &Projection::ALL);
     assert!(matches!(decoder.forward(&[], &mut cache, None), Err(Error::NoTokens)));
-    assert!(matches!(decoder.forward(&[67], &mut cache, None), Err(Error::TokenOutOfRange { id: 67, .. })));
-    assert!(matches!(decoder.forward(&[0; 255], &mut cache, None), Err(Error::TooLong { tokens: 257, .. })));
-    assert!(matches!(decoder.forward(&[1], &mut cache, Some(&foreign)), Err(Error::Mismatch { .. })));
+    assert!(matches!(
+        decoder.forward(&[67], &mut cache, None),
+        Err(Error::TokenOutOfRange { id: 67, .. })
+    ));
+    assert!(matches!(
+        decoder.forward(&[0; 255], &mut cache, None),
+        Err(Error::TooLong { tokens: 257, .. })
+    ));
+    assert!(matches!(
+        decoder.forward(&[1], &mut cache, Some(&foreign)),
+        Err(Error::Mismatch { .. })
+    ));
     assert!(matches!(
         decoder.forward(&[1], &mut KvCache::new(&other, Precision::F32), None),
         Err(Error::Mismatch { .. })
     ));
     assert_eq!(cache, before);
-    assert!(matches!(decoder.loss(None, &Pack { ids: vec![1], ..Pack::default() }), Err(Error::Pack(_))));
+    assert!(matches!(
+        decoder.loss(None, &Pack { ids: vec![1], ..Pack::default() }),
+        Err(Error::Pack(_))
+    ));
     let lora = trained(decoder.config(), &Projection::ALL);
-    let short = decoder.loss_and_grad(&lora, &pack(&[5]), 1.0, &mut [0.0; 3], &mut Workspace::default());
+    let short =
+        decoder.loss_and_grad(&lora, &pack(&[5]), 1.0, &mut [0.0; 3], &mut Workspace::default());
     assert!(matches!(short, Err(Error::Mismatch { what: "gradient buffer", .. })));
     assert_eq!(decoder.loss(None, &Pack::default()).unwrap(), Loss::default());
 }
@@ -474,7 +533,8 @@ fn missing_and_misshapen_tensors_are_named() {
         let mut tensor = |name: &str| Ok(fault(name, random_tensor(&config, name, 1)));
         Decoder::from_tensors(config.clone(), Precision::F32, &mut tensor).unwrap_err().to_string()
     };
-    let missing = load(&|name, t| (!name.contains("1.mlp.up_proj") && !name.ends_with("bias")).then_some(t));
+    let missing =
+        load(&|name, t| (!name.contains("1.mlp.up_proj") && !name.ends_with("bias")).then_some(t));
     assert!(missing.contains("model.layers.1.mlp.up_proj.weight"), "{missing}");
     let misshapen = load(&|name, mut t| {
         if name == "model.norm.weight" {

@@ -11,7 +11,8 @@ use crate::{Error, Lora, Pack, Result};
 /// Targets whose logits exist at a time: the vocabulary's logits of all targets would not fit.
 const TARGETS: usize = 128;
 
-/// Buffers of a training step, kept between steps because fresh memory costs as much as the arithmetic.
+/// Buffers of a training step, kept between steps because fresh memory costs as much as the
+/// arithmetic.
 #[derive(Debug, Default)]
 pub struct Workspace {
     /// One per layer.
@@ -39,8 +40,8 @@ impl Decoder {
         Workspace { layers: layers.map(stash).collect(), ..Workspace::default() }
     }
 
-    /// Negative log-likelihood of the targets of `pack`. It does not depend on how sequences are put into
-    /// packs beyond rounding, nor on the number of threads.
+    /// Negative log-likelihood of the targets of `pack`. It does not depend on how sequences are
+    /// put into packs beyond rounding, nor on the number of threads.
     ///
     /// # Errors
     /// [`Error::Pack`], [`Error::TokenOutOfRange`], [`Error::TooLong`], [`Error::Mismatch`].
@@ -60,16 +61,18 @@ impl Decoder {
             }
             let x = std::mem::take(&mut buffers.activations.input);
             let mut head = HeadBuffers::default();
-            sum = self.targets(pack, &x, 0.0, None, &mut head, &mut buffers.scratch.products.rounded);
+            sum =
+                self.targets(pack, &x, 0.0, None, &mut head, &mut buffers.scratch.products.rounded);
             buffers.activations.input = x;
             self.return_buffers(buffers);
         });
         Ok(Loss { sum, tokens: pack.targets() })
     }
 
-    /// Negative log-likelihood of the targets of `pack`; adds `scale` times the gradient of its sum to `grads`,
-    /// which has the layout of [`Lora::params`]. The result does not depend on the number of threads; gradients
-    /// of sequences joined in a pack or taken one by one differ by rounding only.
+    /// Negative log-likelihood of the targets of `pack`; adds `scale` times the gradient of its sum
+    /// to `grads`, which has the layout of [`Lora::params`]. The result does not depend on the
+    /// number of threads; gradients of sequences joined in a pack or taken one by one differ by
+    /// rounding only.
     ///
     /// # Errors
     /// As [`loss`](Self::loss).
@@ -121,7 +124,8 @@ impl Decoder {
         sum
     }
 
-    /// Prepares positions, which restart behind the common beginning at each sequence, and the embeddings.
+    /// Prepares positions, which restart behind the common beginning at each sequence, and the
+    /// embeddings.
     fn start(&self, pack: &Pack, rotations: &mut Rotations, x: &mut Vec<f32>) {
         self.rotations(pack.layout().positions(), rotations);
         self.embed(pack.ids.iter(), pack.len(), x);
@@ -151,8 +155,8 @@ impl Decoder {
         layer.after_attention(rows, adapters, activations, scratch, out);
     }
 
-    /// Loss of the targets given the residual stream `x` after all layers; with `dx`, writes the gradient of
-    /// the rows that predict a target there and leaves the others.
+    /// Loss of the targets given the residual stream `x` after all layers; with `dx`, writes the
+    /// gradient of the rows that predict a target there and leaves the others.
     fn targets(
         &self,
         pack: &Pack,

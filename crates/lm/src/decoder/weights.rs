@@ -39,8 +39,10 @@ impl<'a> Tensors<'a, '_> {
     }
 
     fn get(&mut self, name: &str, expected: &[usize]) -> Result<Stored<'a>> {
-        self.find(name, expected)?
-            .ok_or_else(|| Error::MissingTensor { path: PathBuf::from("(in memory)"), name: name.to_owned() })
+        self.find(name, expected)?.ok_or_else(|| Error::MissingTensor {
+            path: PathBuf::from("(in memory)"),
+            name: name.to_owned(),
+        })
     }
 
     fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>> {
@@ -88,10 +90,13 @@ impl<'a> Tensors<'a, '_> {
             (name("self_attn.k_proj"), kv),
             (name("self_attn.v_proj"), kv),
         ];
-        let gate_up =
-            [(name("mlp.gate_proj"), config.intermediate), (name("mlp.up_proj"), config.intermediate)];
+        let gate_up = [
+            (name("mlp.gate_proj"), config.intermediate),
+            (name("mlp.up_proj"), config.intermediate),
+        ];
         let window = config.window(index);
-        let own_rotation = config.sliding.as_ref().is_some_and(|sliding| sliding.rope_theta.is_some());
+        let own_rotation =
+            config.sliding.as_ref().is_some_and(|sliding| sliding.rope_theta.is_some());
         let head_norms = match config.query_key_norm {
             true => Some(HeadNorms {
                 eps: config.rms_norm_eps,
@@ -101,7 +106,8 @@ impl<'a> Tensors<'a, '_> {
             false => None,
         };
         let after_attention = self.vector(&name("post_attention_layernorm.weight"), hidden)?;
-        // What precedes the feed-forward part is called by its place after attention, unless a norm truly is there.
+        // What precedes the feed-forward part is called by its place after attention, unless a norm
+        // truly is there.
         let (post_attention_norm, feed_norm, post_feed_norm) = match config.post_norms {
             true => (
                 Some(after_attention),
@@ -140,7 +146,12 @@ impl<'a> Tensors<'a, '_> {
 }
 
 /// The matrices as one that holds few bits; `None` if one of them does not come in few.
-fn coded(matrices: &[Stored<'_>], outputs: usize, inputs: usize, precision: Precision) -> Option<Frozen> {
+fn coded(
+    matrices: &[Stored<'_>],
+    outputs: usize,
+    inputs: usize,
+    precision: Precision,
+) -> Option<Frozen> {
     let parts: Vec<&Coded<'_>> = matrices
         .iter()
         .map(|matrix| match matrix {
@@ -161,8 +172,8 @@ fn coded(matrices: &[Stored<'_>], outputs: usize, inputs: usize, precision: Prec
 }
 
 impl Decoder {
-    /// Builds a decoder from its weights. `tensor` is asked for each by Hugging Face name, once, layer by layer;
-    /// `None` means that there is none, which only biases may be.
+    /// Builds a decoder from its weights. `tensor` is asked for each by Hugging Face name, once,
+    /// layer by layer; `None` means that there is none, which only biases may be.
     ///
     /// # Errors
     /// Those of `tensor`; [`Error::Config`] for a configuration that describes no model;
@@ -184,18 +195,22 @@ impl Decoder {
         config.validate()?;
         Isa::chosen()?;
         if precision == Precision::Int8 {
-            let reason = "8 bits are for encoders; a decoder takes 32-bit floats or bf16".to_owned();
+            let reason =
+                "8 bits are for encoders; a decoder takes 32-bit floats or bf16".to_owned();
             return Err(Error::Option { name: "precision", reason });
         }
         let precision = precision.resolve();
         let mut tensors = Tensors { tensor, precision };
-        let embedding =
-            tensors.stacked(&[("model.embed_tokens".to_owned(), config.vocabulary)], config.hidden)?;
-        let layers = (0..config.layers).map(|index| tensors.layer(&config, index)).collect::<Result<_>>()?;
+        let embedding = tensors
+            .stacked(&[("model.embed_tokens".to_owned(), config.vocabulary)], config.hidden)?;
+        let layers =
+            (0..config.layers).map(|index| tensors.layer(&config, index)).collect::<Result<_>>()?;
         let final_norm = tensors.vector("model.norm.weight", config.hidden)?;
         let head = match config.tied_embeddings {
             true => None,
-            false => Some(tensors.stacked(&[("lm_head".to_owned(), config.vocabulary)], config.hidden)?),
+            false => {
+                Some(tensors.stacked(&[("lm_head".to_owned(), config.vocabulary)], config.hidden)?)
+            }
         };
         Ok(Self {
             frequencies: config.rotary_frequencies(),
@@ -211,8 +226,8 @@ impl Decoder {
         })
     }
 
-    /// A model with seeded random weights, for tests that need no files. Projections are scaled by the root of
-    /// their inputs, so that activations and logits stay near 1; there are no biases.
+    /// A model with seeded random weights, for tests that need no files. Projections are scaled by
+    /// the root of their inputs, so that activations and logits stay near 1; there are no biases.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -226,8 +241,9 @@ impl Decoder {
 /// The tensor `name` of a random model; each name has its own stream of random numbers.
 pub(super) fn random_tensor(config: &DecoderConfig, name: &str, seed: u64) -> Tensor {
     let shape = config.tensor_shape(name).unwrap_or_default();
-    let stream =
-        name.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let stream = name
+        .bytes()
+        .fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let mut rng = ChaCha8Rng::seed_from_u64(stream);
     let mut noise = || rng.next_u32() as f32 / (1u64 << 31) as f32 - 1.0;
     let count = shape.iter().product();

@@ -36,8 +36,9 @@ pub(super) struct Shape {
     pub(super) rounded: bool,
 }
 
-/// `attended = softmax(q kᵀ / sqrt(width)) v` for each text by itself. `lengths` are the texts' rows; `qkv` is
-/// `[rows, 3 * hidden]`, queries, keys and values side by side, `attended` is `[rows, hidden]`.
+/// `attended = softmax(q kᵀ / sqrt(width)) v` for each text by itself. `lengths` are the texts'
+/// rows; `qkv` is `[rows, 3 * hidden]`, queries, keys and values side by side, `attended` is
+/// `[rows, hidden]`.
 pub(super) fn attend(
     shape: Shape,
     lengths: impl Iterator<Item = usize>,
@@ -79,8 +80,9 @@ fn rows(shape: Shape, qkv: &[f32], first: usize, out: &mut [f32], scores: &mut V
     scores.resize(rows * keys, 0.0);
     for head in 0..heads {
         let queries = MatRef::strided(&qkv[first * stride + head * width..], rows, width, stride);
-        let of_head =
-            |part: usize| MatRef::strided(&qkv[part * hidden + head * width..], keys, width, stride);
+        let of_head = |part: usize| {
+            MatRef::strided(&qkv[part * hidden + head * width..], keys, width, stride)
+        };
         gemm(MatMut::new(scores, rows, keys), false, factor, queries, of_head(1).t(), Threads::One);
         let mut totals = [0f32; ROWS];
         for (scores, total) in scores.chunks_exact_mut(keys).zip(&mut totals) {
@@ -107,7 +109,8 @@ fn in_bf16(shape: Shape, qkv: &[f32], out: &mut [f32], buffers: &mut Buffers) {
     for head in 0..heads {
         for (part, to) in [&mut *queries, &mut *keys, &mut *values].into_iter().enumerate() {
             to.clear();
-            let of_head = |row: &[f32]| to.extend_from_slice(&row[part * hidden + head * width..][..width]);
+            let of_head =
+                |row: &[f32]| to.extend_from_slice(&row[part * hidden + head * width..][..width]);
             qkv.chunks_exact(stride).for_each(of_head);
         }
         scale(queries, factor);

@@ -1,5 +1,5 @@
-//! The layers of BERT (Devlin et al. 2019): token, position and type embeddings, then blocks of attention and
-//! feed-forward, each followed by its residual sum and layer norm.
+//! The layers of BERT (Devlin et al. 2019): token, position and type embeddings, then blocks of
+//! attention and feed-forward, each followed by its residual sum and layer norm.
 
 use std::cell::Cell;
 
@@ -37,7 +37,8 @@ pub(super) struct Bert {
     eps: f32,
     /// Whether attention works in bf16.
     rounded: bool,
-    /// Whether threads may take rows apart; products in other precisions share their work among the threads themselves.
+    /// Whether threads may take rows apart; products in other precisions share their work among the
+    /// threads themselves.
     rows_apart: bool,
     /// `[vocabulary, hidden]`.
     tokens: Vec<f32>,
@@ -69,8 +70,9 @@ struct Norm {
 /// Rows whose inner states of a feed-forward block stay in the second-level cache.
 const FEED_ROWS: usize = 64;
 
-/// Rows that a thread takes through a layer by itself, at least. With fewer it would rather wait for weights than multiply, and threads
-/// share the columns of each product instead, which makes them wait for each other more often.
+/// Rows that a thread takes through a layer by itself, at least. With fewer it would rather wait
+/// for weights than multiply, and threads share the columns of each product instead, which makes
+/// them wait for each other more often.
 const ROWS_APART: usize = 8;
 
 /// Buffers of a pass, kept from batch to batch.
@@ -91,7 +93,11 @@ struct PieceBuffers {
 
 impl Bert {
     /// Packs the tensors of a model of this shape.
-    pub(super) fn load(config: &BertConfig, tensors: &Tensors<'_>, precision: Precision) -> Result<Self> {
+    pub(super) fn load(
+        config: &BertConfig,
+        tensors: &Tensors<'_>,
+        precision: Precision,
+    ) -> Result<Self> {
         let BertConfig { hidden, heads, inner, .. } = *config;
         let norm = |name: &str| {
             Ok::<_, Error>(Norm {
@@ -111,15 +117,18 @@ impl Bert {
 
         let mut positions =
             tensors.read("embeddings.position_embeddings.weight", &[config.positions, hidden])?;
-        let types = tensors.read("embeddings.token_type_embeddings.weight", &[config.types, hidden])?;
+        let types =
+            tensors.read("embeddings.token_type_embeddings.weight", &[config.types, hidden])?;
         for row in positions.chunks_exact_mut(hidden) {
             row.iter_mut().zip(&types).for_each(|(x, of_type)| *x += of_type);
         }
         let (first, others) = types.split_at(hidden);
-        let second = others.iter().zip(first).map(|(second, first)| second - first).take(hidden).collect();
+        let second =
+            others.iter().zip(first).map(|(second, first)| second - first).take(hidden).collect();
         let layers = (0..config.layers).map(|layer| {
             let of_layer = |rest: &str| format!("encoder.layer.{layer}.{rest}");
-            let [q, k, v] = ["query", "key", "value"].map(|m| of_layer(&format!("attention.self.{m}")));
+            let [q, k, v] =
+                ["query", "key", "value"].map(|m| of_layer(&format!("attention.self.{m}")));
             Ok(Layer {
                 qkv: linear(&[q, k, v], hidden, hidden)?,
                 attention_out: linear(&[of_layer("attention.output.dense")], hidden, hidden)?,
@@ -135,7 +144,8 @@ impl Bert {
             rounded: precision != Precision::F32 && Precision::Auto.resolve() == Precision::Bf16,
             rows_apart: precision == Precision::Int8,
             eps: config.eps,
-            tokens: tensors.read("embeddings.word_embeddings.weight", &[config.vocabulary, hidden])?,
+            tokens: tensors
+                .read("embeddings.word_embeddings.weight", &[config.vocabulary, hidden])?,
             positions,
             second,
             norm: norm("embeddings.LayerNorm")?,
@@ -147,8 +157,9 @@ impl Bert {
         self.hidden
     }
 
-    /// What `of_batch` makes of inputs and the last hidden states of their tokens, in order. As many inputs as have `tokens` tokens are
-    /// read together, one at least: a batch for each thread, or all threads for each batch where there are few.
+    /// What `of_batch` makes of inputs and the last hidden states of their tokens, in order. As
+    /// many inputs as have `tokens` tokens are read together, one at least: a batch for each
+    /// thread, or all threads for each batch where there are few.
     ///
     /// # Errors
     /// [`Error::TokenOutOfRange`].
@@ -174,32 +185,43 @@ impl Bert {
         let threads = if few { Threads::All } else { Threads::One };
         let made = batches.par_iter().with_max_len(1).map(|batch| {
             let mut buffers = BUFFERS.take();
-            let made = self.encode(batch, threads, &mut buffers).map(|states| of_batch(batch, states));
+            let made =
+                self.encode(batch, threads, &mut buffers).map(|states| of_batch(batch, states));
             BUFFERS.set(buffers);
             made
         });
         Ok(made.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
-    /// Last hidden states of the texts' tokens, `[all tokens, hidden]`, one text after the other; every token
-    /// attends to its own text alone.
-    fn encode<'a>(&self, texts: &[Input], threads: Threads, buffers: &'a mut Buffers) -> Result<&'a [f32]> {
+    /// Last hidden states of the texts' tokens, `[all tokens, hidden]`, one text after the other;
+    /// every token attends to its own text alone.
+    fn encode<'a>(
+        &self,
+        texts: &[Input],
+        threads: Threads,
+        buffers: &'a mut Buffers,
+    ) -> Result<&'a [f32]> {
         let rows: usize = texts.iter().map(|text| text.ids.len()).sum();
         let vocabulary = self.tokens.len() / self.hidden;
-        if let Some(id) = texts.iter().flat_map(|text| &text.ids).find(|id| **id as usize >= vocabulary) {
+        if let Some(id) =
+            texts.iter().flat_map(|text| &text.ids).find(|id| **id as usize >= vocabulary)
+        {
             return Err(Error::TokenOutOfRange { id: *id, vocabulary });
         }
         let x = &mut buffers.x;
         x.resize(rows * self.hidden, 0.0);
         buffers.qkv.resize(3 * x.len(), 0.0);
         buffers.attended.resize(x.len(), 0.0);
-        let places = texts
-            .iter()
-            .flat_map(|text| text.ids.iter().enumerate().map(|(at, id)| (at, id, at >= text.second)));
+        let places = texts.iter().flat_map(|text| {
+            text.ids.iter().enumerate().map(|(at, id)| (at, id, at >= text.second))
+        });
         for (row, (position, id, second)) in x.chunks_exact_mut(self.hidden).zip(places) {
             let token = &self.tokens[*id as usize * self.hidden..][..self.hidden];
             let position = &self.positions[position * self.hidden..][..self.hidden];
-            row.iter_mut().zip(token).zip(position).for_each(|((x, token), position)| *x = token + position);
+            row.iter_mut()
+                .zip(token)
+                .zip(position)
+                .for_each(|((x, token), position)| *x = token + position);
             if second {
                 row.iter_mut().zip(&self.second).for_each(|(x, added)| *x += added);
             }
@@ -210,7 +232,8 @@ impl Bert {
         let hands = rayon::current_num_threads();
         let apart = threads == Threads::All && self.rows_apart && rows >= ROWS_APART * hands;
         let (pieces, within) = if apart { (hands, Threads::One) } else { (1, threads) };
-        // On a thread of the pool: from outside, each of the many products would be handed over and waited for.
+        // On a thread of the pool: from outside, each of the many products would be handed over and
+        // waited for.
         rayon::scope(|_| {
             if let Some(first) = self.layers.first() {
                 buffers.in_pieces(rows, pieces, |piece| first.project(piece, within));
@@ -247,7 +270,9 @@ impl Buffers {
         buffers.resize_with(buffers.len().max(pieces), PieceBuffers::default);
         let all = x.par_chunks_mut(numbers).zip(qkv.par_chunks_mut(3 * numbers));
         let all = all.zip(attended.par_chunks(numbers)).zip(buffers);
-        in_step(all, |(((x, qkv), attended), buffers)| work(&mut Piece { x, qkv, attended, buffers }));
+        in_step(all, |(((x, qkv), attended), buffers)| {
+            work(&mut Piece { x, qkv, attended, buffers })
+        });
     }
 }
 

@@ -35,11 +35,15 @@ impl BertConfig {
         expect("position_embedding_type", "absolute")?;
         let number = |key: &str| match config[key].as_u64() {
             Some(n) if (1..=1 << 20).contains(&n) => Ok(n as usize),
-            _ => Err(Error::Config(format!("`{key}`: expected 1 to 1048576, found {}", config[key]))),
+            _ => {
+                Err(Error::Config(format!("`{key}`: expected 1 to 1048576, found {}", config[key])))
+            }
         };
         let (hidden, heads) = (number("hidden_size")?, number("num_attention_heads")?);
         if !hidden.is_multiple_of(heads) {
-            return Err(Error::Config(format!("width {hidden} is not a multiple of {heads} heads")));
+            return Err(Error::Config(format!(
+                "width {hidden} is not a multiple of {heads} heads"
+            )));
         }
         Ok(Self {
             hidden,

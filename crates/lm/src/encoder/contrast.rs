@@ -1,8 +1,10 @@
-//! The contrastive loss: a question's vector shall lie nearer to that of its passage than to those of all others.
+//! The contrastive loss: a question's vector shall lie nearer to that of its passage than to those
+//! of all others.
 
 use crate::kernels::{dot, exp_shifted, max, weighted_sum};
 
-/// Which of a step's passages belong to which of its questions. Numbers are places in the step's lists.
+/// Which of a step's passages belong to which of its questions. Numbers are places in the step's
+/// lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Matches {
     /// The passage of each question.
@@ -22,11 +24,13 @@ pub(super) struct Contrast {
     pub(super) d_passages: Vec<f32>,
 }
 
-/// InfoNCE (van den Oord et al. 2018) as multiple negatives ranking (Henderson et al. 2017): the mean over the questions of
-/// `-ln softmax(scale * cosine)` at the question's passage, among all passages of the step but those that answer it
-/// too. With `symmetric`, the mean of that and the same from each passage to all questions of the step.
+/// InfoNCE (van den Oord et al. 2018) as multiple negatives ranking (Henderson et al. 2017): the
+/// mean over the questions of `-ln softmax(scale * cosine)` at the question's passage, among all
+/// passages of the step but those that answer it too. With `symmetric`, the mean of that and the
+/// same from each passage to all questions of the step.
 ///
-/// `questions` and `passages` are vectors of length 1, `[questions, width]` and `[passages, width]`.
+/// `questions` and `passages` are vectors of length 1, `[questions, width]` and `[passages,
+/// width]`.
 pub(super) fn contrast(
     questions: &[f32],
     passages: &[f32],
@@ -106,8 +110,8 @@ mod tests {
         vectors
     }
 
-    /// Three questions, five passages: the first answers the first two questions, the last two are mined, and the third
-    /// question has a second answer.
+    /// Three questions, five passages: the first answers the first two questions, the last two are
+    /// mined, and the third question has a second answer.
     fn matches() -> Matches {
         Matches { positives: vec![0, 0, 2], also: vec![vec![], vec![], vec![4]] }
     }
@@ -127,7 +131,10 @@ mod tests {
             .iter()
             .enumerate()
             .map(|(q, among)| {
-                nll(among.iter().map(|p| cosine(q, *p)).collect(), cosine(q, matches().positives[q]))
+                nll(
+                    among.iter().map(|p| cosine(q, *p)).collect(),
+                    cosine(q, matches().positives[q]),
+                )
             })
             .sum();
         let found = contrast(&questions, &passages, 6, &matches(), 20.0, false);
@@ -137,7 +144,10 @@ mod tests {
             .iter()
             .map(|(q, among)| {
                 let passage = matches().positives[*q];
-                nll(among.iter().map(|other| cosine(*other, passage)).collect(), cosine(*q, passage))
+                nll(
+                    among.iter().map(|other| cosine(*other, passage)).collect(),
+                    cosine(*q, passage),
+                )
             })
             .sum();
         let found = contrast(&questions, &passages, 6, &matches(), 20.0, true);
@@ -154,7 +164,10 @@ mod tests {
                 let expected = slope(&mut questions, at, 1e-2, |questions| {
                     contrast(questions, &fixed, 6, &matches(), 5.0, symmetric).loss
                 });
-                assert!((f64::from(found.d_questions[at]) - expected).abs() < 2e-3, "question {at}");
+                assert!(
+                    (f64::from(found.d_questions[at]) - expected).abs() < 2e-3,
+                    "question {at}"
+                );
             }
             let fixed = questions.clone();
             for at in 0..passages.len() {

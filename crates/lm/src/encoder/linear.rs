@@ -24,9 +24,16 @@ pub(super) struct Scratch {
 
 impl Linear {
     /// Packs row-major weights `[outputs, inputs]`; `bias` is `[outputs]`.
-    pub(super) fn new(weights: Vec<f32>, bias: Vec<f32>, inputs: usize, precision: Precision) -> Self {
+    pub(super) fn new(
+        weights: Vec<f32>,
+        bias: Vec<f32>,
+        inputs: usize,
+        precision: Precision,
+    ) -> Self {
         let weights = match precision {
-            Precision::Int8 => Weights::Int8(Int8Panels::pack_transposed(&weights, bias.len(), inputs)),
+            Precision::Int8 => {
+                Weights::Int8(Int8Panels::pack_transposed(&weights, bias.len(), inputs))
+            }
             _ => Weights::Float(Frozen::new(weights, bias.len(), inputs, precision)),
         };
         Self { weights, bias }

@@ -77,7 +77,8 @@ impl Places {
     /// The layers called `names`, one below the other: all weights, then all biases.
     fn stacked(&mut self, names: [String; 3], outputs: usize, inputs: usize) -> LinearAt {
         let mut all = |kind: &str, shape: &[usize]| {
-            let [first, _, last] = names.each_ref().map(|name| self.tensor(format!("{name}.{kind}"), shape));
+            let [first, _, last] =
+                names.each_ref().map(|name| self.tensor(format!("{name}.{kind}"), shape));
             first.start..last.end
         };
         LinearAt { weight: all("weight", &[outputs, inputs]), bias: all("bias", &[outputs]) }
@@ -88,14 +89,17 @@ impl Layout {
     pub(super) fn of(config: &BertConfig) -> Self {
         let BertConfig { hidden, inner, .. } = *config;
         let mut places = Places::default();
-        let tokens = places.tensor("embeddings.word_embeddings.weight".into(), &[config.vocabulary, hidden]);
-        let positions =
-            places.tensor("embeddings.position_embeddings.weight".into(), &[config.positions, hidden]);
-        let types = places.tensor("embeddings.token_type_embeddings.weight".into(), &[config.types, hidden]);
+        let tokens =
+            places.tensor("embeddings.word_embeddings.weight".into(), &[config.vocabulary, hidden]);
+        let positions = places
+            .tensor("embeddings.position_embeddings.weight".into(), &[config.positions, hidden]);
+        let types = places
+            .tensor("embeddings.token_type_embeddings.weight".into(), &[config.types, hidden]);
         let norm = places.norm("embeddings.LayerNorm", hidden);
         let layers = (0..config.layers).map(|layer| {
             let of_layer = |rest: &str| format!("encoder.layer.{layer}.{rest}");
-            let parts = ["query", "key", "value"].map(|part| of_layer(&format!("attention.self.{part}")));
+            let parts =
+                ["query", "key", "value"].map(|part| of_layer(&format!("attention.self.{part}")));
             LayerAt {
                 qkv: places.stacked(parts, hidden, hidden),
                 attention_out: places.linear(&of_layer("attention.output.dense"), hidden, hidden),

@@ -1,8 +1,10 @@
-//! The forward pass that keeps what the backward pass needs, and the backward pass: explicit, without dropout.
+//! The forward pass that keeps what the backward pass needs, and the backward pass: explicit,
+//! without dropout.
 //!
-//! Texts lie one behind the other without padding, as in inference. Kept are the sums before each layer norm, queries, keys
-//! and values, what attention mixed, and the feed-forward block before its activation; norms, activations and the
-//! probabilities of attention are computed again. No result depends on the number of threads.
+//! Texts lie one behind the other without padding, as in inference. Kept are the sums before each
+//! layer norm, queries, keys and values, what attention mixed, and the feed-forward block before
+//! its activation; norms, activations and the probabilities of attention are computed again. No
+//! result depends on the number of threads.
 
 mod attention;
 mod linear;
@@ -82,7 +84,8 @@ impl Model<'_> {
             return Err(Error::TokenOutOfRange { id: *id, vocabulary });
         }
         let rows: usize = texts.iter().map(|text| text.len()).sum();
-        let (tokens, positions) = (&self.values[self.layout.tokens.clone()], self.layout.positions.start);
+        let (tokens, positions) =
+            (&self.values[self.layout.tokens.clone()], self.layout.positions.start);
         let of_type = &self.values[self.layout.types.start..][..hidden];
         let mut embedded = vec![0.0; rows * hidden];
         for (row, (position, id)) in embedded.chunks_exact_mut(hidden).zip(places(texts)) {
@@ -124,9 +127,15 @@ impl Model<'_> {
         (KeptLayer { qkv, attended, attention_sum, up, sum }, y)
     }
 
-    /// Adds to `gradients`, which lie as the weights do, those of a sum over the texts whose gradients with respect to
-    /// the vectors are `d_vectors`, `[texts, hidden]`.
-    pub(super) fn backward(self, texts: &[&[u32]], kept: &Kept, d_vectors: &[f32], gradients: &mut [f32]) {
+    /// Adds to `gradients`, which lie as the weights do, those of a sum over the texts whose
+    /// gradients with respect to the vectors are `d_vectors`, `[texts, hidden]`.
+    pub(super) fn backward(
+        self,
+        texts: &[&[u32]],
+        kept: &Kept,
+        d_vectors: &[f32],
+        gradients: &mut [f32],
+    ) {
         let hidden = self.config.hidden;
         let mut d = Vec::with_capacity(kept.embedded.len());
         let vectors = kept.vectors.chunks_exact(hidden).zip(d_vectors.chunks_exact(hidden));
@@ -139,7 +148,9 @@ impl Model<'_> {
         }
         for (index, (at, layer)) in self.layout.layers.iter().zip(&kept.layers).enumerate().rev() {
             let input = match index.checked_sub(1) {
-                Some(before) => normed(self, &self.layout.layers[before].norm, &kept.layers[before].sum),
+                Some(before) => {
+                    normed(self, &self.layout.layers[before].norm, &kept.layers[before].sum)
+                }
                 None => normed(self, &self.layout.norm, &kept.embedded),
             };
             d = self.layer_backward(at, texts, layer, &input, &d, gradients);
@@ -153,7 +164,8 @@ impl Model<'_> {
         }
     }
 
-    /// The gradient with respect to a layer's input, for that of its result; those of its weights are added to.
+    /// The gradient with respect to a layer's input, for that of its result; those of its weights
+    /// are added to.
     fn layer_backward(
         self,
         at: &LayerAt,
@@ -170,8 +182,10 @@ impl Model<'_> {
         pieces.for_each(|(d, up)| gelu_backward(up, d));
         let middle = normed(self, &at.attention_norm, &kept.attention_sum);
         let d_middle = backward(linear(&at.up), &middle, &d_up, Some(d_sum), gradients);
-        let d_sum = norm_backward(self, &at.attention_norm, &kept.attention_sum, &d_middle, gradients);
-        let d_attended = backward(linear(&at.attention_out), &kept.attended, &d_sum, None, gradients);
+        let d_sum =
+            norm_backward(self, &at.attention_norm, &kept.attention_sum, &d_middle, gradients);
+        let d_attended =
+            backward(linear(&at.attention_out), &kept.attended, &d_sum, None, gradients);
         let mut d_qkv = vec![0.0; kept.qkv.len()];
         attend_backward(self.config, texts, &kept.qkv, &d_attended, &mut d_qkv);
         backward(linear(&at.qkv), input, &d_qkv, Some(d_sum), gradients)

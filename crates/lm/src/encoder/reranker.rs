@@ -1,4 +1,5 @@
-//! A cross-encoder: question and passage read together, one number for how well they fit (Nogueira and Cho 2019).
+//! A cross-encoder: question and passage read together, one number for how well they fit (Nogueira
+//! and Cho 2019).
 
 use std::path::Path;
 
@@ -34,12 +35,12 @@ pub struct Reranker {
 }
 
 impl Reranker {
-    /// Opens a folder with `config.json`, `tokenizer.json` and `model.safetensors`, as `BertForSequenceClassification` is saved,
-    /// in [`Precision::Auto`].
+    /// Opens a folder with `config.json`, `tokenizer.json` and `model.safetensors`, as
+    /// `BertForSequenceClassification` is saved, in [`Precision::Auto`].
     ///
     /// # Errors
-    /// Unreadable or malformed files, other architectures, and models without a classifier or with more than one output, with the
-    /// reason.
+    /// Unreadable or malformed files, other architectures, and models without a classifier or with
+    /// more than one output, with the reason.
     pub fn open(folder: &Path) -> Result<Self> {
         Self::open_with(folder, Precision::Auto)
     }
@@ -58,15 +59,19 @@ impl Reranker {
             None => Err(unsupported(format!(
                 "a BERT without `{name}`: expected a cross-encoder (BertForSequenceClassification)"
             ))),
-            Some(tensor) if tensor.shape != shape => {
-                Err(Error::Shape { name: name.to_owned(), expected: shape.to_vec(), found: tensor.shape })
-            }
+            Some(tensor) if tensor.shape != shape => Err(Error::Shape {
+                name: name.to_owned(),
+                expected: shape.to_vec(),
+                found: tensor.shape,
+            }),
             Some(tensor) => Ok(tensor.data),
         };
         if let Some(tensor) = shards.tensor("classifier.weight")?
             && let Some(labels) = tensor.shape.first().filter(|labels| **labels != 1)
         {
-            return Err(unsupported(format!("a classifier of {labels} labels (expected one score)")));
+            return Err(unsupported(format!(
+                "a classifier of {labels} labels (expected one score)"
+            )));
         }
         let hidden = config.hidden;
         let classifier = head("classifier.weight", &[1, hidden])?;
@@ -82,8 +87,10 @@ impl Reranker {
         let file = folder.join("tokenizer.json");
         let mut tokenizer = Tokenizer::from_file(&file)?;
         let names = folder.join("tokenizer_config.json");
-        let named = if names.exists() { read_json(&names)?["model_max_length"].as_u64() } else { None };
-        let max_tokens = named.map_or(DEFAULT_MAX_TOKENS, |n| n as usize).clamp(8, config.positions.max(8));
+        let named =
+            if names.exists() { read_json(&names)?["model_max_length"].as_u64() } else { None };
+        let max_tokens =
+            named.map_or(DEFAULT_MAX_TOKENS, |n| n as usize).clamp(8, config.positions.max(8));
         if max_tokens > config.positions {
             return Err(Error::Config(format!("only {} positions for a pair", config.positions)));
         }
@@ -93,11 +100,13 @@ impl Reranker {
         Ok(Self { tokenizer, bert, pooler, pooler_bias, classifier, bias, max_tokens, identity })
     }
 
-    /// How well each passage answers the question: logits, in the order of the passages. A pair is cut at
-    /// [`Reranker::max_tokens`], the longer of the two first. Pairs share batches without padding.
+    /// How well each passage answers the question: logits, in the order of the passages. A pair is
+    /// cut at [`Reranker::max_tokens`], the longer of the two first. Pairs share batches without
+    /// padding.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`]; [`Error::TokenOutOfRange`] when the tokenizer does not belong to the weights.
+    /// [`Error::Tokenizer`]; [`Error::TokenOutOfRange`] when the tokenizer does not belong to the
+    /// weights.
     pub fn score(&self, question: &str, passages: &[&str]) -> Result<Vec<f32>> {
         let pair = |passage: &&str| {
             let (ids, second) = self.tokenizer.encode_pair(question, passage)?;
@@ -115,7 +124,8 @@ impl Reranker {
         })
     }
 
-    /// The score of a pair by the last state of its first token, in f32: it decides an order and costs next to nothing.
+    /// The score of a pair by the last state of its first token, in f32: it decides an order and
+    /// costs next to nothing.
     fn head(&self, state: &[f32]) -> f32 {
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
         let pooled = self.pooler.chunks_exact(state.len()).zip(&self.pooler_bias);
@@ -153,7 +163,11 @@ mod tests {
         let cases = json.as_array().unwrap().iter();
         cases
             .map(|case| {
-                (text(case, "question"), text(case, "passage"), case["logit"].as_f64().unwrap() as f32)
+                (
+                    text(case, "question"),
+                    text(case, "passage"),
+                    case["logit"].as_f64().unwrap() as f32,
+                )
             })
             .collect()
     }
@@ -162,7 +176,9 @@ mod tests {
     fn logits_are_those_of_transformers() {
         let cases = expected();
         assert!(cases.len() >= 20);
-        for (precision, within) in [(Precision::F32, 2e-5), (Precision::Bf16, 0.05), (Precision::Int8, 0.1)] {
+        for (precision, within) in
+            [(Precision::F32, 2e-5), (Precision::Bf16, 0.05), (Precision::Int8, 0.1)]
+        {
             let reranker = Reranker::open_with(&folder(), precision).unwrap();
             for (question, passage, logit) in &cases {
                 let score = reranker.score(question, &[passage]).unwrap()[0];
@@ -182,11 +198,15 @@ mod tests {
     #[test]
     fn a_pair_gets_the_same_score_alone_and_in_any_company() {
         let reranker = Reranker::open_with(&folder(), Precision::F32).unwrap();
-        let texts: Vec<String> = (0..90).map(|n| format!("text {n} {}", "word ".repeat(n % 37))).collect();
+        let texts: Vec<String> =
+            (0..90).map(|n| format!("text {n} {}", "word ".repeat(n % 37))).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let together = reranker.score("a question?", &texts).unwrap();
         for (text, score) in texts.iter().zip(&together) {
-            assert!((reranker.score("a question?", &[text]).unwrap()[0] - score).abs() < 1e-5, "{text}");
+            assert!(
+                (reranker.score("a question?", &[text]).unwrap()[0] - score).abs() < 1e-5,
+                "{text}"
+            );
         }
         assert!(reranker.score("a question?", &[]).unwrap().is_empty());
     }
@@ -208,8 +228,11 @@ mod tests {
             std::fs::copy(folder().join(file), copy.path().join(file)).unwrap();
         }
         let config = std::fs::read_to_string(folder().join("config.json")).unwrap();
-        std::fs::write(copy.path().join("config.json"), config.replace("\"bert\"", "\"xlm-roberta\""))
-            .unwrap();
+        std::fs::write(
+            copy.path().join("config.json"),
+            config.replace("\"bert\"", "\"xlm-roberta\""),
+        )
+        .unwrap();
         let other = Reranker::open(copy.path()).unwrap_err().to_string();
         assert!(other.contains("`model_type` = `xlm-roberta` (expected `bert`)"), "{other}");
     }

@@ -25,7 +25,8 @@ const KEPT: [&str; 6] = [
 
 /// Writes `values` into `folder`, which is made when missing; everything else is that of `base`.
 ///
-/// Weights are written in f32. The weights come last: a folder whose writing was interrupted is no model.
+/// Weights are written in f32. The weights come last: a folder whose writing was interrupted is no
+/// model.
 pub(super) fn save(
     layout: &Layout,
     values: &[f32],
@@ -64,8 +65,8 @@ pub(super) fn save(
         values: Values::Single(&values[range.clone()]),
     });
     let mut all: Vec<Floats<'_>> = trained.collect();
-    // What is not trained (a pooler that sentence vectors do not use) goes along unchanged; tensors of whole numbers are
-    // constants that readers make themselves.
+    // What is not trained (a pooler that sentence vectors do not use) goes along unchanged; tensors
+    // of whole numbers are constants that readers make themselves.
     let mut others = Vec::new();
     for name in shards.float_names().filter(|name| all.iter().all(|tensor| tensor.name != *name)) {
         others.extend(shards.tensor(name)?.map(|tensor| (name, tensor)));

@@ -19,7 +19,8 @@ fn expected() -> Vec<(String, Vec<f32>)> {
     let cases = json.as_array().unwrap().iter();
     cases
         .map(|case| {
-            let vector = case["vector"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32);
+            let vector =
+                case["vector"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32);
             (case["text"].as_str().unwrap().to_owned(), vector.collect())
         })
         .collect()
@@ -70,7 +71,8 @@ fn a_text_gets_the_same_vector_alone_and_in_any_company() {
 }
 
 fn alone_and_in_company(encoder: &Encoder) {
-    let texts: Vec<String> = (0..90).map(|n| format!("text number {n} {}", "word ".repeat(n % 37))).collect();
+    let texts: Vec<String> =
+        (0..90).map(|n| format!("text number {n} {}", "word ".repeat(n % 37))).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let together = encoder.embed(&texts).unwrap();
     for (text, vector) in texts.iter().zip(&together) {
@@ -122,9 +124,11 @@ fn an_encoder_of_another_kind_is_refused() {
     }
     assert!(Encoder::open_with(copy.path(), Precision::F32).is_ok());
     let config = std::fs::read_to_string(folder().join("config.json")).unwrap();
-    for (from, to) in
-        [("\"bert\"", "\"xlm\""), ("\"gelu\"", "\"relu\""), ("\"hidden_size\": 32", "\"hidden_size\": 64")]
-    {
+    for (from, to) in [
+        ("\"bert\"", "\"xlm\""),
+        ("\"gelu\"", "\"relu\""),
+        ("\"hidden_size\": 32", "\"hidden_size\": 64"),
+    ] {
         assert!(config.contains(from), "{from}");
         std::fs::write(copy.path().join("config.json"), config.replace(from, to)).unwrap();
         let error = Encoder::open_with(copy.path(), Precision::F32).unwrap_err();
@@ -132,6 +136,13 @@ fn an_encoder_of_another_kind_is_refused() {
     }
     std::fs::write(copy.path().join("config.json"), &config).unwrap();
     std::fs::create_dir(copy.path().join("1_Pooling")).unwrap();
-    std::fs::write(copy.path().join("1_Pooling/config.json"), r#"{"pooling_mode_cls_token": true}"#).unwrap();
-    assert!(matches!(Encoder::open_with(copy.path(), Precision::F32), Err(Error::Unsupported { .. })));
+    std::fs::write(
+        copy.path().join("1_Pooling/config.json"),
+        r#"{"pooling_mode_cls_token": true}"#,
+    )
+    .unwrap();
+    assert!(matches!(
+        Encoder::open_with(copy.path(), Precision::F32),
+        Err(Error::Unsupported { .. })
+    ));
 }

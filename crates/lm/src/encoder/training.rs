@@ -1,7 +1,7 @@
 //! Contrastive training of an encoder on questions and the passages that answer them.
 //!
-//! Equal data, options and weights give equal results bit for bit, whatever the number of threads and however much of the
-//! activations is kept, and so does a run that was interrupted and resumed.
+//! Equal data, options and weights give equal results bit for bit, whatever the number of threads
+//! and however much of the activations is kept, and so does a run that was interrupted and resumed.
 
 mod batches;
 mod options;
@@ -112,8 +112,8 @@ impl EmbedderTraining {
     /// Opens the encoder in the folder `base` for training on `questions` over `passages`.
     ///
     /// # Errors
-    /// As [`crate::Encoder::open`]; options out of range; no questions, a question without a passage, or with one that
-    /// `passages` lacks.
+    /// As [`crate::Encoder::open`]; options out of range; no questions, a question without a
+    /// passage, or with one that `passages` lacks.
     pub fn new(
         base: &Path,
         questions: Vec<TrainingQuestion>,
@@ -133,10 +133,14 @@ impl EmbedderTraining {
         let identity = fingerprint([file.as_slice()].into_iter().chain(shards.bytes()));
         let asked = questions.iter().map(|question| &question.text);
         let texts: Vec<&String> = asked.chain(passages).collect();
-        let ids = texts.par_iter().map(|text| tokenizer.encode_framed(text)).collect::<Result<Vec<_>>>()?;
+        let ids = texts
+            .par_iter()
+            .map(|text| tokenizer.encode_framed(text))
+            .collect::<Result<Vec<_>>>()?;
         let pairs: usize = questions.iter().map(|question| question.positives.len()).sum();
         let steps = pairs.div_ceil(options.batch) * options.epochs;
-        let adam_options = AdamWOptions { weight_decay: options.weight_decay, ..AdamWOptions::default() };
+        let adam_options =
+            AdamWOptions { weight_decay: options.weight_decay, ..AdamWOptions::default() };
         Ok(Self {
             fingerprint: state::fingerprint(&identity, &questions, &ids, &options),
             gradients: vec![0.0; values.len()],
@@ -193,8 +197,10 @@ impl EmbedderTraining {
         let per_token = Kept::bytes_per_token(&self.config);
         let kept = (longest * per_token).min(self.options.kept_bytes);
         let twice = 1.0 - kept as f64 / (longest * per_token).max(1) as f64;
-        // A multiplication and an addition for each weight and token, forward, and twice that backward.
-        let linear = 2.0 * (layers * (4 * hidden * hidden + 2 * hidden * inner)) as f64 * tokens as f64;
+        // A multiplication and an addition for each weight and token, forward, and twice that
+        // backward.
+        let linear =
+            2.0 * (layers * (4 * hidden * hidden + 2 * hidden * inner)) as f64 * tokens as f64;
         let attention = 4.0 * (layers * hidden) as f64 * squares;
         let pack = self.options.pack_tokens.max(self.max_tokens);
         let passing = pack * (per_token + 4 * (8 * hidden + 4 * inner));
@@ -207,12 +213,17 @@ impl EmbedderTraining {
         }
     }
 
-    /// Trains to the end of the current epoch; `false` when `stop` was set before that, in which case the step in hand was
-    /// left off.
+    /// Trains to the end of the current epoch; `false` when `stop` was set before that, in which
+    /// case the step in hand was left off.
     ///
     /// # Errors
-    /// [`Error::Diverged`]; [`Error::TokenOutOfRange`] when the tokenizer does not belong to the weights.
-    pub fn finish_epoch(&mut self, stop: &AtomicBool, on_step: &mut dyn FnMut(EmbedderStep)) -> Result<bool> {
+    /// [`Error::Diverged`]; [`Error::TokenOutOfRange`] when the tokenizer does not belong to the
+    /// weights.
+    pub fn finish_epoch(
+        &mut self,
+        stop: &AtomicBool,
+        on_step: &mut dyn FnMut(EmbedderStep),
+    ) -> Result<bool> {
         if self.is_over() {
             return Ok(true);
         }
@@ -305,15 +316,22 @@ impl EmbedderTraining {
     pub fn plan(&self, epoch: usize) -> Vec<PlannedStep> {
         let steps = batches(&self.questions, &self.options, epoch).into_iter();
         let planned = steps.map(|batch| {
-            let texts: Vec<Vec<u32>> = self.texts(&batch).into_iter().map(<[u32]>::to_vec).collect();
+            let texts: Vec<Vec<u32>> =
+                self.texts(&batch).into_iter().map(<[u32]>::to_vec).collect();
             let (questions, passages) = texts.split_at(batch.questions.len());
             let Matches { positives, also } = batch.matches;
-            PlannedStep { questions: questions.to_vec(), passages: passages.to_vec(), positives, also }
+            PlannedStep {
+                questions: questions.to_vec(),
+                passages: passages.to_vec(),
+                positives,
+                also,
+            }
         });
         planned.collect()
     }
 
-    /// Loss and gradients of the next step with the weights as they are, by the tensors' names; `None` at the end of the run.
+    /// Loss and gradients of the next step with the weights as they are, by the tensors' names;
+    /// `None` at the end of the run.
     ///
     /// # Errors
     /// As [`EmbedderTraining::finish_epoch`].
@@ -325,7 +343,9 @@ impl EmbedderTraining {
         let epoch = batches(&self.questions, &self.options, self.epochs_made());
         let mut gradients = vec![0.0; self.values.len()];
         let loss = match epoch.get(made) {
-            Some(batch) => self.loss_and_gradients(batch, &AtomicBool::new(false), &mut gradients)?,
+            Some(batch) => {
+                self.loss_and_gradients(batch, &AtomicBool::new(false), &mut gradients)?
+            }
             None => None,
         };
         let tensors = self.layout.tensors().iter().map(|(name, shape, range)| {
@@ -341,8 +361,9 @@ impl EmbedderTraining {
         places.map(|place| self.ids[place].as_slice()).collect()
     }
 
-    /// Writes the encoder as it is now into `folder`, which is made when missing: in the layout that
-    /// sentence-transformers loads, in f32, with everything but the weights as in the folder it came from.
+    /// Writes the encoder as it is now into `folder`, which is made when missing: in the layout
+    /// that sentence-transformers loads, in f32, with everything but the weights as in the folder
+    /// it came from.
     ///
     /// # Errors
     /// [`Error::Io`]; a folder whose writing failed holds no weights.
@@ -360,14 +381,19 @@ fn check(questions: &[TrainingQuestion], passages: usize) -> Result<()> {
         if question.positives.is_empty() {
             return wrong(format!("{:?} has no passage that answers it", question.text));
         }
-        if question.positives.iter().chain(&question.negatives).any(|passage| *passage >= passages) {
-            return wrong(format!("{:?} names a passage beyond the {passages} there are", question.text));
+        if question.positives.iter().chain(&question.negatives).any(|passage| *passage >= passages)
+        {
+            return wrong(format!(
+                "{:?} names a passage beyond the {passages} there are",
+                question.text
+            ));
         }
     }
     Ok(())
 }
 
-/// Cuts texts into packs of at most `most` tokens, or one text: longest first, so that those of a pack are much alike.
+/// Cuts texts into packs of at most `most` tokens, or one text: longest first, so that those of a
+/// pack are much alike.
 fn packs(texts: &[&[u32]], most: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..texts.len()).collect();
     order.sort_by_key(|text| std::cmp::Reverse(texts[*text].len()));

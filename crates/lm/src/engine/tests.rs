@@ -39,7 +39,8 @@ fn eight_streams_with_two_adapters_say_what_each_says_alone() {
     let engine = engine(EngineOptions { slots: 6, ..Default::default() });
     let config = engine.model().decoder.config().clone();
     let (one, two) = (adapter(&config, 1), adapter(&config, 2));
-    let long = "a passage that is longer than a piece, and that some of the questions have before them. ";
+    let long =
+        "a passage that is longer than a piece, and that some of the questions have before them. ";
     let requests: Vec<_> = (0..8)
         .map(|i| {
             let adapter = [None, Some(&one), Some(&two)][i % 3];
@@ -57,7 +58,9 @@ fn eight_streams_with_two_adapters_say_what_each_says_alone() {
         .collect();
     let streams: Vec<_> = requests
         .iter()
-        .map(|(prompt, adapter, options)| engine.submit(prompt.clone(), adapter.cloned(), options).unwrap())
+        .map(|(prompt, adapter, options)| {
+            engine.submit(prompt.clone(), adapter.cloned(), options).unwrap()
+        })
         .collect();
     for (stream, (prompt, adapter, options)) in streams.iter().zip(&requests) {
         let (text, answer) = wait(stream);
@@ -72,7 +75,8 @@ fn eight_streams_with_two_adapters_say_what_each_says_alone() {
 fn a_follow_up_question_reads_the_passages_from_the_cache() {
     let engine = engine(EngineOptions::default());
     let passages =
-        "the same passages before every question of the conversation, one after the other. ".repeat(2);
+        "the same passages before every question of the conversation, one after the other. "
+            .repeat(2);
     let ask = |question: &str| {
         let prompt = prompt(engine.model(), &format!("{passages}{question}"));
         let options = GenerateOptions { max_tokens: 5, ..Default::default() };
@@ -130,7 +134,10 @@ fn what_does_not_fit_waits_or_is_refused_with_the_bound() {
     let error = engine.submit(vec![70; 100], None, &options).unwrap_err();
     assert!(matches!(error, Error::TooLong { tokens: 140, limit: 128, .. }), "{error}");
     assert!(matches!(engine.submit(vec![], None, &options).unwrap_err(), Error::NoTokens));
-    assert!(matches!(engine.submit(vec![9999], None, &options).unwrap_err(), Error::TokenOutOfRange { .. }));
+    assert!(matches!(
+        engine.submit(vec![9999], None, &options).unwrap_err(),
+        Error::TokenOutOfRange { .. }
+    ));
     let other = DecoderConfig { layers: 1, ..model.decoder.config().clone() };
     let error = engine.submit(vec![70], Some(adapter(&other, 1)), &options).unwrap_err();
     assert!(matches!(error, Error::Mismatch { .. }), "{error}");

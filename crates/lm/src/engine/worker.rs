@@ -47,8 +47,8 @@ pub(super) fn run(model: &Model, options: &EngineOptions, inbox: &Receiver<Job>)
 }
 
 impl<'a> Worker<'a> {
-    /// Takes requests as long as there are slots and room; waits for one where there is none. `false` when no more can
-    /// come.
+    /// Takes requests as long as there are slots and room; waits for one where there is none.
+    /// `false` when no more can come.
     fn admit(&mut self) -> bool {
         while self.active.len() < self.options.slots {
             let job = match self.next.take() {
@@ -96,7 +96,9 @@ impl<'a> Worker<'a> {
     }
 
     fn fingerprint(&mut self, lora: &Arc<Lora>) -> u64 {
-        if let Some((_, known)) = self.fingerprints.iter().find(|(known, _)| Arc::ptr_eq(known, lora)) {
+        if let Some((_, known)) =
+            self.fingerprints.iter().find(|(known, _)| Arc::ptr_eq(known, lora))
+        {
             return *known;
         }
         let print = fingerprint(lora);
@@ -116,7 +118,9 @@ impl<'a> Worker<'a> {
 
     /// Reads a piece of the prompt that came first.
     fn read(&mut self) {
-        let Some(at) = self.active.iter().position(|active| active.answer.is_reading()) else { return };
+        let Some(at) = self.active.iter().position(|active| active.answer.is_reading()) else {
+            return;
+        };
         let model = self.model;
         let active = &mut self.active[at];
         // Only now, for a request before it may have read what both begin with.
@@ -152,7 +156,8 @@ impl<'a> Worker<'a> {
             return;
         }
         // A step goes on as long as anybody waits for it.
-        let decoded = decode(decoder, &mut answers, &|| clients.iter().all(|client| client.is_gone()));
+        let decoded =
+            decode(decoder, &mut answers, &|| clients.iter().all(|client| client.is_gone()));
         if decoded.as_ref().is_err_and(|error| !matches!(error, Error::Cancelled)) {
             // One of them is at fault; the others go on.
             let failed: Vec<Result<()>> =

@@ -1,4 +1,5 @@
-//! `config.json` of the Llama family, read and written. What would change the result and is not done here is refused.
+//! `config.json` of the Llama family, read and written. What would change the result and is not
+//! done here is refused.
 
 use serde_json::{Value, json};
 
@@ -15,7 +16,8 @@ enum Family {
     Gemma3,
 }
 
-/// Keys that change what a model computes, in ways that are not done here; `null`, `false` and 0 mean that they do not.
+/// Keys that change what a model computes, in ways that are not done here; `null`, `false` and 0
+/// mean that they do not.
 const UNSUPPORTED: [(&str, &str); 10] = [
     ("quantization_config", "quantised weights in safetensors"),
     ("attention_bias", "a bias on the output of attention"),
@@ -44,7 +46,8 @@ impl Folder {
             }
         }
         if self.rope("partial_rotary_factor").is_some_and(|factor| factor != 1.0) {
-            return Err(self.unsupported("rotation of a part of each head (`partial_rotary_factor`)".into()));
+            return Err(self
+                .unsupported("rotation of a part of each head (`partial_rotary_factor`)".into()));
         }
         let hidden = self.number("hidden_size")?;
         let heads = self.number("num_attention_heads")?;
@@ -93,7 +96,9 @@ impl Folder {
             Some("qwen2") => Ok(Family::Qwen2),
             Some("qwen3") => Ok(Family::Qwen3),
             Some("gemma3_text") => Ok(Family::Gemma3),
-            Some("gemma3") => Err(self.unsupported("Gemma 3 with images (its text model alone is)".into())),
+            Some("gemma3") => {
+                Err(self.unsupported("Gemma 3 with images (its text model alone is)".into()))
+            }
             other => Err(self.unsupported(format!("architecture `{}`", other.unwrap_or("(none)")))),
         }
     }
@@ -108,17 +113,20 @@ impl Folder {
         }
     }
 
-    /// Which layers slide: those that `layer_types` names; before there was such a list, all of Mistral's, those of Qwen's
-    /// from `max_window_layers` on, and five of six of Gemma's.
+    /// Which layers slide: those that `layer_types` names; before there was such a list, all of
+    /// Mistral's, those of Qwen's from `max_window_layers` on, and five of six of Gemma's.
     fn sliding(&self, family: Family, layers: usize) -> Result<Option<Sliding>> {
         let switched_off = matches!(family, Family::Qwen2 | Family::Qwen3)
             && !self.config["use_sliding_window"].as_bool().unwrap_or(false);
         if self.config["sliding_window"].is_null() || switched_off || family == Family::Llama {
-            let listed = self.config["layer_types"]
-                .as_array()
-                .is_some_and(|types| types.iter().any(|kind| kind.as_str() == Some("sliding_attention")));
+            let listed = self.config["layer_types"].as_array().is_some_and(|types| {
+                types.iter().any(|kind| kind.as_str() == Some("sliding_attention"))
+            });
             return match listed {
-                true => Err(self.unsupported("`layer_types` with sliding attention but no window".into())),
+                true => {
+                    Err(self
+                        .unsupported("`layer_types` with sliding attention but no window".into()))
+                }
                 false => Ok(None),
             };
         }
@@ -147,20 +155,23 @@ impl Folder {
         };
         let rope_theta = (family == Family::Gemma3).then(|| {
             let nested = &self.config["rope_parameters"]["sliding_attention"];
-            let theta = nested["rope_theta"].as_f64().or(self.config["rope_local_base_freq"].as_f64());
+            let theta =
+                nested["rope_theta"].as_f64().or(self.config["rope_local_base_freq"].as_f64());
             theta.map_or(1e4, |theta| theta as f32)
         });
         let scaled = self.config["rope_parameters"]["sliding_attention"]["rope_type"].as_str();
         if let Some(kind) = scaled.filter(|kind| *kind != "default") {
-            return Err(self.unsupported(format!("rope scaling `{kind}` in layers with a sliding window")));
+            return Err(
+                self.unsupported(format!("rope scaling `{kind}` in layers with a sliding window"))
+            );
         }
         let any = limited.contains(&true) || limited.len() != layers;
         let window = self.number("sliding_window")?;
         Ok(any.then_some(Sliding { window, layers: limited, rope_theta }))
     }
 
-    /// Where rotary settings stand: in `rope_parameters` since transformers 5 (there by the kind of layer where kinds
-    /// differ), in `rope_scaling` or at the top before.
+    /// Where rotary settings stand: in `rope_parameters` since transformers 5 (there by the kind of
+    /// layer where kinds differ), in `rope_scaling` or at the top before.
     fn rope_places(&self) -> [&Value; 4] {
         let parameters = &self.config["rope_parameters"];
         [&parameters["full_attention"], parameters, &self.config["rope_scaling"], &self.config]
@@ -203,8 +214,10 @@ impl Folder {
         };
         match self.names().find(unknown) {
             Some(name) => {
-                let what =
-                    format!("tensor `{name}` in a model of type `{}`", self.text("model_type").unwrap_or(""));
+                let what = format!(
+                    "tensor `{name}` in a model of type `{}`",
+                    self.text("model_type").unwrap_or("")
+                );
                 Err(Error::Unsupported { path: self.path.clone(), what })
             }
             None => Ok(()),
@@ -237,7 +250,8 @@ impl Folder {
     }
 }
 
-/// The `config.json` of the family that has what `config` has, and whether its files hold the weights of norms less one.
+/// The `config.json` of the family that has what `config` has, and whether its files hold the
+/// weights of norms less one.
 pub(super) fn json(config: &DecoderConfig, biases: bool, end: &[u32]) -> Result<(Value, bool)> {
     let family = match (config.post_norms, config.query_key_norm, biases, &config.sliding) {
         (true, true, false, _) => Family::Gemma3,
@@ -281,7 +295,8 @@ pub(super) fn json(config: &DecoderConfig, biases: bool, end: &[u32]) -> Result<
     if gemma {
         // transformers takes whole numbers here.
         let whole = config.query_scalar.fract() == 0.0;
-        let scalar = if whole { json!(config.query_scalar as u64) } else { json!(config.query_scalar) };
+        let scalar =
+            if whole { json!(config.query_scalar as u64) } else { json!(config.query_scalar) };
         json["query_pre_attn_scalar"] = scalar;
     }
     if let Some(Sliding { window, layers, rope_theta }) = &config.sliding {
@@ -310,7 +325,9 @@ fn scaling_json(scaling: &RopeScaling) -> Result<Value> {
             "original_max_position_embeddings": original,
         }),
         RopeScaling::Factors(_) => {
-            return Err(Error::Config("rope factors of a GGUF file have no form in config.json".into()));
+            return Err(Error::Config(
+                "rope factors of a GGUF file have no form in config.json".into(),
+            ));
         }
     })
 }

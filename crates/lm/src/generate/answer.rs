@@ -39,8 +39,10 @@ impl<'a> Answer<'a> {
             return Some(FinishReason::Stop);
         }
         let held = rest.char_indices().map(|(at, _)| &rest[at..]);
-        let held =
-            held.filter(|tail| self.stop.iter().any(|stop| stop.starts_with(tail))).map(str::len).max();
+        let held = held
+            .filter(|tail| self.stop.iter().any(|stop| stop.starts_with(tail)))
+            .map(str::len)
+            .max();
         self.certain = self.text.len() - held.unwrap_or(0);
         None
     }

@@ -137,11 +137,13 @@ fn the_context_bounds_prompt_and_answer() {
     let model = model();
     let context = model.decoder.config().max_positions;
     let long = vec![70; context];
-    let error = model.complete(&long, None, &options(), &mut |_| ControlFlow::Continue(())).unwrap_err();
+    let error =
+        model.complete(&long, None, &options(), &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(error, Error::TooLong { .. }), "{error}");
     let (last, _) = run(&model, &long[..context - 3], &options());
     assert!(last.completion_tokens <= 3);
-    let error = model.complete(&[], None, &options(), &mut |_| ControlFlow::Continue(())).unwrap_err();
+    let error =
+        model.complete(&[], None, &options(), &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(error, Error::NoTokens), "{error}");
     let none = GenerateOptions { max_tokens: 0, ..options() };
     assert!(model.complete(&[70], None, &none, &mut |_| ControlFlow::Continue(())).is_err());
@@ -149,16 +151,19 @@ fn the_context_bounds_prompt_and_answer() {
 
 #[test]
 fn answers_are_the_same_with_and_without_looking_up() {
-    // Few tokens, so that a random model repeats itself and some drafts come true while others do not.
+    // Few tokens, so that a random model repeats itself and some drafts come true while others do
+    // not.
     for precision in [Precision::F32, Precision::Bf16] {
         let model = Model::from_source(Source::tiny(11).unwrap(), precision).unwrap();
         let text = "the keeper of the light at the end of the land lit the lamp, the keeper of the";
         for (temperature, seed) in [(0.0, 0), (0.3, 1), (1.0, 2)] {
             for cut in [10, 40, text.len()] {
                 let prompt = prompt(&model, &text[..cut]);
-                let options = GenerateOptions { max_tokens: 150, temperature, seed, ..Default::default() };
+                let options =
+                    GenerateOptions { max_tokens: 150, temperature, seed, ..Default::default() };
                 let (with, streamed) = run(&model, &prompt, &options);
-                let (without, _) = run(&model, &prompt, &GenerateOptions { lookup: false, ..options });
+                let (without, _) =
+                    run(&model, &prompt, &GenerateOptions { lookup: false, ..options });
                 assert_eq!(essence(&with), essence(&without), "{precision:?} {temperature} {cut}");
                 assert_eq!(with.completion_tokens, without.completion_tokens);
                 assert_eq!(streamed, with.text);
@@ -198,5 +203,9 @@ fn tokens_are_weighed_only_when_asked_and_alike_with_and_without_drafts() {
     assert_eq!(drafted.log_probabilities, plain.log_probabilities);
     assert_eq!(drafted.log_probabilities.len(), drafted.completion_tokens);
     assert!(drafted.log_probabilities.iter().all(|weight| *weight < 0.0 && weight.is_finite()));
-    assert_eq!(essence(&drafted), essence(&run(&model, &prompt, &options()).0), "weighing changes nothing");
+    assert_eq!(
+        essence(&drafted),
+        essence(&run(&model, &prompt, &options()).0),
+        "weighing changes nothing"
+    );
 }

@@ -27,7 +27,8 @@ impl Coded<'_> {
         self.bits
     }
 
-    /// Writes the groups of a row. Their weights are those of [`Coded::dequantise`], but for the sign of a zero.
+    /// Writes the groups of a row. Their weights are those of [`Coded::dequantise`], but for the
+    /// sign of a zero.
     pub(crate) fn grids(&self, row: usize, out: &mut [Grid]) {
         let length = self.bytes.len() / self.shape[0];
         let bytes = &self.bytes[self.stored_row(row) * length..][..length];
@@ -40,7 +41,8 @@ impl Coded<'_> {
         let data = match self.head_dim {
             None => stored,
             Some(_) => {
-                let rows = (0..self.shape[0]).map(|row| &stored[self.stored_row(row) * columns..][..columns]);
+                let rows = (0..self.shape[0])
+                    .map(|row| &stored[self.stored_row(row) * columns..][..columns]);
                 rows.flatten().copied().collect()
             }
         };
@@ -52,8 +54,8 @@ impl Coded<'_> {
     }
 }
 
-/// Where llama.cpp stores a row of a head: it keeps rotary pairs side by side (0, 1 | 2, 3 | …), Hugging Face over the two halves
-/// of the head.
+/// Where llama.cpp stores a row of a head: it keeps rotary pairs side by side (0, 1 | 2, 3 | …),
+/// Hugging Face over the two halves of the head.
 pub(super) fn paired_row(row: usize, head_dim: usize) -> usize {
     let (head, within) = (row / head_dim, row % head_dim);
     let (half, pair) = (within / (head_dim / 2), within % (head_dim / 2));
@@ -73,7 +75,8 @@ impl Kind {
 
     /// The groups of `bytes`, which holds whole blocks of a format that has [`Kind::bits`].
     ///
-    /// `scale * code` is exact in f32: a scale has eleven bits (seventeen in the K formats), a code at most eight (five).
+    /// `scale * code` is exact in f32: a scale has eleven bits (seventeen in the K formats), a code
+    /// at most eight (five).
     fn grids(self, bytes: &[u8], out: &mut [Grid]) {
         match self {
             Self::Q4_0 => groups(bytes, out, |block: &[u8; 18]| {
@@ -106,7 +109,9 @@ impl Kind {
             }),
             Self::Q5K => parts(bytes, out, |block: &[u8; 176], part| {
                 let (high, nibbles) = (&block[16..48], &block[48 + part / 2 * SMALL..][..SMALL]);
-                std::array::from_fn(|i| (nibbles[i] >> (4 * (part % 2)) & 15) | (high[i] >> part & 1) << 4)
+                std::array::from_fn(|i| {
+                    (nibbles[i] >> (4 * (part % 2)) & 15) | (high[i] >> part & 1) << 4
+                })
             }),
             Self::F32 | Self::F16 | Self::Bf16 | Self::Q6K => {}
         }
@@ -120,14 +125,16 @@ fn groups<const BYTES: usize>(bytes: &[u8], out: &mut [Grid], grid: impl Fn(&[u8
     }
 }
 
-/// Runs `codes` over all parts of K blocks, which begin with the scale of the scales, the scale of the minima and the pairs of
-/// both.
+/// Runs `codes` over all parts of K blocks, which begin with the scale of the scales, the scale of
+/// the minima and the pairs of both.
 fn parts<const BYTES: usize>(
     bytes: &[u8],
     out: &mut [Grid],
     codes: impl Fn(&[u8; BYTES], usize) -> [u8; GROUP],
 ) {
-    for (block, out) in bytes.as_chunks::<BYTES>().0.iter().zip(out.chunks_mut(quants::LARGE / SMALL)) {
+    for (block, out) in
+        bytes.as_chunks::<BYTES>().0.iter().zip(out.chunks_mut(quants::LARGE / SMALL))
+    {
         let (scale, minimum) = (quants::half_at(block, 0), quants::half_at(block, 2));
         for (part, out) in out.iter_mut().enumerate() {
             let (s, m) = quants::six_bit_pair(&block[4..16], part);
@@ -163,7 +170,8 @@ mod tests {
     #[test]
     fn grids_stand_for_the_weights_that_are_dequantised() {
         let mut random = ChaCha8Rng::seed_from_u64(5);
-        let kinds = [Kind::Q4_0, Kind::Q4_1, Kind::Q5_0, Kind::Q5_1, Kind::Q8_0, Kind::Q4K, Kind::Q5K];
+        let kinds =
+            [Kind::Q4_0, Kind::Q4_1, Kind::Q5_0, Kind::Q5_1, Kind::Q8_0, Kind::Q4K, Kind::Q5K];
         for kind in kinds {
             let shape = [24, 512];
             let mut bytes = vec![0; kind.byte_length(&shape).unwrap()];
@@ -182,7 +190,8 @@ mod tests {
                     let mut grids = vec![Grid::default(); shape[1] / GROUP];
                     coded.grids(row, &mut grids);
                     let weight = |grid: &Grid, code: u8| grid.scale * f32::from(code) + grid.offset;
-                    let weights = grids.iter().flat_map(|grid| grid.codes.map(|code| weight(grid, code)));
+                    let weights =
+                        grids.iter().flat_map(|grid| grid.codes.map(|code| weight(grid, code)));
                     assert_eq!(weights.collect::<Vec<_>>(), expected, "{kind:?}, row {row}");
                     let most = if bits == Bits::Four { 15 } else { 255 };
                     assert!(grids.iter().all(|grid| grid.codes.iter().all(|code| *code <= most)));

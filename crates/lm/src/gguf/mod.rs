@@ -1,7 +1,8 @@
 //! GGUF files: header, metadata and tensor table, read as hostile input from a memory map.
 //!
-//! Layout (GGUF specification, versions 2 and 3, little-endian): magic, version, counts, key/value pairs, tensor
-//! table, padding to the alignment, tensor data. Every length and offset is checked against the file before use.
+//! Layout (GGUF specification, versions 2 and 3, little-endian): magic, version, counts, key/value
+//! pairs, tensor table, padding to the alignment, tensor data. Every length and offset is checked
+//! against the file before use.
 
 mod coded;
 mod model;
@@ -60,7 +61,9 @@ impl Value {
         match self {
             Self::Texts(texts) => format!("a list of {} strings", texts.len()),
             Self::Numbers(numbers) => format!("a list of {} numbers", numbers.len()),
-            Self::Text(text) => format!("the string {:?}", text.chars().take(64).collect::<String>()),
+            Self::Text(text) => {
+                format!("the string {:?}", text.chars().take(64).collect::<String>())
+            }
             other => format!("{other:?}"),
         }
     }
@@ -70,8 +73,9 @@ impl Gguf {
     /// Maps and checks the file; reads no tensor data.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::io(path))?;
-        // SAFETY: the map is read-only. A file truncated by another process while it is mapped can end this
-        // process with SIGBUS, as for every program that maps its models; the cache replaces files atomically.
+        // SAFETY: the map is read-only. A file truncated by another process while it is mapped can
+        // end this process with SIGBUS, as for every program that maps its models; the cache
+        // replaces files atomically.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
         let (metadata, tensors) = parse(&map).map_err(|reason| malformed(path, reason))?;
         Ok(Self { path: path.to_owned(), file, map, metadata, tensors })
@@ -96,9 +100,13 @@ impl Gguf {
         let TensorEntry { shape, kind, start, length } = self.tensors.get(name)?;
         let bytes = &self.map[*start..start + length];
         Some(match (kind.bits(), &shape[..]) {
-            (Some(bits), &[rows, columns]) => {
-                Stored::Coded(Coded { kind: *kind, bits, bytes, shape: [rows, columns], head_dim: None })
-            }
+            (Some(bits), &[rows, columns]) => Stored::Coded(Coded {
+                kind: *kind,
+                bits,
+                bytes,
+                shape: [rows, columns],
+                head_dim: None,
+            }),
             _ => Stored::Floats(Tensor { shape: shape.clone(), data: kind.dequantise(bytes) }),
         })
     }
@@ -145,7 +153,8 @@ fn parse(bytes: &[u8]) -> Result<Parsed, String> {
     for _ in 0..pair_count {
         let key = reader.string()?;
         let value_type = reader.u32()?;
-        let value = reader.value(value_type).map_err(|reason| format!("metadata `{key}`: {reason}"))?;
+        let value =
+            reader.value(value_type).map_err(|reason| format!("metadata `{key}`: {reason}"))?;
         if metadata.insert(key.clone(), value).is_some() {
             return Err(format!("metadata `{key}` stands twice"));
         }
@@ -161,10 +170,14 @@ fn parse(bytes: &[u8]) -> Result<Parsed, String> {
     let alignment = match metadata.get("general.alignment") {
         None => 32,
         Some(Value::Integer(n)) if (1..=1 << 20).contains(n) && n.count_ones() == 1 => *n as usize,
-        Some(other) => return Err(format!("`general.alignment`: {} is no power of two", other.describe())),
+        Some(other) => {
+            return Err(format!("`general.alignment`: {} is no power of two", other.describe()));
+        }
     };
-    let data_start =
-        reader.at.checked_next_multiple_of(alignment).ok_or("the tensor data starts past the end")?;
+    let data_start = reader
+        .at
+        .checked_next_multiple_of(alignment)
+        .ok_or("the tensor data starts past the end")?;
     let mut tensors = BTreeMap::new();
     for (name, mut entry) in table {
         let end = entry
@@ -192,7 +205,8 @@ fn parse(bytes: &[u8]) -> Result<Parsed, String> {
 /// Tensors that share bytes would let a small file ask for any amount of memory.
 fn check_overlaps(tensors: &BTreeMap<String, TensorEntry>) -> Result<(), String> {
     let filled = tensors.iter().filter(|(_, entry)| entry.length > 0);
-    let mut places: Vec<_> = filled.map(|(name, entry)| (entry.start, entry.length, name)).collect();
+    let mut places: Vec<_> =
+        filled.map(|(name, entry)| (entry.start, entry.length, name)).collect();
     places.sort_unstable();
     for pair in places.windows(2) {
         let [(start, length, name), (next, _, other)] = pair else { continue };
@@ -213,7 +227,11 @@ impl<'a> Reader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
         let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len());
         let end = end.ok_or_else(|| {
-            format!("{count} bytes wanted at offset {}, but the file ends at {}", self.at, self.bytes.len())
+            format!(
+                "{count} bytes wanted at offset {}, but the file ends at {}",
+                self.at,
+                self.bytes.len()
+            )
         })?;
         let taken = &self.bytes[self.at..end];
         self.at = end;
@@ -246,9 +264,12 @@ impl<'a> Reader<'a> {
     fn string(&mut self) -> Result<String, String> {
         let at = self.at;
         let length = self.u64()?;
-        let length = usize::try_from(length).map_err(|_| format!("a string of {length} bytes at {at}"))?;
+        let length =
+            usize::try_from(length).map_err(|_| format!("a string of {length} bytes at {at}"))?;
         let bytes = self.take(length)?;
-        std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| format!("the string at {at} is not UTF-8"))
+        std::str::from_utf8(bytes)
+            .map(str::to_owned)
+            .map_err(|_| format!("the string at {at} is not UTF-8"))
     }
 
     fn value(&mut self, value_type: u32) -> Result<Value, String> {
@@ -260,7 +281,10 @@ impl<'a> Reader<'a> {
                 let element = self.u32()?;
                 let count = self.count("elements", MAX_ARRAY)?;
                 match element {
-                    STRING => (0..count).map(|_| self.string()).collect::<Result<_, _>>().map(Value::Texts),
+                    STRING => (0..count)
+                        .map(|_| self.string())
+                        .collect::<Result<_, _>>()
+                        .map(Value::Texts),
                     ARRAY => Err("an array of arrays".into()),
                     _ => (0..count)
                         .map(|_| match self.scalar(element)? {

@@ -1,4 +1,5 @@
-//! A GGUF file as a model: its metadata read as configuration and template, its tensors by their Hugging Face names.
+//! A GGUF file as a model: its metadata read as configuration and template, its tensors by their
+//! Hugging Face names.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +8,8 @@ use super::{Gguf, Value};
 use crate::source::Stored;
 use crate::{Activation, ChatTemplate, DecoderConfig, Result, RopeScaling, Sliding, Tokenizer};
 
-/// Metadata of an architecture that is read, or that says nothing about the result. Any other would be a part of the
-/// model that is not done here.
+/// Metadata of an architecture that is read, or that says nothing about the result. Any other would
+/// be a part of the model that is not done here.
 const KNOWN: [&str; 19] = [
     "attention.head_count",
     "attention.head_count_kv",
@@ -38,7 +39,8 @@ const ROPE_FACTORS: &str = "rope_freqs.weight";
 const GEMMA3_PATTERN: usize = 6;
 /// Rotary base of Gemma 3's layers with a sliding window; files do not say so.
 const GEMMA3_SLIDING_THETA: f32 = 10_000.0;
-/// Layers of Gemma 3's largest model, which alone scales attention scores by another number than the head's width.
+/// Layers of Gemma 3's largest model, which alone scales attention scores by another number than
+/// the head's width.
 const GEMMA3_27B_LAYERS: usize = 62;
 
 impl Gguf {
@@ -65,7 +67,8 @@ impl Gguf {
         let vocabulary = match self.shape("token_embd.weight") {
             Some([rows, columns]) if *columns == hidden => *rows,
             Some(shape) => {
-                let reason = format!("the embedding has shape {shape:?}, expected rows of {hidden}");
+                let reason =
+                    format!("the embedding has shape {shape:?}, expected rows of {hidden}");
                 return Err(self.malformed(reason));
             }
             None => return Err(self.malformed("no tensor `token_embd.weight`")),
@@ -81,8 +84,14 @@ impl Gguf {
             intermediate: self.number(&self.key("feed_forward_length")?)?,
             vocabulary,
             max_positions: self.number(&self.key("context_length")?)?,
-            rms_norm_eps: self.float(&self.key("attention.layer_norm_rms_epsilon")?)?.unwrap_or(1e-5),
-            rope_theta: self.float(&self.key("rope.freq_base")?)?.unwrap_or(if gemma { 1e6 } else { 1e4 }),
+            rms_norm_eps: self
+                .float(&self.key("attention.layer_norm_rms_epsilon")?)?
+                .unwrap_or(1e-5),
+            rope_theta: self.float(&self.key("rope.freq_base")?)?.unwrap_or(if gemma {
+                1e6
+            } else {
+                1e4
+            }),
             rope_scaling: self.rope_scaling(architecture)?,
             tied_embeddings: self.shape("output.weight").is_none(),
             activation: if gemma { Activation::GeluTanh } else { Activation::Silu },
@@ -122,7 +131,10 @@ impl Gguf {
     }
 
     fn check_keys(&self, architecture: &str) -> Result<()> {
-        let own = self.metadata.keys().filter_map(|key| key.strip_prefix(architecture)?.strip_prefix('.'));
+        let own = self
+            .metadata
+            .keys()
+            .filter_map(|key| key.strip_prefix(architecture)?.strip_prefix('.'));
         match own.into_iter().find(|key| !KNOWN.contains(key)) {
             Some(key) => Err(self.unsupported(format!("metadata `{architecture}.{key}`"))),
             None => Ok(()),
@@ -134,7 +146,9 @@ impl Gguf {
         let asked = |name: String| stored_name(&name, config.post_norms);
         let known: BTreeSet<String> = config.tensor_names().into_iter().filter_map(asked).collect();
         match self.tensors.keys().find(|name| !known.contains(*name) && *name != ROPE_FACTORS) {
-            Some(name) => Err(self.unsupported(format!("tensor `{name}` in a model of this architecture"))),
+            Some(name) => {
+                Err(self.unsupported(format!("tensor `{name}` in a model of this architecture")))
+            }
             None => Ok(()),
         }
     }
@@ -174,13 +188,16 @@ impl Gguf {
         if heads > 0 && self.architecture()? == "llama" {
             let rows = tensor.shape().first().copied().unwrap_or(0);
             if rows != heads * config.head_dim {
-                return Err(self.malformed(format!("tensor `{stored}` has {rows} rows for {heads} heads")));
+                return Err(
+                    self.malformed(format!("tensor `{stored}` has {rows} rows for {heads} heads"))
+                );
             }
             match &mut tensor {
                 Stored::Coded(coded) => coded.head_dim = Some(config.head_dim),
                 Stored::Floats(tensor) => {
                     let columns = tensor.data.len() / rows;
-                    let row = |row| &tensor.data[paired_row(row, config.head_dim) * columns..][..columns];
+                    let row =
+                        |row| &tensor.data[paired_row(row, config.head_dim) * columns..][..columns];
                     tensor.data = (0..rows).flat_map(row).copied().collect();
                 }
             }
@@ -205,10 +222,10 @@ impl Gguf {
             Some(Value::Integer(n)) => {
                 usize::try_from(*n).map_err(|_| self.malformed(format!("metadata `{key}` is {n}")))
             }
-            Some(other) => {
-                Err(self
-                    .malformed(format!("metadata `{key}`: expected a number, found {}", other.describe())))
-            }
+            Some(other) => Err(self.malformed(format!(
+                "metadata `{key}`: expected a number, found {}",
+                other.describe()
+            ))),
             None => Err(self.malformed(format!("no metadata `{key}`"))),
         }
     }
@@ -221,9 +238,10 @@ impl Gguf {
         match self.value(key) {
             None => Ok(None),
             Some(Value::Float(x)) => Ok(Some(*x as f32)),
-            Some(other) => {
-                Err(self.malformed(format!("metadata `{key}`: expected a float, found {}", other.describe())))
-            }
+            Some(other) => Err(self.malformed(format!(
+                "metadata `{key}`: expected a float, found {}",
+                other.describe()
+            ))),
         }
     }
 
@@ -235,8 +253,9 @@ impl Gguf {
     }
 }
 
-/// GGUF name of a tensor of the Llama family, given its Hugging Face name. The norm before the feed-forward part is
-/// called by its place after attention, except in models that have norms there besides.
+/// GGUF name of a tensor of the Llama family, given its Hugging Face name. The norm before the
+/// feed-forward part is called by its place after attention, except in models that have norms there
+/// besides.
 fn stored_name(name: &str, post_norms: bool) -> Option<String> {
     let top = match name {
         "model.embed_tokens.weight" => Some("token_embd.weight"),
@@ -276,9 +295,13 @@ mod tests {
     #[test]
     fn hugging_face_names_map_to_stored_ones() {
         let stored = |name: &str| stored_name(name, false).unwrap_or_default();
-        let gemma =
-            |part: &str| stored_name(&format!("model.layers.1.{part}.weight"), true).unwrap_or_default();
-        assert_eq!(stored("model.layers.1.post_attention_layernorm.weight"), "blk.1.ffn_norm.weight");
+        let gemma = |part: &str| {
+            stored_name(&format!("model.layers.1.{part}.weight"), true).unwrap_or_default()
+        };
+        assert_eq!(
+            stored("model.layers.1.post_attention_layernorm.weight"),
+            "blk.1.ffn_norm.weight"
+        );
         assert_eq!(gemma("post_attention_layernorm"), "blk.1.post_attention_norm.weight");
         assert_eq!(gemma("pre_feedforward_layernorm"), "blk.1.ffn_norm.weight");
         assert_eq!(stored("model.layers.7.self_attn.q_proj.weight"), "blk.7.attn_q.weight");

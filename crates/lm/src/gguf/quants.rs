@@ -1,5 +1,5 @@
-//! Block formats of GGML, dequantised to f32 with the arithmetic order of the `gguf` Python package, so that the
-//! results agree to the last bit.
+//! Block formats of GGML, dequantised to f32 with the arithmetic order of the `gguf` Python
+//! package, so that the results agree to the last bit.
 
 use half::{bf16, f16};
 
@@ -81,13 +81,15 @@ impl Kind {
     /// All values of `bytes`, which holds whole blocks.
     pub(super) fn dequantise(self, bytes: &[u8]) -> Vec<f32> {
         match self {
-            Self::F32 => blocks(bytes, |b: &[u8; 4], out: &mut [f32; 1]| out[0] = f32::from_le_bytes(*b)),
-            Self::F16 => {
-                blocks(bytes, |b: &[u8; 2], out: &mut [f32; 1]| out[0] = f16::from_le_bytes(*b).to_f32())
+            Self::F32 => {
+                blocks(bytes, |b: &[u8; 4], out: &mut [f32; 1]| out[0] = f32::from_le_bytes(*b))
             }
-            Self::Bf16 => {
-                blocks(bytes, |b: &[u8; 2], out: &mut [f32; 1]| out[0] = bf16::from_le_bytes(*b).to_f32())
-            }
+            Self::F16 => blocks(bytes, |b: &[u8; 2], out: &mut [f32; 1]| {
+                out[0] = f16::from_le_bytes(*b).to_f32()
+            }),
+            Self::Bf16 => blocks(bytes, |b: &[u8; 2], out: &mut [f32; 1]| {
+                out[0] = bf16::from_le_bytes(*b).to_f32()
+            }),
             Self::Q4_0 => blocks(bytes, q4_0),
             Self::Q4_1 => blocks(bytes, q4_1),
             Self::Q5_0 => blocks(bytes, q5_0),
@@ -176,7 +178,8 @@ fn q8_0(block: &[u8; 34], out: &mut [f32; SMALL]) {
     }
 }
 
-/// Scale and minimum, six bits each, of sub-block `i` of 8, out of the 12 bytes that hold all of them.
+/// Scale and minimum, six bits each, of sub-block `i` of 8, out of the 12 bytes that hold all of
+/// them.
 pub(super) fn six_bit_pair(packed: &[u8], i: usize) -> (f32, f32) {
     let (scale, minimum) = if i < 4 {
         (packed[i] & 63, packed[i + 4] & 63)
@@ -187,7 +190,8 @@ pub(super) fn six_bit_pair(packed: &[u8], i: usize) -> (f32, f32) {
     (f32::from(scale), f32::from(minimum))
 }
 
-/// Scale of scales, scale of minima; eight six-bit pairs; nibbles, 32 bytes holding sub-blocks `2j` and `2j + 1`.
+/// Scale of scales, scale of minima; eight six-bit pairs; nibbles, 32 bytes holding sub-blocks `2j`
+/// and `2j + 1`.
 fn q4_k(block: &[u8; 144], out: &mut [f32; LARGE]) {
     let (scale, minimum) = (half_at(block, 0), half_at(block, 2));
     for (i, part) in out.as_chunks_mut::<SMALL>().0.iter_mut().enumerate() {

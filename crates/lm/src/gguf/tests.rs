@@ -37,7 +37,8 @@ fn file(dimensions: &[u64], kind: u32, offset: u64, data: usize) -> Vec<u8> {
 #[test]
 fn every_storage_format_is_dequantised_as_the_gguf_package_does() {
     let file = Gguf::open(&fixture("quants.gguf")).unwrap();
-    let kinds: Vec<_> = file.tensors.keys().filter(|name| !name.ends_with(".expected")).cloned().collect();
+    let kinds: Vec<_> =
+        file.tensors.keys().filter(|name| !name.ends_with(".expected")).cloned().collect();
     // Eleven formats, eight of them in blocks, which stand there a second time with random bytes.
     assert_eq!(kinds.len(), 11 + 8);
     for kind in kinds {
@@ -68,7 +69,10 @@ fn a_gguf_file_and_a_folder_of_the_same_model_are_one_source() {
     assert_eq!(seen, 3 + 2 * 9);
     assert_eq!(a.tokenizer.end_ids(), b.tokenizer.end_ids());
     assert_eq!(a.template.source(), b.template.source());
-    assert!(matches!(a.tensor("model.layers.2.mlp.up_proj.weight"), Err(Error::MissingTensor { .. })));
+    assert!(matches!(
+        a.tensor("model.layers.2.mlp.up_proj.weight"),
+        Err(Error::MissingTensor { .. })
+    ));
 }
 
 /// The files hold no tokenizer; all else is as llama.cpp's converter writes it.
@@ -132,7 +136,8 @@ fn every_byte_of_the_header_may_lie() {
         for lie in [0x00, 0xFF, 0x80] {
             let mut bytes = whole.clone();
             bytes[at] = lie;
-            // Either verdict is right; what must not happen is a panic or an allocation of the lie's size.
+            // Either verdict is right; what must not happen is a panic or an allocation of the
+            // lie's size.
             let _ = parse(&bytes);
         }
     }
@@ -174,8 +179,9 @@ fn pair(key: &[u8], value: &[u8]) -> Vec<u8> {
 #[test]
 fn hostile_metadata_is_refused_with_a_reason() {
     let value = |kind: u32, rest: &[u8]| [&kind.to_le_bytes()[..], rest].concat();
-    let array =
-        |element: u32, count: u64| value(9, &[&element.to_le_bytes()[..], &count.to_le_bytes()[..]].concat());
+    let array = |element: u32, count: u64| {
+        value(9, &[&element.to_le_bytes()[..], &count.to_le_bytes()[..]].concat())
+    };
     let cases: [(&[u8], Vec<u8>, &str); 11] = [
         (b"a", value(13, &[0; 8]), "unknown value type 13"),
         (b"a", value(7, &[2]), "a truth value of 2"),
@@ -232,7 +238,10 @@ fn the_error_names_the_file() {
     std::fs::File::create(&path).unwrap().write_all(b"GGML nonsense").unwrap();
     let error = Source::open(&path).map(|_| ()).unwrap_err();
     std::fs::remove_file(&path).unwrap();
-    assert!(error.to_string().contains(".gguf: not a valid GGUF file: it does not start with"), "{error}");
+    assert!(
+        error.to_string().contains(".gguf: not a valid GGUF file: it does not start with"),
+        "{error}"
+    );
     let missing = Source::open(Path::new("/nowhere/x.gguf")).map(|_| ()).unwrap_err();
     assert!(matches!(missing, Error::Io { .. }), "{missing}");
 }

@@ -45,7 +45,11 @@ impl Gguf {
         let tokens = self.texts("tokenizer.ggml.tokens")?;
         let scores = match self.value("tokenizer.ggml.scores") {
             Some(Value::Numbers(scores)) if scores.len() == tokens.len() => scores.as_slice(),
-            _ => return Err(self.malformed(format!("no {} numbers `tokenizer.ggml.scores`", tokens.len()))),
+            _ => {
+                return Err(
+                    self.malformed(format!("no {} numbers `tokenizer.ggml.scores`", tokens.len()))
+                );
+            }
         };
         Tokenizer::from_sentence_piece(SentencePiece {
             tokens,
@@ -88,7 +92,8 @@ impl Gguf {
             if self.value(key).is_some() {
                 let id = self.number(key)?;
                 found.push(
-                    u32::try_from(id).map_err(|_| self.malformed(format!("metadata `{key}` is {id}")))?,
+                    u32::try_from(id)
+                        .map_err(|_| self.malformed(format!("metadata `{key}` is {id}")))?,
                 );
             }
         }

@@ -1,5 +1,6 @@
-//! A frozen product with a low-rank update in the same sums: `x Wᵀ + (x Aᵀ) Bᵀ` is one product whose inner
-//! dimension is longer by the rank, so the update costs its few multiplications and no passes over memory of its own.
+//! A frozen product with a low-rank update in the same sums: `x Wᵀ + (x Aᵀ) Bᵀ` is one product
+//! whose inner dimension is longer by the rank, so the update costs its few multiplications and no
+//! passes over memory of its own.
 
 use super::Frozen;
 use super::bf16::{Panels, Rounded, Target, multiply};
@@ -45,13 +46,16 @@ impl Update<'_> {
         self.members.len() * self.rank
     }
 
-    /// Packs `scaling * Bᵀ` of all members beside each other for `outputs` columns. Where every member's outputs fill whole
-    /// panels, a panel is multiplied by its own member's part of the row alone.
+    /// Packs `scaling * Bᵀ` of all members beside each other for `outputs` columns. Where every
+    /// member's outputs fill whole panels, a panel is multiplied by its own member's part of the
+    /// row alone.
     fn pack_up(&self, outputs: usize, panels: &mut Panels, starts: &mut Vec<usize>) {
         let width = Panels::width(outputs);
         let whole = |end: usize| end.is_multiple_of(width) || end == outputs;
-        let apart =
-            self.members.iter().all(|member| whole(member.column) && whole(member.column + member.outputs));
+        let apart = self
+            .members
+            .iter()
+            .all(|member| whole(member.column) && whole(member.column + member.outputs));
         let of_column = |column: usize| {
             self.members.iter().position(|m| (m.column..m.column + m.outputs).contains(&column))
         };
@@ -81,8 +85,9 @@ pub(crate) struct Adapted<'a> {
 }
 
 impl Frozen {
-    /// This matrix together with an update; `None` where the two must be multiplied one after the other, because the
-    /// weights are not in bf16, or because a pair of numbers would belong to two members.
+    /// This matrix together with an update; `None` where the two must be multiplied one after the
+    /// other, because the weights are not in bf16, or because a pair of numbers would belong to two
+    /// members.
     pub(crate) fn with<'a>(&'a self, update: Update<'a>) -> Option<Adapted<'a>> {
         let even = |member: &Member<'_>| member.column.is_multiple_of(2);
         let together = update.rank.is_multiple_of(2) && update.members.iter().all(even);
@@ -96,8 +101,8 @@ impl Adapted<'_> {
         self.update.ranks()
     }
 
-    /// `y = x Wᵀ + low Bᵀ`, or `y += …` when `accumulate`, where `low = x Aᵀ` is kept. `x` is `[rows, inputs]`, `y`
-    /// `[rows, outputs]`, `low` `[rows, members * rank]`.
+    /// `y = x Wᵀ + low Bᵀ`, or `y += …` when `accumulate`, where `low = x Aᵀ` is kept. `x` is
+    /// `[rows, inputs]`, `y` `[rows, outputs]`, `low` `[rows, members * rank]`.
     pub(crate) fn forward(
         &self,
         rows: usize,
@@ -120,8 +125,8 @@ impl Adapted<'_> {
         right.multiply(rows, rounded, Some(low), Target { data: y, stride: outputs, accumulate });
     }
 
-    /// `d_low = dy B` and, where it is wanted, `dx = dy W + d_low A`. `dy` is `[rows, outputs]`, `dx` `[rows, inputs]`,
-    /// `d_low` `[rows, members * rank]`.
+    /// `d_low = dy B` and, where it is wanted, `dx = dy W + d_low A`. `dy` is `[rows, outputs]`,
+    /// `dx` `[rows, inputs]`, `d_low` `[rows, members * rank]`.
     pub(crate) fn backward(
         &self,
         rows: usize,
@@ -137,7 +142,8 @@ impl Adapted<'_> {
         rounded.fill(rows, outputs, dy);
         for (index, member) in update.members.iter().enumerate() {
             b.fill(member.b, member.outputs, rank, update.scaling);
-            let target = Target { data: &mut d_low[index * rank..], stride: ranks, accumulate: false };
+            let target =
+                Target { data: &mut d_low[index * rank..], stride: ranks, accumulate: false };
             multiply(rows, &[rounded.term_from(member.column, b)], target);
         }
         if let Some(dx) = dx {
@@ -178,7 +184,8 @@ mod tests {
             let (w, a) = (noise(1, outputs * inputs), noise(2, ranks * inputs));
             let b: Vec<_> = columns.iter().map(|(_, wide)| noise(3, wide * rank)).collect();
             let frozen = Frozen::new(w.clone(), outputs, inputs, Precision::Bf16);
-            let members = columns.iter().zip(&b).map(|(&(column, outputs), b)| Member { b, column, outputs });
+            let members =
+                columns.iter().zip(&b).map(|(&(column, outputs), b)| Member { b, column, outputs });
             let update = Update { a: &a, rank, scaling: 0.5, members: members.collect() };
             let adapted = frozen.with(update).unwrap();
             let (x, dy, buffers) =
@@ -191,7 +198,14 @@ mod tests {
             let expected_low = product(rows, ranks, x_view, MatRef::new(&a, ranks, inputs).t());
             assert_close(&low, &expected_low, 0.06);
             let w_view = MatRef::new(&w, outputs, inputs);
-            gemm(MatMut::new(&mut expected, rows, outputs), true, 1.0, x_view, w_view.t(), Threads::One);
+            gemm(
+                MatMut::new(&mut expected, rows, outputs),
+                true,
+                1.0,
+                x_view,
+                w_view.t(),
+                Threads::One,
+            );
             for (i, (&(column, wide), b)) in columns.iter().zip(&b).enumerate() {
                 let y = MatMut::strided(&mut expected[column..], rows, wide, outputs);
                 let low = MatRef::strided(&low[i * rank..], rows, rank, ranks);
@@ -224,7 +238,8 @@ mod tests {
             scaling: 1.0,
             members: vec![Member { b: &b[..40 * rank], column: 0, outputs: 40 }],
         };
-        let with = |precision, rank| Frozen::new(w.clone(), 40, 8, precision).with(update(rank)).is_some();
+        let with =
+            |precision, rank| Frozen::new(w.clone(), 40, 8, precision).with(update(rank)).is_some();
         assert!(with(Precision::Bf16, 2));
         assert!(!with(Precision::Bf16, 3));
         assert!(!with(Precision::F32, 2));

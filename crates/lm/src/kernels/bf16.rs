@@ -1,10 +1,10 @@
 //! Products with right-hand matrices in bf16: packed into panels, multiplied in register tiles.
 //!
-//! A panel holds up to [`WIDTH`] columns of the right-hand matrix; within it the two bf16 of an even and the next odd
-//! `k` lie side by side for each column, as the `dpbf16` instruction wants its operand. A tile keeps some rows by the
-//! columns of a panel as sums in registers while it runs down `k`. Every result element is summed in the same
-//! order whatever the number of rows, the tile or the thread, so that one token alone gets bit for bit what it
-//! gets in a batch.
+//! A panel holds up to [`WIDTH`] columns of the right-hand matrix; within it the two bf16 of an
+//! even and the next odd `k` lie side by side for each column, as the `dpbf16` instruction wants
+//! its operand. A tile keeps some rows by the columns of a panel as sums in registers while it runs
+//! down `k`. Every result element is summed in the same order whatever the number of rows, the tile
+//! or the thread, so that one token alone gets bit for bit what it gets in a batch.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -25,7 +25,8 @@ pub(super) use avx512::bf16x32;
 pub(crate) use outer::{Orientation, outer};
 pub(super) use panels::Panels;
 pub(super) use product::{
-    Destination, OnTheFly, TRANSPOSED_ROWS, Target, Term, multiply, multiply_on_the_fly, multiply_transposed,
+    Destination, OnTheFly, TRANSPOSED_ROWS, Target, Term, multiply, multiply_on_the_fly,
+    multiply_transposed,
 };
 
 /// Columns of a panel of a large matrix: three vectors of sixteen sums.
@@ -67,7 +68,9 @@ impl Rounded {
         }
         self.depth = depth;
         let lines = self.pairs.par_chunks_mut(depth.max(1)).zip(values.par_chunks(k.max(1)));
-        lines.with_min_len(WORK.div_ceil(depth.max(1))).for_each(|(pairs, row)| convert_row(isa, row, pairs));
+        lines
+            .with_min_len(WORK.div_ceil(depth.max(1)))
+            .for_each(|(pairs, row)| convert_row(isa, row, pairs));
     }
 
     /// Writes the rounded numbers of `rows` rows of `k` to `out`, `[rows, k]`.
@@ -85,7 +88,8 @@ impl Rounded {
         });
     }
 
-    /// All pairs of `rows` rows, to be multiplied by a matrix of as many rows as these have columns.
+    /// All pairs of `rows` rows, to be multiplied by a matrix of as many rows as these have
+    /// columns.
     pub(super) fn term<'a>(&'a self, right: &'a Panels) -> Term<'a> {
         Term::new(&self.pairs, self.depth, right)
     }

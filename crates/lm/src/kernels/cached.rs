@@ -1,10 +1,10 @@
 //! Products with keys and values as the key-value cache holds them.
 //!
-//! Keys and values of a block of tokens are right-hand matrices that need no rearranging: a matrix lies in lines, one
-//! for each number that is summed over, and a line holds all columns side by side (tokens for keys, numbers of a head
-//! for values). In bf16 a line holds two numbers for each column, the even one in the low half. So sixteen results are
-//! computed at once and no register is ever summed across. Every result is summed in the same order whatever the
-//! number of rows.
+//! Keys and values of a block of tokens are right-hand matrices that need no rearranging: a matrix
+//! lies in lines, one for each number that is summed over, and a line holds all columns side by
+//! side (tokens for keys, numbers of a head for values). In bf16 a line holds two numbers for each
+//! column, the even one in the low half. So sixteen results are computed at once and no register is
+//! ever summed across. Every result is summed in the same order whatever the number of rows.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -28,8 +28,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) out_stride: usize,
 }
 
-/// `out = rows * matrix`, or `+=` when `accumulate`. The matrix has `lines` lines of `columns` words; `columns` is a
-/// multiple of 16, and the first `lines` words of each row count.
+/// `out = rows * matrix`, or `+=` when `accumulate`. The matrix has `lines` lines of `columns`
+/// words; `columns` is a multiple of 16, and the first `lines` words of each row count.
 pub(crate) fn multiply(
     form: Form,
     rows: Rows<'_>,
@@ -42,23 +42,31 @@ pub(crate) fn multiply(
     if count == 0 {
         return;
     }
-    assert!(columns.is_multiple_of(16) && lines * columns <= matrix.len(), "{lines} lines of {columns}");
+    assert!(
+        columns.is_multiple_of(16) && lines * columns <= matrix.len(),
+        "{lines} lines of {columns}"
+    );
     assert!((count - 1) * stride + lines <= words.len(), "{count} rows of {lines} words");
     assert!((count - 1) * out_stride + columns <= out.len(), "{count} results of {columns}");
     match form {
-        Form::F32 => {
-            floats::f32_product(count, words, stride, matrix, lines, columns, out, out_stride, accumulate)
-        }
+        Form::F32 => floats::f32_product(
+            count, words, stride, matrix, lines, columns, out, out_stride, accumulate,
+        ),
         Form::Bf16 => {
             #[cfg(target_arch = "x86_64")]
             if Isa::current() >= Isa::Avx512Bf16 {
-                // SAFETY: a level is only chosen on a processor that has its instructions; the lengths are asserted above.
+                // SAFETY: a level is only chosen on a processor that has its instructions; the
+                // lengths are asserted above.
                 unsafe {
-                    avx512::product(count, words, stride, matrix, lines, columns, out, out_stride, accumulate)
+                    avx512::product(
+                        count, words, stride, matrix, lines, columns, out, out_stride, accumulate,
+                    )
                 };
                 return;
             }
-            floats::bf16_product(count, words, stride, matrix, lines, columns, out, out_stride, accumulate);
+            floats::bf16_product(
+                count, words, stride, matrix, lines, columns, out, out_stride, accumulate,
+            );
         }
     }
 }
@@ -104,7 +112,8 @@ mod tests {
             let (a, b) = (&a[row * depth..][..depth], &b[column * depth..][..depth]);
             a.iter().zip(b).map(|(&a, &b)| rounded(form, a) * rounded(form, b)).sum()
         };
-        let expected = (0..count * columns).map(|i| product(i / columns, i % columns) as f32).collect();
+        let expected =
+            (0..count * columns).map(|i| product(i / columns, i % columns) as f32).collect();
         (words, matrix, expected)
     }
 
@@ -128,7 +137,9 @@ mod tests {
                         };
                         multiply(form, rows, &matrix, lines, columns, accumulate);
                         let factor = if accumulate { 2.0 } else { 1.0 };
-                        for (found, expected) in out.chunks(columns + 3).zip(expected.chunks(columns)) {
+                        for (found, expected) in
+                            out.chunks(columns + 3).zip(expected.chunks(columns))
+                        {
                             let expected: Vec<f32> = expected.iter().map(|x| factor * x).collect();
                             assert_close(&found[..columns], &expected, 1e-4);
                             assert_eq!(found[columns..], [7.0; 3]);
@@ -161,11 +172,18 @@ mod tests {
             let (words, matrix, _) = case(form, count, depth, columns, false);
             let lines = form.words(depth);
             let mut together = vec![0.0; count * columns];
-            let rows = Rows { count, words: &words, stride: lines, out: &mut together, out_stride: columns };
+            let rows = Rows {
+                count,
+                words: &words,
+                stride: lines,
+                out: &mut together,
+                out_stride: columns,
+            };
             multiply(form, rows, &matrix, lines, columns, false);
             for (words, together) in words.chunks(lines).zip(together.chunks(columns)) {
                 let mut alone = vec![0.0; columns];
-                let rows = Rows { count: 1, words, stride: lines, out: &mut alone, out_stride: columns };
+                let rows =
+                    Rows { count: 1, words, stride: lines, out: &mut alone, out_stride: columns };
                 multiply(form, rows, &matrix, lines, columns, false);
                 assert_eq!(alone, together);
             }

@@ -24,7 +24,8 @@ enum Weights {
     F32 { rows: Vec<f32>, few: Option<Nibbles> },
     /// Packed for `x Wᵀ`; what `dy W` needs is packed from it piece by piece.
     Bf16 { panels: Panels, few: Option<Nibbles> },
-    /// As few bits alone, of which panels are made piece by piece in both directions, until `panels` are kept.
+    /// As few bits alone, of which panels are made piece by piece in both directions, until
+    /// `panels` are kept.
     Coded { few: Nibbles, panels: OnceLock<Panels> },
 }
 
@@ -36,18 +37,27 @@ enum Side<'a> {
 
 impl Frozen {
     /// Packs row-major weights `[outputs, inputs]`.
-    pub(crate) fn new(weights: Vec<f32>, outputs: usize, inputs: usize, precision: Precision) -> Self {
+    pub(crate) fn new(
+        weights: Vec<f32>,
+        outputs: usize,
+        inputs: usize,
+        precision: Precision,
+    ) -> Self {
         assert_eq!(weights.len(), outputs * inputs, "weights of {outputs}x{inputs}");
         let few = Nibbles::pack(&weights, outputs, inputs);
         let weights = match precision.resolve() {
-            Precision::Bf16 => Weights::Bf16 { panels: Panels::transposed(&weights, outputs, inputs), few },
-            Precision::F32 | Precision::Auto | Precision::Int8 => Weights::F32 { rows: weights, few },
+            Precision::Bf16 => {
+                Weights::Bf16 { panels: Panels::transposed(&weights, outputs, inputs), few }
+            }
+            Precision::F32 | Precision::Auto | Precision::Int8 => {
+                Weights::F32 { rows: weights, few }
+            }
         };
         Self { inputs, outputs, weights }
     }
 
-    /// Packs weights whose groups `write` writes, an output at a time, and whose codes have at most `bits`; `None` if rows are
-    /// no whole groups.
+    /// Packs weights whose groups `write` writes, an output at a time, and whose codes have at most
+    /// `bits`; `None` if rows are no whole groups.
     pub(crate) fn coded(
         bits: Bits,
         (outputs, inputs): (usize, usize),
@@ -67,15 +77,16 @@ impl Frozen {
         Some(Self { inputs, outputs, weights })
     }
 
-    /// Holds panels from now on, where they were made on the fly: results stay the same, products of tens of rows get
-    /// faster, and each weight takes two bytes more.
+    /// Holds panels from now on, where they were made on the fly: results stay the same, products
+    /// of tens of rows get faster, and each weight takes two bytes more.
     pub(crate) fn keep_panels(&self) {
         if let Weights::Coded { few, panels } = &self.weights {
             let (isa, mut made) = (Isa::current(), Panels::default());
             made.fill_panels(self.inputs, self.outputs, |first, width, out| {
                 few.panel(isa, first, width, out)
             });
-            // Not made under the cell's lock: a thread that waits for its share of the work may run into the cell again.
+            // Not made under the cell's lock: a thread that waits for its share of the work may run
+            // into the cell again.
             let _ = panels.set(made);
         }
     }
@@ -123,7 +134,8 @@ impl Frozen {
         weights + self.few().map_or(0, Nibbles::bytes)
     }
 
-    /// `y = x Wᵀ`, or `y += x Wᵀ` when `accumulate`; `x` is `[rows, inputs]`, `y` is `[rows, outputs]`.
+    /// `y = x Wᵀ`, or `y += x Wᵀ` when `accumulate`; `x` is `[rows, inputs]`, `y` is `[rows,
+    /// outputs]`.
     pub(crate) fn forward(
         &self,
         rows: usize,
@@ -133,7 +145,9 @@ impl Frozen {
         rounded: &mut Rounded,
     ) {
         match (self.few(), self.side()) {
-            (Some(few), side) if rows <= nibbles::ROWS => few.multiply(rows, x, y, accumulate, side.rounds()),
+            (Some(few), side) if rows <= nibbles::ROWS => {
+                few.multiply(rows, x, y, accumulate, side.rounds())
+            }
             (_, Side::F32(w)) => {
                 let w = MatRef::new(w, self.outputs, self.inputs).t();
                 let x = MatRef::new(x, rows, self.inputs);
@@ -141,13 +155,19 @@ impl Frozen {
             }
             (_, Side::Bf16(right)) => {
                 rounded.fill(rows, self.inputs, x);
-                right.multiply(rows, rounded, None, Target { data: y, stride: self.outputs, accumulate });
+                right.multiply(
+                    rows,
+                    rounded,
+                    None,
+                    Target { data: y, stride: self.outputs, accumulate },
+                );
             }
         }
     }
 
-    /// Like [`forward`](Self::forward) for few rows, each of which gets the same bits alone and among others. `forward`
-    /// does not promise that: it may choose the product by the number of rows.
+    /// Like [`forward`](Self::forward) for few rows, each of which gets the same bits alone and
+    /// among others. `forward` does not promise that: it may choose the product by the number of
+    /// rows.
     pub(crate) fn forward_alike(
         &self,
         rows: usize,
@@ -161,12 +181,18 @@ impl Frozen {
             (None, Side::F32(w)) => rows_alike(w, (self.outputs, self.inputs), x, y, accumulate),
             (None, Side::Bf16(right)) => {
                 rounded.fill(rows, self.inputs, x);
-                right.multiply(rows, rounded, None, Target { data: y, stride: self.outputs, accumulate });
+                right.multiply(
+                    rows,
+                    rounded,
+                    None,
+                    Target { data: y, stride: self.outputs, accumulate },
+                );
             }
         }
     }
 
-    /// `dx = dy W`, or `dx += dy W` when `accumulate`; `dy` is `[rows, outputs]`, `dx` is `[rows, inputs]`.
+    /// `dx = dy W`, or `dx += dy W` when `accumulate`; `dy` is `[rows, outputs]`, `dx` is `[rows,
+    /// inputs]`.
     pub(crate) fn backward(
         &self,
         rows: usize,
@@ -206,9 +232,15 @@ impl Side<'_> {
     }
 }
 
-/// `y = x Wᵀ`, or `y += x Wᵀ`, row by row: some outputs for all rows at a time, so that their weights stay in the
-/// first-level cache.
-fn rows_alike(w: &[f32], (outputs, inputs): (usize, usize), x: &[f32], y: &mut [f32], accumulate: bool) {
+/// `y = x Wᵀ`, or `y += x Wᵀ`, row by row: some outputs for all rows at a time, so that their
+/// weights stay in the first-level cache.
+fn rows_alike(
+    w: &[f32],
+    (outputs, inputs): (usize, usize),
+    x: &[f32],
+    y: &mut [f32],
+    accumulate: bool,
+) {
     const OUTPUTS: usize = 16;
     let chunk = outputs.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(OUTPUTS);
     if x.len() == inputs {
@@ -252,7 +284,8 @@ mod tests {
     fn weights_of_few_bits_give_one_row_what_many_rows_get() {
         let (k, n) = (64, 70);
         // Sixteen even steps from -0.4.
-        let w: Vec<f32> = noise(1, n * k).iter().map(|x| (7.5 + 7.5 * x).round() * 0.05 - 0.4).collect();
+        let w: Vec<f32> =
+            noise(1, n * k).iter().map(|x| (7.5 + 7.5 * x).round() * 0.05 - 0.4).collect();
         let x = noise(2, 6 * k);
         for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 0.01)] {
             let frozen = Frozen::new(w.clone(), n, k, precision);
@@ -277,10 +310,12 @@ mod tests {
                     let draws = noise((output * inputs + at) as u64, nibbles::GROUP);
                     let codes = std::array::from_fn(|i| (7.5 + 7.5 * draws[i]) as u8);
                     let scale = half::f16::from_f32(0.02 * draws[0]).to_f32();
-                    *grid = Grid { scale, offset: half::f16::from_f32(0.1 * draws[1]).to_f32(), codes };
+                    *grid =
+                        Grid { scale, offset: half::f16::from_f32(0.1 * draws[1]).to_f32(), codes };
                 }
             };
-            let pack = |precision| Frozen::coded(Bits::Four, (outputs, inputs), precision, grids).unwrap();
+            let pack =
+                |precision| Frozen::coded(Bits::Four, (outputs, inputs), precision, grids).unwrap();
             let (coded, exact) = (pack(Precision::Bf16), pack(Precision::F32));
             let mut weights = vec![0.0; outputs * inputs];
             weights.chunks_mut(inputs).enumerate().for_each(|(row, out)| exact.row(row, out));
@@ -298,7 +333,8 @@ mod tests {
                     for rows in [5, 64, 150] {
                         let (x, dy) = (noise(2, rows * inputs), noise(3, rows * outputs));
                         let run = |frozen: &Frozen| {
-                            let (mut y, mut dx) = (vec![1.0; rows * outputs], vec![1.0; rows * inputs]);
+                            let (mut y, mut dx) =
+                                (vec![1.0; rows * outputs], vec![1.0; rows * inputs]);
                             let (mut row, scratch) = (vec![0.0; inputs], &mut Rounded::default());
                             frozen.forward(rows, &x, &mut y, true, scratch);
                             frozen.backward(rows, &dy, &mut dx, true, scratch);

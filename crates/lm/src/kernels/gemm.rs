@@ -36,7 +36,11 @@ pub(crate) enum Threads {
 
 /// Elements a `rows` by `columns` view with these strides reaches over.
 fn reach(rows: usize, columns: usize, row_stride: usize, column_stride: usize) -> usize {
-    if rows == 0 || columns == 0 { 0 } else { (rows - 1) * row_stride + (columns - 1) * column_stride + 1 }
+    if rows == 0 || columns == 0 {
+        0
+    } else {
+        (rows - 1) * row_stride + (columns - 1) * column_stride + 1
+    }
 }
 
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // some of it serves instructions of x86-64 alone
@@ -46,7 +50,8 @@ impl<'a> MatRef<'a> {
         Self::strided(data, rows, columns, columns)
     }
 
-    /// A row-major matrix whose rows start `row_stride` elements apart: some columns of a wider matrix.
+    /// A row-major matrix whose rows start `row_stride` elements apart: some columns of a wider
+    /// matrix.
     pub(crate) fn strided(data: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
         assert!(reach(rows, columns, row_stride, 1) <= data.len(), "view reaches past its buffer");
         Self { data, rows, columns, row_stride, column_stride: 1 }
@@ -99,7 +104,12 @@ impl<'a> MatMut<'a> {
     }
 
     /// A row-major matrix whose rows start `row_stride` elements apart.
-    pub(crate) fn strided(data: &'a mut [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
+    pub(crate) fn strided(
+        data: &'a mut [f32],
+        rows: usize,
+        columns: usize,
+        row_stride: usize,
+    ) -> Self {
         assert!(reach(rows, columns, row_stride, 1) <= data.len(), "view reaches past its buffer");
         assert!(columns <= row_stride || rows <= 1, "rows to be written overlap");
         Self { data, rows, columns, row_stride }
@@ -153,8 +163,9 @@ pub(crate) fn gemm(
         // Zero means all threads of the current pool.
         Threads::All => Parallelism::Rayon(0),
     };
-    // SAFETY: the constructors have checked that every element of the three views lies in its buffer, `dst` is
-    // borrowed exclusively and its rows do not overlap, and the shapes agree (asserted above).
+    // SAFETY: the constructors have checked that every element of the three views lies in its
+    // buffer, `dst` is borrowed exclusively and its rows do not overlap, and the shapes agree
+    // (asserted above).
     unsafe {
         ::gemm::gemm(
             dst.rows,

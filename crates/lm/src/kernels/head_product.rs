@@ -1,4 +1,5 @@
-//! Products of two matrices that change, in bf16: what one head of attention is made of, and a layer whose weights are trained.
+//! Products of two matrices that change, in bf16: what one head of attention is made of, and a
+//! layer whose weights are trained.
 
 use super::bf16::{Panels, Rounded, Target, multiply};
 
@@ -39,13 +40,29 @@ impl HeadProduct {
     }
 
     /// `c = a b`; `a` is `[rows, k]`, `b` `[k, n]`, `c` `[rows, n]`.
-    pub(crate) fn plain(&mut self, rows: usize, k: usize, n: usize, a: &[f32], b: &[f32], c: &mut [f32]) {
+    pub(crate) fn plain(
+        &mut self,
+        rows: usize,
+        k: usize,
+        n: usize,
+        a: &[f32],
+        b: &[f32],
+        c: &mut [f32],
+    ) {
         self.right.fill(b, k, n, 1.0);
         self.finish(rows, k, a, Target { data: c, stride: n, accumulate: false });
     }
 
     /// `c += a b`, in the shapes of [`plain`](Self::plain).
-    pub(crate) fn add_plain(&mut self, rows: usize, k: usize, n: usize, a: &[f32], b: &[f32], c: &mut [f32]) {
+    pub(crate) fn add_plain(
+        &mut self,
+        rows: usize,
+        k: usize,
+        n: usize,
+        a: &[f32],
+        b: &[f32],
+        c: &mut [f32],
+    ) {
         self.right.fill(b, k, n, 1.0);
         self.finish(rows, k, a, Target { data: c, stride: n, accumulate: true });
     }

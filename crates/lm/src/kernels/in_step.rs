@@ -5,12 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-/// How often a thread that is done looks whether the others are: a tenth of a millisecond on today's processors.
+/// How often a thread that is done looks whether the others are: a tenth of a millisecond on
+/// today's processors.
 const LOOKS: usize = 2000;
 
-/// Does `work` to each item, at the same time where threads are free. A thread that is done stays awake while others still work, if not
-/// for long: asleep, it would have to be woken for the next step, which takes a virtual machine as long as a step.
-pub(crate) fn in_step<T: Send>(items: impl IndexedParallelIterator<Item = T>, work: impl Fn(T) + Sync) {
+/// Does `work` to each item, at the same time where threads are free. A thread that is done stays
+/// awake while others still work, if not for long: asleep, it would have to be woken for the next
+/// step, which takes a virtual machine as long as a step.
+pub(crate) fn in_step<T: Send>(
+    items: impl IndexedParallelIterator<Item = T>,
+    work: impl Fn(T) + Sync,
+) {
     let count = items.len();
     let (started, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     items.with_max_len(1).for_each(|item| {
@@ -18,7 +23,8 @@ pub(crate) fn in_step<T: Send>(items: impl IndexedParallelIterator<Item = T>, wo
         work(item);
         done.fetch_add(1, Ordering::Relaxed);
         // As long as one waits for a thread, that may have to be this one.
-        let others_work = || started.load(Ordering::Relaxed) == count && done.load(Ordering::Relaxed) < count;
+        let others_work =
+            || started.load(Ordering::Relaxed) == count && done.load(Ordering::Relaxed) < count;
         let mut looks = 0;
         while looks < LOOKS && others_work() {
             spin_loop();

@@ -1,11 +1,13 @@
-//! Products with frozen matrices of eight-bit numbers: twice the speed of bf16 where the processor has VNNI.
+//! Products with frozen matrices of eight-bit numbers: twice the speed of bf16 where the processor
+//! has VNNI.
 //!
-//! Weights and inputs are cut into groups of [`GROUP`] inputs. A weight is `scale * q` with one scale for each group of
-//! each output; an input is `scale * q + lowest` with both for each group of each row, found when the row comes, so
-//! that a row gets the same bits alone and in a batch. Whole numbers are summed within a group, f32 over groups.
+//! Weights and inputs are cut into groups of [`GROUP`] inputs. A weight is `scale * q` with one
+//! scale for each group of each output; an input is `scale * q + lowest` with both for each group
+//! of each row, found when the row comes, so that a row gets the same bits alone and in a batch.
+//! Whole numbers are summed within a group, f32 over groups.
 //!
-//! A panel holds [`WIDTH`] columns; within it the weights of four consecutive inputs lie side by side for each column, as
-//! the instruction `vpdpbusd` wants its operand.
+//! A panel holds [`WIDTH`] columns; within it the weights of four consecutive inputs lie side by
+//! side for each column, as the instruction `vpdpbusd` wants its operand.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -21,7 +23,8 @@ use super::{Isa, Threads};
 /// Columns of a panel: three vectors of sixteen sums.
 const WIDTH: usize = 48;
 
-/// Inputs that share a scale: few enough for vectors at cosine 0.999 to those in f32, many enough that scaling costs little.
+/// Inputs that share a scale: few enough for vectors at cosine 0.999 to those in f32, many enough
+/// that scaling costs little.
 const GROUP: usize = 128;
 
 /// Inputs multiplied at once for each column.
@@ -95,7 +98,8 @@ impl Int8Panels {
         Self { k, n, quads, scales }
     }
 
-    /// `c = x * self + bias`, or `c += x * self + bias` when `accumulate`; `c` is `[rows, n]`, `bias` `[n]`.
+    /// `c = x * self + bias`, or `c += x * self + bias` when `accumulate`; `c` is `[rows, n]`,
+    /// `bias` `[n]`.
     pub(crate) fn multiply(
         &self,
         x: &Int8Rows,
@@ -141,7 +145,8 @@ impl Int8Panels {
 }
 
 impl Int8Rows {
-    /// Rounds the rows `[rows, k]` of `x`. A row with a number that is not finite becomes NaN in that group.
+    /// Rounds the rows `[rows, k]` of `x`. A row with a number that is not finite becomes NaN in
+    /// that group.
     pub(crate) fn round(&mut self, rows: usize, x: &[f32]) {
         let k = x.len().checked_div(rows).unwrap_or(0);
         assert_eq!(x.len(), rows * k, "{rows} rows");
@@ -164,13 +169,14 @@ impl Int8Rows {
     }
 }
 
-/// Rounds at most [`GROUP`] numbers to 256 even steps from their lowest to their highest; returns the step and the lowest, which
-/// is NaN if some number is not finite.
+/// Rounds at most [`GROUP`] numbers to 256 even steps from their lowest to their highest; returns
+/// the step and the lowest, which is NaN if some number is not finite.
 fn round_group(isa: Isa, x: &[f32], codes: &mut [u8]) -> [f32; 2] {
     assert!((1..=GROUP).contains(&x.len()) && codes.len() >= x.len(), "a group of {}", x.len());
     #[cfg(target_arch = "x86_64")]
     if isa >= Isa::Avx512 {
-        // SAFETY: a level is only chosen on a processor that has its instructions; the numbers and codes exist.
+        // SAFETY: a level is only chosen on a processor that has its instructions; the numbers and
+        // codes exist.
         return unsafe { avx512::round(x, codes) };
     }
     let _ = isa;
@@ -189,14 +195,16 @@ struct Product<'a> {
 }
 
 impl Product<'_> {
-    /// Computes the result for some rows, [`ROW_BLOCK`] at most, and some panels. Distinct calls must get disjoint pieces.
+    /// Computes the result for some rows, [`ROW_BLOCK`] at most, and some panels. Distinct calls
+    /// must get disjoint pieces.
     fn piece(&self, rows: Range<usize>, panels: Range<usize>) {
         assert!(rows.len() <= ROW_BLOCK && rows.end <= self.x.rows, "rows outside");
         assert!(panels.end <= self.panels.n.div_ceil(WIDTH), "panels outside");
         for panel in panels {
             #[cfg(target_arch = "x86_64")]
             if self.isa >= Isa::Avx512Vnni && self.x.k > 0 {
-                // SAFETY: a level is only chosen on a processor that has its instructions; rows and panel exist.
+                // SAFETY: a level is only chosen on a processor that has its instructions; rows and
+                // panel exist.
                 unsafe { avx512::panel(self, rows.clone(), panel) };
                 continue;
             }
@@ -215,15 +223,18 @@ impl Product<'_> {
     #[inline]
     fn panel(&self, panel: usize) -> (&[Line], &[Scales]) {
         let (depth, groups) = (self.x.k.div_ceil(QUAD), self.x.k.div_ceil(GROUP));
-        (&self.panels.quads[panel * depth..][..depth], &self.panels.scales[panel * groups..][..groups])
+        (
+            &self.panels.quads[panel * depth..][..depth],
+            &self.panels.scales[panel * groups..][..groups],
+        )
     }
 
     /// Writes the sums of one row within a panel.
     fn write(&self, row: usize, panel: usize, sums: &[f32; WIDTH]) {
         let first = panel * WIDTH;
         for (column, (sum, bias)) in sums.iter().zip(&self.bias[first..]).enumerate() {
-            // SAFETY: the column exists because it has a bias, the row because its piece was asserted to; the piece of
-            // this call is its own.
+            // SAFETY: the column exists because it has a bias, the row because its piece was
+            // asserted to; the piece of this call is its own.
             unsafe {
                 let slot = self.c.0.add(row * self.panels.n + first + column);
                 let old = if self.accumulate { *slot } else { 0.0 };
@@ -338,7 +349,9 @@ mod tests {
             rounded.round(rows, &x);
             panels.multiply(&rounded, &vec![0.0; n], &mut c, false, Threads::One);
             assert_close(&c[..n], &vec![-0.375 * k as f32; n], 1e-6);
-            assert!(c[n..3 * n].iter().all(|y| y.is_nan()) && c[3 * n..].iter().all(|y| y.is_finite()));
+            assert!(
+                c[n..3 * n].iter().all(|y| y.is_nan()) && c[3 * n..].iter().all(|y| y.is_finite())
+            );
         });
     }
 }

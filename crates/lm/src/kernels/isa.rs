@@ -25,12 +25,14 @@ pub enum Isa {
 static CHOSEN: OnceLock<Result<Isa, String>> = OnceLock::new();
 
 impl Isa {
-    const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Vnni, Self::Avx512Bf16];
+    const ALL: [Self; 5] =
+        [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Vnni, Self::Avx512Bf16];
 
     /// The level in use: the one that `TUNESMITH_KERNELS` names, else the best of this processor.
     ///
     /// # Errors
-    /// [`Error::Option`] if the variable names a level that does not exist or that this processor lacks.
+    /// [`Error::Option`] if the variable names a level that does not exist or that this processor
+    /// lacks.
     pub fn chosen() -> Result<Self> {
         Self::choice().clone().map_err(|reason| Error::Option { name: VARIABLE, reason })
     }
@@ -42,8 +44,8 @@ impl Isa {
         })
     }
 
-    /// What the kernels go by. A fault in the variable is reported by [`Isa::chosen`], which everything that loads
-    /// weights asks first.
+    /// What the kernels go by. A fault in the variable is reported by [`Isa::chosen`], which
+    /// everything that loads weights asks first.
     pub(super) fn current() -> Self {
         #[cfg(test)]
         if let Some(isa) = FORCED.get() {
@@ -119,8 +121,8 @@ thread_local! {
     static FORCED: std::cell::Cell<Option<Isa>> = const { std::cell::Cell::new(None) };
 }
 
-/// Runs `test` on every level that this processor has. A level holds for what `test` calls on its own thread; products take
-/// theirs to the other threads.
+/// Runs `test` on every level that this processor has. A level holds for what `test` calls on its
+/// own thread; products take theirs to the other threads.
 #[cfg(test)]
 pub(crate) fn on_every_isa(test: impl Fn(Isa)) {
     for isa in Isa::available(Isa::detect()) {
@@ -139,7 +141,10 @@ mod tests {
         assert_eq!(Isa::named("avx2", Isa::Avx512), Ok(Isa::Avx2));
         assert_eq!(Isa::named("portable", Isa::Portable), Ok(Isa::Portable));
         let missing = Isa::named("avx512", Isa::Avx2).unwrap_err();
-        assert_eq!(missing, "expected portable, avx2; found `avx512`, but this processor does not have it");
+        assert_eq!(
+            missing,
+            "expected portable, avx2; found `avx512`, but this processor does not have it"
+        );
         let unknown = Isa::named("AVX2", Isa::Portable).unwrap_err();
         assert_eq!(unknown, "expected portable; found `AVX2`, but there is no such level");
     }

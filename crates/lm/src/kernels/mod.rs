@@ -1,8 +1,8 @@
 //! Arithmetic on plain buffers: the only place with `unsafe`.
 //!
-//! Each kernel is chosen at run time from what the processor offers and has a scalar reference that its tests
-//! compare it with. No kernel's result depends on the number of threads: a result element is always computed
-//! by one thread, in one order.
+//! Each kernel is chosen at run time from what the processor offers and has a scalar reference that
+//! its tests compare it with. No kernel's result depends on the number of threads: a result element
+//! is always computed by one thread, in one order.
 
 mod adapted;
 mod bf16;
@@ -36,31 +36,31 @@ pub(crate) use nibbles::{Bits, GROUP, Grid};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use self_attention::self_attention;
 pub(crate) use vector::{
-    add, dot, dots, exp_shifted, geglu, geglu_backward, gelu, gelu_backward, layer_norm_backward_row,
-    layer_norm_row, max, rms_norm_backward_row, rms_norm_row, rotate, scale, softmax_backward_row, swiglu,
-    swiglu_backward, weighted_sum,
+    add, dot, dots, exp_shifted, geglu, geglu_backward, gelu, gelu_backward,
+    layer_norm_backward_row, layer_norm_row, max, rms_norm_backward_row, rms_norm_row, rotate,
+    scale, softmax_backward_row, swiglu, swiglu_backward, weighted_sum,
 };
 
 /// How the frozen weight matrices are held and multiplied. Everything else is f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// What suits the machine: bf16 where the processor multiplies it itself (AVX-512 bf16), f32 elsewhere; for embedders int8
-    /// where it multiplies that itself (AVX-512 VNNI).
+    /// What suits the machine: bf16 where the processor multiplies it itself (AVX-512 bf16), f32
+    /// elsewhere; for embedders int8 where it multiplies that itself (AVX-512 VNNI).
     #[default]
     Auto,
     /// 32-bit floats.
     F32,
-    /// bfloat16 weights and inputs, products summed in f32. Runs everywhere; without AVX-512 bf16 it saves memory
-    /// and not time.
+    /// bfloat16 weights and inputs, products summed in f32. Runs everywhere; without AVX-512 bf16
+    /// it saves memory and not time.
     Bf16,
-    /// Eight-bit weights and inputs, products summed in f32 over groups. For encoders alone; runs everywhere, slowly
-    /// without AVX-512 VNNI.
+    /// Eight-bit weights and inputs, products summed in f32 over groups. For encoders alone; runs
+    /// everywhere, slowly without AVX-512 VNNI.
     Int8,
 }
 
 impl Precision {
-    /// What `Auto` means on this machine for an embedder; the others mean themselves. Rankings lose nothing that matters by eight bits
-    /// (`benches/retrieval/precision.py`, docs/log.md).
+    /// What `Auto` means on this machine for an embedder; the others mean themselves. Rankings lose
+    /// nothing that matters by eight bits (`benches/retrieval/precision.py`, docs/log.md).
     pub(crate) fn resolve_for_embedder(self) -> Self {
         match self {
             Self::Auto if Isa::current() >= Isa::Avx512Vnni => Self::Int8,
@@ -68,7 +68,8 @@ impl Precision {
         }
     }
 
-    /// `F32` or `Bf16`: what `Auto` means on this machine, but for embedders; the others mean themselves.
+    /// `F32` or `Bf16`: what `Auto` means on this machine, but for embedders; the others mean
+    /// themselves.
     pub fn resolve(self) -> Self {
         match self {
             Self::Auto if Isa::current() == Isa::Avx512Bf16 => Self::Bf16,

@@ -1,14 +1,17 @@
-//! Products of a few rows with weights that come in four or eight bits: less memory to read for each token.
+//! Products of a few rows with weights that come in four or eight bits: less memory to read for
+//! each token.
 //!
-//! A model file often holds its weights as small whole numbers, 32 at a time, with a scale and an offset. Such weights
-//! are kept here in that form, and only where nothing is lost by it: [`Nibbles::coded`] takes what the file says,
-//! [`Nibbles::pack`] a matrix whose every group of 32 lies on an even grid, and no other. A single row is bound by the
-//! memory it reads, so a token is decoded about twice as fast as from bf16; from [`ROWS`] rows on, panels of bf16 are faster,
+//! A model file often holds its weights as small whole numbers, 32 at a time, with a scale and an
+//! offset. Such weights are kept here in that form, and only where nothing is lost by it:
+//! [`Nibbles::coded`] takes what the file says, [`Nibbles::pack`] a matrix whose every group of 32
+//! lies on an even grid, and no other. A single row is bound by the memory it reads, so a token is
+//! decoded about twice as fast as from bf16; from [`ROWS`] rows on, panels of bf16 are faster,
 //! which [`Nibbles::panel`] and [`Nibbles::transposed_panel`] make.
 //!
-//! A number `q` below 16 becomes bf16 by writing it into the mantissa of 128, which gives `128 + q` exactly; what is
-//! too much goes into the offset. An eight-bit number is two such numbers, the upper one with a scale 16 times as large.
-//! That is for processors which multiply bf16; on others the codes become f32, and the inputs stay as they are.
+//! A number `q` below 16 becomes bf16 by writing it into the mantissa of 128, which gives `128 + q`
+//! exactly; what is too much goes into the offset. An eight-bit number is two such numbers, the
+//! upper one with a scale 16 times as large. That is for processors which multiply bf16; on others
+//! the codes become f32, and the inputs stay as they are.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -54,8 +57,8 @@ pub(super) struct Nibbles {
     inputs: usize,
     outputs: usize,
     bits: Bits,
-    /// `[output][block]`, 32 bytes each. The low halves belong to one group of inputs, the high halves to the next
-    /// (four bits) or to the same (eight bits).
+    /// `[output][block]`, 32 bytes each. The low halves belong to one group of inputs, the high
+    /// halves to the next (four bits) or to the same (eight bits).
     codes: Vec<[u8; GROUP]>,
     /// `[output][group of inputs]`: what a code is multiplied by.
     scales: Vec<f32>,
@@ -89,8 +92,8 @@ impl Bits {
 }
 
 impl Nibbles {
-    /// The matrix whose element `(output, input)` is `weights[output * inputs + input]`; `None` if some of it would be
-    /// lost.
+    /// The matrix whose element `(output, input)` is `weights[output * inputs + input]`; `None` if
+    /// some of it would be lost.
     pub(super) fn pack(weights: &[f32], outputs: usize, inputs: usize) -> Option<Self> {
         let fit = |bits: Bits| {
             Self::pack_as(bits, outputs, inputs, |output, grids| {
@@ -107,8 +110,8 @@ impl Nibbles {
         fit(Bits::Four).or_else(|| fit(Bits::Eight))
     }
 
-    /// The matrix of which `write` writes an output's groups, whose codes have at most `bits`; `None` if its rows are no
-    /// whole groups.
+    /// The matrix of which `write` writes an output's groups, whose codes have at most `bits`;
+    /// `None` if its rows are no whole groups.
     pub(super) fn coded(
         bits: Bits,
         outputs: usize,
@@ -166,13 +169,22 @@ impl Nibbles {
 
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(&self.codes[..]) + size_of_val(&self.scales[..]) + size_of_val(&self.offsets[..])
+        size_of_val(&self.codes[..])
+            + size_of_val(&self.scales[..])
+            + size_of_val(&self.offsets[..])
     }
 
     /// `y = x Wᵀ`, or `y += x Wᵀ` when `accumulate`, for few rows; `x` is `[rows, inputs]`, `y` is
-    /// `[rows, outputs]`. The weights are not rounded; `x` is, to bf16, where `rounded` and the processor multiplies that.
-    /// Every row gets the same bits alone and among others.
-    pub(super) fn multiply(&self, rows: usize, x: &[f32], y: &mut [f32], accumulate: bool, rounded: bool) {
+    /// `[rows, outputs]`. The weights are not rounded; `x` is, to bf16, where `rounded` and the
+    /// processor multiplies that. Every row gets the same bits alone and among others.
+    pub(super) fn multiply(
+        &self,
+        rows: usize,
+        x: &[f32],
+        y: &mut [f32],
+        accumulate: bool,
+        rounded: bool,
+    ) {
         assert!(x.len() == rows * self.inputs && y.len() == rows * self.outputs);
         if rows == 0 {
             return;
@@ -182,16 +194,25 @@ impl Nibbles {
         if rounded && isa >= Isa::Avx512Bf16 {
             let mut rounded = vec![0; x.len() / 2];
             convert_row(isa, x, &mut rounded);
-            let sum =
-                |group: &[u32]| group.iter().map(|&both| halves(both)).map(|(even, odd)| even + odd).sum();
+            let sum = |group: &[u32]| {
+                group.iter().map(|&both| halves(both)).map(|(even, odd)| even + odd).sum()
+            };
             let sums: Vec<f32> = rounded.chunks_exact(GROUP / 2).map(sum).collect();
             let inputs = avx512::Inputs { rounded: &rounded, sums: &sums };
             self.split(rows, AT_ONCE[0], |first, rows, range| {
-                // SAFETY: a level is only chosen on a processor that has its instructions; the lengths are asserted, `y`
-                // holds the rows from `first` on, and the ranges of outputs are disjoint.
+                // SAFETY: a level is only chosen on a processor that has its instructions; the
+                // lengths are asserted, `y` holds the rows from `first` on, and the ranges of
+                // outputs are disjoint.
                 unsafe {
                     let result = Destination(result.at(first * self.outputs));
-                    avx512::outputs(self, rows, inputs.from(first, self), range, result, accumulate);
+                    avx512::outputs(
+                        self,
+                        rows,
+                        inputs.from(first, self),
+                        range,
+                        result,
+                        accumulate,
+                    );
                 }
             });
             return;
@@ -210,15 +231,25 @@ impl Nibbles {
         });
     }
 
-    /// Runs `piece` on ranges of all outputs, on all threads: for the first row and the number of rows of every
-    /// `at_once`. Some outputs at a time for all rows, so that weights are read from memory once.
-    fn split(&self, rows: usize, at_once: usize, piece: impl Fn(usize, usize, Range<usize>) + Sync) {
+    /// Runs `piece` on ranges of all outputs, on all threads: for the first row and the number of
+    /// rows of every `at_once`. Some outputs at a time for all rows, so that weights are read from
+    /// memory once.
+    fn split(
+        &self,
+        rows: usize,
+        at_once: usize,
+        piece: impl Fn(usize, usize, Range<usize>) + Sync,
+    ) {
         let chunk = self.outputs.div_ceil(4 * rayon::current_num_threads()).max(OUTPUTS);
         (0..self.outputs.div_ceil(chunk)).into_par_iter().with_max_len(1).for_each(|index| {
             let range = index * chunk..((index + 1) * chunk).min(self.outputs);
             for start in range.clone().step_by(OUTPUTS) {
                 for first in (0..rows).step_by(at_once) {
-                    piece(first, (rows - first).min(at_once), start..(start + OUTPUTS).min(range.end));
+                    piece(
+                        first,
+                        (rows - first).min(at_once),
+                        start..(start + OUTPUTS).min(range.end),
+                    );
                 }
             }
         });
@@ -233,7 +264,8 @@ mod tests {
     use super::*;
     use crate::ops::testing::{assert_close, noise};
 
-    /// Weights on grids as a file of `bits` would give them: scales and offsets are 16-bit floats there.
+    /// Weights on grids as a file of `bits` would give them: scales and offsets are 16-bit floats
+    /// there.
     pub(super) fn weights(count: usize, bits: Bits) -> Vec<f32> {
         let f16 = |x: f32| half::f16::from_f32(x).to_f32();
         let draws = noise(1, count + count / GROUP * 2);
@@ -254,9 +286,12 @@ mod tests {
 
     #[test]
     fn products_match_the_scalar_reference_for_every_number_of_rows() {
-        for (bits, outputs, inputs) in
-            [(Bits::Four, 5, 64), (Bits::Four, 130, 576), (Bits::Eight, 3, 32), (Bits::Eight, 70, 1120)]
-        {
+        for (bits, outputs, inputs) in [
+            (Bits::Four, 5, 64),
+            (Bits::Four, 130, 576),
+            (Bits::Eight, 3, 32),
+            (Bits::Eight, 70, 1120),
+        ] {
             let w = weights(outputs * inputs, bits);
             let packed = Nibbles::pack(&w, outputs, inputs).unwrap();
             assert_eq!(packed.bits, bits);
@@ -273,7 +308,9 @@ mod tests {
                     old.iter().enumerate().map(element).collect()
                 };
                 let in_bf16: Vec<f32> = x.iter().map(|&x| bf16::from_f32(x).to_f32()).collect();
-                for (accumulate, rounded) in [(false, true), (true, true), (false, false), (true, false)] {
+                for (accumulate, rounded) in
+                    [(false, true), (true, true), (false, false), (true, false)]
+                {
                     let (exact, near) = (product(&x, accumulate), product(&in_bf16, accumulate));
                     on_every_isa(|isa| {
                         let mut y = old.clone();
@@ -282,7 +319,13 @@ mod tests {
                         assert_close(&y, if rounds { &near } else { &exact }, 2e-4);
                         let last = (rows - 1) * outputs;
                         let mut alone = old[last..].to_vec();
-                        packed.multiply(1, &x[(rows - 1) * inputs..], &mut alone, accumulate, rounded);
+                        packed.multiply(
+                            1,
+                            &x[(rows - 1) * inputs..],
+                            &mut alone,
+                            accumulate,
+                            rounded,
+                        );
                         assert_eq!(alone, y[last..]);
                     });
                 }
@@ -293,14 +336,17 @@ mod tests {
     #[test]
     fn an_infinite_or_undefined_input_reaches_every_output_of_its_row_alone() {
         let (outputs, inputs) = (40, 128);
-        let packed = Nibbles::pack(&weights(outputs * inputs, Bits::Four), outputs, inputs).unwrap();
+        let packed =
+            Nibbles::pack(&weights(outputs * inputs, Bits::Four), outputs, inputs).unwrap();
         let mut x = noise(2, 3 * inputs);
         (x[5], x[2 * inputs + 99]) = (f32::INFINITY, f32::NAN);
         on_every_isa(|_| {
             let mut y = vec![0.0; 3 * outputs];
             packed.multiply(3, &x, &mut y, false, true);
-            let finite: Vec<bool> = y.chunks(outputs).map(|y| y.iter().all(|y| y.is_finite())).collect();
-            let lost: Vec<bool> = y.chunks(outputs).map(|y| y.iter().any(|y| y.is_finite())).collect();
+            let finite: Vec<bool> =
+                y.chunks(outputs).map(|y| y.iter().all(|y| y.is_finite())).collect();
+            let lost: Vec<bool> =
+                y.chunks(outputs).map(|y| y.iter().any(|y| y.is_finite())).collect();
             assert_eq!((finite, lost), (vec![false, true, false], vec![false, true, false]));
         });
     }

@@ -1,4 +1,5 @@
-//! Frozen right-hand sides of bf16 products: panels, or weights of few bits of which panels are made on the fly.
+//! Frozen right-hand sides of bf16 products: panels, or weights of few bits of which panels are
+//! made on the fly.
 
 use super::bf16::{
     OnTheFly, Panels, Rounded, TRANSPOSED_ROWS, Target, Term, multiply, multiply_on_the_fly,
@@ -30,7 +31,8 @@ impl Right<'_> {
             (Self::Coded(weights), extra) => {
                 let (k, n) = weights.shape();
                 // Whole columns at a time: a sum cut in two would be rounded in between.
-                let pack = |isa, _, first, width, out: &mut [u32]| weights.panel(isa, first, width, out);
+                let pack =
+                    |isa, _, first, width, out: &mut [u32]| weights.panel(isa, first, width, out);
                 let right = OnTheFly { k, n, stretch: k.next_multiple_of(2), pack };
                 multiply_on_the_fly(rows, x, &right, extra, c);
             }

@@ -1,5 +1,5 @@
-//! Attention of one text to itself in bf16, for processors with AVX-512 bf16: scores, softmax and mixing of a few rows
-//! follow each other while they are in the first-level cache.
+//! Attention of one text to itself in bf16, for processors with AVX-512 bf16: scores, softmax and
+//! mixing of a few rows follow each other while they are in the first-level cache.
 
 use std::arch::x86_64::*;
 use std::cell::Cell;
@@ -15,7 +15,8 @@ const ROWS: usize = 8;
 /// Numbers of a vector.
 const LANES: usize = 16;
 
-/// Coefficients of `2ˣ` over ±½, the highest power first; relative error below 5e-6, far below that of a bf16.
+/// Coefficients of `2ˣ` over ±½, the highest power first; relative error below 5e-6, far below that
+/// of a bf16.
 const EXP2: [f32; 5] = [0.009_560_51, 0.055_917_04, 0.240_249_81, 0.693_121_97, 0.999_999_2];
 
 thread_local! {
@@ -37,8 +38,9 @@ struct Buffers {
     shares: Vec<u32>,
 }
 
-/// `out = softmax(q kᵀ / sqrt(width)) v` for every head of a text. `qkv` is `[rows, 3 * hidden]`, queries, keys and values side by
-/// side; `out` is `[rows, hidden]`. Returns false, and does nothing, on other processors and for other widths than 32 and 64.
+/// `out = softmax(q kᵀ / sqrt(width)) v` for every head of a text. `qkv` is `[rows, 3 * hidden]`,
+/// queries, keys and values side by side; `out` is `[rows, hidden]`. Returns false, and does
+/// nothing, on other processors and for other widths than 32 and 64.
 pub(crate) fn self_attention(
     hidden: usize,
     heads: usize,
@@ -54,7 +56,8 @@ pub(crate) fn self_attention(
     let to = Destination(out.as_mut_ptr());
     let one = |head: usize| {
         let mut buffers = BUFFERS.take();
-        // SAFETY: the level was just asked; `out` holds all rows, and each head has its own columns.
+        // SAFETY: the level was just asked; `out` holds all rows, and each head has its own
+        // columns.
         unsafe {
             match width {
                 32 => buffers.attend::<32>(rows, hidden, head, qkv, to),
@@ -74,8 +77,8 @@ impl Buffers {
     /// One head of `WIDTH` columns.
     ///
     /// # Safety
-    /// The processor must have AVX-512 bf16; the head's columns of `rows` rows of `hidden` numbers must be writable in `out`, and
-    /// nobody else may touch them meanwhile.
+    /// The processor must have AVX-512 bf16; the head's columns of `rows` rows of `hidden` numbers
+    /// must be writable in `out`, and nobody else may touch them meanwhile.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn attend<const WIDTH: usize>(
         &mut self,
@@ -105,17 +108,20 @@ impl Buffers {
                 block += 3;
             }
             let mut totals = [0.0; ROWS];
-            let lines = self.scores.chunks_exact(stride).zip(self.shares.chunks_exact_mut(stride / 2));
+            let lines =
+                self.scores.chunks_exact(stride).zip(self.shares.chunks_exact_mut(stride / 2));
             for ((scores, shares), total) in lines.zip(&mut totals) {
                 *total = softmax(rows, scores, shares);
             }
             for column in (0..WIDTH).step_by(32) {
-                let mixed = mix::<WIDTH>(rows.div_ceil(2), &self.shares, stride / 2, &self.values, column);
+                let mixed =
+                    mix::<WIDTH>(rows.div_ceil(2), &self.shares, stride / 2, &self.values, column);
                 for (i, (mixed, total)) in mixed.iter().zip(totals).enumerate().take(rows - first) {
                     let inverse = _mm512_set1_ps(1.0 / total);
                     for (v, &mixed) in mixed.iter().enumerate() {
                         let at = (first + i) * hidden + head * WIDTH + column + LANES * v;
-                        // SAFETY: row and columns exist, and are this call's alone, as the caller promises.
+                        // SAFETY: row and columns exist, and are this call's alone, as the caller
+                        // promises.
                         unsafe { _mm512_storeu_ps(out.at(at), _mm512_mul_ps(mixed, inverse)) };
                     }
                 }
@@ -127,20 +133,24 @@ impl Buffers {
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     fn pack<const WIDTH: usize>(&mut self, rows: usize, hidden: usize, head: usize, qkv: &[f32]) {
         let part = |row: usize, part: usize| {
-            let line: &[f32; WIDTH] = match qkv[(3 * row + part) * hidden + head * WIDTH..].first_chunk() {
-                Some(line) => line,
-                None => &[0.0; WIDTH],
-            };
+            let line: &[f32; WIDTH] =
+                match qkv[(3 * row + part) * hidden + head * WIDTH..].first_chunk() {
+                    Some(line) => line,
+                    None => &[0.0; WIDTH],
+                };
             line.as_chunks::<LANES>().0
         };
         let zeros = [[0.0; LANES]; 4];
-        let or_zeros =
-            |row: usize, of: usize| if row < rows { part(row, of) } else { &zeros[..WIDTH / LANES] };
+        let or_zeros = |row: usize, of: usize| {
+            if row < rows { part(row, of) } else { &zeros[..WIDTH / LANES] }
+        };
 
         // Base-two logarithms make the cheaper exponential.
         let factor = _mm512_set1_ps(std::f32::consts::LOG2_E / (WIDTH as f32).sqrt());
         self.queries.resize(rows.next_multiple_of(ROWS) * WIDTH / 2, 0);
-        for (row, to) in self.queries.as_chunks_mut::<LANES>().0.chunks_exact_mut(WIDTH / 32).enumerate() {
+        for (row, to) in
+            self.queries.as_chunks_mut::<LANES>().0.chunks_exact_mut(WIDTH / 32).enumerate()
+        {
             for (to, two) in to.iter_mut().zip(or_zeros(row, 0).as_chunks::<2>().0) {
                 let [low, high] = two.each_ref().map(|x| _mm512_mul_ps(load(x), factor));
                 store(to, rounded(low, high));
@@ -148,7 +158,8 @@ impl Buffers {
         }
         let blocks = rows.div_ceil(LANES);
         self.keys.resize(blocks * LANES * WIDTH / 2, 0);
-        for (index, to) in self.keys.as_chunks_mut::<LANES>().0.chunks_exact_mut(LANES).enumerate() {
+        for (index, to) in self.keys.as_chunks_mut::<LANES>().0.chunks_exact_mut(LANES).enumerate()
+        {
             let (block, half) = (index / (WIDTH / 32), index % (WIDTH / 32));
             let lines = std::array::from_fn(|i| {
                 let row = or_zeros(block * LANES + i, 1);
@@ -163,7 +174,9 @@ impl Buffers {
         // SAFETY: 64 bytes.
         let order = unsafe { _mm512_loadu_si512(order.as_ptr().cast()) };
         self.values.resize(rows.div_ceil(2) * WIDTH, 0);
-        for (pair, to) in self.values.as_chunks_mut::<LANES>().0.chunks_exact_mut(WIDTH / LANES).enumerate() {
+        for (pair, to) in
+            self.values.as_chunks_mut::<LANES>().0.chunks_exact_mut(WIDTH / LANES).enumerate()
+        {
             let (low, high) = (part(2 * pair, 2), or_zeros(2 * pair + 1, 2));
             for ((to, low), high) in to.iter_mut().zip(low).zip(high) {
                 store(to, _mm512_permutexvar_epi16(order, rounded(load(low), load(high))));
@@ -188,10 +201,12 @@ fn score<const WIDTH: usize, const BLOCKS: usize>(
     for pair in 0..pairs {
         // SAFETY: within the buffers (asserted).
         unsafe {
-            let block = |v: usize| _mm512_loadu_si512(keys.as_ptr().add((v * pairs + pair) * LANES).cast());
+            let block =
+                |v: usize| _mm512_loadu_si512(keys.as_ptr().add((v * pairs + pair) * LANES).cast());
             let keys: [__m512i; BLOCKS] = std::array::from_fn(block);
             for (i, sums) in sums.iter_mut().enumerate() {
-                let query = bf16x32(_mm512_set1_epi32(*queries.as_ptr().add(i * pairs + pair) as i32));
+                let query =
+                    bf16x32(_mm512_set1_epi32(*queries.as_ptr().add(i * pairs + pair) as i32));
                 for (sum, keys) in sums.iter_mut().zip(keys) {
                     *sum = _mm512_dpbf16_ps(*sum, query, bf16x32(keys));
                 }
@@ -225,7 +240,8 @@ fn softmax(keys: usize, scores: &[f32], shares: &mut [u32]) -> f32 {
     for ((pair, two), to) in vectors.as_chunks::<2>().0.iter().enumerate().zip(shares) {
         let [low, high] = [0, 1].map(|half| {
             let x = _mm512_sub_ps(load(&two[half]), largest);
-            let whole = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
+            let whole =
+                _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
             let x = _mm512_sub_ps(x, whole);
             let mut power = _mm512_set1_ps(EXP2[0]);
             for coefficient in &EXP2[1..] {
@@ -239,7 +255,8 @@ fn softmax(keys: usize, scores: &[f32], shares: &mut [u32]) -> f32 {
     _mm512_reduce_add_ps(total)
 }
 
-/// The rows' sums of 32 columns of the values, from `column` on, weighted by the shares; a row of these is `stride` pairs.
+/// The rows' sums of 32 columns of the values, from `column` on, weighted by the shares; a row of
+/// these is `stride` pairs.
 #[target_feature(enable = "avx512f,avx512bf16")]
 #[inline]
 fn mix<const WIDTH: usize>(
@@ -258,7 +275,8 @@ fn mix<const WIDTH: usize>(
             let values = values.as_ptr().add(pair * WIDTH + column);
             let values = [0, LANES].map(|at| bf16x32(_mm512_loadu_si512(values.add(at).cast())));
             for (i, sums) in sums.iter_mut().enumerate() {
-                let share = bf16x32(_mm512_set1_epi32(*shares.as_ptr().add(i * stride + pair) as i32));
+                let share =
+                    bf16x32(_mm512_set1_epi32(*shares.as_ptr().add(i * stride + pair) as i32));
                 for (sum, values) in sums.iter_mut().zip(values) {
                     *sum = _mm512_dpbf16_ps(*sum, share, values);
                 }
@@ -301,14 +319,17 @@ fn transposed(lines: [__m512i; LANES]) -> [__m512i; LANES] {
         let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
         (fours[i], fours[i + 1]) = (_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
         let (ab, cd) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
-        (fours[i + 2], fours[i + 3]) = (_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+        (fours[i + 2], fours[i + 3]) =
+            (_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
     }
-    // Then the lanes themselves: lane `l` of `fours[4 i + j]` holds column `4 l + j` of lines `4 i` to `4 i + 3`.
+    // Then the lanes themselves: lane `l` of `fours[4 i + j]` holds column `4 l + j` of lines `4 i`
+    // to `4 i + 3`.
     let mut columns = lines;
     for j in 0..4 {
         let [a, b, c, d] = [fours[j], fours[4 + j], fours[8 + j], fours[12 + j]];
         let (low_ab, low_cd) = (_mm512_shuffle_i32x4(a, b, 0x44), _mm512_shuffle_i32x4(c, d, 0x44));
-        let (high_ab, high_cd) = (_mm512_shuffle_i32x4(a, b, 0xEE), _mm512_shuffle_i32x4(c, d, 0xEE));
+        let (high_ab, high_cd) =
+            (_mm512_shuffle_i32x4(a, b, 0xEE), _mm512_shuffle_i32x4(c, d, 0xEE));
         columns[j] = _mm512_shuffle_i32x4(low_ab, low_cd, 0x88);
         columns[4 + j] = _mm512_shuffle_i32x4(low_ab, low_cd, 0xDD);
         columns[8 + j] = _mm512_shuffle_i32x4(high_ab, high_cd, 0x88);

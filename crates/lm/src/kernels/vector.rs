@@ -9,8 +9,9 @@ use super::Isa;
 
 pub(crate) use activations::{geglu, geglu_backward, gelu, gelu_backward, swiglu, swiglu_backward};
 
-/// Compiles one body for AVX-512, for AVX2 with FMA, and for the target's baseline, and picks at run time.
-/// Inside the body `FMA` tells whether [`multiply_add`] may fuse (a function call where the processor cannot).
+/// Compiles one body for AVX-512, for AVX2 with FMA, and for the target's baseline, and picks at
+/// run time. Inside the body `FMA` tells whether [`multiply_add`] may fuse (a function call where
+/// the processor cannot).
 macro_rules! vectorised {
     ($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$doc])*
@@ -47,8 +48,8 @@ pub(super) fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// `eˣ` by range reduction and a polynomial (the coefficients of Cephes' `expf`); relative error below 3e-7,
-/// clamped to finite results. Branch-free, so that loops over it become vector code.
+/// `eˣ` by range reduction and a polynomial (the coefficients of Cephes' `expf`); relative error
+/// below 3e-7, clamped to finite results. Branch-free, so that loops over it become vector code.
 #[inline(always)]
 fn exp<const FMA: bool>(x: f32) -> f32 {
     let x = x.clamp(-87.3, 88.3);
@@ -63,7 +64,8 @@ fn exp<const FMA: bool>(x: f32) -> f32 {
         p = multiply_add::<FMA>(p, r, coefficient);
     }
     let fraction = multiply_add::<FMA>(p, r * r, r) + 1.0;
-    // The low bits of `rounded` are those of the integer `n`; the shift makes them the exponent of 2ⁿ.
+    // The low bits of `rounded` are those of the integer `n`; the shift makes them the exponent of
+    // 2ⁿ.
     fraction * f32::from_bits(rounded.to_bits().wrapping_add(127) << 23)
 }
 
@@ -73,7 +75,8 @@ fn sigmoid<const FMA: bool>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<FMA>(-x))
 }
 
-/// Sum of `term(i)` over `0..n` in sixteen interleaved partial sums: one order, whatever the vector width.
+/// Sum of `term(i)` over `0..n` in sixteen interleaved partial sums: one order, whatever the vector
+/// width.
 #[inline(always)]
 fn sum(n: usize, term: impl Fn(usize) -> f32) -> f32 {
     let mut partial = [0f32; 16];
@@ -139,10 +142,21 @@ vectorised! {
     }
 }
 
-/// `y[j] = factor * (row j of the matrix · x)`, or `+=` when `accumulate`; rows start `stride` apart. For one row of
-/// activations this beats a general product, which would first rearrange the matrix.
-pub(crate) fn dots(matrix: &[f32], stride: usize, x: &[f32], factor: f32, accumulate: bool, y: &mut [f32]) {
-    assert!(y.is_empty() || (y.len() - 1) * stride + x.len() <= matrix.len(), "rows past the matrix");
+/// `y[j] = factor * (row j of the matrix · x)`, or `+=` when `accumulate`; rows start `stride`
+/// apart. For one row of activations this beats a general product, which would first rearrange the
+/// matrix.
+pub(crate) fn dots(
+    matrix: &[f32],
+    stride: usize,
+    x: &[f32],
+    factor: f32,
+    accumulate: bool,
+    y: &mut [f32],
+) {
+    assert!(
+        y.is_empty() || (y.len() - 1) * stride + x.len() <= matrix.len(),
+        "rows past the matrix"
+    );
     #[cfg(target_arch = "x86_64")]
     if Isa::current() >= Isa::Avx512 {
         // SAFETY: the processor has the features of its level; the rows exist (asserted).
@@ -220,8 +234,9 @@ vectorised! {
 }
 
 vectorised! {
-    /// Turns scores into probabilities `p = exp(s - lse)`, and the gradient `dp` of the probabilities into that
-    /// of the scores, `p * (dp - mean) * factor`, where `mean` is the sum of `p * dp` over the row.
+    /// Turns scores into probabilities `p = exp(s - lse)`, and the gradient `dp` of the
+    /// probabilities into that of the scores, `p * (dp - mean) * factor`, where `mean` is the sum
+    /// of `p * dp` over the row.
     fn softmax_backward_row(scores: &mut [f32], dp: &mut [f32], lse: f32, mean: f32, factor: f32) {
         for (s, d) in scores.iter_mut().zip(dp) {
             let p = exp::<FMA>(*s - lse);
@@ -258,8 +273,8 @@ vectorised! {
 }
 
 vectorised! {
-    /// `dx` becomes the gradient of [`layer_norm_row`] with respect to the row `x` before it, for the result's gradient `dy`;
-    /// the gradients of weight and bias are added to.
+    /// `dx` becomes the gradient of [`layer_norm_row`] with respect to the row `x` before it, for
+    /// the result's gradient `dy`; the gradients of weight and bias are added to.
     fn layer_norm_backward_row(
         x: &[f32],
         weight: &[f32],
@@ -301,8 +316,8 @@ vectorised! {
 }
 
 vectorised! {
-    /// Rotates the pairs `(head[i], head[i + half])` of one head by the angles given as cosines and sines, or by
-    /// their opposites when `direction` is -1 instead of 1.
+    /// Rotates the pairs `(head[i], head[i + half])` of one head by the angles given as cosines and
+    /// sines, or by their opposites when `direction` is -1 instead of 1.
     fn rotate(head: &mut [f32], cosines: &[f32], sines: &[f32], direction: f32) {
         let half = head.len() / 2;
         let (cosines, sines) = (&cosines[..half], &sines[..half]);
@@ -350,7 +365,10 @@ mod tests {
             let x = i as f32 / 100.0 + 0.003;
             let exact = f64::from(x).exp();
             for value in [exp::<true>(x), exp::<false>(x)] {
-                assert!((f64::from(value) / exact - 1.0).abs() < 3e-7, "exp({x}) = {value}, not {exact}");
+                assert!(
+                    (f64::from(value) / exact - 1.0).abs() < 3e-7,
+                    "exp({x}) = {value}, not {exact}"
+                );
             }
         }
         assert!(exp::<true>(-1000.0) < 1e-37 && exp::<true>(1000.0).is_finite());
@@ -360,7 +378,8 @@ mod tests {
     fn gradients_of_layer_norm_match_differences() {
         on_every_isa(|_| {
             for n in [1, 15, 16, 17, 40] {
-                let (x, dy) = (noise(1, n).iter().map(|x| 3.0 * x).collect::<Vec<_>>(), noise(2, n));
+                let (x, dy) =
+                    (noise(1, n).iter().map(|x| 3.0 * x).collect::<Vec<_>>(), noise(2, n));
                 let (weight, bias) = (noise(3, n), noise(4, n));
                 let (mut dx, mut d_weight, mut d_bias) = (vec![9.0; n], vec![0.0; n], vec![0.0; n]);
                 layer_norm_backward_row(&x, &weight, 0.1, &dy, &mut dx, &mut d_weight, &mut d_bias);
@@ -369,7 +388,9 @@ mod tests {
                     layer_norm_row(y, weight, bias, 0.1);
                 };
                 assert_gradient(&x, &dy, &dx, 2e-3, |x, y| norm(x, &weight, &bias, y));
-                assert_gradient(&weight, &dy, &d_weight, 2e-3, |weight, y| norm(&x, weight, &bias, y));
+                assert_gradient(&weight, &dy, &d_weight, 2e-3, |weight, y| {
+                    norm(&x, weight, &bias, y)
+                });
                 assert_gradient(&bias, &dy, &d_bias, 2e-3, |bias, y| norm(&x, &weight, bias, y));
             }
         });
@@ -381,7 +402,8 @@ mod tests {
             for n in [1, 15, 16, 17, 384] {
                 let (x, weight, bias) = (noise(1, n), noise(2, n), noise(3, n));
                 let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / n as f64;
-                let variance = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n as f64;
+                let variance =
+                    x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n as f64;
                 let expected = |i: usize| {
                     ((f64::from(x[i]) - mean) / (variance + 1e-5).sqrt() * f64::from(weight[i])
                         + f64::from(bias[i])) as f32
@@ -408,7 +430,11 @@ mod tests {
                 assert_close(&y, &[1.0 + 0.5 * dot(&a, &b), 1.0 + 0.5 * dot(&b, &b), y[0]], 1e-6);
                 let mut y = b.clone();
                 weighted_sum(&matrix, n + 5, &[1.0, 1.0, 3.0], &mut y);
-                assert_close(&y, &a.iter().zip(&b).map(|(a, b)| 4.0 * a + 2.0 * b).collect::<Vec<_>>(), 1e-5);
+                assert_close(
+                    &y,
+                    &a.iter().zip(&b).map(|(a, b)| 4.0 * a + 2.0 * b).collect::<Vec<_>>(),
+                    1e-5,
+                );
                 assert_eq!(max(&a), a.iter().copied().fold(f32::NEG_INFINITY, f32::max));
                 let mut e = a.clone();
                 let total = exp_shifted(&mut e, 0.25);
@@ -418,7 +444,11 @@ mod tests {
                 let mut y = a.clone();
                 add(&mut y, &b);
                 scale(&mut y, 2.0);
-                assert_close(&y, &a.iter().zip(&b).map(|(a, b)| 2.0 * (a + b)).collect::<Vec<_>>(), 1e-6);
+                assert_close(
+                    &y,
+                    &a.iter().zip(&b).map(|(a, b)| 2.0 * (a + b)).collect::<Vec<_>>(),
+                    1e-6,
+                );
                 let mut y = vec![0.0; n];
                 swiglu(&a, &b, &mut y);
                 assert_close(
@@ -430,7 +460,8 @@ mod tests {
         });
     }
 
-    /// Every row operation on one set of numbers, tails included: the classes of the results, not their bits.
+    /// Every row operation on one set of numbers, tails included: the classes of the results, not
+    /// their bits.
     fn classes(x: &[f32], factor: f32) -> Vec<[bool; 3]> {
         let n = x.len();
         let other = noise(7, n);
@@ -472,7 +503,11 @@ mod tests {
                     let first = std::cell::OnceCell::new();
                     on_every_isa(|isa| {
                         let found = classes(&x, factor);
-                        assert_eq!(&found, first.get_or_init(|| found.clone()), "{isa}: {special} of {n}");
+                        assert_eq!(
+                            &found,
+                            first.get_or_init(|| found.clone()),
+                            "{isa}: {special} of {n}"
+                        );
                     });
                 }
             }

@@ -20,7 +20,9 @@ fn messages(question: &str) -> Vec<Message> {
 
 fn answer(model: &Model, question: &str, adapter: Option<&Lora>) -> Generation {
     let options = GenerateOptions { max_tokens: 12, ..Default::default() };
-    model.generate(&messages(question), adapter, &options, &mut |_| ControlFlow::Continue(())).unwrap()
+    model
+        .generate(&messages(question), adapter, &options, &mut |_| ControlFlow::Continue(()))
+        .unwrap()
 }
 
 /// An adapter that changes the answers.
@@ -70,7 +72,10 @@ fn a_receiver_that_has_left_ends_the_reading_of_the_prompt() {
         if asked == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     let answer = answer.unwrap();
-    assert_eq!((answer.finish_reason, answer.completion_tokens), (crate::FinishReason::Cancelled, 0));
+    assert_eq!(
+        (answer.finish_reason, answer.completion_tokens),
+        (crate::FinishReason::Cancelled, 0)
+    );
     assert_eq!((asked, answer.text.as_str()), (2, ""));
 }
 

@@ -14,8 +14,8 @@ const ROWS: usize = 32;
 /// Scores held at a time by one thread: half a mebibyte, within the second-level cache.
 const SCORES: usize = 1 << 17;
 
-/// Keys that stay in the first-level cache while the query heads of a group take their turns, where there is
-/// a single row.
+/// Keys that stay in the first-level cache while the query heads of a group take their turns, where
+/// there is a single row.
 const KEYS: usize = 32;
 
 /// How the width of queries, keys and values divides into heads, and how they attend.
@@ -81,7 +81,8 @@ struct Piece<'a> {
 }
 
 thread_local! {
-    /// Buffers of one thread; taken while in use, so that nested work finds an empty one and not a shared one.
+    /// Buffers of one thread; taken while in use, so that nested work finds an empty one and not a
+    /// shared one.
     static BUFFERS: Cell<Buffers> = const { Cell::new(Buffers { queries: Vec::new(), scores: Vec::new(), out: Vec::new() }) };
 }
 
@@ -92,11 +93,13 @@ struct Buffers {
     out: Vec<f32>,
 }
 
-/// `out = softmax(q kᵀ * factor, causal and within the window) v` for the new rows of all sequences.
+/// `out = softmax(q kᵀ * factor, causal and within the window) v` for the new rows of all
+/// sequences.
 ///
-/// `queries` holds the rows of all sequences one after the other, `query_stride` apart, the query heads first in
-/// each row; `out` is `[rows, query heads * width]`; `lse` receives the logarithm of each softmax's denominator,
-/// `[rows, query heads]`, unless it is empty. In bf16 all factors are rounded where the processor multiplies bf16 itself.
+/// `queries` holds the rows of all sequences one after the other, `query_stride` apart, the query
+/// heads first in each row; `out` is `[rows, query heads * width]`; `lse` receives the logarithm of
+/// each softmax's denominator, `[rows, query heads]`, unless it is empty. In bf16 all factors are
+/// rounded where the processor multiplies bf16 itself.
 pub(crate) fn attention(
     heads: Heads,
     precision: Precision,
@@ -128,7 +131,8 @@ pub(crate) fn attention(
             let step = if sequence.rows == 1 { 1 } else { heads.keys };
             for key_head in (0..heads.keys).step_by(step) {
                 let piece_heads = step * heads.group();
-                let out = out.split_off_mut(..rows.len() * piece_heads * heads.width).unwrap_or_default();
+                let out =
+                    out.split_off_mut(..rows.len() * piece_heads * heads.width).unwrap_or_default();
                 let lse = match want_lse {
                     true => lse.split_off_mut(..rows.len() * piece_heads).unwrap_or_default(),
                     false => &mut [],
@@ -167,8 +171,8 @@ impl Piece<'_> {
         }
     }
 
-    /// One key head for a block of rows: the rows of all query heads that share it are stacked, so that keys
-    /// and values are read once for them.
+    /// One key head for a block of rows: the rows of all query heads that share it are stacked, so
+    /// that keys and values are read once for them.
     fn block(
         &mut self,
         heads: Heads,
@@ -226,7 +230,8 @@ impl Piece<'_> {
                 before.fill(0.0);
                 after.fill(0.0);
                 if !self.lse.is_empty() {
-                    self.lse[(first + i / group) * piece_heads + column + i % group] = largest + total.ln();
+                    self.lse[(first + i / group) * piece_heads + column + i % group] =
+                        largest + total.ln();
                 }
                 total
             })
@@ -259,7 +264,13 @@ mod tests {
     use crate::ops::testing::{assert_close, noise};
 
     /// Attention of one sequence in f64, straight from the formula: results and log-sum-exps.
-    fn reference(heads: Heads, rows: usize, q: &[f32], k: &[f32], v: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    fn reference(
+        heads: Heads,
+        rows: usize,
+        q: &[f32],
+        k: &[f32],
+        v: &[f32],
+    ) -> (Vec<f32>, Vec<f32>) {
         let (hq, hk, d) = (heads.queries, heads.keys, heads.width);
         let total = k.len() / (hk * d);
         let past = total - rows;
@@ -271,7 +282,10 @@ mod tests {
                 let weights: Vec<f64> = (first..=past + i)
                     .map(|j| {
                         let dot: f64 = (0..d)
-                            .map(|c| f64::from(q[(i * hq + h) * d + c]) * f64::from(k[(j * hk + kh) * d + c]))
+                            .map(|c| {
+                                f64::from(q[(i * hq + h) * d + c])
+                                    * f64::from(k[(j * hk + kh) * d + c])
+                            })
                             .sum();
                         (dot * f64::from(heads.factor)).exp()
                     })

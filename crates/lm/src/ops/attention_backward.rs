@@ -1,4 +1,5 @@
-//! Gradient of causal attention; the probabilities are recomputed from their log-sum-exp, block by block.
+//! Gradient of causal attention; the probabilities are recomputed from their log-sum-exp, block by
+//! block.
 
 use std::cell::Cell;
 
@@ -21,7 +22,8 @@ thread_local! {
 /// What the forward pass left behind.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept<'a> {
-    /// Rotated queries, rotated keys and values side by side: `[rows, (query + 2 * key heads) * width]`.
+    /// Rotated queries, rotated keys and values side by side: `[rows, (query + 2 * key heads) *
+    /// width]`.
     pub(crate) qkv: &'a [f32],
     /// The result, `[rows, query heads * width]`.
     pub(crate) out: &'a [f32],
@@ -37,8 +39,9 @@ pub(crate) struct HeadGradients {
     joined: Vec<f32>,
 }
 
-/// Gradient of attention over packed sequences, and of the rotation before it: `d_qkv` receives the gradient of
-/// the unrotated queries, keys and values for the gradient `d_out`. `precision` is that of the forward pass.
+/// Gradient of attention over packed sequences, and of the rotation before it: `d_qkv` receives the
+/// gradient of the unrotated queries, keys and values for the gradient `d_out`. `precision` is that
+/// of the forward pass.
 #[allow(clippy::too_many_arguments)] // the operands of one product and its gradients
 pub(crate) fn attention_backward(
     heads: Heads,
@@ -53,8 +56,8 @@ pub(crate) fn attention_backward(
     let width = heads.width;
     let HeadGradients { partial, joined } = buffers;
     let parts = sequences(heads, layout, kept.qkv, joined);
-    // Each query head has its own part of the key gradients: no thread waits for another, and the sum over
-    // the heads below is always taken in the same order.
+    // Each query head has its own part of the key gradients: no thread waits for another, and the
+    // sum over the heads below is always taken in the same order.
     let seen = layout.seen();
     partial.resize(heads.queries * seen * 3 * width, 0.0);
     let mut rest = &mut partial[..];
@@ -116,7 +119,8 @@ struct Places {
 
 struct Place {
     span: Span,
-    /// Where the gradients of the segment's sequences begin: its own first, then those of the segments behind it.
+    /// Where the gradients of the segment's sequences begin: its own first, then those of the
+    /// segments behind it.
     first: Vec<usize>,
 }
 
@@ -150,7 +154,8 @@ struct Piece<'a> {
     sequence: Sequence<'a>,
     /// The sequence's first row in the pack.
     start: usize,
-    /// `[past + rows, 3 * width]`: gradients of query, key and value; those of the past's queries are not meant.
+    /// `[past + rows, 3 * width]`: gradients of query, key and value; those of the past's queries
+    /// are not meant.
     gradients: &'a mut [f32],
 }
 
@@ -164,7 +169,13 @@ impl Piece<'_> {
         let Piece { head, start, sequence, .. } = *self;
         let Heads { queries, keys, width, .. } = heads;
         // This head's columns of the sequence's rows.
-        fn of_rows(data: &[f32], rows: [usize; 2], head: usize, stride: usize, width: usize) -> MatRef<'_> {
+        fn of_rows(
+            data: &[f32],
+            rows: [usize; 2],
+            head: usize,
+            stride: usize,
+            width: usize,
+        ) -> MatRef<'_> {
             let [start, count] = rows;
             MatRef::strided(&data[start * stride + head * width..], count, width, stride)
         }
@@ -195,7 +206,8 @@ impl Piece<'_> {
         let width = heads.width;
         let Piece { head, start, sequence, .. } = *self;
         let key_head = head / heads.group();
-        let (stride, out_stride) = ((heads.queries + 2 * heads.keys) * width, heads.queries * width);
+        let (stride, out_stride) =
+            ((heads.queries + 2 * heads.keys) * width, heads.queries * width);
         let queries = &kept.qkv[start * stride + head * width..];
         let keys = &sequence.keys[key_head * width..];
         let values = &sequence.values[key_head * width..];
@@ -207,7 +219,8 @@ impl Piece<'_> {
             // As in the forward pass, keys that no row of the block sees are left out.
             let lowest = heads.first_seen(sequence.past + first);
             let visible = sequence.past + first + block - lowest;
-            let (keys, values) = (&keys[lowest * sequence.stride..], &values[lowest * sequence.stride..]);
+            let (keys, values) =
+                (&keys[lowest * sequence.stride..], &values[lowest * sequence.stride..]);
             scores.resize(block * visible, 0.0);
             d_scores.resize(block * visible, 0.0);
             let q = MatRef::strided(&queries[first * stride..], block, width, stride);
@@ -237,8 +250,22 @@ impl Piece<'_> {
             let own = (sequence.past + first) * 3;
             gemm(into(self.gradients, own, block, width), false, 1.0, ds, k, Threads::One);
             let keys_from = lowest * 3 + 1;
-            gemm(into(self.gradients, keys_from, visible, width), true, 1.0, ds.t(), q, Threads::One);
-            gemm(into(self.gradients, keys_from + 1, visible, width), true, 1.0, p.t(), dy, Threads::One);
+            gemm(
+                into(self.gradients, keys_from, visible, width),
+                true,
+                1.0,
+                ds.t(),
+                q,
+                Threads::One,
+            );
+            gemm(
+                into(self.gradients, keys_from + 1, visible, width),
+                true,
+                1.0,
+                p.t(),
+                dy,
+                Threads::One,
+            );
         }
     }
 }
@@ -266,7 +293,8 @@ mod tests {
             [Segment { parent: None, length: shared }].into_iter().chain(own).collect()
         };
         // A beginning, two behind it of which the first is shared again, and one that stands apart.
-        let parents = [(None, 5), (Some(0), 20), (Some(1), 3), (Some(1), 9), (Some(0), 4), (None, 7)];
+        let parents =
+            [(None, 5), (Some(0), 20), (Some(1), 3), (Some(1), 9), (Some(0), 4), (None, 7)];
         let tree = parents.map(|(parent, length)| Segment { parent, length }).to_vec();
         for (segments, window) in [
             (alone(&[67, 1, 9]), None),
@@ -288,10 +316,19 @@ mod tests {
             let run = |qkv: &mut [f32], out: &mut [f32], lse: &mut [f32]| {
                 rotation.forward(qkv, 6, stride);
                 let mut joined = Vec::new();
-                attention(heads, F32, &sequences(heads, layout, qkv, &mut joined), qkv, stride, out, lse);
+                attention(
+                    heads,
+                    F32,
+                    &sequences(heads, layout, qkv, &mut joined),
+                    qkv,
+                    stride,
+                    out,
+                    lse,
+                );
             };
             let (x, d_out) = (noise(1, rows * stride), noise(2, rows * 24));
-            let (mut qkv, mut out, mut lse) = (x.clone(), vec![0.0; rows * 24], vec![0.0; rows * 4]);
+            let (mut qkv, mut out, mut lse) =
+                (x.clone(), vec![0.0; rows * 24], vec![0.0; rows * 4]);
             run(&mut qkv, &mut out, &mut lse);
             let mut dx = vec![0.0; x.len()];
             let kept = Kept { qkv: &qkv, out: &out, lse: &lse };

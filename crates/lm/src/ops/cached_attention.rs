@@ -1,8 +1,8 @@
 //! Causal grouped-query attention of new rows over a key-value cache.
 //!
-//! The keys are taken in chunks of a fixed length, counted from the first token, and every row's chunks are joined in
-//! order. So a row's result is the same to the last bit alone, among other rows, in one piece or in several, and with
-//! any number of threads.
+//! The keys are taken in chunks of a fixed length, counted from the first token, and every row's
+//! chunks are joined in order. So a row's result is the same to the last bit alone, among other
+//! rows, in one piece or in several, and with any number of threads.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -50,13 +50,15 @@ struct Piece<'a> {
 struct Partial<'a> {
     /// `[stacked rows, value columns]`
     out: &'a mut [f32],
-    /// `[stacked rows]`: largest score and sum of `exp(score - largest)`; a sum of zero where a row sees no key.
+    /// `[stacked rows]`: largest score and sum of `exp(score - largest)`; a sum of zero where a row
+    /// sees no key.
     largest: &'a mut [f32],
     sums: &'a mut [f32],
 }
 
 thread_local! {
-    /// Buffers of one thread; taken while in use, so that nested work finds empty ones and not shared ones.
+    /// Buffers of one thread; taken while in use, so that nested work finds empty ones and not
+    /// shared ones.
     static BUFFERS: Cell<Buffers> = const { Cell::new(Buffers {
         row: Vec::new(), queries: Vec::new(), scores: Vec::new(), weights: Vec::new(), partial: Vec::new(),
     }) };
@@ -71,10 +73,11 @@ struct Buffers {
     partial: Vec<f32>,
 }
 
-/// `out = softmax(q kᵀ * factor, causal and within the window) v` for the new rows of all sequences, with the keys and values of `layer`.
+/// `out = softmax(q kᵀ * factor, causal and within the window) v` for the new rows of all
+/// sequences, with the keys and values of `layer`.
 ///
-/// `queries` holds the rows of all sequences one after the other, `query_stride` apart, the query heads first in each
-/// row; `out` is `[rows, query heads * width]`.
+/// `queries` holds the rows of all sequences one after the other, `query_stride` apart, the query
+/// heads first in each row; `out` is `[rows, query heads * width]`.
 pub(crate) fn cached_attention(
     heads: Heads,
     layer: usize,
@@ -90,7 +93,8 @@ pub(crate) fn cached_attention(
         for start in (0..rows).step_by(ROWS) {
             let positions = past + start..past + (start + ROWS).min(rows);
             for key_head in 0..heads.keys {
-                let chunks = heads.first_seen(positions.start) / CHUNK..positions.end.div_ceil(CHUNK);
+                let chunks =
+                    heads.first_seen(positions.start) / CHUNK..positions.end.div_ceil(CHUNK);
                 work += chunks.len() * CHUNK * positions.len() * heads.group() * heads.width;
                 let (positions, first) = (positions.clone(), first + start);
                 pieces.push(Piece { cache, layer, heads, key_head, positions, first, chunks });
@@ -102,7 +106,9 @@ pub(crate) fn cached_attention(
     // Too few pieces to share: a piece for every chunk then, joined at the end.
     let split = !alone && pieces.len() < 4 * rayon::current_num_threads();
     let parts: Vec<Piece<'_>> = match split {
-        true => pieces.iter().flat_map(|piece| piece.chunks.clone().map(|at| piece.only(at))).collect(),
+        true => {
+            pieces.iter().flat_map(|piece| piece.chunks.clone().map(|at| piece.only(at))).collect()
+        }
         false => pieces.clone(),
     };
     let mut results = vec![0.0; parts.iter().map(Piece::result).sum()];
@@ -125,7 +131,8 @@ pub(crate) fn cached_attention(
         let mut whole = piece.partial(rest.split_off_mut(..piece.result()).unwrap_or_default());
         if split {
             for _ in piece.chunks.clone().skip(1) {
-                whole.join(&piece.partial(rest.split_off_mut(..piece.result()).unwrap_or_default()));
+                whole
+                    .join(&piece.partial(rest.split_off_mut(..piece.result()).unwrap_or_default()));
             }
         }
         piece.write(&whole, out);
@@ -153,7 +160,13 @@ impl<'a> Piece<'a> {
         Partial { out, largest, sums }
     }
 
-    fn compute(&self, queries: &[f32], query_stride: usize, whole: &mut Partial<'_>, buffers: &mut Buffers) {
+    fn compute(
+        &self,
+        queries: &[f32],
+        query_stride: usize,
+        whole: &mut Partial<'_>,
+        buffers: &mut Buffers,
+    ) {
         let Heads { width, .. } = self.heads;
         let (form, group) = (self.cache.form(), self.heads.group());
         let words = form.words(width);
@@ -196,16 +209,25 @@ impl<'a> Piece<'a> {
         let first = chunk * CHUNK;
         let count = (self.positions.end - first).min(CHUNK);
         let blocks = count.div_ceil(BLOCK);
-        let head = |block: usize| self.cache.head(self.layer, self.key_head, chunk * (CHUNK / BLOCK) + block);
+        let head = |block: usize| {
+            self.cache.head(self.layer, self.key_head, chunk * (CHUNK / BLOCK) + block)
+        };
         let stride = blocks * BLOCK;
         scores.resize(stacked * stride, 0.0);
         weights.resize(stacked * blocks * block_words, 0);
         for block in 0..blocks {
             let out = &mut scores[block * BLOCK..];
-            let rows = Rows { count: stacked, words: queries, stride: query_words, out, out_stride: stride };
+            let rows = Rows {
+                count: stacked,
+                words: queries,
+                stride: query_words,
+                out,
+                out_stride: stride,
+            };
             kernels::multiply(form, rows, head(block).0, query_words, BLOCK, false);
         }
-        let lines = scores.chunks_exact_mut(stride).zip(weights.chunks_exact_mut(blocks * block_words));
+        let lines =
+            scores.chunks_exact_mut(stride).zip(weights.chunks_exact_mut(blocks * block_words));
         for (i, (scores, weights)) in lines.enumerate() {
             let position = self.positions.start + i / group;
             let end = (position + 1).saturating_sub(first).min(count);
@@ -256,7 +278,8 @@ impl Partial<'_> {
                 continue;
             }
             let largest = self.largest[i].max(next.largest[i]);
-            let (ours, theirs) = ((self.largest[i] - largest).exp(), (next.largest[i] - largest).exp());
+            let (ours, theirs) =
+                ((self.largest[i] - largest).exp(), (next.largest[i] - largest).exp());
             self.largest[i] = largest;
             self.sums[i] = self.sums[i] * ours + next.sums[i] * theirs;
             out.iter_mut().zip(next_out).for_each(|(x, y)| *x = *x * ours + y * theirs);
@@ -319,8 +342,8 @@ mod tests {
             let sum: f64 = weights.iter().sum();
             for (c, out) in out.iter_mut().enumerate() {
                 let value = |j: usize| f64::from(v[(j * hk + h / heads.group()) * d + c]);
-                *out =
-                    (weights.iter().enumerate().map(|(j, w)| w * value(first + j)).sum::<f64>() / sum) as f32;
+                *out = (weights.iter().enumerate().map(|(j, w)| w * value(first + j)).sum::<f64>()
+                    / sum) as f32;
             }
         }
         out
@@ -337,7 +360,9 @@ mod tests {
                 (4, 1, 256, Some(70)),
             ] {
                 let heads = Heads { window, ..Heads::plain(queries, keys, width) };
-                for (tokens, rows) in [(1, 1), (63, 5), (64, 64), (65, 1), (257, 3), (700, 33), (1025, 1)] {
+                for (tokens, rows) in
+                    [(1, 1), (63, 5), (64, 64), (65, 1), (257, 3), (700, 33), (1025, 1)]
+                {
                     let (cache, k, v) = filled(heads, precision, tokens, rows);
                     let q = noise(9, rows * queries * width);
                     assert_close(

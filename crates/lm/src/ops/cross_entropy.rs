@@ -6,8 +6,9 @@ use crate::kernels;
 
 /// Sum over the rows of `-ln softmax(row)[target]`, in nats.
 ///
-/// `logits` is `[targets.len(), vocabulary]`; each row becomes `scale` times the gradient of its own term:
-/// `scale * (softmax(row) - onehot(target))`. Each row's term is f32, their sum f64 in the order of the rows.
+/// `logits` is `[targets.len(), vocabulary]`; each row becomes `scale` times the gradient of its
+/// own term: `scale * (softmax(row) - onehot(target))`. Each row's term is f32, their sum f64 in
+/// the order of the rows.
 pub(crate) fn cross_entropy(logits: &mut [f32], targets: &[u32], scale: f32) -> f64 {
     let vocabulary = logits.len() / targets.len().max(1);
     let terms: Vec<f32> = logits
@@ -47,7 +48,8 @@ mod tests {
         let mut gradient = logits.clone();
         assert!((cross_entropy(&mut gradient, &targets, 0.5) - expected).abs() < 1e-5);
         for (at, &slope_here) in gradient.iter().enumerate() {
-            let differences = slope(&mut logits, at, 1e-2, |x| cross_entropy(&mut x.to_vec(), &targets, 0.0));
+            let differences =
+                slope(&mut logits, at, 1e-2, |x| cross_entropy(&mut x.to_vec(), &targets, 0.0));
             assert!((f64::from(slope_here) - 0.5 * differences).abs() < 1e-4);
         }
         assert_eq!(cross_entropy(&mut [], &[], 1.0), 0.0);

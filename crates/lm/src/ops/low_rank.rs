@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use crate::Lora;
 use crate::kernels::{
-    Adapted, AdaptedBuffers, Frozen, MatMut, MatRef, Member, Orientation, Threads, Update, dots, gemm, outer,
+    Adapted, AdaptedBuffers, Frozen, MatMut, MatRef, Member, Orientation, Threads, Update, dots,
+    gemm, outer,
 };
 use crate::lora::Group;
 
@@ -17,8 +18,8 @@ pub(crate) struct Adapter<'a> {
     pub(crate) lora: &'a Lora,
     pub(crate) layer: usize,
     pub(crate) group: Group,
-    /// Whether it may be rounded like the frozen weights and packed for one product with them, which pays for the many
-    /// rows of a training step.
+    /// Whether it may be rounded like the frozen weights and packed for one product with them,
+    /// which pays for the many rows of a training step.
     pub(crate) joined: bool,
 }
 
@@ -41,8 +42,8 @@ impl Adapter<'_> {
     }
 }
 
-/// A group's output: `y = x Wᵀ`, or `y += …` when `accumulate`, plus the adapter's part. `x` is `[rows, inputs]`, `y`
-/// `[rows, outputs]`; `low` receives what [`project_backward`] needs.
+/// A group's output: `y = x Wᵀ`, or `y += …` when `accumulate`, plus the adapter's part. `x` is
+/// `[rows, inputs]`, `y` `[rows, outputs]`; `low` receives what [`project_backward`] needs.
 #[allow(clippy::too_many_arguments)] // the operands of one product
 pub(crate) fn project(
     frozen: &Frozen,
@@ -67,8 +68,8 @@ pub(crate) fn project(
     low_rank(lora, layer, group, rows, x, y, low);
 }
 
-/// Like [`project`] for tokens of answers, each under an adapter of its own or none: every row gets the same bits alone
-/// and among others.
+/// Like [`project`] for tokens of answers, each under an adapter of its own or none: every row gets
+/// the same bits alone and among others.
 #[allow(clippy::too_many_arguments)] // the operands of one product
 pub(crate) fn project_each(
     frozen: &Frozen,
@@ -91,8 +92,8 @@ pub(crate) fn project_each(
     });
 }
 
-/// Gradients of [`project`]: that of `x` goes to `dx`, where one is wanted, those of the adapter's parameters are added to
-/// `grads`. `low` is what the forward pass left; `d_low` is a buffer.
+/// Gradients of [`project`]: that of `x` goes to `dx`, where one is wanted, those of the adapter's
+/// parameters are added to `grads`. `low` is what the forward pass left; `d_low` is a buffer.
 #[allow(clippy::too_many_arguments)] // the operands of one product and its gradients
 pub(crate) fn project_backward(
     frozen: &Frozen,
@@ -131,8 +132,8 @@ pub(crate) fn project_backward(
 
 /// Adds an adapter's part to a group's output: `y += (x Aᵀ) Bᵀ * scaling` for each adapted member.
 ///
-/// `x` is `[rows, inputs]`; `y` is `[rows, width]`, the members' outputs side by side; `low` receives `x Aᵀ`
-/// `[rows, ranks]`, which the backward pass needs.
+/// `x` is `[rows, inputs]`; `y` is `[rows, width]`, the members' outputs side by side; `low`
+/// receives `x Aᵀ` `[rows, ranks]`, which the backward pass needs.
 fn low_rank(
     lora: &Lora,
     layer: usize,
@@ -158,7 +159,14 @@ fn low_rank(
         return;
     }
     let a = MatRef::new(&lora.params[stack.a], stack.rank, inputs);
-    gemm(MatMut::new(low, rows, stack.rank), false, 1.0, MatRef::new(x, rows, inputs), a.t(), Threads::All);
+    gemm(
+        MatMut::new(low, rows, stack.rank),
+        false,
+        1.0,
+        MatRef::new(x, rows, inputs),
+        a.t(),
+        Threads::All,
+    );
     let rank = lora.config().rank;
     for (i, (module, column)) in stack.members.into_iter().enumerate() {
         let low = MatRef::strided(&low[i * rank..], rows, rank, stack.rank);
@@ -168,8 +176,8 @@ fn low_rank(
     }
 }
 
-/// Gradients of [`low_rank`]: adds those of the parameters to `grads` and that of `x` to `dx`, where one is
-/// wanted. `low` is what the forward pass left; `d_low` is a buffer.
+/// Gradients of [`low_rank`]: adds those of the parameters to `grads` and that of `x` to `dx`,
+/// where one is wanted. `low` is what the forward pass left; `d_low` is a buffer.
 #[allow(clippy::too_many_arguments)] // the operands of one product and its three gradients
 fn low_rank_backward(
     lora: &Lora,
@@ -215,7 +223,8 @@ mod tests {
     fn gradients_match_differences_for_every_group_and_choice_of_targets() {
         use Projection::{Down, Gate, Key, Output, Query, Up, Value};
         let decoder = DecoderConfig::tiny();
-        let choices = [Projection::ALL.to_vec(), vec![Query, Value], vec![Key, Up, Down], vec![Gate, Output]];
+        let choices =
+            [Projection::ALL.to_vec(), vec![Query, Value], vec![Key, Up, Down], vec![Gate, Output]];
         for targets in choices {
             let config = LoraConfig { rank: 3, alpha: 5.0, targets };
             let mut lora = Lora::new(&decoder, config, 1).unwrap();
@@ -232,7 +241,18 @@ mod tests {
                     low_rank(&lora, 1, group, rows, &x, &mut y, &mut low);
                     let (mut dx, mut grads) = (vec![0.0; x.len()], vec![0.0; lora.params.len()]);
                     let d_low = &mut Vec::new();
-                    low_rank_backward(&lora, 1, group, rows, &x, &low, &dy, Some(&mut dx), &mut grads, d_low);
+                    low_rank_backward(
+                        &lora,
+                        1,
+                        group,
+                        rows,
+                        &x,
+                        &low,
+                        &dy,
+                        Some(&mut dx),
+                        &mut grads,
+                        d_low,
+                    );
                     assert_gradient(&x, &dy, &dx, 1e-2, |x, y| {
                         y.fill(0.0);
                         low_rank(&lora, 1, group, rows, x, y, &mut low);

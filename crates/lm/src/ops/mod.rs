@@ -20,4 +20,6 @@ pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use low_rank::{Adapter, project, project_backward, project_each};
 pub(crate) use packed::{Layout, Span, sequences};
 pub(crate) use rotary::Rotation;
-pub(crate) use rows::{HeadNorms, add, add_bias, gated, gated_backward, rms_norm, rms_norm_backward};
+pub(crate) use rows::{
+    HeadNorms, add, add_bias, gated, gated_backward, rms_norm, rms_norm_backward,
+};

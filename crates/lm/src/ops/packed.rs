@@ -56,10 +56,11 @@ impl Layout<'_> {
     }
 }
 
-/// The segments of a pack in the order of their rows, each of which attends on its own, to what precedes it and to itself.
+/// The segments of a pack in the order of their rows, each of which attends on its own, to what
+/// precedes it and to itself.
 ///
-/// `qkv` holds queries, keys and values side by side. Keys and values of a segment with a past are put together in
-/// `joined`, which is a buffer: a copy far smaller than any product of the layer.
+/// `qkv` holds queries, keys and values side by side. Keys and values of a segment with a past are
+/// put together in `joined`, which is a buffer: a copy far smaller than any product of the layer.
 pub(crate) fn sequences<'a>(
     heads: Heads,
     layout: Layout<'_>,

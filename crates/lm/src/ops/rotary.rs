@@ -1,4 +1,5 @@
-//! Rotary position embedding (Su et al. 2021) in the Hugging Face layout: pair `i` is `(x[i], x[i + half])`.
+//! Rotary position embedding (Su et al. 2021) in the Hugging Face layout: pair `i` is `(x[i], x[i +
+//! half])`.
 
 use rayon::prelude::*;
 
@@ -16,7 +17,8 @@ pub(crate) struct Rotation {
 }
 
 impl Rotation {
-    /// Prepares the rotation of rows at `positions`; `frequencies` are radians per position, one per pair.
+    /// Prepares the rotation of rows at `positions`; `frequencies` are radians per position, one
+    /// per pair.
     pub(crate) fn prepare(&mut self, positions: impl Iterator<Item = usize>, frequencies: &[f32]) {
         self.half = frequencies.len();
         self.cosines.clear();
@@ -45,7 +47,8 @@ impl Rotation {
         });
     }
 
-    /// Rotates the heads of row `row` forward (`direction` 1) or, as a gradient needs it, back (-1).
+    /// Rotates the heads of row `row` forward (`direction` 1) or, as a gradient needs it, back
+    /// (-1).
     pub(crate) fn rotate_row(&self, row: usize, x: &mut [f32], direction: f32) {
         let (cosines, sines) = self.angles(row);
         for head in x.chunks_exact_mut(2 * self.half) {

@@ -7,7 +7,8 @@ use crate::{Activation, kernels};
 /// Rows a thread takes at a time.
 const ROWS: usize = 16;
 
-/// RMSNorm (Zhang and Sennrich 2019): `y = x * weight / sqrt(mean(x²) + eps)`; rows as wide as `weight`.
+/// RMSNorm (Zhang and Sennrich 2019): `y = x * weight / sqrt(mean(x²) + eps)`; rows as wide as
+/// `weight`.
 pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) {
     let width = weight.len();
     y.par_chunks_mut(ROWS * width).zip(x.par_chunks(ROWS * width)).for_each(|(y, x)| {
@@ -17,16 +18,19 @@ pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) {
     });
 }
 
-/// Adds to `dx` the gradient of [`rms_norm`] with respect to `x`, for the gradient `dy` of its result.
+/// Adds to `dx` the gradient of [`rms_norm`] with respect to `x`, for the gradient `dy` of its
+/// result.
 pub(crate) fn rms_norm_backward(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32]) {
     let width = weight.len();
     let chunk = ROWS * width;
-    dx.par_chunks_mut(chunk).zip(x.par_chunks(chunk).zip(dy.par_chunks(chunk))).for_each(|(dx, (x, dy))| {
-        let rows = x.chunks_exact(width).zip(dy.chunks_exact(width));
-        for (dx, (x, dy)) in dx.chunks_exact_mut(width).zip(rows) {
-            kernels::rms_norm_backward_row(x, weight, eps, dy, dx);
-        }
-    });
+    dx.par_chunks_mut(chunk).zip(x.par_chunks(chunk).zip(dy.par_chunks(chunk))).for_each(
+        |(dx, (x, dy))| {
+            let rows = x.chunks_exact(width).zip(dy.chunks_exact(width));
+            for (dx, (x, dy)) in dx.chunks_exact_mut(width).zip(rows) {
+                kernels::rms_norm_backward_row(x, weight, eps, dy, dx);
+            }
+        },
+    );
 }
 
 /// RMSNorm of each head of queries and of keys by itself, as Qwen3 and Gemma 3 have it.
@@ -41,8 +45,9 @@ pub(crate) struct HeadNorms {
 }
 
 impl HeadNorms {
-    /// Normalises the first `queries` heads of each row, then `keys` heads, in place; rows are `stride` wide. `kept`
-    /// receives these heads as they were, `[rows, (queries + keys) * width]`, for the backward pass.
+    /// Normalises the first `queries` heads of each row, then `keys` heads, in place; rows are
+    /// `stride` wide. `kept` receives these heads as they were, `[rows, (queries + keys) * width]`,
+    /// for the backward pass.
     pub(crate) fn forward(
         &self,
         queries: usize,
@@ -66,8 +71,16 @@ impl HeadNorms {
         });
     }
 
-    /// Turns the gradient `dx` of the normalised heads into that of the heads as they were, in place.
-    pub(crate) fn backward(&self, queries: usize, keys: usize, kept: &[f32], dx: &mut [f32], stride: usize) {
+    /// Turns the gradient `dx` of the normalised heads into that of the heads as they were, in
+    /// place.
+    pub(crate) fn backward(
+        &self,
+        queries: usize,
+        keys: usize,
+        kept: &[f32],
+        dx: &mut [f32],
+        stride: usize,
+    ) {
         let width = self.query.len();
         let normed = (queries + keys) * width;
         let chunks = dx.par_chunks_mut(ROWS * stride).zip(kept.par_chunks(ROWS * normed));
@@ -78,7 +91,13 @@ impl HeadNorms {
                 for (at, (dx, kept)) in heads.enumerate() {
                     dy.copy_from_slice(dx);
                     dx.fill(0.0);
-                    kernels::rms_norm_backward_row(kept, self.weight(at, queries), self.eps, &dy, dx);
+                    kernels::rms_norm_backward_row(
+                        kept,
+                        self.weight(at, queries),
+                        self.eps,
+                        &dy,
+                        dx,
+                    );
                 }
             }
         });
@@ -104,18 +123,21 @@ pub(crate) fn add_bias(y: &mut [f32], bias: &[f32]) {
     });
 }
 
-/// A gated unit (Shazeer 2020): `y = activation(gate) * up`; a row of `gate_up` holds gate, then up.
+/// A gated unit (Shazeer 2020): `y = activation(gate) * up`; a row of `gate_up` holds gate, then
+/// up.
 pub(crate) fn gated(activation: Activation, gate_up: &[f32], width: usize, y: &mut [f32]) {
     let unit = match activation {
         Activation::Silu => kernels::swiglu,
         Activation::GeluTanh => kernels::geglu,
     };
-    y.par_chunks_mut(ROWS * width).zip(gate_up.par_chunks(2 * ROWS * width)).for_each(|(y, gate_up)| {
-        for (y, row) in y.chunks_exact_mut(width).zip(gate_up.chunks_exact(2 * width)) {
-            let (gate, up) = row.split_at(width);
-            unit(gate, up, y);
-        }
-    });
+    y.par_chunks_mut(ROWS * width).zip(gate_up.par_chunks(2 * ROWS * width)).for_each(
+        |(y, gate_up)| {
+            for (y, row) in y.chunks_exact_mut(width).zip(gate_up.chunks_exact(2 * width)) {
+                let (gate, up) = row.split_at(width);
+                unit(gate, up, y);
+            }
+        },
+    );
 }
 
 /// Gradient of [`gated`] with respect to `gate_up`, for the gradient `dy` of its result.

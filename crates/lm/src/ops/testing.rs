@@ -30,7 +30,8 @@ pub(crate) fn slope(x: &mut [f32], at: usize, h: f32, mut f: impl FnMut(&[f32]) 
     (up - down) / (high - low)
 }
 
-/// Asserts that `dx` is the gradient of `sum(f(x) * dy)`, by central differences at some thirty elements.
+/// Asserts that `dx` is the gradient of `sum(f(x) * dy)`, by central differences at some thirty
+/// elements.
 #[track_caller]
 pub(crate) fn assert_gradient(
     x: &[f32],
@@ -48,6 +49,9 @@ pub(crate) fn assert_gradient(
         });
         let found = f64::from(dx[at]);
         let bound = tolerance * expected.abs().max(1.0);
-        assert!((found - expected).abs() <= bound, "at {at}: gradient {found}, differences {expected}");
+        assert!(
+            (found - expected).abs() <= bound,
+            "at {at}: gradient {found}, differences {expected}"
+        );
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-/// Tokens that sequences must have in common, beyond what all of them have, for it to be worth a segment of its own: each
-/// segment is a product of attention by itself and has the keys before it copied.
+/// Tokens that sequences must have in common, beyond what all of them have, for it to be worth a
+/// segment of its own: each segment is a product of attention by itself and has the keys before it
+/// copied.
 const WORTH: usize = 16;
 
 /// A sequence of (ids, mask).
@@ -24,9 +25,10 @@ pub(crate) struct Node {
     pub(crate) leaf: bool,
 }
 
-/// The nodes of a tree of sequences, each after its parent. What is common to all sequences, however short, is one node; further
-/// down, those that have [`WORTH`] tokens or more in common share one. Every sequence ends in a leaf, which holds all its targets and
-/// one token before the first of them, so that every target is predicted by a row of its own sequence.
+/// The nodes of a tree of sequences, each after its parent. What is common to all sequences,
+/// however short, is one node; further down, those that have [`WORTH`] tokens or more in common
+/// share one. Every sequence ends in a leaf, which holds all its targets and one token before the
+/// first of them, so that every target is predicted by a row of its own sequence.
 pub(crate) fn trie(sequences: &[Sequence<'_>]) -> Vec<Node> {
     let mut trie = Trie { sequences, nodes: Vec::with_capacity(sequences.len() + 1) };
     trie.grow(&(0..sequences.len()).collect::<Vec<_>>(), 0, None);
@@ -39,11 +41,18 @@ struct Trie<'a> {
 }
 
 impl Trie<'_> {
-    /// Adds what follows behind the first `start` tokens of these sequences, which end in node `parent`.
+    /// Adds what follows behind the first `start` tokens of these sequences, which end in node
+    /// `parent`.
     fn grow(&mut self, sequences: &[usize], mut start: usize, mut parent: Option<usize>) {
         let common = self.common(sequences);
         if sequences.len() > 1 && common > start {
-            self.nodes.push(Node { parent, sequence: sequences[0], start, end: common, leaf: false });
+            self.nodes.push(Node {
+                parent,
+                sequence: sequences[0],
+                start,
+                end: common,
+                leaf: false,
+            });
             (start, parent) = (common, Some(self.nodes.len() - 1));
         }
         for group in self.alike(sequences, start) {
@@ -57,8 +66,8 @@ impl Trie<'_> {
         }
     }
 
-    /// Tokens that a sequence may share: those before the one that precedes its first target. Nothing predicts the
-    /// first token, whatever its mask says.
+    /// Tokens that a sequence may share: those before the one that precedes its first target.
+    /// Nothing predicts the first token, whatever its mask says.
     fn shareable(&self, sequence: usize) -> usize {
         let (ids, mask) = self.sequences[sequence];
         let untrained = mask.iter().skip(1).take_while(|&&bit| bit == 0).count();
@@ -75,7 +84,8 @@ impl Trie<'_> {
         })
     }
 
-    /// The sequences by their next [`WORTH`] tokens, those that may not share so many alone; in the order of each group's first.
+    /// The sequences by their next [`WORTH`] tokens, those that may not share so many alone; in the
+    /// order of each group's first.
     fn alike(&self, sequences: &[usize], start: usize) -> Vec<Vec<usize>> {
         let mut groups: Vec<Vec<usize>> = Vec::new();
         let mut known: HashMap<&[u32], usize> = HashMap::new();

@@ -85,13 +85,18 @@ fn a_template_that_writes_past_turns_differently_still_gets_its_completion() {
 #[test]
 fn rows_without_a_trainable_token_are_refused() {
     let Source { tokenizer, template, .. } = tiny();
-    for messages in
-        [vec![], vec![user("q")], vec![user("q"), assistant(" \n")], vec![assistant("a"), user("q")]]
-    {
+    for messages in [
+        vec![],
+        vec![user("q")],
+        vec![user("q"), assistant(" \n")],
+        vec![assistant("a"), user("q")],
+    ] {
         let error = template.example_ids(&tokenizer, &messages).unwrap_err();
         assert!(matches!(error, Error::NoTrainableToken { .. }), "{error}");
     }
-    let silent = ChatTemplate::new("{% if add_generation_prompt %}{{ 'x' }}{% endif %}", &tokenizer).unwrap();
+    let silent =
+        ChatTemplate::new("{% if add_generation_prompt %}{{ 'x' }}{% endif %}", &tokenizer)
+            .unwrap();
     // The whole text does not extend the prompt here, so the completion is the message itself.
     assert!(silent.example_ids(&tokenizer, &[user("q"), assistant("a")]).is_ok());
     let mute = ChatTemplate::new("", &tokenizer).unwrap();
@@ -102,8 +107,10 @@ fn rows_without_a_trainable_token_are_refused() {
 #[test]
 fn templates_are_bounded_and_may_refuse() {
     let Source { tokenizer, .. } = tiny();
-    let render = |source: &str| ChatTemplate::new(source, &tokenizer)?.render(&[user("hello")], true);
-    let endless = "{% for a in range(100000) %}{% for b in range(100000) %}{{ a }}{% endfor %}{% endfor %}";
+    let render =
+        |source: &str| ChatTemplate::new(source, &tokenizer)?.render(&[user("hello")], true);
+    let endless =
+        "{% for a in range(100000) %}{% for b in range(100000) %}{{ a }}{% endfor %}{% endfor %}";
     assert!(matches!(render(endless), Err(Error::Template { .. })));
     let long = "{% set x = 'x' * 100000 %}{% for a in range(10000) %}{{ x }}{% endfor %}";
     assert!(matches!(render(long), Err(Error::Template { .. })));
@@ -112,8 +119,9 @@ fn templates_are_bounded_and_may_refuse() {
     assert!(matches!(render("{% for %}"), Err(Error::Template { .. })));
     assert!(matches!(render("{% include '/etc/passwd' %}"), Err(Error::Template { .. })));
     assert!(matches!(render(&" ".repeat(MAX_TEMPLATE + 1)), Err(Error::Template { .. })));
-    let python =
-        render("{{ messages[0].content.upper().startswith('HE') }}\n{%- if true %}\n  x\n{%- endif %}\n")
-            .unwrap();
+    let python = render(
+        "{{ messages[0].content.upper().startswith('HE') }}\n{%- if true %}\n  x\n{%- endif %}\n",
+    )
+    .unwrap();
     assert_eq!(python, "True  x");
 }

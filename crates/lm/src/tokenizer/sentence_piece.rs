@@ -1,4 +1,5 @@
-//! SentencePiece vocabularies of GGUF files (`tokenizer.ggml.model` = `llama`): tokens and scores, no merges.
+//! SentencePiece vocabularies of GGUF files (`tokenizer.ggml.model` = `llama`): tokens and scores,
+//! no merges.
 
 use std::collections::HashMap;
 
@@ -15,7 +16,8 @@ use crate::{Error, Result};
 
 /// What stands for a space.
 const SPACE: char = '▁';
-/// Longest token, in characters, whose merges are looked for; the work grows with each token's length.
+/// Longest token, in characters, whose merges are looked for; the work grows with each token's
+/// length.
 const LONGEST: usize = 512;
 
 /// What a SentencePiece tokenizer consists of.
@@ -68,7 +70,9 @@ impl Tokenizer {
             normalizers.push(Prepend::new(mark.clone()).into());
         }
         normalizers.push(spaces.into());
-        inner.with_normalizer(Some(Normalizers::new(normalizers))).map_err(|e| fail(e.to_string()))?;
+        inner
+            .with_normalizer(Some(Normalizers::new(normalizers)))
+            .map_err(|e| fail(e.to_string()))?;
         let words = Replace::new(mark, " ").map_err(|e| fail(e.to_string()))?;
         let mut decoders: Vec<DecoderWrapper> =
             vec![words.into(), ByteFallback::new().into(), Fuse::new().into()];
@@ -84,9 +88,9 @@ impl Tokenizer {
     }
 }
 
-/// Every pair of tokens that makes a third, in the order in which SentencePiece would join them: by the third's score, the
-/// highest first. Of equal ones the longer left part comes first, then the longer right part, which is how transformers
-/// converts such vocabularies.
+/// Every pair of tokens that makes a third, in the order in which SentencePiece would join them: by
+/// the third's score, the highest first. Of equal ones the longer left part comes first, then the
+/// longer right part, which is how transformers converts such vocabularies.
 fn merges(tokens: &[String], scores: &[f64]) -> Vec<(String, String)> {
     let ids: HashMap<&str, usize> = tokens.iter().map(String::as_str).zip(0..).collect();
     let mut found = Vec::new();
@@ -103,7 +107,10 @@ fn merges(tokens: &[String], scores: &[f64]) -> Vec<(String, String)> {
     }
     // Stable, as the order within a token matters between equals.
     found.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)).then(b.2.cmp(&a.2)));
-    found.into_iter().map(|(.., left, right)| (tokens[left].clone(), tokens[right].clone())).collect()
+    found
+        .into_iter()
+        .map(|(.., left, right)| (tokens[left].clone(), tokens[right].clone()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -114,7 +121,9 @@ mod tests {
     fn tokenizer(space_before: bool) -> Tokenizer {
         let mut tokens: Vec<String> = ["<pad>", "</s>", "<s>", "<unk>"].map(String::from).to_vec();
         tokens.extend((0..256).map(|byte| format!("<0x{byte:02X}>")));
-        tokens.extend(["▁", "a", "b", "c", "ab", "bc", "▁a", "▁ab", "abc", "\n", "\n\n"].map(String::from));
+        tokens.extend(
+            ["▁", "a", "b", "c", "ab", "bc", "▁a", "▁ab", "abc", "\n", "\n\n"].map(String::from),
+        );
         let mut scores = vec![0.0; tokens.len()];
         for (token, score) in tokens.iter().zip(&mut scores) {
             *score = match token.as_str() {
@@ -195,7 +204,9 @@ mod tests {
         };
         assert!(refused(&["a", "a"], &[0.0, 0.0]).unwrap_err().to_string().contains("twice"));
         assert!(refused(&["a", "b"], &[0.0, f64::NAN]).unwrap_err().to_string().contains("NaN"));
-        assert!(refused(&["a", &"b".repeat(600)], &[0.0, 0.0]).unwrap_err().to_string().contains("600"));
+        assert!(
+            refused(&["a", &"b".repeat(600)], &[0.0, 0.0]).unwrap_err().to_string().contains("600")
+        );
         // Ids outside the vocabulary name nothing.
         assert!(refused(&["a", "b"], &[0.0, 0.0]).is_ok());
     }

@@ -27,7 +27,8 @@ fn ids_are_those_of_the_tokenizers_package() {
     for tokenizer in both() {
         for case in texts {
             let text = case["text"].as_str().unwrap();
-            let ids: Vec<u64> = tokenizer.encode(text).unwrap().into_iter().map(u64::from).collect();
+            let ids: Vec<u64> =
+                tokenizer.encode(text).unwrap().into_iter().map(u64::from).collect();
             let wanted: Vec<u64> =
                 case["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
             assert_eq!(ids, wanted, "{text:?}");

@@ -1,5 +1,5 @@
-//! A tiny model in PyTorch + PEFT, recorded by `benches/training/peft_fixture.py`, and the same here: logits,
-//! gradients and twenty steps of training.
+//! A tiny model in PyTorch + PEFT, recorded by `benches/training/peft_fixture.py`, and the same
+//! here: logits, gradients and twenty steps of training.
 
 #![allow(clippy::unwrap_used)]
 
@@ -39,7 +39,8 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn recorded() -> Recorded {
-    let expected = serde_json::from_slice(&std::fs::read(fixture("expected.json")).unwrap()).unwrap();
+    let expected =
+        serde_json::from_slice(&std::fs::read(fixture("expected.json")).unwrap()).unwrap();
     let path = fixture("base.safetensors");
     let bytes = std::fs::read(&path).unwrap();
     let file = FloatFile::parse(&path, &bytes).unwrap();
@@ -68,7 +69,8 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 #[test]
 fn an_adapter_saved_by_peft_gives_pefts_logits() {
     let Recorded { expected, decoder, adapter } = recorded();
-    let logits = |lora| decoder.forward_all(&expected.prompt, &mut decoder.new_cache(), lora).unwrap();
+    let logits =
+        |lora| decoder.forward_all(&expected.prompt, &mut decoder.new_cache(), lora).unwrap();
     assert!(largest_difference(&logits(Some(&adapter.lora)), &expected.logits.concat()) < 2e-5);
     let base = logits(None);
     let last = &base[base.len() - decoder.config().vocabulary..];
@@ -82,7 +84,9 @@ fn gradients_are_pytorchs() {
     let pack = expected.pack();
     let mut gradients = vec![0.0; lora.params.len()];
     let scale = 1.0 / pack.targets() as f32;
-    let loss = decoder.loss_and_grad(&lora, &pack, scale, &mut gradients, &mut Workspace::default()).unwrap();
+    let loss = decoder
+        .loss_and_grad(&lora, &pack, scale, &mut gradients, &mut Workspace::default())
+        .unwrap();
     assert_eq!(loss.tokens, pack.targets());
     assert!((loss.sum / loss.tokens as f64 - expected.loss).abs() < 1e-5 * expected.loss);
 
@@ -111,7 +115,8 @@ fn twenty_steps_follow_pefts_loss_curve() {
     for (step, theirs) in expected.losses.iter().enumerate() {
         gradients.fill(0.0);
         let scale = 1.0 / pack.targets() as f32;
-        let loss = decoder.loss_and_grad(&lora, &pack, scale, &mut gradients, &mut workspace).unwrap();
+        let loss =
+            decoder.loss_and_grad(&lora, &pack, scale, &mut gradients, &mut workspace).unwrap();
         let ours = loss.sum / loss.tokens as f64;
         assert!((ours - theirs).abs() < 1e-3 * theirs, "step {step}: {ours} here, {theirs} there");
         clip_norm(&mut gradients, expected.clip);

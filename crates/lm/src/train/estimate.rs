@@ -18,7 +18,8 @@ pub struct Estimate {
     pub steps: usize,
     /// Epochs begun.
     pub epochs: usize,
-    /// Tokens of all examples over all epochs. What examples of a pack begin with in common is run once.
+    /// Tokens of all examples over all epochs. What examples of a pack begin with in common is run
+    /// once.
     pub tokens: usize,
     /// Tokens of these that carry loss.
     pub trained_tokens: usize,
@@ -35,7 +36,8 @@ pub struct Estimate {
 impl Estimate {
     /// Times one step of the run on `run`'s own longest packs and fills [`Estimate::seconds`].
     ///
-    /// Takes as long as one optimiser step and one dev pack, twice: the first time warms buffers up.
+    /// Takes as long as one optimiser step and one dev pack, twice: the first time warms buffers
+    /// up.
     ///
     /// # Errors
     /// As [`TrainingRun::train`] in its first step.
@@ -55,8 +57,9 @@ impl Estimate {
         if self.evaluations > 0 {
             let packs = plan::dev_packs(run.dev, run.options)?;
             let first = join(run.dev, packs.get(..1).unwrap_or_default());
-            let forward =
-                seconds_per_token(&first, &mut |pack| run.decoder.loss(Some(&lora), pack).map(drop))?;
+            let forward = seconds_per_token(&first, &mut |pack| {
+                run.decoder.loss(Some(&lora), pack).map(drop)
+            })?;
             seconds += (self.evaluations * self.dev_tokens) as f64 * forward;
         }
         self.seconds = Some(seconds);
@@ -127,8 +130,8 @@ fn join(examples: &[Rendered], packs: &[Vec<usize>]) -> Vec<Pack> {
     packs.iter().map(|pack| packing::join(pack.iter().map(|&index| &examples[index]))).collect()
 }
 
-/// Wall-clock seconds of `work` on every pack, per token of its sequences (a common beginning counts for each, as in
-/// [`Estimate::tokens`]).
+/// Wall-clock seconds of `work` on every pack, per token of its sequences (a common beginning
+/// counts for each, as in [`Estimate::tokens`]).
 fn seconds_per_token(packs: &[Pack], work: &mut dyn FnMut(&Pack) -> Result<()>) -> Result<f64> {
     let started = Instant::now();
     for pack in packs {
@@ -146,7 +149,8 @@ mod tests {
     #[test]
     fn a_run_larger_than_memory_is_refused_with_numbers() {
         let mib = 1 << 20;
-        let memory = MemoryEstimate { resident: 500 * mib, adapter: 110 * mib, activations: 900 * mib };
+        let memory =
+            MemoryEstimate { resident: 500 * mib, adapter: 110 * mib, activations: 900 * mib };
         let estimate = Estimate {
             steps: 1,
             epochs: 1,

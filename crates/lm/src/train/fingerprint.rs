@@ -7,8 +7,9 @@ use crate::checkpoint::Fingerprint;
 use crate::packing::TOGETHER;
 use crate::template::Rendered;
 
-/// Everything that decides the course of `run`: model, data and options, each readable. Left out is what changes
-/// nothing: where checkpoints lie, the stop flag, and the length limit, which the data have already passed.
+/// Everything that decides the course of `run`: model, data and options, each readable. Left out is
+/// what changes nothing: where checkpoints lie, the stop flag, and the length limit, which the data
+/// have already passed.
 pub(super) fn fingerprint(run: &TrainingRun<'_>) -> Fingerprint {
     let TrainOptions {
         epochs,
@@ -30,7 +31,8 @@ pub(super) fn fingerprint(run: &TrainingRun<'_>) -> Fingerprint {
         stop: _,
     } = run.options;
     let targets: Vec<&str> = lora.targets.iter().map(|target| target.name()).collect();
-    let limit = |value: &Option<usize>| value.map_or_else(|| "none".to_owned(), |value| value.to_string());
+    let limit =
+        |value: &Option<usize>| value.map_or_else(|| "none".to_owned(), |value| value.to_string());
     [
         ("model", run.identity.to_owned()),
         ("precision", format!("{:?}", run.decoder.precision()).to_lowercase()),

@@ -8,16 +8,17 @@ use crate::{Pack, Precision};
 
 /// Bytes a run needs at its peak.
 ///
-/// With `h` hidden width, `q` and `kv` widths of all query and all key heads, `i` feed-forward width, `r` the adapter's
-/// rank times its target projections, `n` tokens of the largest pack:
+/// With `h` hidden width, `q` and `kv` widths of all query and all key heads, `i` feed-forward
+/// width, `r` the adapter's rank times its target projections, `n` tokens of the largest pack:
 ///
 /// - `resident`: what the process holds before training, the model included;
 /// - `adapter`: weights, gradient, two moments, best weights: five f32 a parameter;
-/// - `activations`: kept of every layer for the backward pass, an `f32` for each of `q + 2kv + heads + r` numbers a
-///   token, and 2 bytes (in bf16) or 4 for each of `2h + q + 2i`; worked in by one layer, `9h + 4q + 5kv + heads + 8i + 3r` numbers
-///   and, for every row that attention looks at, counting those that sequences share once for each segment behind them, `3q + 4kv`;
-///   logits of at most 128 targets, with their bf16 copy; scores of 64 rows of the longest sequence, twice for each
-///   thread. Norms of heads and behind branches keep their inputs too.
+/// - `activations`: kept of every layer for the backward pass, an `f32` for each of `q + 2kv +
+///   heads + r` numbers a token, and 2 bytes (in bf16) or 4 for each of `2h + q + 2i`; worked in by
+///   one layer, `9h + 4q + 5kv + heads + 8i + 3r` numbers and, for every row that attention looks
+///   at, counting those that sequences share once for each segment behind them, `3q + 4kv`; logits
+///   of at most 128 targets, with their bf16 copy; scores of 64 rows of the longest sequence, twice
+///   for each thread. Norms of heads and behind branches keep their inputs too.
 ///
 /// `make bench-engine ROW=train` measures the peak beside this estimate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -66,7 +67,8 @@ pub(super) fn activations(
     let inputs = 3 * hidden + 2 * intermediate + low;
     let worked_in = exact + rounded + gradients + inputs;
     let logits = pack.targets().min(128) * (vocabulary + vocabulary / 2 + 4 * hidden);
-    let behind = pack.layout().spans().filter(|span| span.past > 0).map(|span| span.past + span.rows);
+    let behind =
+        pack.layout().spans().filter(|span| span.past > 0).map(|span| span.past + span.rows);
     let seen = pack.layout().seen() * 3 * query + behind.sum::<usize>() * 4 * kv;
     let scores = rayon::current_num_threads() * 2 * 64 * pack.layout().longest();
     (pack.len() * (kept + 4 * worked_in) + 4 * (seen + logits + scores)) as u64
@@ -77,14 +79,16 @@ pub(super) fn resident() -> Option<u64> {
     kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 
-/// Bytes of memory that a new allocation can use: the kernel's estimate, less where a control group allows less.
-/// `None` where the system does not say.
+/// Bytes of memory that a new allocation can use: the kernel's estimate, less where a control group
+/// allows less. `None` where the system does not say.
 pub fn available_memory() -> Option<u64> {
     let machine = kibibytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:");
-    let number =
-        |name: &str| fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?.trim().parse::<u64>().ok();
-    let group =
-        number("memory.max").zip(number("memory.current")).map(|(limit, used)| limit.saturating_sub(used));
+    let number = |name: &str| {
+        fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?.trim().parse::<u64>().ok()
+    };
+    let group = number("memory.max")
+        .zip(number("memory.current"))
+        .map(|(limit, used)| limit.saturating_sub(used));
     machine.into_iter().chain(group).min()
 }
 

@@ -1,4 +1,5 @@
-//! The course of a run, known before it starts: which examples each step holds, and when to evaluate.
+//! The course of a run, known before it starts: which examples each step holds, and when to
+//! evaluate.
 
 use crate::packing::{self, Families};
 use crate::template::Rendered;
@@ -23,7 +24,10 @@ impl Plan {
     pub(super) fn new(train: &[Rendered], options: &TrainOptions<'_>) -> Result<Self> {
         options.validate()?;
         if train.is_empty() {
-            return Err(Error::Option { name: "train", reason: "there are no examples to train on".into() });
+            return Err(Error::Option {
+                name: "train",
+                reason: "there are no examples to train on".into(),
+            });
         }
         check("training", train, options.max_length)?;
         let families = Families::of(train);
@@ -111,7 +115,11 @@ fn check(what: &str, examples: &[Rendered], max_length: usize) -> Result<()> {
     for (index, example) in examples.iter().enumerate() {
         let name = || format!("{what} example {}", index + 1);
         if example.ids.len() > max_length {
-            return Err(Error::TooLong { what: name(), tokens: example.ids.len(), limit: max_length });
+            return Err(Error::TooLong {
+                what: name(),
+                tokens: example.ids.len(),
+                limit: max_length,
+            });
         }
         if example.ids.len() != example.mask.len() {
             let (ids, mask) = (example.ids.len(), example.mask.len());
@@ -139,7 +147,10 @@ mod tests {
         (0..count)
             .map(|index| {
                 let length = 4 + index % 7;
-                Rendered { ids: vec![1; length], mask: (0..length).map(|at| u8::from(at >= 2)).collect() }
+                Rendered {
+                    ids: vec![1; length],
+                    mask: (0..length).map(|at| u8::from(at >= 2)).collect(),
+                }
             })
             .collect()
     }

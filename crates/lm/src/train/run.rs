@@ -20,9 +20,10 @@ impl TrainingRun<'_> {
     /// Trains an adapter on `train`, watched on `dev`.
     ///
     /// # Errors
-    /// Options out of range; no examples; an example without a trained token, over `max_length`, or with ids the
-    /// model lacks; too little memory ([`Error::Memory`], before anything is allocated); a loss that is no number any
-    /// more ([`Error::Diverged`]); a checkpoint that cannot be written or read, or belongs to another run.
+    /// Options out of range; no examples; an example without a trained token, over `max_length`, or
+    /// with ids the model lacks; too little memory ([`Error::Memory`], before anything is
+    /// allocated); a loss that is no number any more ([`Error::Diverged`]); a checkpoint that
+    /// cannot be written or read, or belongs to another run.
     pub fn train(&self, on_event: &mut dyn FnMut(TrainEvent)) -> Result<Trained> {
         self.estimate()?.check_memory(memory::available_memory())?;
         let mut session = Session::start(self)?;
@@ -42,8 +43,8 @@ enum End {
     Interrupted,
 }
 
-/// Whether a step or an evaluation was made, or left out because the `stop` flag was set in the middle of it; a
-/// resumed run then makes it whole.
+/// Whether a step or an evaluation was made, or left out because the `stop` flag was set in the
+/// middle of it; a resumed run then makes it whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Done {
     Whole,
@@ -76,12 +77,14 @@ impl<'a> Session<'a> {
         let dev_packs = plan::dev_packs(run.dev, options)?;
         let mut lora = Lora::new(run.decoder.config(), options.lora.clone(), options.seed)?;
         let parameters = lora.params.len();
-        let adam_options = AdamWOptions { weight_decay: options.weight_decay, ..AdamWOptions::default() };
+        let adam_options =
+            AdamWOptions { weight_decay: options.weight_decay, ..AdamWOptions::default() };
         let mut adam = AdamW::new(parameters, adam_options);
 
         let fingerprint = fingerprint(run);
         let mut progress = Progress::default();
-        if let Some(checkpointing) = options.checkpoint.as_ref().filter(|checkpointing| checkpointing.resume)
+        if let Some(checkpointing) =
+            options.checkpoint.as_ref().filter(|checkpointing| checkpointing.resume)
             && let Some((stored, vectors)) =
                 checkpoint::load(&checkpointing.folder, &fingerprint, parameters)?
         {
@@ -93,7 +96,12 @@ impl<'a> Session<'a> {
         }
         Ok(Session {
             run,
-            schedule: Schedule::new(options.learning_rate, options.warmup, plan.steps(), options.decay),
+            schedule: Schedule::new(
+                options.learning_rate,
+                options.warmup,
+                plan.steps(),
+                options.decay,
+            ),
             groups: groups(&lora, options.b_rate_scale),
             pace: Pace::new(progress.seconds),
             grads: vec![0.0; parameters],
@@ -110,8 +118,8 @@ impl<'a> Session<'a> {
 
     /// Goes on until the end, the patience or the `stop` flag.
     ///
-    /// Each turn does the one thing that the state says is due next. So a run that is resumed, whatever it was
-    /// interrupted in, does next what it would have done next.
+    /// Each turn does the one thing that the state says is due next. So a run that is resumed,
+    /// whatever it was interrupted in, does next what it would have done next.
     fn advance(&mut self, on_event: &mut dyn FnMut(TrainEvent)) -> Result<End> {
         let end = loop {
             let step = self.progress.step;
@@ -143,13 +151,15 @@ impl<'a> Session<'a> {
         !self.run.dev.is_empty() && self.plan.evaluates_after(step)
     }
 
-    /// Whether a checkpoint is due: the step was the n-th, or the evaluation due after it has been made.
+    /// Whether a checkpoint is due: the step was the n-th, or the evaluation due after it has been
+    /// made.
     fn saves_now(&self) -> bool {
         let step = self.progress.step;
         if self.evaluates(step) {
             return self.progress.evaluated == step;
         }
-        let every = self.run.options.checkpoint.as_ref().and_then(|checkpointing| checkpointing.every);
+        let every =
+            self.run.options.checkpoint.as_ref().and_then(|checkpointing| checkpointing.every);
         every.is_some_and(|every| step.is_multiple_of(every.max(1)))
     }
 
@@ -157,7 +167,8 @@ impl<'a> Session<'a> {
     fn exhausted(&self) -> Option<usize> {
         let patience = self.run.options.patience?;
         let best = self.progress.best.as_ref()?;
-        (self.progress.stale >= patience && self.progress.step < self.plan.steps()).then_some(best.step)
+        (self.progress.stale >= patience && self.progress.step < self.plan.steps())
+            .then_some(best.step)
     }
 
     /// One optimiser step: forward and backward over its packs, clip, update.
@@ -199,7 +210,8 @@ impl<'a> Session<'a> {
         self.pace.stepped(count.tokens);
         let steps = self.plan.steps();
         let tokens_left = self.plan.count(step + 1..steps).tokens;
-        let evaluations_left = if self.run.dev.is_empty() { 0 } else { self.plan.evaluations_after(step) };
+        let evaluations_left =
+            if self.run.dev.is_empty() { 0 } else { self.plan.evaluations_after(step) };
         on_event(TrainEvent::Step {
             step: step + 1,
             steps,

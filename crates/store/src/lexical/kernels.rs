@@ -1,4 +1,5 @@
-//! What a word adds to texts, and which of them stay, with the widest instructions of this processor: the same bits with all of them.
+//! What a word adds to texts, and which of them stay, with the widest instructions of this
+//! processor: the same bits with all of them.
 //!
 //! Texts are given by their places in a window, each once. Those that stay keep their order.
 
@@ -57,8 +58,8 @@ impl Level {
         all
     }
 
-    /// Adds to the `scores` of texts what a term of that norm and idf is worth to them that stands so often in each. `lengths` and
-    /// `scores` are of all texts of the window.
+    /// Adds to the `scores` of texts what a term of that norm and idf is worth to them that stands
+    /// so often in each. `lengths` and `scores` are of all texts of the window.
     pub(super) fn add_weights(
         self,
         texts: &[u32],
@@ -70,11 +71,14 @@ impl Level {
         match self {
             // SAFETY: the level is only chosen where the processor has these instructions.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { avx512::add_weights(texts, frequencies, worth, lengths, scores) },
+            Level::Avx512 => unsafe {
+                avx512::add_weights(texts, frequencies, worth, lengths, scores)
+            },
             Level::Portable => {
                 let (norm, idf) = worth;
                 let mut weights = [0.0; TOGETHER];
-                for (texts, frequencies) in texts.chunks(TOGETHER).zip(frequencies.chunks(TOGETHER)) {
+                for (texts, frequencies) in texts.chunks(TOGETHER).zip(frequencies.chunks(TOGETHER))
+                {
                     let weights = &mut weights[..texts.len()];
                     for (length, &text) in weights.iter_mut().zip(texts) {
                         *length = lengths[text as usize];
@@ -120,7 +124,12 @@ impl Level {
     }
 
     /// Keeps the texts that have a score, with their frequencies.
-    pub(super) fn keep_scored(self, texts: &mut Vec<u32>, frequencies: &mut Vec<u32>, scores: &[f32]) {
+    pub(super) fn keep_scored(
+        self,
+        texts: &mut Vec<u32>,
+        frequencies: &mut Vec<u32>,
+        scores: &[f32],
+    ) {
         match self {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => {
@@ -129,7 +138,9 @@ impl Level {
                 texts.truncate(kept);
                 frequencies.truncate(kept);
             }
-            Level::Portable => compact_both(texts, frequencies, 0, |text, _| scores[text as usize] > 0.0),
+            Level::Portable => {
+                compact_both(texts, frequencies, 0, |text, _| scores[text as usize] > 0.0)
+            }
         }
     }
 }
@@ -211,8 +222,9 @@ mod tests {
     fn a_text_outside_is_refused() {
         for level in Level::all() {
             for text in [5, u32::MAX] {
-                let outside =
-                    std::panic::catch_unwind(|| level.keep_new(&mut vec![0, text, 1], 0, &[0.0; 5]));
+                let outside = std::panic::catch_unwind(|| {
+                    level.keep_new(&mut vec![0, text, 1], 0, &[0.0; 5])
+                });
                 assert!(outside.is_err(), "{level:?} {text}");
             }
         }

@@ -12,7 +12,8 @@ use super::{Lexical, Segment};
 use crate::Result;
 use crate::bm25::Norm;
 
-/// A term's posting list in each segment; `None` where no text there holds it. Reading goes forwards only.
+/// A term's posting list in each segment; `None` where no text there holds it. Reading goes
+/// forwards only.
 pub(super) type Lists = Vec<Option<BlockSegmentPostings>>;
 
 impl Lexical {
@@ -29,7 +30,8 @@ impl Segment {
     }
 }
 
-/// How often each text holds a term, in a byte, by segment: what a list has to be read for is looked up here at once.
+/// How often each text holds a term, in a byte, by segment: what a list has to be read for is
+/// looked up here at once.
 pub(super) struct Table(Vec<Vec<u8>>);
 
 impl Table {
@@ -51,7 +53,12 @@ impl Table {
 }
 
 /// How often a text of a segment holds a term. Those asked for before must stand before it.
-pub(super) fn frequency(lists: &mut Lists, table: Option<&Table>, segment: usize, text: u32) -> u32 {
+pub(super) fn frequency(
+    lists: &mut Lists,
+    table: Option<&Table>,
+    segment: usize,
+    text: u32,
+) -> u32 {
     match (&mut lists[segment], table) {
         (None, _) => 0,
         (Some(_), Some(table)) => u32::from(table.0[segment][text as usize]),
@@ -76,7 +83,11 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     /// `None` where no text of the segment holds the term.
-    pub(super) fn new(lists: &'a mut Lists, table: Option<&'a Table>, piece: &Piece<'_>) -> Option<Self> {
+    pub(super) fn new(
+        lists: &'a mut Lists,
+        table: Option<&'a Table>,
+        piece: &Piece<'_>,
+    ) -> Option<Self> {
         let (from, to) = (piece.from, piece.to);
         let list = lists[piece.segment].as_mut()?;
         let table = table.map(|table| &table.0[piece.segment][from as usize..to as usize]);
@@ -84,7 +95,8 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Texts or documents that hold a term, and how often each does. They are counted from the first one that could.
+/// Texts or documents that hold a term, and how often each does. They are counted from the first
+/// one that could.
 #[derive(Default)]
 pub(super) struct Postings {
     pub(super) holders: Vec<u32>,
@@ -104,7 +116,8 @@ impl Postings {
         }
     }
 
-    /// Adds those of some texts, given by their place in the piece; by rising number where there is no table.
+    /// Adds those of some texts, given by their place in the piece; by rising number where there is
+    /// no table.
     pub(super) fn add_some(&mut self, source: &mut Source<'_>, texts: &[u32]) {
         match source.table {
             Some(table) => self.look_up_in(table, texts.iter().copied()),
@@ -121,10 +134,16 @@ impl Postings {
     }
 
     /// Adds those of some ranges of texts, given by their numbers in the segment and rising.
-    pub(super) fn add_ranges(&mut self, source: &mut Source<'_>, ranges: impl Iterator<Item = Range<u32>>) {
+    pub(super) fn add_ranges(
+        &mut self,
+        source: &mut Source<'_>,
+        ranges: impl Iterator<Item = Range<u32>>,
+    ) {
         match source.table {
             Some(table) => self.look_up_in(table, ranges.flatten().map(|text| text - source.from)),
-            None => ranges.for_each(|texts| self.read(source.list, texts.start, texts.end, source.from)),
+            None => {
+                ranges.for_each(|texts| self.read(source.list, texts.start, texts.end, source.from))
+            }
         }
     }
 
@@ -137,9 +156,15 @@ impl Postings {
         compact_both(&mut self.holders, &mut self.frequencies, known, |_, frequency| frequency > 0);
     }
 
-    /// Adds those of the texts `from..to` of a segment that stand in its `list`, deleted ones among them, by their distance from
-    /// `origin`. What was read before must lie before.
-    pub(super) fn read(&mut self, list: &mut BlockSegmentPostings, from: u32, to: u32, origin: u32) {
+    /// Adds those of the texts `from..to` of a segment that stand in its `list`, deleted ones among
+    /// them, by their distance from `origin`. What was read before must lie before.
+    pub(super) fn read(
+        &mut self,
+        list: &mut BlockSegmentPostings,
+        from: u32,
+        to: u32,
+        origin: u32,
+    ) {
         let mut at = list.seek(from);
         loop {
             let docs = list.docs().get(at..).unwrap_or_default();
@@ -154,7 +179,8 @@ impl Postings {
         }
     }
 
-    /// Adds to the holders' `scores` what the term is worth to them. `lengths` and `scores` are of all that could hold it.
+    /// Adds to the holders' `scores` what the term is worth to them. `lengths` and `scores` are of
+    /// all that could hold it.
     pub(super) fn add_weights(&self, worth: (Norm, f32), lengths: &[f32], scores: &mut [f32]) {
         Level::current().add_weights(&self.holders, &self.frequencies, worth, lengths, scores);
     }
@@ -184,7 +210,8 @@ impl Postings {
 #[derive(Default)]
 pub(super) struct Holding {
     pub(super) documents: Postings,
-    /// One more than the place of each document above, 0 where it is not there; empty where the texts of each follow each other.
+    /// One more than the place of each document above, 0 where it is not there; empty where the
+    /// texts of each follow each other.
     places: Vec<u32>,
 }
 
@@ -201,7 +228,8 @@ impl Holding {
         self.documents.clear();
     }
 
-    /// Adds the documents of texts: `documents` are of all that could hold the term, and counted from `first`.
+    /// Adds the documents of texts: `documents` are of all that could hold the term, and counted
+    /// from `first`.
     pub(super) fn add_all(&mut self, texts: &Postings, documents: &[u32], first: u32) {
         for (&text, &frequency) in texts.holders.iter().zip(&texts.frequencies) {
             self.add(documents[text as usize] - first, frequency);

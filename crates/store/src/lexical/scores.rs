@@ -17,8 +17,8 @@ use crate::{ChunkId, Result};
 /// Texts in a window.
 pub(super) const WINDOW: usize = 8192;
 
-/// A query whose words are being scored, by any number of threads: each takes the next window of texts, and all know the floor that
-/// one of them has found.
+/// A query whose words are being scored, by any number of threads: each takes the next window of
+/// texts, and all know the floor that one of them has found.
 pub(crate) struct Scoring<'a, K> {
     lexical: &'a Lexical,
     words: Vec<Word>,
@@ -26,7 +26,8 @@ pub(crate) struct Scoring<'a, K> {
     keep: K,
     /// The first document that nobody has taken.
     next: Mutex<u32>,
-    /// What is below it is not among the best: the bits of a number that is not negative, which rise with it.
+    /// What is below it is not among the best: the bits of a number that is not negative, which
+    /// rise with it.
     floor: AtomicU32,
     /// The best of each thread.
     found: Mutex<Vec<(ChunkId, f32)>>,
@@ -36,8 +37,9 @@ pub(crate) struct Scoring<'a, K> {
 }
 
 impl Lexical {
-    /// Prepares to score texts by `query`, which is read in each of their languages; a word that stands twice in it counts twice.
-    /// Known are afterwards the `count` best texts of those that `keep` holds for.
+    /// Prepares to score texts by `query`, which is read in each of their languages; a word that
+    /// stands twice in it counts twice. Known are afterwards the `count` best texts of those that
+    /// `keep` holds for.
     pub(crate) fn scoring<K: Fn(ChunkId) -> bool + Sync>(
         &self,
         query: &str,
@@ -114,8 +116,9 @@ impl<'a, K: Fn(ChunkId) -> bool + Sync> Scoring<'a, K> {
         Some(window)
     }
 
-    /// The scores of some chunks, whether or not they are among the best, 0 where neither a chunk nor its document has a word of the
-    /// query; on two threads where `beside` says so and the texts of each document lie together.
+    /// The scores of some chunks, whether or not they are among the best, 0 where neither a chunk
+    /// nor its document has a word of the query; on two threads where `beside` says so and the
+    /// texts of each document lie together.
     pub(crate) fn of(
         &self,
         chunks: impl IntoIterator<Item = ChunkId>,
@@ -163,20 +166,23 @@ fn scores_of(lexical: &Lexical, words: &[Word], asked: &[Asked]) -> Vec<(ChunkId
         let all = 0..lexical.starts.len() as u32;
         let window = lexical.window(if lexical.contiguous { document..document + 1 } else { all });
         sums.add_up(&window, 0.0);
-        scores.extend(asked.iter().map(|&(_, at, text, chunk)| (chunk, sums.of(&window, at, text))));
+        scores
+            .extend(asked.iter().map(|&(_, at, text, chunk)| (chunk, sums.of(&window, at, text))));
         sums.clear(&window);
     }
     scores
 }
 
-/// As [`scores_of`], where each document is one text, whose score is its own: word by word, as that takes less than window by window.
+/// As [`scores_of`], where each document is one text, whose score is its own: word by word, as that
+/// takes less than window by window.
 fn scores_of_texts(lexical: &Lexical, words: &[Word], asked: &[Asked]) -> Vec<(ChunkId, f32)> {
     let length = |&(_, segment, text, _): &Asked| lexical.segments[segment].lengths[text as usize];
     let lengths: Vec<f32> = asked.iter().map(length).collect();
     let mut scores: Vec<(ChunkId, f32)> = asked.iter().map(|&(.., chunk)| (chunk, 0.0)).collect();
     for Word { lists, table, text: Worth { norm, idf }, .. } in words {
         let mut lists = lists.clone();
-        let of_text = |&(_, segment, text, _): &Asked| frequency(&mut lists, table.as_deref(), segment, text);
+        let of_text =
+            |&(_, segment, text, _): &Asked| frequency(&mut lists, table.as_deref(), segment, text);
         let frequencies: Vec<u32> = asked.iter().map(of_text).collect();
         let mut weights = lengths.clone();
         norm.weigh(*idf, &frequencies, &mut weights);
@@ -231,8 +237,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Passing documents by brings the same texts with the same scores, to the bit, as looking at all, whatever was deleted,
-        /// whether or not the texts of a document lie together, and however large the windows are.
+        /// Passing documents by brings the same texts with the same scores, to the bit, as looking
+        /// at all, whatever was deleted, whether or not the texts of a document lie together, and
+        /// however large the windows are.
         #[test]
         fn the_best_are_those_of_a_scan(
             texts in prop::collection::vec(words(), 150..400),
@@ -283,12 +290,15 @@ mod tests {
     fn documents_without_a_rare_word_are_passed_by() {
         let folder = tempfile::tempdir().unwrap();
         let rare = |at: i64| if at % 100 == 0 { "rare unusual" } else { "other" };
-        let chunks: Vec<_> = (1..=1000).map(|at| (at, at, format!("common {}", rare(at)))).collect();
+        let chunks: Vec<_> =
+            (1..=1000).map(|at| (at, at, format!("common {}", rare(at)))).collect();
         let mut lexical =
-            Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(&chunks, take)).unwrap();
+            Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(&chunks, take))
+                .unwrap();
         lexical.score_together(500);
         let scores = lexical.score("common rare unusual", Bm25::default(), 5, |_| true).unwrap();
-        // All of the first window; in the second two rare words of five, for whom alone the common one is looked up.
+        // All of the first window; in the second two rare words of five, for whom alone the common
+        // one is looked up.
         assert_eq!(scores.added(), (500 + 10) + (10 + 5));
         assert!(scores.of([ChunkId(7)], false)[&ChunkId(7)] > 0.0);
         let best: Vec<i64> = scores.best().iter().map(|(chunk, _)| chunk.0).collect();
@@ -301,16 +311,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // Few have a word that few have, some of them a second text without it.
         let owner = |at: i64| if at % 97 == 1 { at - 1 } else { at };
-        let text = |at: i64| if at % 97 == 0 { format!("common rare w{at}") } else { "common".to_string() };
+        let text = |at: i64| {
+            if at % 97 == 0 { format!("common rare w{at}") } else { "common".to_string() }
+        };
         let chunks: Vec<_> = (1..=2100).map(|at| (at, owner(at), text(at))).collect();
-        for documents in
-            [&chunks[..], &chunks.iter().map(|(at, _, text)| (*at, *at, text.clone())).collect::<Vec<_>>()]
-        {
+        for documents in [
+            &chunks[..],
+            &chunks.iter().map(|(at, _, text)| (*at, *at, text.clone())).collect::<Vec<_>>(),
+        ] {
             let (first, second) = documents.split_at(1600);
             let built =
-                Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(first, take)).unwrap();
-            let mut lexical =
-                built.update(Stamp::new("store", 2), &Default::default(), |take| add(second, take)).unwrap();
+                Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(first, take))
+                    .unwrap();
+            let mut lexical = built
+                .update(Stamp::new("store", 2), &Default::default(), |take| add(second, take))
+                .unwrap();
             assert_eq!((lexical.segments.len(), lexical.contiguous), (2, true));
             let query = "rare common w970 w1067";
             lexical.score_together(700);
@@ -329,15 +344,23 @@ mod tests {
         let text = |at: i64| {
             let often = if at == 1500 { 300 } else { at as usize % 4 };
             let rare = if at % 50 == 0 { "rare" } else { "other" };
-            format!("{rare} {} {} w{}", "common ".repeat(often), "usual ".repeat(at as usize % 3), at % 7)
+            format!(
+                "{rare} {} {} w{}",
+                "common ".repeat(often),
+                "usual ".repeat(at as usize % 3),
+                at % 7
+            )
         };
         for texts_of_document in [1, 4] {
-            let chunks: Vec<_> = (1..=2000).map(|at| (at, at / texts_of_document, text(at))).collect();
+            let chunks: Vec<_> =
+                (1..=2000).map(|at| (at, at / texts_of_document, text(at))).collect();
             let gone = (1..1900).step_by(90).map(ChunkId).collect();
             let (first, second) = chunks.split_at(1600);
             let built =
-                Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(first, take)).unwrap();
-            let mut lexical = built.update(Stamp::new("store", 2), &gone, |take| add(second, take)).unwrap();
+                Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(first, take))
+                    .unwrap();
+            let mut lexical =
+                built.update(Stamp::new("store", 2), &gone, |take| add(second, take)).unwrap();
             let query = "rare common usual w3";
             let scores = |lexical: &Lexical| {
                 let some = lexical.score(query, Bm25::default(), 20, |_| true).unwrap();
@@ -345,12 +368,22 @@ mod tests {
                 (of, some.best())
             };
             lexical.score_together(usize::MAX);
-            assert!(lexical.words(query, Bm25::default()).unwrap().iter().all(|word| word.table.is_none()));
+            assert!(
+                lexical
+                    .words(query, Bm25::default())
+                    .unwrap()
+                    .iter()
+                    .all(|word| word.table.is_none())
+            );
             let expected = scores(&lexical);
             for window in [1, 30, 200, 1000] {
                 lexical.score_together(window);
                 let words = lexical.words(query, Bm25::default()).unwrap();
-                assert_eq!(words.iter().filter(|word| word.table.is_some()).count(), 2, "usual and w3");
+                assert_eq!(
+                    words.iter().filter(|word| word.table.is_some()).count(),
+                    2,
+                    "usual and w3"
+                );
                 assert_eq!(scores(&lexical), expected, "{texts_of_document} {window}");
             }
             std::fs::remove_dir_all(folder.path()).unwrap();
@@ -368,9 +401,11 @@ mod tests {
         };
         let chunks: Vec<_> = (1..=2000).map(|at| (at, at, text(at).to_string())).collect();
         let mut lexical =
-            Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(&chunks, take)).unwrap();
+            Lexical::build(folder.path(), Stamp::new("store", 1), |take| add(&chunks, take))
+                .unwrap();
         lexical.score_together(1000);
-        let scores = lexical.score("common usual rare rarer", Bm25::default(), 5, |_| true).unwrap();
+        let scores =
+            lexical.score("common usual rare rarer", Bm25::default(), 5, |_| true).unwrap();
         assert!(scores.added() < 2110 + 200, "{}", scores.added());
         assert!(scores.best().iter().all(|(chunk, _)| chunk.0 % 100 == 0));
     }

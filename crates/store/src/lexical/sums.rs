@@ -1,10 +1,12 @@
 //! What the words of a query add up to, window by window.
 //!
-//! A word that most texts hold is worth least and costs most. So texts are taken in windows small enough for the first caches, and
-//! in each the words by falling worth: once those that are left could not, all together, bring a text among the best that has
-//! none of the others, they are looked up for documents that have (Turtle and Flood, "Query Evaluation: Strategies and
-//! Optimizations", 1995: MaxScore; by windows as Lucene's `MaxScoreBulkScorer` does). Before each of them, documents that cannot be
-//! among the best any more are dropped. What comes out is the same, to the bit, as if every document had been looked at.
+//! A word that most texts hold is worth least and costs most. So texts are taken in windows small
+//! enough for the first caches, and in each the words by falling worth: once those that are left
+//! could not, all together, bring a text among the best that has none of the others, they are
+//! looked up for documents that have (Turtle and Flood, "Query Evaluation: Strategies and
+//! Optimizations", 1995: MaxScore; by windows as Lucene's `MaxScoreBulkScorer` does). Before each
+//! of them, documents that cannot be among the best any more are dropped. What comes out is the
+//! same, to the bit, as if every document had been looked at.
 
 use super::kernels::{Hope, Level, ROUNDING, compact};
 use super::postings::{Holding, Lists, Postings, Source};
@@ -26,12 +28,13 @@ pub(super) struct Sums<'a> {
     most: Vec<f32>,
     /// By text of the window; all zero between two windows, as the next.
     texts: Vec<f32>,
-    /// By document of the window; nothing where each is one text, whose score is that of its document too.
+    /// By document of the window; nothing where each is one text, whose score is that of its
+    /// document too.
     documents: Vec<f32>,
     /// Texts that have a word and may be among the best, by piece.
     reached: Vec<Vec<u32>>,
-    /// By document of the window, where each is not one text: `mark` if it may be among the best. A text that may not has a sum of 0
-    /// where each is one.
+    /// By document of the window, where each is not one text: `mark` if it may be among the best. A
+    /// text that may not has a sum of 0 where each is one.
     marks: Vec<u32>,
     mark: u32,
     postings: Postings,
@@ -47,7 +50,8 @@ enum Of<'a> {
     All,
     /// Those of documents that may be among the best, found while all are read.
     Living,
-    /// Those reached, by rising number where the word has no table, looked up one by one; where each is a document.
+    /// Those reached, by rising number where the word has no table, looked up one by one; where
+    /// each is a document.
     Reached,
     /// Those of these documents, by rising number, looked up one by one.
     Documents(&'a [u32]),
@@ -110,13 +114,16 @@ impl<'a> Sums<'a> {
         let (first, one_text) = (window.documents.start, lexical.each_is_one_text());
         holding.clear();
         for (piece, reached) in window.pieces.iter().zip(reached) {
-            let Some(mut source) = Source::new(lists, word.table.as_deref(), piece) else { continue };
+            let Some(mut source) = Source::new(lists, word.table.as_deref(), piece) else {
+                continue;
+            };
             postings.clear();
             match of {
                 Of::All | Of::Living => postings.add_all(&mut source),
                 Of::Reached => postings.add_some(&mut source, reached),
                 Of::Documents(documents) => {
-                    let ranges = documents.iter().filter_map(|document| lexical.texts_in(piece, *document));
+                    let ranges =
+                        documents.iter().filter_map(|document| lexical.texts_in(piece, *document));
                     postings.add_ranges(&mut source, ranges);
                 }
             }
@@ -126,9 +133,9 @@ impl<'a> Sums<'a> {
             let scores = &mut texts[piece.before..][..piece.chunks.len()];
             match of {
                 Of::Living if one_text => postings.retain_scored(scores),
-                Of::Living => {
-                    postings.retain(|text| marks[(piece.documents[text as usize] - first) as usize] == *mark)
-                }
+                Of::Living => postings.retain(|text| {
+                    marks[(piece.documents[text as usize] - first) as usize] == *mark
+                }),
                 Of::All | Of::Reached | Of::Documents(_) => {}
             }
             if !one_text || matches!(of, Of::All) {
@@ -148,7 +155,8 @@ impl<'a> Sums<'a> {
         if !one_text {
             let Worth { idf, norm } = word.document;
             let count = window.documents.len();
-            let (lengths, scores) = (&lexical.documents[first as usize..][..count], &mut documents[..count]);
+            let (lengths, scores) =
+                (&lexical.documents[first as usize..][..count], &mut documents[..count]);
             holding.documents.add_weights((norm, idf), lengths, scores);
         }
     }
@@ -169,15 +177,17 @@ impl<'a> Sums<'a> {
             return self.add(window, word, Of::Reached);
         }
         let of_piece = window.pieces.iter().zip(&self.reached);
-        let documents =
-            of_piece.flat_map(|(piece, reached)| reached.iter().map(|text| piece.documents[*text as usize]));
+        let documents = of_piece.flat_map(|(piece, reached)| {
+            reached.iter().map(|text| piece.documents[*text as usize])
+        });
         let mut documents: Vec<u32> = documents.collect();
         documents.sort_unstable();
         documents.dedup();
         self.add(window, word, Of::Documents(&documents));
     }
 
-    /// Drops the documents that cannot come to `floor` any more where nothing can add more than `most`.
+    /// Drops the documents that cannot come to `floor` any more where nothing can add more than
+    /// `most`.
     fn drop_hopeless(&mut self, window: &Window<'_>, most: f32, floor: f32) {
         let Sums { lexical, texts, documents, reached, marks, mark, .. } = self;
         let hope = Hope { most, floor };
@@ -190,14 +200,17 @@ impl<'a> Sums<'a> {
             return;
         }
         *mark += 1;
-        let place =
-            |piece: &Piece<'_>, text: u32| (piece.documents[text as usize] - window.documents.start) as usize;
-        // A document lives by any of its texts. One that has no word yet can become no better than one that has: both get what their
-        // document has.
+        let place = |piece: &Piece<'_>, text: u32| {
+            (piece.documents[text as usize] - window.documents.start) as usize
+        };
+        // A document lives by any of its texts. One that has no word yet can become no better than
+        // one that has: both get what their document has.
         for (piece, at) in pieces() {
             for &text in &reached[at] {
                 let document = place(piece, text);
-                if hope.holds(with_document(texts[piece.before + text as usize], documents[document])) {
+                if hope
+                    .holds(with_document(texts[piece.before + text as usize], documents[document]))
+                {
                     marks[document] = *mark;
                 }
             }
@@ -207,8 +220,8 @@ impl<'a> Sums<'a> {
         }
     }
 
-    /// Hands over the texts of a window that have a word, with their scores, but those that were dropped; ready for the next one
-    /// then.
+    /// Hands over the texts of a window that have a word, with their scores, but those that were
+    /// dropped; ready for the next one then.
     pub(super) fn hand_over(&mut self, window: &Window<'_>, mut take: impl FnMut(ChunkId, f32)) {
         for (at, piece) in window.pieces.iter().enumerate() {
             for &text in &self.reached[at] {
@@ -238,7 +251,8 @@ impl<'a> Sums<'a> {
     }
 }
 
-/// The score of a text from its own sum and that of its document, of which there is none where each is one text.
+/// The score of a text from its own sum and that of its document, of which there is none where each
+/// is one text.
 fn whole(text: f32, document: Option<&f32>) -> f32 {
     document.map_or(text, |document| with_document(text, *document))
 }

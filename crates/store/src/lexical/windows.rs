@@ -28,8 +28,8 @@ pub(super) struct Piece<'a> {
 }
 
 impl Lexical {
-    /// The documents from `first` on that have about so many texts; all where the texts of a document lie apart. `None` behind the
-    /// last.
+    /// The documents from `first` on that have about so many texts; all where the texts of a
+    /// document lie apart. `None` behind the last.
     pub(super) fn window_from(&self, first: u32, texts: usize) -> Option<Window<'_>> {
         let (first, all) = (first as usize, self.starts.len());
         let start = self.starts.get(first)?;
@@ -52,7 +52,8 @@ impl Lexical {
     pub(super) fn window(&self, documents: Range<u32>) -> Window<'_> {
         let starts = |document: u32| self.starts.get(document as usize).copied();
         let last = (self.segments.len().saturating_sub(1) as u32, u32::MAX);
-        let (start, end) = (starts(documents.start).unwrap_or(last), starts(documents.end).unwrap_or(last));
+        let (start, end) =
+            (starts(documents.start).unwrap_or(last), starts(documents.end).unwrap_or(last));
         let (mut pieces, mut texts) = (Vec::new(), 0);
         let segments = self.segments.iter().enumerate();
         for (at, segment) in segments.take(end.0 as usize + 1).skip(start.0 as usize) {
@@ -65,7 +66,8 @@ impl Lexical {
         Window { documents, pieces, texts }
     }
 
-    /// The texts of a document in a piece, by their numbers in the segment, where the texts of each follow each other.
+    /// The texts of a document in a piece, by their numbers in the segment, where the texts of each
+    /// follow each other.
     pub(super) fn texts_in(&self, piece: &Piece<'_>, document: u32) -> Option<Range<u32>> {
         let at = piece.segment as u32;
         let start = *self.starts.get(document as usize)?.max(&(at, piece.from));

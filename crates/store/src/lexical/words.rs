@@ -13,15 +13,18 @@ use crate::Result;
 use crate::analysis::Analyser;
 use crate::bm25::{Bm25, Norm};
 
-/// What is found out about a term that so many texts hold, deleted ones among them, is remembered: it takes as long as scoring by it.
+/// What is found out about a term that so many texts hold, deleted ones among them, is remembered:
+/// it takes as long as scoring by it.
 const REMEMBERED_FROM: usize = 256;
 
-/// A word that one in so many texts holds, or more, gets a [`Table`], which has a byte for each text. There are at most so many times as
-/// many of these as a text has different words in the mean.
+/// A word that one in so many texts holds, or more, gets a [`Table`], which has a byte for each
+/// text. There are at most so many times as many of these as a text has different words in the
+/// mean.
 const TABLED_SHARE: usize = 8;
 
-/// How often a text holds a word at most that one in so many texts holds, or fewer, is not found out where that alone would need the
-/// whole list: such a word is among the first that are read, whatever it can add.
+/// How often a text holds a word at most that one in so many texts holds, or fewer, is not found
+/// out where that alone would need the whole list: such a word is among the first that are read,
+/// whatever it can add.
 const RARE_SHARE: usize = 64;
 
 /// How many hold a term, and how often one of them does at most, or a number that is larger.
@@ -65,8 +68,8 @@ pub(super) struct Worth {
 }
 
 impl Lexical {
-    /// The query's words that any text holds, read in each language there is, the one that can add most first. A word that stands
-    /// twice in it counts twice.
+    /// The query's words that any text holds, read in each language there is, the one that can add
+    /// most first. A word that stands twice in it counts twice.
     pub(super) fn words(&self, query: &str, bm25: Bm25) -> Result<Vec<Word>> {
         let mut words = Vec::new();
         for (code, Population { texts, documents, length }) in &self.languages {
@@ -82,7 +85,8 @@ impl Lexical {
                     idf: times as f32 * bm25.idf(found, all),
                     norm: bm25.norm(mean(all)),
                 };
-                let (text, document) = (worth(counts.texts, *texts), worth(counts.documents, *documents));
+                let (text, document) =
+                    (worth(counts.texts, *texts), worth(counts.documents, *documents));
                 let most = with_document(
                     text.most(counts.most_in_text, self.shortest_text),
                     document.most(counts.most_in_document, self.shortest_document),
@@ -108,7 +112,10 @@ impl Lexical {
             return known.clone();
         }
         let counts = if as_listed {
-            Counts::listed(listed, lists.iter().flatten().cloned().map(most_often).max().unwrap_or(0))
+            Counts::listed(
+                listed,
+                lists.iter().flatten().cloned().map(most_often).max().unwrap_or(0),
+            )
         } else {
             self.counted_one_by_one(lists)
         };
@@ -140,7 +147,8 @@ impl Lexical {
 }
 
 impl Counts {
-    /// Those of a term that so many texts hold, each a document, and none more often than so many times.
+    /// Those of a term that so many texts hold, each a document, and none more often than so many
+    /// times.
     fn listed(texts: usize, most: u32) -> Self {
         Counts { texts, documents: texts, most_in_text: most, most_in_document: most }
     }

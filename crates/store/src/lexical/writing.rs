@@ -1,5 +1,5 @@
-//! Writing the text index. Texts come in the order of their chunks, and segments are merged in that order too, so that the texts of
-//! each document follow each other.
+//! Writing the text index. Texts come in the order of their chunks, and segments are merged in that
+//! order too, so that the texts of each document follow each other.
 
 use std::collections::{HashMap, HashSet};
 
@@ -32,13 +32,17 @@ pub(super) fn write(
     let mut analysers: HashMap<u64, Analyser> = HashMap::new();
     texts(&mut |Searched { chunk, document: owner, language, text }| {
         let code = packed(language);
-        let tokens = analysers.entry(code).or_insert_with(|| Analyser::new(&unpacked(code))).terms(text);
+        let tokens =
+            analysers.entry(code).or_insert_with(|| Analyser::new(&unpacked(code))).terms(text);
         let mut document = TantivyDocument::new();
         document.add_u64(fields.chunk, chunk.0.cast_unsigned());
         document.add_u64(fields.length, tokens.len() as u64);
         document.add_u64(fields.document, owner.0.cast_unsigned());
         document.add_u64(fields.language, code);
-        document.add_pre_tokenized_text(fields.text, PreTokenizedString { text: String::new(), tokens });
+        document.add_pre_tokenized_text(
+            fields.text,
+            PreTokenizedString { text: String::new(), tokens },
+        );
         writer.add_document(document)?;
         Ok(())
     })?;
@@ -52,7 +56,8 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Merges segments that are small beside those behind them. What is looked up in a segment is looked up in each.
+/// Merges segments that are small beside those behind them. What is looked up in a segment is
+/// looked up in each.
 fn merge(index: &Index, writer: &mut IndexWriter) -> Result<()> {
     let segments: Vec<(SegmentId, u32)> =
         in_order(index)?.iter().map(|reader| (reader.segment_id(), reader.num_docs())).collect();
@@ -63,8 +68,9 @@ fn merge(index: &Index, writer: &mut IndexWriter) -> Result<()> {
     Ok(())
 }
 
-/// The first of the segments that are merged, all behind it among them, given how many texts each has: every one that is left has more
-/// than twice as many as all behind it, so that there are few, and a text is moved once for each doubling at most.
+/// The first of the segments that are merged, all behind it among them, given how many texts each
+/// has: every one that is left has more than twice as many as all behind it, so that there are few,
+/// and a text is moved once for each doubling at most.
 fn first_merged(texts: &[u32]) -> Option<usize> {
     let (mut behind, mut first) = (0, None);
     for (at, &texts) in texts.iter().enumerate().rev() {
@@ -78,12 +84,17 @@ fn first_merged(texts: &[u32]) -> Option<usize> {
 
 /// The segments by the chunks they hold.
 pub(super) fn in_order(index: &Index) -> Result<Vec<SegmentReader>> {
-    // Otherwise a thread of tantivy's wakes up twice a second to see whether somebody else has written.
-    let reader: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-    let first = |reader: &SegmentReader| Ok::<_, Error>(reader.fast_fields().u64(CHUNK)?.min_value());
+    // Otherwise a thread of tantivy's wakes up twice a second to see whether somebody else has
+    // written.
+    let reader: IndexReader =
+        index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+    let first =
+        |reader: &SegmentReader| Ok::<_, Error>(reader.fast_fields().u64(CHUNK)?.min_value());
     let readers = reader.searcher().segment_readers().to_vec();
-    let mut readers: Vec<(u64, SegmentReader)> =
-        readers.into_iter().map(|reader| Ok::<_, Error>((first(&reader)?, reader))).collect::<Result<_>>()?;
+    let mut readers: Vec<(u64, SegmentReader)> = readers
+        .into_iter()
+        .map(|reader| Ok::<_, Error>((first(&reader)?, reader)))
+        .collect::<Result<_>>()?;
     readers.sort_by_key(|(first, _)| *first);
     Ok(readers.into_iter().map(|(_, reader)| reader).collect())
 }
@@ -138,8 +149,9 @@ mod tests {
         for (generation, end) in (2..).zip([8, 9, 40, 41, 43, 47, 100, 140, 142]) {
             let next = index.chunks().iter().max().unwrap().0 + 1;
             let gone = HashSet::from([ChunkId(generation)]);
-            index =
-                index.update(Stamp::new("store", generation), &gone, |take| add(next..end, take)).unwrap();
+            index = index
+                .update(Stamp::new("store", generation), &gone, |take| add(next..end, take))
+                .unwrap();
             assert!(index.contiguous, "{generation}");
             let segments = index.segments.len();
             assert!(segments < 4, "{segments} segments");

@@ -8,7 +8,8 @@ use super::scored::{Best, Scored};
 
 /// Rows whose cosines are computed before they are looked at.
 const BLOCK: usize = 256;
-/// Fewer rows are scanned by the caller's thread: waking others costs tens of microseconds, which is about 10,000 rows.
+/// Fewer rows are scanned by the caller's thread: waking others costs tens of microseconds, which
+/// is about 10,000 rows.
 const PARALLEL_FROM: usize = 20_000;
 
 /// The `most` rows that are about the nearest to `code` among those to keep, best first.
@@ -21,7 +22,13 @@ pub(super) fn nearest(rows: &Rows, code: &Code, most: usize, keep: Keep<'_>) -> 
     let pieces: Vec<Vec<Scored>> = (0..threads)
         .into_par_iter()
         .map(|at| {
-            scan(rows, code, most, keep, (at * piece).min(rows.len())..((at + 1) * piece).min(rows.len()))
+            scan(
+                rows,
+                code,
+                most,
+                keep,
+                (at * piece).min(rows.len())..((at + 1) * piece).min(rows.len()),
+            )
         })
         .collect();
     let mut all = pieces.concat();
@@ -30,7 +37,13 @@ pub(super) fn nearest(rows: &Rows, code: &Code, most: usize, keep: Keep<'_>) -> 
     all
 }
 
-fn scan(rows: &Rows, code: &Code, most: usize, keep: Keep<'_>, range: std::ops::Range<usize>) -> Vec<Scored> {
+fn scan(
+    rows: &Rows,
+    code: &Code,
+    most: usize,
+    keep: Keep<'_>,
+    range: std::ops::Range<usize>,
+) -> Vec<Scored> {
     let mut best = Best::new(most);
     let (mut dots, mut cosines) = (Vec::with_capacity(BLOCK), Vec::with_capacity(BLOCK));
     for start in range.clone().step_by(BLOCK) {

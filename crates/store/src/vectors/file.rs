@@ -1,5 +1,5 @@
-//! The graph's files, so that opening a large project does not build it again. The vectors themselves are in the database alone: what
-//! is deleted there is gone.
+//! The graph's files, so that opening a large project does not build it again. The vectors
+//! themselves are in the database alone: what is deleted there is gone.
 //!
 //! ```text
 //! N/table.json   written last: the stamp, and length and checksum of each file
@@ -106,7 +106,9 @@ impl Vectors {
             stamp,
             rows: self.rows.len(),
             layers: graph.sizes(),
-            chunks: write("chunks", &|file| file.numbers(&self.chunks, |chunk| chunk.0.to_le_bytes()))?,
+            chunks: write("chunks", &|file| {
+                file.numbers(&self.chunks, |chunk| chunk.0.to_le_bytes())
+            })?,
             graph: write("graph", &|file| {
                 graph
                     .numbers()
@@ -123,18 +125,21 @@ impl Vectors {
 }
 
 impl Linked {
-    /// Reads a graph; `None` when it is missing, damaged, or not one that can be brought up to date.
+    /// Reads a graph; `None` when it is missing, damaged, or not one that can be brought up to
+    /// date.
     pub(super) fn load(folder: &Path, wanted: &Stamp) -> Option<Self> {
         let table: Table = serde_json::from_slice(&std::fs::read(folder.join(TABLE)).ok()?).ok()?;
         if !table.stamp.can_follow(wanted) {
             return None;
         }
         let path = |name| folder.join(name);
-        let chunks = read(&path("chunks"), &table.chunks, |bytes| ChunkId(i64::from_le_bytes(bytes)))?;
+        let chunks =
+            read(&path("chunks"), &table.chunks, |bytes| ChunkId(i64::from_le_bytes(bytes)))?;
         let numbers = read(&path("graph"), &table.graph, u32::from_le_bytes)?;
         let graph = Graph::from_numbers(&table.layers, &numbers)?;
-        let sound =
-            chunks.len() == table.rows && graph.len() == table.rows && chunks.is_sorted_by(|a, b| a < b);
+        let sound = chunks.len() == table.rows
+            && graph.len() == table.rows
+            && chunks.is_sorted_by(|a, b| a < b);
         let saved = Saved { generation: table.stamp.generation, rows: table.rows };
         sound.then_some(Linked { chunks, graph, saved })
     }
@@ -180,7 +185,8 @@ impl Writer {
 
 /// The numbers of a file; `None` when they are not what was written.
 fn read<T, const N: usize>(path: &Path, sum: &Sum, from: impl Fn([u8; N]) -> T) -> Option<Vec<T>> {
-    // The length on record is believed only when it is the file's: no file can ask for more memory than it has bytes.
+    // The length on record is believed only when it is the file's: no file can ask for more memory
+    // than it has bytes.
     if File::open(path).ok()?.metadata().ok()?.len() != sum.bytes {
         return None;
     }

@@ -9,8 +9,8 @@ use crate::lexical::leftovers;
 use crate::refresh::READS;
 use crate::{ChunkId, Embedder, Error, Result, Store, schema};
 
-/// New vectors, as a share of all, that are left out of the graph on disk until there are more: opening links them again, at about a
-/// millisecond each.
+/// New vectors, as a share of all, that are left out of the graph on disk until there are more:
+/// opening links them again, at about a millisecond each.
 const UNSAVED_SHARE: usize = 500;
 
 impl Store {
@@ -25,8 +25,8 @@ impl Store {
         Ok(table)
     }
 
-    /// The vector table of the current generation: the open one, or one with the graph on disk, brought up to date, or a new one.
-    /// Nothing is written.
+    /// The vector table of the current generation: the open one, or one with the graph on disk,
+    /// brought up to date, or a new one. Nothing is written.
     pub(crate) fn current_vectors(&self, open: Option<Vectors>) -> Result<Vectors> {
         let Some(embedder) = self.embedder()? else { return Ok(Vectors::new(0)) };
         let mut table = match open.filter(|table| table.dimension() == embedder.dimension) {
@@ -44,7 +44,8 @@ impl Store {
         Ok(table)
     }
 
-    /// A table of all vectors in the database, with the graph on disk over the first of them if there is one.
+    /// A table of all vectors in the database, with the graph on disk over the first of them if
+    /// there is one.
     fn stored_vectors(&self, embedder: &Embedder) -> Result<Vectors> {
         if let Some(linked) = self.saved_graph(embedder)?
             && let Some(table) = self.recalled(linked, embedder)?
@@ -52,15 +53,18 @@ impl Store {
             return Ok(table);
         }
         let mut table = Vectors::new(embedder.dimension);
-        let count = self
-            .read_one("SELECT count(*) FROM chunks WHERE index_id = ?1", [self.index.0], |row| row.get(0));
+        let count = self.read_one(
+            "SELECT count(*) FROM chunks WHERE index_id = ?1",
+            [self.index.0],
+            |row| row.get(0),
+        );
         table.rows.reserve(count?.unwrap_or(0));
         self.each_vector(ChunkId(0), embedder, |chunk, packed| table.push(chunk, packed))?;
         Ok(table)
     }
 
-    /// The table of a graph, with the vectors of the database and without those that are gone from it; `None` where the database has
-    /// others among them.
+    /// The table of a graph, with the vectors of the database and without those that are gone from
+    /// it; `None` where the database has others among them.
     fn recalled(&self, linked: Linked, embedder: &Embedder) -> Result<Option<Vectors>> {
         let Linked { chunks, graph, saved } = linked;
         let mut table = Vectors::new(embedder.dimension);
@@ -94,7 +98,9 @@ impl Store {
         // Another process may be replacing the files.
         for _ in 0..READS {
             let folder = self.vector_folder(self.vector_number()?);
-            if let Some(linked) = Linked::load(&folder, &self.vector_stamp(embedder, self.generation()?)?) {
+            if let Some(linked) =
+                Linked::load(&folder, &self.vector_stamp(embedder, self.generation()?)?)
+            {
                 return Ok(Some(linked));
             }
             if !folder.exists() && folder == self.vector_folder(self.vector_number()?) {
@@ -108,8 +114,9 @@ impl Store {
         Ok(Stamp::new(self.identity()?, embedder.identity.clone(), embedder.dimension, generation))
     }
 
-    /// Hands over the packed vectors of the chunks behind one, by rising number. Chunks never change under their number, and new ones
-    /// have higher numbers. `take` says whether it has the embedder's length.
+    /// Hands over the packed vectors of the chunks behind one, by rising number. Chunks never
+    /// change under their number, and new ones have higher numbers. `take` says whether it has the
+    /// embedder's length.
     fn each_vector(
         &self,
         after: ChunkId,
@@ -135,7 +142,8 @@ impl Store {
         Ok(())
     }
 
-    /// Replaces the files when they hold rows that are gone or lack many, and removes them when there is no graph.
+    /// Replaces the files when they hold rows that are gone or lack many, and removes them when
+    /// there is no graph.
     fn save(&self, table: &mut Vectors, stamp: Stamp) -> Result<()> {
         let root = self.files("vectors");
         if table.graph.is_none() {
@@ -168,9 +176,9 @@ impl Store {
 }
 
 fn remove(folders: Vec<PathBuf>) -> Result<()> {
-    folders
-        .into_iter()
-        .try_for_each(|folder| std::fs::remove_dir_all(&folder).map_err(|source| Error::io(&folder, source)))
+    folders.into_iter().try_for_each(|folder| {
+        std::fs::remove_dir_all(&folder).map_err(|source| Error::io(&folder, source))
+    })
 }
 
 #[cfg(test)]
@@ -215,8 +223,14 @@ mod tests {
 
     fn note(number: usize) -> NewDocument {
         let text = format!("note {number}");
-        let chunk = NewChunk { span: 0..text.len(), vector: Some(vector(number)), ..NewChunk::default() };
-        NewDocument { path: number.to_string(), text, chunks: vec![chunk], ..NewDocument::default() }
+        let chunk =
+            NewChunk { span: 0..text.len(), vector: Some(vector(number)), ..NewChunk::default() };
+        NewDocument {
+            path: number.to_string(),
+            text,
+            chunks: vec![chunk],
+            ..NewDocument::default()
+        }
     }
 
     fn found(store: &Store, number: usize) -> Vec<String> {
@@ -233,7 +247,8 @@ mod tests {
     /// What the files hold, if they are sound.
     fn on_disk(store: &Store) -> Option<Linked> {
         let identity = store.identity().unwrap();
-        let stamp = Stamp::new(identity, "tiny@1".to_string(), DIMENSION, store.generation().unwrap());
+        let stamp =
+            Stamp::new(identity, "tiny@1".to_string(), DIMENSION, store.generation().unwrap());
         Linked::load(&store.vector_folder(store.vector_number().unwrap()), &stamp)
     }
 
@@ -316,8 +331,12 @@ mod tests {
                     "flip" => bytes.iter_mut().skip(5).step_by(11).for_each(|byte| *byte ^= 0x15),
                     _ => bytes.clear(),
                 }
-                if damage == "remove" { std::fs::remove_file(&path) } else { std::fs::write(&path, bytes) }
-                    .unwrap();
+                if damage == "remove" {
+                    std::fs::remove_file(&path)
+                } else {
+                    std::fs::write(&path, bytes)
+                }
+                .unwrap();
                 store = open(folder.path());
                 assert!(on_disk(&store).is_none(), "{name} {damage}");
                 assert_eq!(found(&store, 3), expected, "{name} {damage}");
@@ -325,7 +344,8 @@ mod tests {
                 assert_eq!(folders(folder.path()).len(), 1);
             }
         }
-        // Files of another project, and files newer than the database, as after a backup was put back.
+        // Files of another project, and files newer than the database, as after a backup was put
+        // back.
         let other = tempfile::tempdir().unwrap();
         let mut foreign = open(other.path());
         foreign.put_documents((100..200).map(note)).unwrap();
@@ -342,7 +362,8 @@ mod tests {
         assert!(Linked::load(&current(&store), &older).is_none());
     }
 
-    /// Whether or not the table is open while documents go and come, copies of others among them, the graph becomes the same.
+    /// Whether or not the table is open while documents go and come, copies of others among them,
+    /// the graph becomes the same.
     #[test]
     fn a_graph_on_disk_follows_like_an_open_one() {
         let like = |number: usize, of: usize| {
@@ -353,7 +374,9 @@ mod tests {
         let graph = |open_meanwhile: bool| {
             let folder = tempfile::tempdir().unwrap();
             let mut store = open(folder.path());
-            store.put_documents((0..1000).map(|number| like(number, number - number % 7 / 6))).unwrap();
+            store
+                .put_documents((0..1000).map(|number| like(number, number - number % 7 / 6)))
+                .unwrap();
             store.commit_index().unwrap();
             if !open_meanwhile {
                 drop(store);
@@ -379,7 +402,8 @@ mod tests {
         store.put_documents((0..100).map(note)).unwrap();
         store.delete_document("7").unwrap();
         assert_eq!(found(&store, 8)[0], "8");
-        // As after a backup of the database alone was put back: other chunks, the generation unchanged.
+        // As after a backup of the database alone was put back: other chunks, the generation
+        // unchanged.
         let sql = "DELETE FROM vectors WHERE chunk IN (3, 4, 100)";
         assert_eq!(store.connection.execute(sql, []).unwrap(), 3);
         drop(store);
@@ -404,7 +428,10 @@ mod tests {
         store.put_document(note(1)).unwrap();
         let change = "UPDATE vectors SET vector = ?1";
         store.connection.execute(change, [pack(&[1.0; DIMENSION + 1])]).unwrap();
-        assert!(matches!(store.commit_index(), Err(Error::Dimension { given: 7, expected: 6, .. })));
+        assert!(matches!(
+            store.commit_index(),
+            Err(Error::Dimension { given: 7, expected: 6, .. })
+        ));
         let chunk = ChunkId(1);
         assert!(matches!(store.vector(chunk), Err(Error::Dimension { given: 7, expected: 6, .. })));
     }
@@ -412,8 +439,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// However documents come and go, and whether or not the files follow or the project is opened anew: what was deleted is
-        /// never found, and everything else can be, by others that share the project too. What they derive meanwhile does no harm.
+        /// However documents come and go, and whether or not the files follow or the project is
+        /// opened anew: what was deleted is never found, and everything else can be, by others that
+        /// share the project too. What they derive meanwhile does no harm.
         #[test]
         fn what_was_deleted_is_never_found(
             steps in prop::collection::vec((0usize..3, 0usize..150, 1usize..40, 0u8..3), 1..14)

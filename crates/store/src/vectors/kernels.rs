@@ -1,7 +1,8 @@
 //! Inner products of rows of bytes, with the widest instructions of this processor.
 //!
-//! A row's codes are stored as unsigned bytes, 128 above their value, and a query's as signed ones: that is the pairing that
-//! AVX-512 VNNI multiplies. What the 128 adds is the same for all rows of a query, and [`super::rows::Code`] takes it off.
+//! A row's codes are stored as unsigned bytes, 128 above their value, and a query's as signed ones:
+//! that is the pairing that AVX-512 VNNI multiplies. What the 128 adds is the same for all rows of
+//! a query, and [`super::rows::Code`] takes it off.
 
 use std::sync::OnceLock;
 
@@ -42,8 +43,8 @@ impl Level {
     }
 }
 
-/// The inner products of `code` with the rows that lie one after the other in `rows`, in order. A row is as long as `code`,
-/// which is a multiple of [`BLOCK`].
+/// The inner products of `code` with the rows that lie one after the other in `rows`, in order. A
+/// row is as long as `code`, which is a multiple of [`BLOCK`].
 pub(super) fn all_dots(rows: &[u8], code: &[i8], dots: &mut Vec<i32>) {
     all_dots_at(Level::current(), rows, code, dots);
 }
@@ -58,8 +59,8 @@ pub(super) fn one_dot(row: &[u8], code: &[i8]) -> i32 {
     one_dot_at(Level::current(), row, code)
 }
 
-/// The inner product of `numbers` with a row of two bytes a number: the first 128 above the value, the second in 254ths of the
-/// first's unit.
+/// The inner product of `numbers` with a row of two bytes a number: the first 128 above the value,
+/// the second in 254ths of the first's unit.
 pub(super) fn fine_dot(first: &[u8], second: &[u8], numbers: &[f32]) -> f32 {
     fine_dot_at(Level::current(), first, second, numbers)
 }
@@ -113,7 +114,8 @@ fn some_dots_at(level: Level, rows: &[u8], which: &[u32], code: &[i8], dots: &mu
     }
 }
 
-/// Asks for numbers that are read soon: what a graph needs next lies anywhere, and waiting for one after the other costs most.
+/// Asks for numbers that are read soon: what a graph needs next lies anywhere, and waiting for one
+/// after the other costs most.
 #[inline]
 pub(super) fn prefetch<T>(numbers: &[T]) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -150,8 +152,9 @@ fn dot_vnni(row: &[u8], code: &[i8]) -> i32 {
     let (row, code) = (row.as_chunks::<BLOCK>().0, code.as_chunks::<BLOCK>().0);
     for (row, code) in row.iter().zip(code) {
         // SAFETY: both are blocks of 64 bytes, and the load needs no alignment.
-        let (row, code) =
-            unsafe { (_mm512_loadu_si512(row.as_ptr().cast()), _mm512_loadu_si512(code.as_ptr().cast())) };
+        let (row, code) = unsafe {
+            (_mm512_loadu_si512(row.as_ptr().cast()), _mm512_loadu_si512(code.as_ptr().cast()))
+        };
         sum = _mm512_dpbusd_epi32(sum, row, code);
     }
     _mm512_reduce_add_epi32(sum)
@@ -209,7 +212,10 @@ fn four_dots_vnni(rows: [&[u8]; 4], code: &[i8]) -> [i32; 4] {
     let [a, b, c, d] = sums;
     let first = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
     let second = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-    let all = _mm512_add_epi32(_mm512_unpacklo_epi64(first, second), _mm512_unpackhi_epi64(first, second));
+    let all = _mm512_add_epi32(
+        _mm512_unpacklo_epi64(first, second),
+        _mm512_unpackhi_epi64(first, second),
+    );
     let half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
     let quarter = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half));
     let mut dots = [0; 4];
@@ -218,7 +224,8 @@ fn four_dots_vnni(rows: [&[u8]; 4], code: &[i8]) -> [i32; 4] {
     dots
 }
 
-/// Lanes that are added up apart, so that the compiler can use registers of any width and every level adds in the same order.
+/// Lanes that are added up apart, so that the compiler can use registers of any width and every
+/// level adds in the same order.
 const LANES: usize = 16;
 
 #[inline(always)]
@@ -226,7 +233,8 @@ fn fine_dot_lanes(first: &[u8], second: &[u8], numbers: &[f32]) -> f32 {
     let value = |first: u8, second: u8| {
         (i32::from(first) - 128) as f32 + (i32::from(second) - 128) as f32 * (1.0 / 254.0)
     };
-    let (a, b, c) = (first.as_chunks::<LANES>(), second.as_chunks::<LANES>(), numbers.as_chunks::<LANES>());
+    let (a, b, c) =
+        (first.as_chunks::<LANES>(), second.as_chunks::<LANES>(), numbers.as_chunks::<LANES>());
     let mut sums = [0f32; LANES];
     for ((a, b), c) in a.0.iter().zip(b.0).zip(c.0) {
         for lane in 0..LANES {

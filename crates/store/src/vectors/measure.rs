@@ -1,7 +1,7 @@
 //! Speed and recall on a folder of vectors: `vectors.f32` and `queries.f32`, 384 numbers each.
 //!
-//! `VECTORS=FOLDER cargo test --release -p tunesmith-store --lib measure -- --ignored --nocapture`, with `COUNT` for the first so
-//! many vectors only.
+//! `VECTORS=FOLDER cargo test --release -p tunesmith-store --lib measure -- --ignored --nocapture`,
+//! with `COUNT` for the first so many vectors only.
 
 use std::time::Instant;
 
@@ -58,13 +58,18 @@ fn measure() {
         };
         found.iter().zip(&truth).map(hits).sum::<usize>() as f64 / (of * truth.len()) as f64
     };
-    let chunks =
-        |found: Vec<(ChunkId, f32)>| -> Vec<ChunkId> { found.into_iter().map(|(chunk, _)| chunk).collect() };
+    let chunks = |found: Vec<(ChunkId, f32)>| -> Vec<ChunkId> {
+        found.into_iter().map(|(chunk, _)| chunk).collect()
+    };
 
     for count in [10, 100] {
         let mut found = Vec::new();
-        let (middle, late) = times(&queries, |query| found.push(chunks(table.nearest(query, count))));
-        println!("exact, {count} wanted: {middle:.3} ms, p99 {late:.3}; recall {:.4}", recall(&found, count));
+        let (middle, late) =
+            times(&queries, |query| found.push(chunks(table.nearest(query, count))));
+        println!(
+            "exact, {count} wanted: {middle:.3} ms, p99 {late:.3}; recall {:.4}",
+            recall(&found, count)
+        );
     }
     let rough: Vec<Vec<ChunkId>> = queries
         .iter()
@@ -73,7 +78,11 @@ fn measure() {
             found.iter().map(|found| table.chunks[found.row as usize]).collect()
         })
         .collect();
-    println!("first bytes alone: recall {:.4} at 10, {:.4} at 100", recall(&rough, 10), recall(&rough, 100));
+    println!(
+        "first bytes alone: recall {:.4} at 10, {:.4} at 100",
+        recall(&rough, 10),
+        recall(&rough, 100)
+    );
 
     let start = Instant::now();
     table.link(0);
@@ -83,7 +92,9 @@ fn measure() {
     for walked in [64, 96, 128, 192, 256, 400] {
         let mut found = Vec::new();
         let (middle, late) = times(&queries, |query| {
-            let near = graph.nearest(&table.rows, &table.rows.code(query), walked, None, usize::MAX).unwrap();
+            let near = graph
+                .nearest(&table.rows, &table.rows.code(query), walked, None, usize::MAX)
+                .unwrap();
             let fine = near.iter().map(|near| {
                 (table.chunks[near.row as usize], table.rows.fine_cosine(query, near.row as usize))
             });

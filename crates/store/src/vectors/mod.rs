@@ -1,8 +1,9 @@
 //! The vector table: which chunks' vectors are the nearest to a query's.
 //!
-//! Vectors are held in two bytes a number ([`rows`]). Up to [`GRAPH_FROM`] of them a query is compared with every one
-//! ([`exact`]): the first bytes of all, then both bytes of the best few. Past that a graph is walked ([`hnsw`]), which finds nearly
-//! all of the same in a time that hardly grows, and is kept in files ([`file`]) because building it takes minutes for a million. The
+//! Vectors are held in two bytes a number ([`rows`]). Up to [`GRAPH_FROM`] of them a query is
+//! compared with every one ([`exact`]): the first bytes of all, then both bytes of the best few.
+//! Past that a graph is walked ([`hnsw`]), which finds nearly all of the same in a time that hardly
+//! grows, and is kept in files ([`file`]) because building it takes minutes for a million. The
 //! vectors are read from the database when the table is opened.
 
 mod exact;
@@ -26,19 +27,20 @@ use crate::places::place_of;
 
 pub(crate) use self::rows::{pack, packed_numbers, unpack};
 
-/// Vectors from which on a graph is worth its while. A scan takes 25 ns a vector of 384 numbers on two cores, so 1.2 ms here, where
-/// a walk takes a fifth of that; building the graph takes a sixth of a millisecond a vector at least, and opening reads its files
-/// (docs/log.md).
+/// Vectors from which on a graph is worth its while. A scan takes 25 ns a vector of 384 numbers on
+/// two cores, so 1.2 ms here, where a walk takes a fifth of that; building the graph takes a sixth
+/// of a millisecond a vector at least, and opening reads its files (docs/log.md).
 pub(crate) const GRAPH_FROM: usize = 50_000;
 
-/// Rows that a walk collects at least among [`WALKED_AMONG`]. Of 100,000 clustered vectors it finds .995 of the ten nearest with 64, and
-/// all with 96.
+/// Rows that a walk collects at least among [`WALKED_AMONG`]. Of 100,000 clustered vectors it finds
+/// .995 of the ten nearest with 64, and all with 96.
 const WALKED: usize = 96;
 /// Vectors up to which that is enough.
 const WALKED_AMONG: usize = 100_000;
 
-/// A walk past what a filter leaves out gives up after looking at this share of all rows, as reading all of them in order is as
-/// fast then. (Lucene gives up when it has seen as many as the filter lets through, which it knows beforehand.)
+/// A walk past what a filter leaves out gives up after looking at this share of all rows, as
+/// reading all of them in order is as fast then. (Lucene gives up when it has seen as many as the
+/// filter lets through, which it knows beforehand.)
 const WALK_SHARE: usize = 32;
 
 /// Lanes that are added up apart, so that the compiler can use vector registers of any width.
@@ -83,7 +85,8 @@ impl Vectors {
         self.chunks.last().copied().unwrap_or(ChunkId(0))
     }
 
-    /// Adds a chunk's packed vector; false where it does not have `dimension` numbers. A graph learns of it with [`Vectors::link`].
+    /// Adds a chunk's packed vector; false where it does not have `dimension` numbers. A graph
+    /// learns of it with [`Vectors::link`].
     pub(crate) fn push(&mut self, chunk: ChunkId, packed: &[u8]) -> bool {
         let added = self.rows.push(packed);
         if added {
@@ -92,7 +95,8 @@ impl Vectors {
         added
     }
 
-    /// Keeps only the chunks for which `keep` holds; of the others nothing stays, in the graph neither.
+    /// Keeps only the chunks for which `keep` holds; of the others nothing stays, in the graph
+    /// neither.
     pub(crate) fn retain(&mut self, keep: impl Fn(ChunkId) -> bool) {
         let dead: Vec<bool> = self.chunks.iter().map(|&chunk| !keep(chunk)).collect();
         let gone = dead.iter().filter(|&&dead| dead).count();
@@ -114,7 +118,8 @@ impl Vectors {
         self.graph = graph;
     }
 
-    /// Brings the graph up to date: one over all rows where there are `from` or more, none below half of that.
+    /// Brings the graph up to date: one over all rows where there are `from` or more, none below
+    /// half of that.
     pub(crate) fn link(&mut self, from: usize) {
         // Rows have numbers of 32 bits in a graph.
         if self.rows.len() < from.div_ceil(2) || self.rows.len() >= u32::MAX as usize {
@@ -124,12 +129,14 @@ impl Vectors {
         }
     }
 
-    /// The `count` chunks whose vectors have the largest cosine with `query` (of unit length), best first.
+    /// The `count` chunks whose vectors have the largest cosine with `query` (of unit length), best
+    /// first.
     pub(crate) fn nearest(&self, query: &[f32], count: usize) -> Vec<(ChunkId, f32)> {
         self.nearest_rows(query, count, None)
     }
 
-    /// As [`Vectors::nearest`], among the chunks for which `keep` holds. However few they are, they are found.
+    /// As [`Vectors::nearest`], among the chunks for which `keep` holds. However few they are, they
+    /// are found.
     pub(crate) fn nearest_where(
         &self,
         query: &[f32],
@@ -147,7 +154,13 @@ impl Vectors {
         let most = Rows::again(count);
         let walked = self.graph.as_ref().filter(|_| !self.exact).and_then(|graph| {
             let visits = if keep.is_some() { self.rows.len() / WALK_SHARE } else { usize::MAX };
-            let found = graph.nearest(&self.rows, &code, most.max(walked(self.rows.len())), keep, visits)?;
+            let found = graph.nearest(
+                &self.rows,
+                &code,
+                most.max(walked(self.rows.len())),
+                keep,
+                visits,
+            )?;
             // Too few: the walk has not come to all that may be found.
             (found.len() >= count).then_some(found)
         });
@@ -167,8 +180,8 @@ impl Vectors {
     }
 }
 
-/// Rows that a walk collects at least among so many. Of a million vectors 128 find .938 of the ten nearest, 256 .988 and 303 .998: what is
-/// needed grows with the root (docs/log.md).
+/// Rows that a walk collects at least among so many. Of a million vectors 128 find .938 of the ten
+/// nearest, 256 .988 and 303 .998: what is needed grows with the root (docs/log.md).
 fn walked(rows: usize) -> usize {
     let times = (rows as f64 / WALKED_AMONG as f64).sqrt().max(1.0);
     (WALKED as f64 * times) as usize

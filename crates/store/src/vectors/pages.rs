@@ -1,7 +1,7 @@
 //! Large pages for what is read all over the place.
 //!
-//! A walk goes from row to row of a table that no cache holds. In pages of 4 KiB nearly every row needs the page tables first,
-//! which in a virtual machine are two deep.
+//! A walk goes from row to row of a table that no cache holds. In pages of 4 KiB nearly every row
+//! needs the page tables first, which in a virtual machine are two deep.
 
 /// Adds room for exactly so many more to a list, where the system lets it in large pages.
 pub(super) fn reserve<T>(list: &mut Vec<T>, more: usize) {
@@ -32,8 +32,9 @@ fn hint<T>(list: &mut Vec<T>) {
     let skipped = start.align_offset(LARGE);
     let whole = bytes.saturating_sub(skipped) / LARGE * LARGE;
     if whole > 0 {
-        // SAFETY: `skipped + whole` is at most `bytes`, so all these pages are the list's alone; the hint changes nothing that is in
-        // them. Where the system refuses it, they stay as they are.
+        // SAFETY: `skipped + whole` is at most `bytes`, so all these pages are the list's alone;
+        // the hint changes nothing that is in them. Where the system refuses it, they stay as they
+        // are.
         unsafe { libc::madvise(start.add(skipped).cast(), whole, libc::MADV_HUGEPAGE) };
     }
 }
@@ -65,7 +66,8 @@ mod tests {
         assert!(list.iter().copied().eq(0..3_000_000));
     }
 
-    /// Where the system has large pages, the middle of a list is in a range that is marked for them, after it has grown too.
+    /// Where the system has large pages, the middle of a list is in a range that is marked for
+    /// them, after it has grown too.
     #[test]
     #[cfg(all(target_os = "linux", not(miri)))]
     fn the_system_is_asked_for_large_pages() {
@@ -92,7 +94,9 @@ mod tests {
         for line in maps.lines() {
             let range = line.split(' ').next().and_then(|range| range.split_once('-'));
             let number = |hex: &str| usize::from_str_radix(hex, 16).ok();
-            if let Some((from, to)) = range.and_then(|(from, to)| Some((number(from)?, number(to)?))) {
+            if let Some((from, to)) =
+                range.and_then(|(from, to)| Some((number(from)?, number(to)?)))
+            {
                 within = (from..to).contains(&address);
             }
             if within && let Some(flags) = line.strip_prefix("VmFlags:") {

@@ -1,13 +1,15 @@
 //! Vectors in two bytes a number, as the database holds them ([`pack`]) and as they are searched.
 //!
-//! `number = scale * (first + second / 254)`, with a scale for each vector. The first bytes lie together and are all that a
-//! search walks over; the second ones lie apart, and only the best few are compared again with both, which is as good as f32:
-//! the error of a number is below a 64,000th of the vector's largest.
+//! `number = scale * (first + second / 254)`, with a scale for each vector. The first bytes lie
+//! together and are all that a search walks over; the second ones lie apart, and only the best few
+//! are compared again with both, which is as good as f32: the error of a number is below a 64,000th
+//! of the vector's largest.
 
 use super::kernels::{self, BLOCK};
 use super::pages;
 
-/// How many more rows are compared again in full than are wanted: rounding to a byte moves no true neighbour further down.
+/// How many more rows are compared again in full than are wanted: rounding to a byte moves no true
+/// neighbour further down.
 const AGAIN: usize = 64;
 
 /// Bytes before those of the numbers in a packed vector: its scale, an f32, little endian.
@@ -17,12 +19,14 @@ const ZERO: f32 = 128.0;
 /// Steps of a second byte in one of the first.
 const PARTS: f32 = 254.0;
 
-/// A vector of finite numbers as the database holds it: its scale, the first bytes of its numbers, then the second ones.
+/// A vector of finite numbers as the database holds it: its scale, the first bytes of its numbers,
+/// then the second ones.
 pub(crate) fn pack(vector: &[f32]) -> Vec<u8> {
     let largest = vector.iter().fold(0f32, |largest, number| largest.max(number.abs()));
     let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
     let whole = |number: &f32| (number / scale).round().clamp(-127.0, 127.0);
-    let part = |number: &f32| ((number / scale - whole(number)) * PARTS).round().clamp(-127.0, 127.0);
+    let part =
+        |number: &f32| ((number / scale - whole(number)) * PARTS).round().clamp(-127.0, 127.0);
     let mut packed = Vec::with_capacity(SCALE + 2 * vector.len());
     packed.extend(scale.to_le_bytes());
     packed.extend(vector.iter().map(|number| (whole(number) + ZERO) as u8));
@@ -98,7 +102,8 @@ impl Rows {
         self.dimension.next_multiple_of(BLOCK)
     }
 
-    /// Adds a packed vector; false, and nothing is added, where it does not have `dimension` numbers.
+    /// Adds a packed vector; false, and nothing is added, where it does not have `dimension`
+    /// numbers.
     pub(super) fn push(&mut self, packed: &[u8]) -> bool {
         let Some((scale, first, second)) =
             parts(packed).filter(|(_, first, _)| first.len() == self.dimension)
@@ -164,7 +169,8 @@ impl Rows {
 
     /// About the cosine of `code` with a row.
     pub(super) fn cosine(&self, code: &Code, at: usize) -> f32 {
-        (kernels::one_dot(self.row(at), &code.numbers) - code.offset) as f32 * (self.scales[at] * code.scale)
+        (kernels::one_dot(self.row(at), &code.numbers) - code.offset) as f32
+            * (self.scales[at] * code.scale)
     }
 
     /// A row's first bytes with their padding.
@@ -188,17 +194,27 @@ impl Rows {
         cosines.clear();
         let scales = &self.scales[range];
         cosines.extend(
-            dots.iter().zip(scales).map(|(dot, scale)| (dot - code.offset) as f32 * (scale * code.scale)),
+            dots.iter()
+                .zip(scales)
+                .map(|(dot, scale)| (dot - code.offset) as f32 * (scale * code.scale)),
         );
     }
 
     /// About the cosines of `code` with the rows `which`.
-    pub(super) fn cosines_of(&self, code: &Code, which: &[u32], dots: &mut Vec<i32>, cosines: &mut Vec<f32>) {
+    pub(super) fn cosines_of(
+        &self,
+        code: &Code,
+        which: &[u32],
+        dots: &mut Vec<i32>,
+        cosines: &mut Vec<f32>,
+    ) {
         which.iter().for_each(|&row| kernels::prefetch(&self.scales[row as usize..][..1]));
         kernels::some_dots(&self.first, which, &code.numbers, dots);
         cosines.clear();
         let scale = |row: u32| self.scales[row as usize] * code.scale;
-        cosines.extend(dots.iter().zip(which).map(|(dot, &row)| (dot - code.offset) as f32 * scale(row)));
+        cosines.extend(
+            dots.iter().zip(which).map(|(dot, &row)| (dot - code.offset) as f32 * scale(row)),
+        );
     }
 
     /// The cosine of `query` with a row, from both bytes.
@@ -219,7 +235,8 @@ impl Rows {
 
     /// Whether two rows are copies of a vector.
     pub(super) fn are_copies(&self, a: u32, b: u32) -> bool {
-        self.scales[a as usize] == self.scales[b as usize] && self.bits(a as usize) == self.bits(b as usize)
+        self.scales[a as usize] == self.scales[b as usize]
+            && self.bits(a as usize) == self.bits(b as usize)
     }
 
     /// How many rows to compare again in full where `count` are wanted.
@@ -245,10 +262,14 @@ mod tests {
             for seed in 0..20 {
                 let packed = pack(&vector(seed));
                 assert!(rows.push(&packed) && !rows.push(&packed[1..]) && !rows.push(&packed[..2]));
-                let worst =
-                    unpack(&packed).unwrap().into_iter().zip(vector(seed)).map(|(a, b)| (a - b).abs());
-                let largest =
-                    vector(seed).into_iter().fold(0f32, |largest, number| largest.max(number.abs()));
+                let worst = unpack(&packed)
+                    .unwrap()
+                    .into_iter()
+                    .zip(vector(seed))
+                    .map(|(a, b)| (a - b).abs());
+                let largest = vector(seed)
+                    .into_iter()
+                    .fold(0f32, |largest, number| largest.max(number.abs()));
                 assert!(worst.fold(0f32, f32::max) <= largest / 64_000.0, "{dimension}");
                 assert_eq!(packed_numbers(packed.len()), dimension);
             }

@@ -6,7 +6,8 @@ use super::*;
 /// A number in -1..1 that looks random, the sum of three, so that most are small.
 fn noise(seed: u64) -> f32 {
     let one = |seed: u64| {
-        let mut number = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678_9abc_def1);
+        let mut number =
+            seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678_9abc_def1);
         number = (number ^ (number >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         number = (number ^ (number >> 32)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((number ^ (number >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
@@ -46,11 +47,13 @@ fn add(table: &mut Vectors, spread: Spread, numbers: std::ops::RangeInclusive<u6
     }
 }
 
-/// The share of the `count` nearest that the graph finds, over some queries; by cosine, as copies are equally near.
+/// The share of the `count` nearest that the graph finds, over some queries; by cosine, as copies
+/// are equally near.
 fn recall(table: &mut Vectors, spread: Spread, count: usize) -> f64 {
     let queries: Vec<Vec<f32>> =
         (0..40).map(|at| vector(spread, table.dimension(), 77 + at * 53 + (1 << 20))).collect();
-    let mut near: Vec<Vec<f32>> = (0..40).map(|at| vector(spread, table.dimension(), 5 + at * 41)).collect();
+    let mut near: Vec<Vec<f32>> =
+        (0..40).map(|at| vector(spread, table.dimension(), 5 + at * 41)).collect();
     near.extend(queries);
     let (mut found, mut all) = (0, 0);
     for query in &near {
@@ -77,8 +80,10 @@ fn nearest_equals_a_sort_of_all() {
     }
     assert!(!vectors.push(ChunkId(200), &[0; 18 * 4]), "a vector too short");
     let query: Vec<f32> = (0..19).map(|i| (i as f32).sin()).collect();
-    let mut expected: Vec<(ChunkId, f32)> =
-        rows.iter().map(|(chunk, row)| (*chunk, row.iter().zip(&query).map(|(a, b)| a * b).sum())).collect();
+    let mut expected: Vec<(ChunkId, f32)> = rows
+        .iter()
+        .map(|(chunk, row)| (*chunk, row.iter().zip(&query).map(|(a, b)| a * b).sum()))
+        .collect();
     expected.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     let found = vectors.nearest(&query, 10);
     for (found, expected) in found.iter().zip(&expected) {
@@ -99,7 +104,8 @@ fn a_scan_by_all_threads_finds_what_one_thread_finds() {
     let three = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     let found = alone.install(|| table.nearest(&query, 30));
     assert_eq!(three.install(|| table.nearest(&query, 30)), found);
-    let all = (1..=21_000).map(|chunk| (ChunkId(chunk), table.cosine(&query, ChunkId(chunk)).unwrap()));
+    let all =
+        (1..=21_000).map(|chunk| (ChunkId(chunk), table.cosine(&query, ChunkId(chunk)).unwrap()));
     assert_eq!(best(all, 30), found);
 }
 

@@ -17,7 +17,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
     let main = main_part(&mut package, "word/document.xml")?;
     let parts = relationships(&mut package, &main)?;
     let mut part = |kind: &str| -> Result<Option<(String, String)>, Error> {
-        let Some((_, name)) = parts.values().find(|(found, _)| found == kind) else { return Ok(None) };
+        let Some((_, name)) = parts.values().find(|(found, _)| found == kind) else {
+            return Ok(None);
+        };
         Ok(package.text(name)?.map(|text| (name.clone(), text)))
     };
     let styles = part("styles")?;
@@ -103,7 +105,8 @@ struct Reader {
     note: Option<String>,
     /// The lists that are open, outermost first.
     lists: Vec<String>,
-    /// Header rows at the top of each open table are those it marks, else the first where its look says so.
+    /// Header rows at the top of each open table are those it marks, else the first where its look
+    /// says so.
     tables: Vec<Table>,
 }
 
@@ -149,7 +152,9 @@ impl Reader {
         while let Some(event) = events.next()? {
             match event {
                 // Separators have a type, notes have none.
-                Event::Start(start) if start.name() == element && start.attribute("type").is_some() => {
+                Event::Start(start)
+                    if start.name() == element && start.attribute("type").is_some() =>
+                {
                     events.skip()?;
                 }
                 Event::Start(start) if start.name() == element => {
@@ -194,7 +199,9 @@ impl Reader {
             "r" if !self.paragraph_has_begun => self.start_paragraph(),
             "pPr" | "rPr" | "trPr" | "tcPr" | "tblPr" | "sectPr" => self.in_properties += 1,
             "pStyle" => self.paragraph.style = value(),
-            "outlineLvl" => self.paragraph.outline_level = value().and_then(|level| level.parse().ok()),
+            "outlineLvl" => {
+                self.paragraph.outline_level = value().and_then(|level| level.parse().ok())
+            }
             "numId" => self.paragraph.list = value(),
             "ilvl" => self.paragraph.list_level = value().and_then(|level| level.parse().ok()),
             "t" => self.in_text = true,
@@ -211,7 +218,8 @@ impl Reader {
             "tblLook" => {
                 let marked = element.attribute("firstRow").is_some_and(|v| is_on(Some(&v)));
                 // Older files write the same as bits; the first row is 0x20.
-                let bits = value().and_then(|bits| u32::from_str_radix(&bits, 16).ok()).unwrap_or(0);
+                let bits =
+                    value().and_then(|bits| u32::from_str_radix(&bits, 16).ok()).unwrap_or(0);
                 if let Some(table) = self.tables.last_mut() {
                     table.first_row_is_header = marked || bits & 0x20 != 0;
                 }
@@ -235,7 +243,9 @@ impl Reader {
             }
             "gridSpan" => {
                 let span = value().and_then(|span| span.parse().ok()).unwrap_or(1);
-                if let Some(cell) = self.tables.last_mut().and_then(|table| table.pending_cell.as_mut()) {
+                if let Some(cell) =
+                    self.tables.last_mut().and_then(|table| table.pending_cell.as_mut())
+                {
                     *cell = usize::clamp(span, 1, 64);
                 }
             }
@@ -249,7 +259,9 @@ impl Reader {
                 self.in_properties = self.in_properties.saturating_sub(1);
                 self.start_paragraph();
             }
-            "rPr" | "trPr" | "tblPr" | "sectPr" => self.in_properties = self.in_properties.saturating_sub(1),
+            "rPr" | "trPr" | "tblPr" | "sectPr" => {
+                self.in_properties = self.in_properties.saturating_sub(1)
+            }
             "tcPr" => {
                 self.in_properties = self.in_properties.saturating_sub(1);
                 self.start_pending_cell();
@@ -281,8 +293,10 @@ impl Reader {
     fn start_paragraph(&mut self) {
         self.paragraph_has_begun = true;
         let style = self.styles.of(self.paragraph.style.as_deref());
-        let heading = self.paragraph.outline_level.or(style.outline_level).filter(|level| *level < 9);
-        let list = self.paragraph.list.as_deref().or(style.list.as_deref()).filter(|list| *list != "0");
+        let heading =
+            self.paragraph.outline_level.or(style.outline_level).filter(|level| *level < 9);
+        let list =
+            self.paragraph.list.as_deref().or(style.list.as_deref()).filter(|list| *list != "0");
         let level = self.paragraph.list_level.or(style.list_level).unwrap_or(0).min(8);
         if style.is_title || heading.is_some() {
             let level = heading.unwrap_or(0);

@@ -119,6 +119,7 @@ fn a_cell_whose_row_is_no_number_of_a_row_is_an_error_or_a_text() {
     let mut parts = samples().swap_remove(2);
     let sheet = parts.iter_mut().find(|(name, _)| name.ends_with("sheet1.xml")).unwrap();
     sheet.1 = sheet.1.replace("XFD1048576", "XFD99999999999999999999");
-    let parts: Vec<(&str, &str)> = parts.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let parts: Vec<(&str, &str)> =
+        parts.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let _ = read(Path::new("a"), &packed(&parts));
 }

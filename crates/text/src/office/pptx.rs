@@ -16,7 +16,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
         let text = package.required(&slide)?;
         let shapes = shapes(&text).map_err(|error| package.broken(&slide, error))?;
         write_slide(&mut writer, &shapes);
-        let notes = relationships(&mut package, &slide)?.into_values().find(|(kind, _)| kind == "notesSlide");
+        let notes = relationships(&mut package, &slide)?
+            .into_values()
+            .find(|(kind, _)| kind == "notesSlide");
         if let Some((_, notes)) = notes
             && let Some(text) = package.text(&notes)?
         {
@@ -106,7 +108,9 @@ fn shapes(text: &str) -> Result<Vec<Shape>, String> {
                 "tbl" => table = Some(Vec::new()),
                 "tr" => table.iter_mut().for_each(|rows| rows.push(Vec::new())),
                 "tc" => {
-                    let on = |name: &str| matches!(element.attribute(name).as_deref(), Some("1" | "true"));
+                    let on = |name: &str| {
+                        matches!(element.attribute(name).as_deref(), Some("1" | "true"))
+                    };
                     let covered = on("hMerge") || on("vMerge");
                     if let Some(row) = table.as_mut().and_then(|rows| rows.last_mut()) {
                         row.push(Cell { text: String::new(), covered });
@@ -115,11 +119,14 @@ fn shapes(text: &str) -> Result<Vec<Shape>, String> {
                 "p" => paragraph = Some(Paragraph::default()),
                 "pPr" => {
                     if let Some(paragraph) = &mut paragraph {
-                        let level = element.attribute("lvl").and_then(|n| n.parse().ok()).unwrap_or(0);
+                        let level =
+                            element.attribute("lvl").and_then(|n| n.parse().ok()).unwrap_or(0);
                         paragraph.level = usize::min(level, 8);
                     }
                 }
-                "buNone" => paragraph.iter_mut().for_each(|paragraph| paragraph.marked = Some(false)),
+                "buNone" => {
+                    paragraph.iter_mut().for_each(|paragraph| paragraph.marked = Some(false))
+                }
                 "buChar" | "buAutoNum" | "buBlip" => {
                     paragraph.iter_mut().for_each(|paragraph| paragraph.marked = Some(true));
                 }
@@ -134,7 +141,8 @@ fn shapes(text: &str) -> Result<Vec<Shape>, String> {
             Event::End(end) => match end.name() {
                 "t" => in_text = false,
                 "p" => {
-                    let Some(paragraph) = paragraph.take().filter(|p| !p.text.trim().is_empty()) else {
+                    let Some(paragraph) = paragraph.take().filter(|p| !p.text.trim().is_empty())
+                    else {
                         continue;
                     };
                     match table.as_mut().and_then(|rows| rows.last_mut()?.last_mut()) {
@@ -175,7 +183,8 @@ fn write_slide(writer: &mut Writer, shapes: &[Shape]) {
         }
     }
     for shape in shapes.iter().filter(|shape| matches!(shape.role, Role::Body | Role::Free)) {
-        let paragraphs = shape.content.iter().filter(|c| matches!(c, Content::Paragraph(_))).count();
+        let paragraphs =
+            shape.content.iter().filter(|c| matches!(c, Content::Paragraph(_))).count();
         let is_list = shape.role == Role::Body && paragraphs > 1;
         write_content(writer, &shape.content, is_list);
     }
@@ -256,7 +265,9 @@ mod tests {
         let entries: String =
             (0..slides.len()).rev().map(|n| format!("<p:sldId id='{n}' r:id='r{n}'/>")).collect();
         let links: String = (0..slides.len())
-            .map(|n| format!("<Relationship Id='r{n}' Type='http://x/slide' Target='slides/s{n}.xml'/>"))
+            .map(|n| {
+                format!("<Relationship Id='r{n}' Type='http://x/slide' Target='slides/s{n}.xml'/>")
+            })
             .collect();
         let notes = shape("<p:ph type='body'/>", &["<a:r><a:t>Say hello.</a:t></a:r>"]);
         let mut parts = vec![
@@ -305,6 +316,9 @@ mod tests {
         let document = read(&presentation(&[String::new(), text, String::new()])).unwrap();
         // The notes of the last one shown keep it from being empty.
         assert_eq!((document.receipt.pages, document.receipt.empty_pages), (3, 1));
-        assert!(matches!(read(&packed(&[("ppt/presentation.xml", "<a/>")])), Err(Error::NoText { .. })));
+        assert!(matches!(
+            read(&packed(&[("ppt/presentation.xml", "<a/>")])),
+            Err(Error::NoText { .. })
+        ));
     }
 }

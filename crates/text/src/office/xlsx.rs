@@ -20,8 +20,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
     // The parser unpacks without bounds.
     Package::open(bytes, NAME)?.check_all()?;
     // It adds up numbers of rows and columns that a damaged file makes as large as it likes.
-    catch_unwind(|| read_sheets(bytes))
-        .unwrap_or_else(|_| Err(Error::Damaged { name: NAME, message: "the parser failed on it".to_owned() }))
+    catch_unwind(|| read_sheets(bytes)).unwrap_or_else(|_| {
+        Err(Error::Damaged { name: NAME, message: "the parser failed on it".to_owned() })
+    })
 }
 
 fn read_sheets(bytes: &[u8]) -> Result<Document, Error> {
@@ -45,7 +46,8 @@ fn read_sheets(bytes: &[u8]) -> Result<Document, Error> {
             }
             region.write(writer);
         };
-        // Cells come row by row; the sheet is never held as a whole, however far apart its corners are.
+        // Cells come row by row; the sheet is never held as a whole, however far apart its corners
+        // are.
         while let Some(cell) = cells.next_cell().map_err(damaged)? {
             let (row, column) = cell.get_position();
             let Some(text) = shown(cell.get_value()) else { continue };
@@ -73,7 +75,8 @@ struct Region {
 
 impl Region {
     fn write(&self, writer: &mut Writer) {
-        let mut columns: Vec<u32> = self.rows.values().flat_map(|row| row.keys().copied()).collect();
+        let mut columns: Vec<u32> =
+            self.rows.values().flat_map(|row| row.keys().copied()).collect();
         let cells = columns.len();
         columns.sort_unstable();
         columns.dedup();
@@ -119,7 +122,9 @@ fn shown(value: &DataRef<'_>) -> Option<String> {
         DataRef::Empty => return None,
         DataRef::Int(value) => value.to_string(),
         DataRef::Float(value) => value.to_string(),
-        DataRef::String(text) | DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => text.clone(),
+        DataRef::String(text) | DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => {
+            text.clone()
+        }
         DataRef::SharedString(text) => (*text).to_owned(),
         DataRef::Bool(value) => if *value { "TRUE" } else { "FALSE" }.to_owned(),
         DataRef::DateTime(date) => moment(date),
@@ -148,8 +153,7 @@ mod tests {
     use crate::package::tests::packed;
 
     fn workbook(rows: &str) -> Vec<u8> {
-        let styles =
-            "<styleSheet><cellXfs count='2'><xf numFmtId='0'/><xf numFmtId='14'/></cellXfs></styleSheet>";
+        let styles = "<styleSheet><cellXfs count='2'><xf numFmtId='0'/><xf numFmtId='14'/></cellXfs></styleSheet>";
         packed(&[
             (
                 "_rels/.rels",
@@ -166,7 +170,10 @@ mod tests {
                  Target='worksheets/sheet1.xml'/></Relationships>",
             ),
             ("xl/styles.xml", styles),
-            ("xl/worksheets/sheet1.xml", &format!("<worksheet><sheetData>{rows}</sheetData></worksheet>")),
+            (
+                "xl/worksheets/sheet1.xml",
+                &format!("<worksheet><sheetData>{rows}</sheetData></worksheet>"),
+            ),
         ])
     }
 
@@ -175,7 +182,9 @@ mod tests {
             Ok(_) => format!("<c r='{column}{number}'><v>{value}</v></c>"),
             Err(_) => match value.strip_prefix("date:") {
                 Some(serial) => format!("<c r='{column}{number}' s='1'><v>{serial}</v></c>"),
-                None => format!("<c r='{column}{number}' t='inlineStr'><is><t>{value}</t></is></c>"),
+                None => {
+                    format!("<c r='{column}{number}' t='inlineStr'><is><t>{value}</t></is></c>")
+                }
             },
         };
         format!("<row r='{number}'>{}</row>", cells.iter().map(cell).collect::<String>())

@@ -37,7 +37,9 @@ impl RawKey {
                     );
                 }
                 check.collections(names.get_ref(), collections);
-                Access::Collections(names.into_inner().into_iter().map(Spanned::into_inner).collect())
+                Access::Collections(
+                    names.into_inner().into_iter().map(Spanned::into_inner).collect(),
+                )
             }
         };
         Key { name: self.name.into_inner(), sha256, access }

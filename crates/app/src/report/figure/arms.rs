@@ -14,7 +14,8 @@ pub(in super::super) fn arms(decision: &Decision) -> Markup {
     let bottom = TOP + ROW * decision.arms.len() as f64;
     let x = Scale { from: (0.0, 1.0), to: (LEFT, RIGHT) };
     let target = decision.rule.target;
-    let best = decision.best.and_then(|arm| decision.arm(arm)).map(|summary| summary.score.estimate);
+    let best =
+        decision.best.and_then(|arm| decision.arm(arm)).map(|summary| summary.score.estimate);
     let strip = best.map(|best| ((best - decision.rule.margin).max(0.0), best));
     // Near the right edge a label stands left of its line.
     let left_of_line = |value: f64| value > 0.75;

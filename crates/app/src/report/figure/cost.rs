@@ -27,7 +27,8 @@ const LINES: [(f64, &str); 12] = [
 
 /// Total seconds (training, index, answering) against the number of queries, both logarithmic.
 pub(in super::super) fn cost(decision: &Decision) -> Markup {
-    let arms: Vec<_> = decision.arms.iter().filter(|summary| !summary.arm.is_diagnostic()).collect();
+    let arms: Vec<_> =
+        decision.arms.iter().filter(|summary| !summary.arm.is_diagnostic()).collect();
     let expected = decision.rule.expected_queries.max(1);
     let total = |arm: &eval::decision::ArmSummary, queries: f64| {
         (arm.costs.fixed_seconds() + queries * arm.seconds_per_query).max(1e-3)
@@ -39,12 +40,14 @@ pub(in super::super) fn cost(decision: &Decision) -> Markup {
     let high = bounds(10_f64.powf(decades)).fold(f64::MIN, f64::max);
     let x = Scale { from: (0.0, decades), to: (LEFT, RIGHT) };
     let y = Scale { from: (low - 0.1, high + 0.1), to: (BOTTOM, TOP) };
-    let wanted: Vec<f64> = arms.iter().map(|arm| y.at(total(arm, 10_f64.powf(decades)).log10())).collect();
+    let wanted: Vec<f64> =
+        arms.iter().map(|arm| y.at(total(arm, 10_f64.powf(decades)).log10())).collect();
     let labels = spread(&wanted, 16.0, TOP, BOTTOM);
-    let crossing = decision.break_even_queries.filter(|queries| *queries >= 1.0).and_then(|queries| {
-        let tuned = decision.arm(Arm::Tuned)?;
-        Some((queries, total(tuned, queries)))
-    });
+    let crossing =
+        decision.break_even_queries.filter(|queries| *queries >= 1.0).and_then(|queries| {
+            let tuned = decision.arm(Arm::Tuned)?;
+            Some((queries, total(tuned, queries)))
+        });
 
     let body = html! {
         @for (seconds, name) in LINES.iter().filter(|(seconds, _)| (y.from.0..=y.from.1).contains(&seconds.log10())) {
@@ -80,7 +83,9 @@ pub(in super::super) fn cost(decision: &Decision) -> Markup {
     };
     let described: Vec<String> = arms
         .iter()
-        .map(|arm| format!("{} {} for {} queries", arm.arm, duration(arm.total_seconds), count(expected)))
+        .map(|arm| {
+            format!("{} {} for {} queries", arm.arm, duration(arm.total_seconds), count(expected))
+        })
         .collect();
     svg(WIDTH, BOTTOM + 50.0, "Cost against number of queries", &described.join("; "), &body)
 }

@@ -11,7 +11,8 @@ const BOTTOM: f64 = 220.0;
 const LEFT: f64 = 44.0;
 const RIGHT: f64 = 350.0;
 
-/// Loss per trained token over the steps of one training run: train thin, dev strong, the step kept marked.
+/// Loss per trained token over the steps of one training run: train thin, dev strong, the step kept
+/// marked.
 pub(in super::super) fn loss(run: &TrainingRun) -> Markup {
     let all = || run.train_loss.iter().chain(&run.dev_loss).filter(|(_, loss)| loss.is_finite());
     let steps = all().map(|(step, _)| *step).max().unwrap_or(1) as f64;
@@ -51,15 +52,22 @@ pub(in super::super) fn loss(run: &TrainingRun) -> Markup {
             }
         }
     };
-    let last =
-        |points: &[(usize, f64)]| points.last().map_or("none".to_owned(), |(_, loss)| format!("{loss:.3}"));
+    let last = |points: &[(usize, f64)]| {
+        points.last().map_or("none".to_owned(), |(_, loss)| format!("{loss:.3}"))
+    };
     let description = format!(
         "{} steps; last loss on train {}, on dev {}",
         count(steps as u64),
         last(&run.train_loss),
         last(&run.dev_loss)
     );
-    svg(WIDTH, BOTTOM + 28.0, &format!("Loss of {}, seed {}", run.arm, run.seed), &description, &body)
+    svg(
+        WIDTH,
+        BOTTOM + 28.0,
+        &format!("Loss of {}, seed {}", run.arm, run.seed),
+        &description,
+        &body,
+    )
 }
 
 /// Score against number of training pairs, with the fit and its forecast.
@@ -77,9 +85,11 @@ pub(in super::super) fn learning(curve: &LearningCurve) -> Markup {
         }))
     };
     let start = (largest, curve.at(largest as f64), curve.at(largest as f64));
-    let band = || std::iter::once(start).chain(curve.forecast.iter().map(|(e, s)| (*e, s.lower, s.upper)));
+    let band =
+        || std::iter::once(start).chain(curve.forecast.iter().map(|(e, s)| (*e, s.lower, s.upper)));
     let upper = band().map(|(examples, _, upper)| (x.at(logarithm(examples)), y.at(upper)));
-    let lower: Vec<_> = band().map(|(examples, lower, _)| (x.at(logarithm(examples)), y.at(lower))).collect();
+    let lower: Vec<_> =
+        band().map(|(examples, lower, _)| (x.at(logarithm(examples)), y.at(lower))).collect();
     let area = path(upper.chain(lower.into_iter().rev())) + "Z";
     let forecast = curve.forecast.last().map(|(_, score)| *score).unwrap_or_default();
     let body = html! {

@@ -19,8 +19,12 @@ pub(in super::super) fn class_name(class: Class) -> &'static str {
 /// RAG's questions in one bar: right ones, then errors by class, each labelled under its middle.
 pub(in super::super) fn errors(attribution: &Attribution) -> Markup {
     let mut parts = vec![("right", "right", attribution.right)];
-    parts
-        .extend(attribution.counts.iter().map(|(class, count)| (class_name(*class), class.as_str(), *count)));
+    parts.extend(
+        attribution
+            .counts
+            .iter()
+            .map(|(class, count)| (class_name(*class), class.as_str(), *count)),
+    );
     parts.retain(|(_, _, count)| *count > 0);
     let x = Scale { from: (0.0, attribution.questions.max(1) as f64), to: (0.0, WIDTH) };
     let mut from = 0.0;
@@ -32,7 +36,8 @@ pub(in super::super) fn errors(attribution: &Attribution) -> Markup {
             (style, name, count, x.at(start), x.at(from))
         })
         .collect();
-    // Labels stand under the bar on two lines in turn; where a name has no room it is left to the table below.
+    // Labels stand under the bar on two lines in turn; where a name has no room it is left to the
+    // table below.
     let width_of = |name: &str| 6.6 * name.len() as f64 + 34.0;
     let body = html! {
         @for (style, name, count, start, end) in &segments {

@@ -1,4 +1,5 @@
-//! The plots: inline SVG, coloured by the style sheet, each with a title and a description for those who can't see it.
+//! The plots: inline SVG, coloured by the style sheet, each with a title and a description for
+//! those who can't see it.
 
 mod arms;
 mod cost;
@@ -60,7 +61,8 @@ impl Scale {
 fn nice_step(span: f64, parts: f64) -> f64 {
     let raw = (span / parts).max(f64::MIN_POSITIVE);
     let power = 10_f64.powf(raw.log10().floor());
-    let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= raw * 0.999).unwrap_or(10.0);
+    let factor =
+        [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= raw * 0.999).unwrap_or(10.0);
     factor * power
 }
 
@@ -117,7 +119,9 @@ mod tests {
     #[test]
     fn labels_are_spread_without_leaving_the_plot() {
         let placed = spread(&[50.0, 10.0, 51.0, 99.0], 12.0, 0.0, 100.0);
-        assert!(placed[1] < placed[0] && placed[0] + 12.0 <= placed[2] && placed[2] + 12.0 <= placed[3]);
+        assert!(
+            placed[1] < placed[0] && placed[0] + 12.0 <= placed[2] && placed[2] + 12.0 <= placed[3]
+        );
         assert!(placed.iter().all(|y| (0.0..=100.0).contains(y)));
     }
 }

@@ -13,18 +13,21 @@ thread_local! {
     static BUFFERS: Cell<(Vec<f32>, Vec<f32>)> = Cell::default();
 }
 
-/// `attended = softmax(q kᵀ / sqrt(width)) v` for each text and head by itself; `qkv` is `[rows, 3 * hidden]`, queries, keys
-/// and values side by side, `attended` is `[rows, hidden]`.
+/// `attended = softmax(q kᵀ / sqrt(width)) v` for each text and head by itself; `qkv` is
+/// `[rows, 3 * hidden]`, queries, keys and values side by side, `attended` is `[rows, hidden]`.
 pub(super) fn attend(config: &BertConfig, texts: &[&[u32]], qkv: &[f32], attended: &mut [f32]) {
     let shape = Shape { hidden: config.hidden, heads: config.heads, rounded: false };
     let outs = cut(attended, texts, config.hidden);
-    starts(texts).zip(outs).collect::<Vec<_>>().into_par_iter().for_each(|((start, length), out)| {
-        let of_text = &qkv[start * 3 * config.hidden..][..length * 3 * config.hidden];
-        attend_text(shape, std::iter::once(length), of_text, out, Threads::One);
-    });
+    starts(texts).zip(outs).collect::<Vec<_>>().into_par_iter().for_each(
+        |((start, length), out)| {
+            let of_text = &qkv[start * 3 * config.hidden..][..length * 3 * config.hidden];
+            attend_text(shape, std::iter::once(length), of_text, out, Threads::One);
+        },
+    );
 }
 
-/// `d_qkv` becomes the gradient with respect to `qkv` for the gradient `d_out` of [`attend`]'s result.
+/// `d_qkv` becomes the gradient with respect to `qkv` for the gradient `d_out` of [`attend`]'s
+/// result.
 pub(super) fn attend_backward(
     config: &BertConfig,
     texts: &[&[u32]],
@@ -34,15 +37,17 @@ pub(super) fn attend_backward(
 ) {
     let (hidden, stride) = (config.hidden, 3 * config.hidden);
     let outs = cut(d_qkv, texts, stride);
-    starts(texts).zip(outs).collect::<Vec<_>>().into_par_iter().for_each(|((start, length), d_qkv)| {
-        let qkv = &qkv[start * stride..][..length * stride];
-        let d_out = &d_out[start * hidden..][..length * hidden];
-        let (mut p, mut d) = BUFFERS.take();
-        for head in 0..config.heads {
-            head_backward(config, head, qkv, d_out, d_qkv, (&mut p, &mut d));
-        }
-        BUFFERS.set((p, d));
-    });
+    starts(texts).zip(outs).collect::<Vec<_>>().into_par_iter().for_each(
+        |((start, length), d_qkv)| {
+            let qkv = &qkv[start * stride..][..length * stride];
+            let d_out = &d_out[start * hidden..][..length * hidden];
+            let (mut p, mut d) = BUFFERS.take();
+            for head in 0..config.heads {
+                head_backward(config, head, qkv, d_out, d_qkv, (&mut p, &mut d));
+            }
+            BUFFERS.set((p, d));
+        },
+    );
 }
 
 /// One head of one text: its columns of `d_qkv` are written.

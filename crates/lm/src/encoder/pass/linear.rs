@@ -1,5 +1,5 @@
-//! A linear layer whose weights change, forward and backward: in f32, or with both factors of every product rounded to
-//! bf16 and sums in f32.
+//! A linear layer whose weights change, forward and backward: in f32, or with both factors of every
+//! product rounded to bf16 and sums in f32.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -48,7 +48,8 @@ impl<'a> Linear<'a> {
     }
 }
 
-/// `x Wᵀ + bias`, added to `onto` where there is such; `x` is `[rows, inputs]`, the result `[rows, outputs]`.
+/// `x Wᵀ + bias`, added to `onto` where there is such; `x` is `[rows, inputs]`, the result `[rows,
+/// outputs]`.
 pub(super) fn forward(layer: Linear<'_>, x: &[f32], onto: Option<Vec<f32>>) -> Vec<f32> {
     let (inputs, outputs) = (layer.inputs(), layer.outputs());
     let rows = x.len() / inputs;
@@ -65,8 +66,8 @@ pub(super) fn forward(layer: Linear<'_>, x: &[f32], onto: Option<Vec<f32>>) -> V
     y
 }
 
-/// The gradient with respect to the input `x`, added to `onto` where there is such, for the gradient `dy` of the result;
-/// those of weights and bias are added to `gradients`.
+/// The gradient with respect to the input `x`, added to `onto` where there is such, for the
+/// gradient `dy` of the result; those of weights and bias are added to `gradients`.
 pub(super) fn backward(
     layer: Linear<'_>,
     x: &[f32],
@@ -96,6 +97,13 @@ pub(super) fn backward(
         return dx;
     }
     gemm(d_weight, true, 1.0, dy_rows.t(), x, Threads::All);
-    gemm(MatMut::new(&mut dx, rows, inputs), accumulate, 1.0, dy_rows, layer.matrix(), Threads::All);
+    gemm(
+        MatMut::new(&mut dx, rows, inputs),
+        accumulate,
+        1.0,
+        dy_rows,
+        layer.matrix(),
+        Threads::All,
+    );
     dx
 }

@@ -6,7 +6,8 @@ use super::Model;
 use crate::encoder::parameters::NormAt;
 use crate::kernels::{add, layer_norm_backward_row, layer_norm_row};
 
-/// Rows that a thread takes at a time. Gradients of weights are summed over as many, whatever the number of threads.
+/// Rows that a thread takes at a time. Gradients of weights are summed over as many, whatever the
+/// number of threads.
 const ROWS: usize = 64;
 
 /// The norm at `at` of the rows of `x`.
@@ -20,8 +21,8 @@ pub(super) fn normed(model: Model<'_>, at: &NormAt, x: &[f32]) -> Vec<f32> {
     y
 }
 
-/// The gradient with respect to `x`, the rows before the norm, for the gradient `dy` of its result; those of weight and bias
-/// are added to `gradients`.
+/// The gradient with respect to `x`, the rows before the norm, for the gradient `dy` of its result;
+/// those of weight and bias are added to `gradients`.
 pub(super) fn norm_backward(
     model: Model<'_>,
     at: &NormAt,

@@ -35,7 +35,10 @@ impl Tiny {
 
 /// Texts of several lengths, one of a single token.
 fn texts() -> Vec<Vec<u32>> {
-    [9, 1, 23, 4].iter().map(|length| (0..*length).map(|at| (at * 37 + length) % 300).collect()).collect()
+    [9, 1, 23, 4]
+        .iter()
+        .map(|length| (0..*length).map(|at| (at * 37 + length) % 300).collect())
+        .collect()
 }
 
 fn slices(texts: &[Vec<u32>]) -> Vec<&[u32]> {
@@ -65,7 +68,10 @@ fn vectors_are_those_of_inference() {
     for (ours, expected) in kept.vectors().iter().zip(&expected) {
         assert!((ours - expected).abs() < 2e-6, "{ours} {expected}");
     }
-    assert!(matches!(tiny.model(&tiny.values).forward(&[&[300]]), Err(Error::TokenOutOfRange { .. })));
+    assert!(matches!(
+        tiny.model(&tiny.values).forward(&[&[300]]),
+        Err(Error::TokenOutOfRange { .. })
+    ));
 }
 
 #[test]
@@ -90,11 +96,16 @@ fn the_gradient_of_every_weight_matches_differences() {
         }
         assert!(size > 1e-3, "{name} gets no gradient: {size}");
         // The steepest, and some others.
-        let steepest = (0..gradient.len()).max_by(|a, b| gradient[*a].abs().total_cmp(&gradient[*b].abs()));
+        let steepest =
+            (0..gradient.len()).max_by(|a, b| gradient[*a].abs().total_cmp(&gradient[*b].abs()));
         for at in (0..gradient.len()).step_by(gradient.len().div_ceil(5)).chain(steepest) {
             let expected = slope(&mut values, range.start + at, 3e-3, &mut loss);
             let difference = (f64::from(gradient[at]) - expected).abs();
-            assert!(difference < 0.02 * f64::from(size), "{name} at {at}: {} {expected}", gradient[at]);
+            assert!(
+                difference < 0.02 * f64::from(size),
+                "{name} at {at}: {} {expected}",
+                gradient[at]
+            );
         }
     }
 }
@@ -121,11 +132,13 @@ fn gradients_in_bf16_point_where_those_in_f32_do() {
     let exact = gradients(&tiny, &slices(&texts), &d_vectors);
     let rounded = gradients_in(&tiny, &slices(&texts), &d_vectors, true);
     assert_ne!(exact, rounded);
-    let product =
-        |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
+    let product = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
     for (name, _, range) in tiny.layout.tensors() {
         let (exact, rounded) = (&exact[range.clone()], &rounded[range.clone()]);
-        let cosine = product(exact, rounded) / (product(exact, exact) * product(rounded, rounded)).sqrt();
+        let cosine =
+            product(exact, rounded) / (product(exact, exact) * product(rounded, rounded)).sqrt();
         assert!(cosine > 0.999 || name.ends_with("key.bias"), "{name}: {cosine}");
     }
 }

@@ -16,7 +16,11 @@ pub(super) struct Batch {
 }
 
 /// The steps of an epoch: every pair once, in an order drawn from (seed, epoch).
-pub(super) fn batches(questions: &[TrainingQuestion], options: &EmbedderOptions, epoch: usize) -> Vec<Batch> {
+pub(super) fn batches(
+    questions: &[TrainingQuestion],
+    options: &EmbedderOptions,
+    epoch: usize,
+) -> Vec<Batch> {
     let pairs: Vec<(usize, usize)> = questions
         .iter()
         .enumerate()
@@ -24,7 +28,9 @@ pub(super) fn batches(questions: &[TrainingQuestion], options: &EmbedderOptions,
         .collect();
     let order = shuffled(pairs.len(), options.seed, epoch);
     let steps = order.chunks(options.batch);
-    steps.map(|step| batch(questions, step.iter().map(|pair| pairs[*pair]), options, epoch)).collect()
+    steps
+        .map(|step| batch(questions, step.iter().map(|pair| pairs[*pair]), options, epoch))
+        .collect()
 }
 
 fn batch(
@@ -41,7 +47,9 @@ fn batch(
         batch.matches.positives.push(place(&mut places, &mut batch.passages, passage));
         // Drawn for the question alone, so that it does not matter who comes along.
         let seed = options.seed ^ (at as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        for drawn in shuffled(question.negatives.len(), seed, epoch).into_iter().take(options.negatives) {
+        for drawn in
+            shuffled(question.negatives.len(), seed, epoch).into_iter().take(options.negatives)
+        {
             place(&mut places, &mut batch.passages, question.negatives[drawn]);
         }
     }
@@ -126,7 +134,8 @@ mod tests {
             })
             .collect();
         let options = EmbedderOptions { batch: 8, ..EmbedderOptions::default() };
-        let steps = |seed, epoch| batches(&questions, &EmbedderOptions { seed, ..options.clone() }, epoch);
+        let steps =
+            |seed, epoch| batches(&questions, &EmbedderOptions { seed, ..options.clone() }, epoch);
         assert_eq!(steps(1, 0), steps(1, 0));
         assert_ne!(steps(1, 0), steps(1, 1));
         assert_ne!(steps(1, 0), steps(2, 0));

@@ -2,10 +2,12 @@
 
 use crate::{Error, Precision, Result};
 
-/// How an encoder is trained. The defaults suit some hundred to some thousand questions; `docs/log.md` says how they were found.
+/// How an encoder is trained. The defaults suit some hundred to some thousand questions;
+/// `docs/log.md` says how they were found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EmbedderOptions {
-    /// Times every pair of question and passage is seen, at most; the learning rate falls to zero over as many.
+    /// Times every pair of question and passage is seen, at most; the learning rate falls to zero
+    /// over as many.
     pub epochs: usize,
     /// Pairs of a step. The passages of the others are a question's negatives, besides its own.
     pub batch: usize,
@@ -25,14 +27,15 @@ pub struct EmbedderOptions {
     pub clip: f64,
     /// Seeds the order of pairs and the choice of negatives.
     pub seed: u64,
-    /// How products with weights are computed: in `F32`, or with their factors rounded to `Bf16` and sums in f32. Weights,
-    /// gradients and everything else are f32.
+    /// How products with weights are computed: in `F32`, or with their factors rounded to `Bf16`
+    /// and sums in f32. Weights, gradients and everything else are f32.
     pub precision: Precision,
-    /// Tokens run through the model at once, at most, though a text is never cut for it: bounds memory, and changes nothing but
-    /// the order of sums.
+    /// Tokens run through the model at once, at most, though a text is never cut for it: bounds
+    /// memory, and changes nothing but the order of sums.
     pub pack_tokens: usize,
-    /// Bytes of activations kept from the forward to the backward pass. What does not fit is computed twice, with the same
-    /// result (gradient caching, Gao et al. 2021): a step of any size fits into memory.
+    /// Bytes of activations kept from the forward to the backward pass. What does not fit is
+    /// computed twice, with the same result (gradient caching, Gao et al. 2021): a step of any size
+    /// fits into memory.
     pub kept_bytes: usize,
 }
 
@@ -67,8 +70,11 @@ impl EmbedderOptions {
                 return wrong(name, "is 0, expected at least 1".into());
             }
         }
-        let rates =
-            [("learning_rate", self.learning_rate), ("clip", self.clip), ("scale", self.scale.into())];
+        let rates = [
+            ("learning_rate", self.learning_rate),
+            ("clip", self.clip),
+            ("scale", self.scale.into()),
+        ];
         for (name, value) in rates {
             if !(value.is_finite() && value > 0.0) {
                 return wrong(name, format!("is {value}, expected a number above 0"));

@@ -36,12 +36,14 @@ pub(super) fn fingerprint(
     }
     ids.iter().for_each(|ids| numbers(&mut ids.iter().map(|id| u64::from(*id))));
     let data: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let parts = [("model", identity.to_owned()), ("data", data), ("options", format!("{options:?}"))];
+    let parts =
+        [("model", identity.to_owned()), ("data", data), ("options", format!("{options:?}"))];
     parts.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 impl EmbedderTraining {
-    /// Writes what [`EmbedderTraining::resume`] goes on from, with a `note` of the caller's: complete or not at all.
+    /// Writes what [`EmbedderTraining::resume`] goes on from, with a `note` of the caller's:
+    /// complete or not at all.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -61,15 +63,18 @@ impl EmbedderTraining {
             ("step".to_owned(), self.step.to_string()),
             ("note".to_owned(), note.to_owned()),
         ]);
-        metadata.extend(self.fingerprint.iter().map(|(name, value)| (format!("run.{name}"), value.clone())));
+        metadata.extend(
+            self.fingerprint.iter().map(|(name, value)| (format!("run.{name}"), value.clone())),
+        );
         float_file::write(path, &tensors, &metadata)
     }
 
-    /// Goes on from the state at `path`: the rest of the run takes the course it would have taken. Returns the note saved
-    /// with it, or `None` when there is no such file.
+    /// Goes on from the state at `path`: the rest of the run takes the course it would have taken.
+    /// Returns the note saved with it, or `None` when there is no such file.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] when it belongs to another run or version; [`Error::Malformed`]; [`Error::Io`].
+    /// [`Error::Checkpoint`] when it belongs to another run or version; [`Error::Malformed`];
+    /// [`Error::Io`].
     pub fn resume(&mut self, path: &Path) -> Result<Option<String>> {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
@@ -87,13 +92,18 @@ impl EmbedderTraining {
                 return Err(refused(format!("it belongs to a run with another {name}")));
             }
         }
-        let step = said("step").and_then(|step| step.parse().ok()).filter(|step| *step <= self.steps());
-        let Some(step) = step else { return Err(refused("it does not say how far it has come".into())) };
+        let step =
+            said("step").and_then(|step| step.parse().ok()).filter(|step| *step <= self.steps());
+        let Some(step) = step else {
+            return Err(refused("it does not say how far it has come".into()));
+        };
         let of_length = |name: &str| match file.singles(name) {
             Ok(values) if values.len() == self.values.len() => Ok(values),
-            Ok(values) => {
-                Err(refused(format!("{name}: {} numbers, expected {}", values.len(), self.values.len())))
-            }
+            Ok(values) => Err(refused(format!(
+                "{name}: {} numbers, expected {}",
+                values.len(),
+                self.values.len()
+            ))),
             Err(error) => Err(error),
         };
         let (values, first, second) =

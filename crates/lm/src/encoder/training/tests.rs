@@ -43,7 +43,11 @@ fn training(options: EmbedderOptions) -> EmbedderTraining {
 fn run(training: &mut EmbedderTraining) -> Vec<f64> {
     let mut losses = Vec::new();
     while !training.is_over() {
-        assert!(training.finish_epoch(&AtomicBool::new(false), &mut |step| losses.push(step.loss)).unwrap());
+        assert!(
+            training
+                .finish_epoch(&AtomicBool::new(false), &mut |step| losses.push(step.loss))
+                .unwrap()
+        );
     }
     losses
 }
@@ -83,7 +87,8 @@ fn every_weight_that_takes_part_moves() {
     let before = training.values.clone();
     run(&mut training);
     for (name, _, range) in training.layout.tensors() {
-        let moved = training.values[range.clone()].iter().zip(&before[range.clone()]).any(|(a, b)| a != b);
+        let moved =
+            training.values[range.clone()].iter().zip(&before[range.clone()]).any(|(a, b)| a != b);
         assert!(moved, "{name}");
     }
 }
@@ -112,8 +117,9 @@ fn a_run_stopped_and_resumed_ends_bit_for_bit_where_the_uninterrupted_one_ends()
     let mut stopped = training(options());
     assert_eq!(stopped.resume(&path).unwrap(), None);
     let stop = AtomicBool::new(false);
-    let finished =
-        stopped.finish_epoch(&stop, &mut |step| stop.store(step.step == 2, Ordering::Relaxed)).unwrap();
+    let finished = stopped
+        .finish_epoch(&stop, &mut |step| stop.store(step.step == 2, Ordering::Relaxed))
+        .unwrap();
     assert!(!finished);
     assert_eq!((stopped.step(), stopped.epochs_made()), (2, 0));
     stopped.save_state(&path, "a note").unwrap();
@@ -132,7 +138,9 @@ fn the_state_of_another_run_is_refused() {
     let path = folder.path().join("state.safetensors");
     training(options()).save_state(&path, "").unwrap();
     let refused = |mut training: EmbedderTraining| training.resume(&path).unwrap_err().to_string();
-    assert!(refused(training(EmbedderOptions { seed: 2, ..options() })).contains("another options"));
+    assert!(
+        refused(training(EmbedderOptions { seed: 2, ..options() })).contains("another options")
+    );
     let mut fewer = questions();
     fewer.pop();
     let fewer = EmbedderTraining::new(&base(), fewer, &passages(), options()).unwrap();

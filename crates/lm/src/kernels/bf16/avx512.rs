@@ -30,8 +30,11 @@ pub(super) unsafe fn convert_row(row: &[f32], pairs: &mut [u32]) {
             let at = row.as_ptr().add(whole);
             let low = _mm512_maskz_loadu_ps(some(0), at);
             // No number beyond the last: an empty mask does not use the address.
-            let high =
-                if rest > 16 { _mm512_maskz_loadu_ps(some(16), at.add(16)) } else { _mm512_setzero_ps() };
+            let high = if rest > 16 {
+                _mm512_maskz_loadu_ps(some(16), at.add(16))
+            } else {
+                _mm512_setzero_ps()
+            };
             let both: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
             let words = !0 >> (16 - rest.div_ceil(2));
             _mm512_mask_storeu_epi32(pairs.as_mut_ptr().add(whole / 2).cast(), words, both);
@@ -40,20 +43,34 @@ pub(super) unsafe fn convert_row(row: &[f32], pairs: &mut [u32]) {
 }
 
 /// # Safety
-/// The processor must have AVX-512 F, BW and BF16; there are one or two runs, each of which must have the rows and, from
-/// the first of `panels` on, the panels; the piece must lie within the result, and nobody else may touch it meanwhile.
+/// The processor must have AVX-512 F, BW and BF16; there are one or two runs, each of which must
+/// have the rows and, from the first of `panels` on, the panels; the piece must lie within the
+/// result, and nobody else may touch it meanwhile.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn sums(runs: &[Run<'_>], result: Written, rows: Range<usize>, panels: Range<usize>) {
+pub(super) unsafe fn sums(
+    runs: &[Run<'_>],
+    result: Written,
+    rows: Range<usize>,
+    panels: Range<usize>,
+) {
     let first = panels.start * result.width;
     // SAFETY: passed on to the caller; whole panels alone are written several at once.
     unsafe {
         if panels.len() > 1 && result.width == WIDTH && panels.end * WIDTH <= result.n {
             let c = result.start.0.add(rows.start * result.stride + first);
             match (rows.len(), panels.len()) {
-                (1, 4) => return tile::<1, 4, 3>(runs, rows.start, c, result.stride, result.accumulate),
-                (2, 4) => return tile::<2, 4, 3>(runs, rows.start, c, result.stride, result.accumulate),
-                (3, 2) => return tile::<3, 2, 3>(runs, rows.start, c, result.stride, result.accumulate),
-                (4, 2) => return tile::<4, 2, 3>(runs, rows.start, c, result.stride, result.accumulate),
+                (1, 4) => {
+                    return tile::<1, 4, 3>(runs, rows.start, c, result.stride, result.accumulate);
+                }
+                (2, 4) => {
+                    return tile::<2, 4, 3>(runs, rows.start, c, result.stride, result.accumulate);
+                }
+                (3, 2) => {
+                    return tile::<3, 2, 3>(runs, rows.start, c, result.stride, result.accumulate);
+                }
+                (4, 2) => {
+                    return tile::<4, 2, 3>(runs, rows.start, c, result.stride, result.accumulate);
+                }
                 _ => {}
             }
         }
@@ -74,20 +91,26 @@ pub(super) unsafe fn sums(runs: &[Run<'_>], result: Written, rows: Range<usize>,
 /// # Safety
 /// As [`sums`].
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn column<const VECTORS: usize>(runs: &[Run<'_>], result: Written, rows: Range<usize>, panel: usize) {
+unsafe fn column<const VECTORS: usize>(
+    runs: &[Run<'_>],
+    result: Written,
+    rows: Range<usize>,
+    panel: usize,
+) {
     /// Rows of the highest tile.
     const MOST: usize = 16;
     let first = panel * result.width;
     let whole = first + result.width <= result.n;
-    // Only the last panel can be wider than the columns that are left; its tiles go to `spare`, and only the existing
-    // columns are copied.
+    // Only the last panel can be wider than the columns that are left; its tiles go to `spare`, and
+    // only the existing columns are copied.
     let mut spare = [0f32; MOST * WIDTH];
     let mut row = rows.start;
     while row < rows.end {
         let left = rows.end - row;
         // A tile's sums should fill the registers; one vector a row needs more rows for that.
         let count = if VECTORS == 1 && left >= MOST { MOST } else { left.min(8) };
-        // SAFETY: rows and panel exist as the caller promises; `spare` holds sixteen rows of the widest panel.
+        // SAFETY: rows and panel exist as the caller promises; `spare` holds sixteen rows of the
+        // widest panel.
         unsafe {
             let c = result.start.0.add(row * result.stride + first);
             let (to, stride) = if whole { (c, result.stride) } else { (spare.as_mut_ptr(), WIDTH) };
@@ -119,8 +142,8 @@ unsafe fn column<const VECTORS: usize>(runs: &[Run<'_>], result: Written, rows: 
 /// Sums for `ROWS` rows from `row` and `PANELS` whole panels of `VECTORS` vectors, written at `c`.
 ///
 /// # Safety
-/// The processor must have the features; every run must have the rows and panels; `c` must be writable over `ROWS`
-/// rows of `PANELS * VECTORS * 16` elements, `stride` apart.
+/// The processor must have the features; every run must have the rows and panels; `c` must be
+/// writable over `ROWS` rows of `PANELS * VECTORS * 16` elements, `stride` apart.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 #[inline]
 unsafe fn tile<const ROWS: usize, const PANELS: usize, const VECTORS: usize>(
@@ -131,8 +154,8 @@ unsafe fn tile<const ROWS: usize, const PANELS: usize, const VECTORS: usize>(
     accumulate: bool,
 ) {
     let mut sums = [[[_mm512_setzero_ps(); VECTORS]; PANELS]; ROWS];
-    // SAFETY: from `row` on, `left` holds `ROWS` rows of `depth` pairs; `right` holds `PANELS` panels of `depth` lines; and
-    // `c` is writable, all as the caller promises.
+    // SAFETY: from `row` on, `left` holds `ROWS` rows of `depth` pairs; `right` holds `PANELS`
+    // panels of `depth` lines; and `c` is writable, all as the caller promises.
     unsafe {
         for run in runs {
             let (a, b) = (run.left.as_ptr().add(row * run.stride), run.right.as_ptr());
@@ -167,18 +190,29 @@ unsafe fn tile<const ROWS: usize, const PANELS: usize, const VECTORS: usize>(
 /// # Safety
 /// The processor must have AVX-512 F and BW.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) unsafe fn transpose_pairs(source: &[u32], width: usize, out: &mut [u32], out_width: usize) {
-    assert!(source.len() >= 7 * width + 16 && out.len() >= 7 * out_width + 16, "a block past its buffers");
+pub(super) unsafe fn transpose_pairs(
+    source: &[u32],
+    width: usize,
+    out: &mut [u32],
+    out_width: usize,
+) {
+    assert!(
+        source.len() >= 7 * width + 16 && out.len() >= 7 * out_width + 16,
+        "a block past its buffers"
+    );
     // Numbers 0, 2, 1, 3 of each four: the pairs of both columns from those of both lines.
     let order = _mm512_set1_epi64(0x0706_0302_0504_0100);
-    let order =
-        _mm512_add_epi64(order, _mm512_set4_epi64(0x0808_0808_0808_0808, 0, 0x0808_0808_0808_0808, 0));
+    let order = _mm512_add_epi64(
+        order,
+        _mm512_set4_epi64(0x0808_0808_0808_0808, 0, 0x0808_0808_0808_0808, 0),
+    );
     let line = |c: usize| {
         // SAFETY: sixteen numbers from `c * width` lie in `source` (asserted).
         let line = unsafe { _mm512_loadu_si512(source.as_ptr().add(c * width).cast()) };
         _mm512_shuffle_epi8(line, order)
     };
-    // Neighbouring lines side by side: lane `l` of `even[i]` is columns `2 l` of lines `2 i` and `2 i + 1`.
+    // Neighbouring lines side by side: lane `l` of `even[i]` is columns `2 l` of lines `2 i` and `2
+    // i + 1`.
     let both: [(__m512i, __m512i); 4] = std::array::from_fn(|i| (line(2 * i), line(2 * i + 1)));
     let even = both.map(|(a, b)| _mm512_unpacklo_epi64(a, b));
     let odd = both.map(|(a, b)| _mm512_unpackhi_epi64(a, b));
@@ -193,7 +227,9 @@ pub(super) unsafe fn transpose_pairs(source: &[u32], width: usize, out: &mut [u3
         ];
         for (l, lane) in lanes.into_iter().enumerate() {
             // SAFETY: sixteen numbers from there lie in `out` (asserted).
-            unsafe { _mm512_storeu_si512(out.as_mut_ptr().add((first + 2 * l) * out_width).cast(), lane) };
+            unsafe {
+                _mm512_storeu_si512(out.as_mut_ptr().add((first + 2 * l) * out_width).cast(), lane)
+            };
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The kernels of bf16 products in f32 arithmetic, for processors without products of bf16: a bf16 becomes the f32 of the
-//! same value when sixteen zeros follow it. One body, compiled for the target's baseline and for AVX2 with FMA.
+//! The kernels of bf16 products in f32 arithmetic, for processors without products of bf16: a bf16
+//! becomes the f32 of the same value when sixteen zeros follow it. One body, compiled for the
+//! target's baseline and for AVX2 with FMA.
 
 use std::ops::Range;
 
@@ -12,7 +13,13 @@ use super::product::{Run, Written};
 const COLUMNS: usize = 16;
 
 /// `super::product::sums` on a level without products of bf16.
-pub(super) fn sums(isa: Isa, runs: &[Run<'_>], result: Written, rows: Range<usize>, panels: Range<usize>) {
+pub(super) fn sums(
+    isa: Isa,
+    runs: &[Run<'_>],
+    result: Written,
+    rows: Range<usize>,
+    panels: Range<usize>,
+) {
     #[cfg(target_arch = "x86_64")]
     if isa >= Isa::Avx2 {
         // SAFETY: a level is only chosen on a processor that has its instructions.
@@ -29,7 +36,12 @@ fn sums_avx2(runs: &[Run<'_>], result: Written, rows: Range<usize>, panels: Rang
 }
 
 #[inline(always)]
-fn strips<const FMA: bool>(runs: &[Run<'_>], result: Written, rows: Range<usize>, panels: Range<usize>) {
+fn strips<const FMA: bool>(
+    runs: &[Run<'_>],
+    result: Written,
+    rows: Range<usize>,
+    panels: Range<usize>,
+) {
     for (index, panel) in panels.enumerate() {
         let both = [runs[0], runs[runs.len() - 1]].map(|run| run.skip(index, result.width));
         let runs = &both[..runs.len()];
@@ -76,7 +88,8 @@ fn tiles<const FMA: bool, const ROWS: usize, const TILE: usize>(
     }
 }
 
-/// Adds what rows `left` give with the `TILE` columns from `start` of a panel's lines, which are `width` columns wide.
+/// Adds what rows `left` give with the `TILE` columns from `start` of a panel's lines, which are
+/// `width` columns wide.
 #[inline(always)]
 fn add<const FMA: bool, const ROWS: usize, const TILE: usize>(
     sums: &mut [[f32; TILE]; ROWS],

@@ -1,6 +1,8 @@
-//! One head of attention with products of bf16, for processors that have them: sums, softmax and results in f32.
+//! One head of attention with products of bf16, for processors that have them: sums, softmax and
+//! results in f32.
 //!
-//! The functions are safe to call at the level [`Isa::Avx512Bf16`](super::Isa) alone, which [`available`] tells.
+//! The functions are safe to call at the level [`Isa::Avx512Bf16`](super::Isa) alone, which
+//! [`available`] tells.
 
 mod backward;
 mod forward;
@@ -20,7 +22,8 @@ use strips::{PANEL, ROWS};
 /// Numbers of a vector.
 const LANES: usize = 16;
 
-/// Query rows that are taken at a time: whole tiles, and few enough that their scores stay in the second-level cache.
+/// Query rows that are taken at a time: whole tiles, and few enough that their scores stay in the
+/// second-level cache.
 pub(crate) const BLOCK: usize = 48;
 
 /// Whether heads can be multiplied in bf16 on this machine.
@@ -83,8 +86,8 @@ impl Block {
         self.seen((row + ROWS).min(self.count) - 1).end
     }
 
-    /// Vectors of a row that must be written so that tiles, of rows or of keys, which reach past what the row sees find
-    /// zeros.
+    /// Vectors of a row that must be written so that tiles, of rows or of keys, which reach past
+    /// what the row sees find zeros.
     fn vectors(&self, row: usize) -> usize {
         (self.seen(row).end + ROWS).div_ceil(LANES)
     }
@@ -95,7 +98,12 @@ impl Block {
 /// # Safety
 /// The processor must have AVX-512 F, BW and BF16.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn round_rows(matrix: MatRef<'_>, first: usize, count: usize, pairs: &mut Vec<u32>) -> usize {
+unsafe fn round_rows(
+    matrix: MatRef<'_>,
+    first: usize,
+    count: usize,
+    pairs: &mut Vec<u32>,
+) -> usize {
     let stride = matrix.columns().div_ceil(2);
     pairs.resize(BLOCK * stride, 0);
     for (row, pairs) in pairs.chunks_exact_mut(stride).enumerate().take(count) {
@@ -111,13 +119,13 @@ fn lanes_within(vector: usize, range: &Range<usize>) -> __mmask16 {
     (below(range.end) & !below(range.start)) as __mmask16
 }
 
-/// `eˣ`: range reduction and a polynomial (the coefficients of Cephes' `expf`), as the loops over rows have it.
+/// `eˣ`: range reduction and a polynomial (the coefficients of Cephes' `expf`), as the loops over
+/// rows have it.
 #[target_feature(enable = "avx512f")]
 fn exp(x: __m512) -> __m512 {
-    let n = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(_mm512_mul_ps(
-        x,
-        _mm512_set1_ps(std::f32::consts::LOG2_E),
-    ));
+    let n = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(
+        _mm512_mul_ps(x, _mm512_set1_ps(std::f32::consts::LOG2_E)),
+    );
     // ln 2 in two parts, so that the reduced argument keeps its low bits.
     let r = _mm512_fmadd_ps(n, _mm512_set1_ps(-0.693_359_4), x);
     let r = _mm512_fmadd_ps(n, _mm512_set1_ps(2.121_944_4e-4), r);

@@ -1,4 +1,5 @@
-//! Products summed over rows, as gradients of weights are: both factors rounded to bf16, sums in f32.
+//! Products summed over rows, as gradients of weights are: both factors rounded to bf16, sums in
+//! f32.
 
 #[cfg(target_arch = "x86_64")]
 use super::super::Isa;
@@ -13,8 +14,8 @@ pub(crate) enum Orientation {
     Transposed,
 }
 
-/// `g += factor * leftᵀ right`, or its transpose. Both have one row for each that is summed over; `left` is the narrow one. The
-/// result does not depend on the number of threads.
+/// `g += factor * leftᵀ right`, or its transpose. Both have one row for each that is summed over;
+/// `left` is the narrow one. The result does not depend on the number of threads.
 pub(crate) fn outer(
     g: MatMut<'_>,
     orientation: Orientation,
@@ -49,8 +50,9 @@ mod vector {
     /// Pairs of rows that are packed at a time.
     const PAIRS: usize = 64;
 
-    /// From the pairs of one vector to those of the next. One more than they need, because the first-level cache keeps
-    /// few lines that lie a multiple of 4 KiB apart; so it would with the factor's own rows, hence the packing.
+    /// From the pairs of one vector to those of the next. One more than they need, because the
+    /// first-level cache keeps few lines that lie a multiple of 4 KiB apart; so it would with the
+    /// factor's own rows, hence the packing.
     const STRIP: usize = PAIRS + 1;
 
     /// Of these, pairs whose columns are run through together.
@@ -107,7 +109,9 @@ mod vector {
                     for vector in 0..vectors {
                         let lines = &mut strip[vector * STRIP + d..][..count];
                         // SAFETY: the level was found before this was called.
-                        unsafe { pack(right, 2 * (first + d), columns.start + vector * LANES, lines) };
+                        unsafe {
+                            pack(right, 2 * (first + d), columns.start + vector * LANES, lines)
+                        };
                     }
                 }
                 for vector in 0..vectors {
@@ -128,8 +132,8 @@ mod vector {
                             Orientation::Straight => row * stride + column + j,
                             Orientation::Transposed => (column + j) * stride + row,
                         };
-                        // SAFETY: row and column lie within the result (its shape is asserted above), and this
-                        // piece alone writes these columns.
+                        // SAFETY: row and column lie within the result (its shape is asserted
+                        // above), and this piece alone writes these columns.
                         unsafe { *result.at(at) += factor * sum };
                     }
                 }
@@ -145,7 +149,8 @@ mod vector {
     #[target_feature(enable = "avx512f,avx512bf16")]
     unsafe fn add(tile: &mut Tile, left: &[Line], right: &[Line]) {
         // SAFETY: lines of 64 bytes.
-        let mut sums: [__m512; LANES] = std::array::from_fn(|i| unsafe { _mm512_loadu_ps(tile[i].as_ptr()) });
+        let mut sums: [__m512; LANES] =
+            std::array::from_fn(|i| unsafe { _mm512_loadu_ps(tile[i].as_ptr()) });
         for (left, right) in left.iter().zip(right) {
             // SAFETY: a line of 64 bytes.
             let right = bf16x32(unsafe { _mm512_loadu_si512(right.as_ptr().cast()) });
@@ -159,7 +164,8 @@ mod vector {
         }
     }
 
-    /// Writes the pairs of as many rows from `row` on as `lines` take, for the columns from `column` on.
+    /// Writes the pairs of as many rows from `row` on as `lines` take, for the columns from
+    /// `column` on.
     ///
     /// # Safety
     /// The processor must have AVX-512 F, BW and BF16.
@@ -168,13 +174,17 @@ mod vector {
         for (d, line) in lines.iter_mut().enumerate() {
             // SAFETY: the features are those of the caller; a line is 64 bytes.
             unsafe {
-                _mm512_storeu_si512(line.as_mut_ptr().cast(), rows_paired(matrix, row + 2 * d, column));
+                _mm512_storeu_si512(
+                    line.as_mut_ptr().cast(),
+                    rows_paired(matrix, row + 2 * d, column),
+                );
             }
         }
     }
 
-    /// Pairs of the numbers of row `row`, which exists, and of the one after it, which counts as zeros where there is none, for the
-    /// sixteen columns from `column` on or as many as there are; the rest is zero.
+    /// Pairs of the numbers of row `row`, which exists, and of the one after it, which counts as
+    /// zeros where there is none, for the sixteen columns from `column` on or as many as there are;
+    /// the rest is zero.
     ///
     /// # Safety
     /// The processor must have AVX-512 F, BW and BF16.

@@ -16,8 +16,8 @@ pub(in crate::kernels) struct Panels {
     pub(super) n: usize,
     /// Columns of a panel: 16, 32 or 48.
     pub(super) width: usize,
-    /// `[panel][pair of k][column in panel]`, each two bf16: the even `k` in the low half. Zero where the matrix
-    /// has no column or no odd row.
+    /// `[panel][pair of k][column in panel]`, each two bf16: the even `k` in the low half. Zero
+    /// where the matrix has no column or no odd row.
     pub(super) pairs: Vec<u32>,
 }
 
@@ -53,8 +53,8 @@ impl Panels {
         self.pairs.resize(self.count() * self.depth() * self.width, 0);
     }
 
-    /// Takes the matrix of `k` rows and `n` columns of which `write` writes a panel: from the first of its columns on, so many
-    /// columns, as `[pair of k, column]`.
+    /// Takes the matrix of `k` rows and `n` columns of which `write` writes a panel: from the first
+    /// of its columns on, so many columns, as `[pair of k, column]`.
     pub(in crate::kernels) fn fill_panels(
         &mut self,
         k: usize,
@@ -96,7 +96,8 @@ impl Panels {
         });
     }
 
-    /// Takes the matrix of `k` rows and `n` columns of which `write` writes a column, rounded to bf16.
+    /// Takes the matrix of `k` rows and `n` columns of which `write` writes a column, rounded to
+    /// bf16.
     pub(in crate::kernels) fn fill_columns(
         &mut self,
         k: usize,
@@ -155,9 +156,9 @@ impl Panels {
         }
     }
 
-    /// Packs a piece of the transpose as one panel of `width` columns: its rows `rows` (columns of this matrix, from the
-    /// first of a panel on) by its columns from `first` (rows of this matrix, an even one). `out` receives
-    /// `[pair of rows, width]`.
+    /// Packs a piece of the transpose as one panel of `width` columns: its rows `rows` (columns of
+    /// this matrix, from the first of a panel on) by its columns from `first` (rows of this matrix,
+    /// an even one). `out` receives `[pair of rows, width]`.
     pub(in crate::kernels) fn transposed_panel(
         &self,
         isa: Isa,
@@ -166,29 +167,38 @@ impl Panels {
         width: usize,
         out: &mut [u32],
     ) {
-        assert!(rows.start.is_multiple_of(self.width) && first.is_multiple_of(2) && rows.end <= self.n);
+        assert!(
+            rows.start.is_multiple_of(self.width) && first.is_multiple_of(2) && rows.end <= self.n
+        );
         let depth = self.depth();
         let lines = first / 2..(first + width).div_ceil(2).min(depth);
         assert_eq!(out.len(), rows.len().div_ceil(2) * width, "a panel of {width} columns");
         if lines.len() < width / 2 {
             out.fill(0);
         }
-        // Where a panel ends in columns that the matrix lacks, they hold zeros; so does the odd half of a last line.
-        for (panel, out) in (rows.start / self.width..).zip(out.chunks_mut(self.width / 2 * width)) {
+        // Where a panel ends in columns that the matrix lacks, they hold zeros; so does the odd
+        // half of a last line.
+        for (panel, out) in (rows.start / self.width..).zip(out.chunks_mut(self.width / 2 * width))
+        {
             let source = &self.pairs[(panel * depth + lines.start) * self.width..];
             transpose_pairs(isa, &source[..lines.len() * self.width], self.width, out, width);
         }
     }
 }
 
-/// Turns lines of pairs along one side of a matrix into lines of pairs along the other: numbers `2 c` and `2 c + 1` of columns
-/// `2 d` and `2 d + 1` stand in places `2 d` and `2 d + 1` of line `c` of `source` and go to places `2 c` and `2 c + 1` of
-/// line `d` of `out`. Lines are `width` and `out_width` long; as many columns are taken as `out` has lines for.
+/// Turns lines of pairs along one side of a matrix into lines of pairs along the other: numbers `2
+/// c` and `2 c + 1` of columns `2 d` and `2 d + 1` stand in places `2 d` and `2 d + 1` of line `c`
+/// of `source` and go to places `2 c` and `2 c + 1` of line `d` of `out`. Lines are `width` and
+/// `out_width` long; as many columns are taken as `out` has lines for.
 fn transpose_pairs(isa: Isa, source: &[u32], width: usize, out: &mut [u32], out_width: usize) {
     /// Lines and pairs of columns that are taken at once.
     const BLOCK: usize = 8;
     let (lines, columns) = (source.len() / width, out.len() / out_width);
-    let fast = if isa >= Isa::Avx512Bf16 { (lines / BLOCK * BLOCK, columns / BLOCK * BLOCK) } else { (0, 0) };
+    let fast = if isa >= Isa::Avx512Bf16 {
+        (lines / BLOCK * BLOCK, columns / BLOCK * BLOCK)
+    } else {
+        (0, 0)
+    };
     #[cfg(target_arch = "x86_64")]
     for c in (0..fast.0).step_by(BLOCK) {
         for d in (0..fast.1).step_by(BLOCK) {

@@ -16,7 +16,8 @@ const ROW_BLOCK: usize = 64;
 /// Below this many multiplications a product stays on one thread.
 const SPLIT_WORK: usize = 1 << 16;
 
-/// Rows of a transposed panel that are packed at a time: with them a panel fills a fifth of a second-level cache.
+/// Rows of a transposed panel that are packed at a time: with them a panel fills a fifth of a
+/// second-level cache.
 pub(in crate::kernels) const TRANSPOSED_ROWS: usize = 2 * 1008;
 
 /// One product of a sum: rounded rows times a packed matrix.
@@ -44,7 +45,8 @@ impl<'a> Term<'a> {
         self
     }
 
-    /// Whether the rows exist and the matrix fits beside others of `n` columns in panels of `width`.
+    /// Whether the rows exist and the matrix fits beside others of `n` columns in panels of
+    /// `width`.
     fn check(&self, rows: usize, n: usize, width: usize) {
         assert!(self.right.n == n && self.right.width == width, "terms of different widths");
         let starts = self.starts.map_or(0, |starts| starts.iter().max().copied().unwrap_or(0));
@@ -107,8 +109,9 @@ impl Destination {
     }
 }
 
-// SAFETY: the pieces of a product cover disjoint ranges of rows and panels, so no element is written twice; the
-// buffer outlives the product because it is borrowed exclusively until all pieces are done.
+// SAFETY: the pieces of a product cover disjoint ranges of rows and panels, so no element is
+// written twice; the buffer outlives the product because it is borrowed exclusively until all
+// pieces are done.
 unsafe impl Send for Destination {}
 // SAFETY: as above.
 unsafe impl Sync for Destination {}
@@ -128,7 +131,10 @@ impl Written {
     fn new(target: Target<'_>, rows: usize, n: usize, width: usize) -> Self {
         let Target { data, stride, accumulate } = target;
         assert!(n <= stride || rows <= 1, "rows to be written overlap");
-        assert!(rows == 0 || (rows - 1) * stride + n <= data.len(), "{rows} rows of {n}, {stride} apart");
+        assert!(
+            rows == 0 || (rows - 1) * stride + n <= data.len(),
+            "{rows} rows of {n}, {stride} apart"
+        );
         Self { start: Destination(data.as_mut_ptr()), n, width, stride, accumulate }
     }
 }
@@ -146,7 +152,8 @@ pub(in crate::kernels) fn multiply(rows: usize, terms: &[Term<'_>], c: Target<'_
     let blocks = rows.div_ceil(ROW_BLOCK);
     // Whole tiles, evenly spread over the blocks.
     let block = rows.div_ceil(blocks).next_multiple_of(8);
-    let pieces = if rows * right.depth() * n < SPLIT_WORK { 1 } else { 4 * rayon::current_num_threads() };
+    let pieces =
+        if rows * right.depth() * n < SPLIT_WORK { 1 } else { 4 * rayon::current_num_threads() };
     let stride = panels.div_ceil(pieces.div_ceil(blocks).min(panels));
     // Few rows keep few sums: several panels at once hide the latency of the additions.
     let together = match rows {
@@ -171,14 +178,15 @@ pub(in crate::kernels) fn multiply(rows: usize, terms: &[Term<'_>], c: Target<'_
     if pieces == 1 { run(0) } else { (0..pieces).into_par_iter().with_max_len(1).for_each(run) }
 }
 
-/// A right-hand matrix of `k` rows and `n` columns whose panels are packed when they are needed, so that they never exist
-/// together.
+/// A right-hand matrix of `k` rows and `n` columns whose panels are packed when they are needed, so
+/// that they never exist together.
 pub(in crate::kernels) struct OnTheFly<F> {
     pub(in crate::kernels) k: usize,
     pub(in crate::kernels) n: usize,
     /// Rows that are packed at a time, an even number.
     pub(in crate::kernels) stretch: usize,
-    /// Packs these rows of the columns from one on as a panel of so many columns: `[pair of rows, width]`.
+    /// Packs these rows of the columns from one on as a panel of so many columns: `[pair of rows,
+    /// width]`.
     pub(in crate::kernels) pack: F,
 }
 
@@ -197,7 +205,10 @@ pub(in crate::kernels) fn multiply_on_the_fly<F>(
         static PANEL: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
     }
     let OnTheFly { k, n, stretch, ref pack } = *right;
-    assert!(left.depth == k.div_ceil(2) && rows * left.depth <= left.pairs.len(), "{rows} rows on {k}");
+    assert!(
+        left.depth == k.div_ceil(2) && rows * left.depth <= left.pairs.len(),
+        "{rows} rows on {k}"
+    );
     assert!(stretch.is_multiple_of(2) && stretch > 0, "{stretch} rows at a time");
     let width = Panels::width(n);
     if let Some(extra) = &extra {
@@ -212,7 +223,8 @@ pub(in crate::kernels) fn multiply_on_the_fly<F>(
     let parts = (2 * rayon::current_num_threads()).div_ceil(panels).min(rows.div_ceil(ROW_BLOCK));
     let part = rows.div_ceil(parts).next_multiple_of(8);
     (0..panels * parts).into_par_iter().with_max_len(1).for_each(|piece| {
-        let (panel, part) = (piece / parts, piece % parts * part..rows.min((piece % parts + 1) * part));
+        let (panel, part) =
+            (piece / parts, piece % parts * part..rows.min((piece % parts + 1) * part));
         let mut packed = PANEL.take();
         for first in (0..k).step_by(stretch) {
             let some = first..k.min(first + stretch);
@@ -220,18 +232,25 @@ pub(in crate::kernels) fn multiply_on_the_fly<F>(
             let last = some.end == k;
             packed.resize(depth * width, 0);
             pack(isa, some, panel * width, width, &mut packed);
-            let run = Run { left: &left.pairs[first / 2..], stride: left.depth, right: &packed, depth };
+            let run =
+                Run { left: &left.pairs[first / 2..], stride: left.depth, right: &packed, depth };
             let extra = extra.filter(|_| last).map(|extra| extra.run(panel));
             let runs = [run, extra.unwrap_or(run)];
             let result = Written { accumulate: result.accumulate || first > 0, ..result };
-            sums(isa, &runs[..1 + usize::from(extra.is_some())], result, part.clone(), panel..panel + 1);
+            sums(
+                isa,
+                &runs[..1 + usize::from(extra.is_some())],
+                result,
+                part.clone(),
+                panel..panel + 1,
+            );
         }
         PANEL.set(packed);
     });
 }
 
-/// `c = left Wᵀ + extra`, or `c += …`, where `w` holds `W`: `left` has as many columns as `W`, `c` as many as `W` has
-/// rows.
+/// `c = left Wᵀ + extra`, or `c += …`, where `w` holds `W`: `left` has as many columns as `W`, `c`
+/// as many as `W` has rows.
 pub(in crate::kernels) fn multiply_transposed(
     rows: usize,
     left: &Rounded,
@@ -239,18 +258,19 @@ pub(in crate::kernels) fn multiply_transposed(
     extra: Option<Term<'_>>,
     c: Target<'_>,
 ) {
-    let pack = |isa, rows, first, width, out: &mut [u32]| w.transposed_panel(isa, rows, first, width, out);
+    let pack =
+        |isa, rows, first, width, out: &mut [u32]| w.transposed_panel(isa, rows, first, width, out);
     let right = OnTheFly { k: w.n, n: w.k, stretch: TRANSPOSED_ROWS, pack };
     multiply_on_the_fly(rows, left, &right, extra, c);
 }
 
-/// Sums of all runs for a range of rows and one panel, or more where there are at most four rows. Distinct calls must
-/// get disjoint pieces.
+/// Sums of all runs for a range of rows and one panel, or more where there are at most four rows.
+/// Distinct calls must get disjoint pieces.
 fn sums(isa: Isa, runs: &[Run<'_>], result: Written, rows: Range<usize>, panels: Range<usize>) {
     #[cfg(target_arch = "x86_64")]
     if isa >= Isa::Avx512Bf16 {
-        // SAFETY: a level is only chosen on a processor that has its instructions; the callers have checked that runs
-        // and result have these rows and panels, and nobody else writes them.
+        // SAFETY: a level is only chosen on a processor that has its instructions; the callers have
+        // checked that runs and result have these rows and panels, and nobody else writes them.
         unsafe { avx512::sums(runs, result, rows, panels) };
         return;
     }

@@ -3,13 +3,15 @@ use super::*;
 use crate::kernels::{MatMut, MatRef, Threads, gemm};
 use crate::ops::testing::{assert_close, noise};
 
-/// Sums in f64 of inputs rounded to bf16: what any kernel should come near. `a` is `[m, k]`, `w` is `[n, k]`.
+/// Sums in f64 of inputs rounded to bf16: what any kernel should come near. `a` is `[m, k]`, `w` is
+/// `[n, k]`.
 fn reference(m: usize, k: usize, n: usize, a: &[f32], w: &[f32]) -> Vec<f32> {
     let round = |x: f32| bf16::from_f32(x).to_f64();
     let mut c = vec![0.0; m * n];
     for i in 0..m {
         for j in 0..n {
-            c[i * n + j] = (0..k).map(|p| round(a[i * k + p]) * round(w[j * k + p])).sum::<f64>() as f32;
+            c[i * n + j] =
+                (0..k).map(|p| round(a[i * k + p]) * round(w[j * k + p])).sum::<f64>() as f32;
         }
     }
     c
@@ -22,7 +24,9 @@ fn transpose(rows: usize, columns: usize, x: &[f32]) -> Vec<f32> {
 #[test]
 fn odd_shapes_match_the_scalar_reference_in_both_orientations() {
     let rows = [0, 1, 2, 3, 4, 5, 7, 8, 9, 13, 17, 64, 65, 131];
-    for (k, n) in [(1, 1), (2, 48), (3, 47), (33, 49), (64, 200), (66, 96), (576, 145), (31, 16), (50, 20)] {
+    for (k, n) in
+        [(1, 1), (2, 48), (3, 47), (33, 49), (64, 200), (66, 96), (576, 145), (31, 16), (50, 20)]
+    {
         let w = noise(1, n * k);
         let panels = Panels::transposed(&w, n, k);
         let mut filled = Panels::default();
@@ -31,12 +35,18 @@ fn odd_shapes_match_the_scalar_reference_in_both_orientations() {
         assert_eq!(panels.pairs, filled.pairs);
         for m in rows {
             let (x, dy, old) = (noise(2, m * k), noise(3, m * n), noise(4, m * n));
-            let expected: Vec<f32> = old.iter().zip(reference(m, k, n, &x, &w)).map(|(a, b)| a + b).collect();
+            let expected: Vec<f32> =
+                old.iter().zip(reference(m, k, n, &x, &w)).map(|(a, b)| a + b).collect();
             let expected_dx = reference(m, n, k, &dy, &transpose(n, k, &w));
             on_every_isa(|_| {
-                let (mut y, mut dx, rounded) = (old.clone(), vec![7.0; m * k], &mut Rounded::default());
+                let (mut y, mut dx, rounded) =
+                    (old.clone(), vec![7.0; m * k], &mut Rounded::default());
                 rounded.fill(m, k, &x);
-                multiply(m, &[rounded.term(&panels)], Target { data: &mut y, stride: n, accumulate: true });
+                multiply(
+                    m,
+                    &[rounded.term(&panels)],
+                    Target { data: &mut y, stride: n, accumulate: true },
+                );
                 assert_close(&y, &expected, 1e-4);
                 rounded.fill(m, n, &dy);
                 let target = Target { data: &mut dx, stride: k, accumulate: false };
@@ -108,7 +118,11 @@ fn every_level_rounds_alike_and_lets_no_infinity_or_nan_vanish() {
     on_every_isa(|_| {
         let (mut c, mut rounded) = (vec![0.0; m * n], Rounded::default());
         rounded.fill(m, k, &a);
-        multiply(m, &[rounded.term(&panels)], Target { data: &mut c, stride: n, accumulate: false });
+        multiply(
+            m,
+            &[rounded.term(&panels)],
+            Target { data: &mut c, stride: n, accumulate: false },
+        );
         assert!(c[..n].iter().all(|&x| x == f32::INFINITY));
         assert!(c[n..2 * n].iter().all(|x| x.is_nan()));
         assert!(c[3 * n..4 * n].iter().all(|&x| x == f32::NEG_INFINITY));
@@ -124,7 +138,11 @@ fn a_row_gets_the_same_bits_alone_and_in_a_batch() {
     let run = |rows: usize, a: &[f32]| {
         let (mut c, mut rounded) = (vec![0.0; rows * n], Rounded::default());
         rounded.fill(rows, k, a);
-        multiply(rows, &[rounded.term(&panels)], Target { data: &mut c, stride: n, accumulate: false });
+        multiply(
+            rows,
+            &[rounded.term(&panels)],
+            Target { data: &mut c, stride: n, accumulate: false },
+        );
         c
     };
     on_every_isa(|_| {
@@ -166,7 +184,9 @@ fn sums_over_rows_match_the_scalar_reference() {
         let left_view = MatRef::strided(&left, rows, rank, rank + 2);
         let right_view = MatRef::strided(&right, rows, n, n + 5);
         let round = |view: MatRef<'_>, count: usize| -> Vec<f32> {
-            (0..rows * count).map(|i| bf16::from_f32(view.at(i / count, i % count)).to_f32()).collect()
+            (0..rows * count)
+                .map(|i| bf16::from_f32(view.at(i / count, i % count)).to_f32())
+                .collect()
         };
         let (l, r) = (round(left_view, rank), round(right_view, n));
         let (l, r) = (MatRef::new(&l, rows, rank), MatRef::new(&r, rows, n));
@@ -178,9 +198,21 @@ fn sums_over_rows_match_the_scalar_reference() {
             // Only where bf16 is multiplied are the factors rounded.
             let tolerance = if isa >= Isa::Avx512Bf16 { 1e-4 } else { 0.05 };
             let (mut straight, mut transposed) = (old.clone(), old_transposed.clone());
-            outer(MatMut::new(&mut straight, rank, n), Orientation::Straight, 0.5, left_view, right_view);
+            outer(
+                MatMut::new(&mut straight, rank, n),
+                Orientation::Straight,
+                0.5,
+                left_view,
+                right_view,
+            );
             assert_close(&straight, &expected, tolerance);
-            outer(MatMut::new(&mut transposed, n, rank), Orientation::Transposed, 0.5, left_view, right_view);
+            outer(
+                MatMut::new(&mut transposed, n, rank),
+                Orientation::Transposed,
+                0.5,
+                left_view,
+                right_view,
+            );
             assert_close(&transposed, &expected_transposed, tolerance);
         });
     }

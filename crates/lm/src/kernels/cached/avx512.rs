@@ -7,8 +7,9 @@ use super::super::bf16::bf16x32;
 /// [`multiply`](super::multiply) in bf16.
 ///
 /// # Safety
-/// The processor must have AVX-512 F, BW and BF16. `columns` is a multiple of 16; `matrix` holds `lines` lines;
-/// `words` holds `count` rows of `lines` words and `out` as many of `columns` numbers, at their distances.
+/// The processor must have AVX-512 F, BW and BF16. `columns` is a multiple of 16; `matrix` holds
+/// `lines` lines; `words` holds `count` rows of `lines` words and `out` as many of `columns`
+/// numbers, at their distances.
 #[allow(clippy::too_many_arguments)] // the operands of a product and their distances
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn product(
@@ -58,7 +59,8 @@ unsafe fn block<const ROWS: usize>(
 ) -> usize {
     let mut column = 0;
     while column < columns {
-        // SAFETY: the columns of the tile exist, as their number is a multiple of sixteen; the rest is the caller's promise.
+        // SAFETY: the columns of the tile exist, as their number is a multiple of sixteen; the rest
+        // is the caller's promise.
         column += unsafe {
             let (b, c) = (b.add(column), c.add(column));
             if column + 64 <= columns {
@@ -74,9 +76,9 @@ unsafe fn block<const ROWS: usize>(
 /// `ROWS` rows by `16 * VECTORS` columns, whose number it returns.
 ///
 /// # Safety
-/// The processor must have the features. `a` is readable for `ROWS` rows of `lines` words, `stride` apart; `b` for
-/// `lines` lines of `16 * VECTORS` words, `columns` apart; `c` is writable for `ROWS` rows of as many numbers,
-/// `out_stride` apart.
+/// The processor must have the features. `a` is readable for `ROWS` rows of `lines` words, `stride`
+/// apart; `b` for `lines` lines of `16 * VECTORS` words, `columns` apart; `c` is writable for
+/// `ROWS` rows of as many numbers, `out_stride` apart.
 #[allow(clippy::too_many_arguments)] // the operands of a product and their distances
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]

@@ -85,7 +85,8 @@ pub(super) fn bf16_product(
         if !accumulate {
             out.fill(0.0);
         }
-        for (&word, line) in words[row * stride..][..lines].iter().zip(matrix.chunks_exact(columns)) {
+        for (&word, line) in words[row * stride..][..lines].iter().zip(matrix.chunks_exact(columns))
+        {
             let (even, odd) = halves(word);
             for (sum, &pair) in out.iter_mut().zip(line) {
                 let (b_even, b_odd) = halves(pair);

@@ -3,7 +3,8 @@
 use super::super::Isa;
 use super::super::bf16::convert_row;
 
-/// How a cache holds its numbers. Both are kept in 32-bit words, so that all else is the same for both.
+/// How a cache holds its numbers. Both are kept in 32-bit words, so that all else is the same for
+/// both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// One f32 to a word.
@@ -30,7 +31,13 @@ impl Form {
     }
 
     /// Writes `key` as column `column` of a matrix with `columns` columns.
-    pub(crate) fn write_column(self, key: &[f32], matrix: &mut [u32], columns: usize, column: usize) {
+    pub(crate) fn write_column(
+        self,
+        key: &[f32],
+        matrix: &mut [u32],
+        columns: usize,
+        column: usize,
+    ) {
         let mut words = [0; 64];
         for (part, key) in key.chunks(self.numbers(words.len())).enumerate() {
             let words = &mut words[..self.words(key.len())];
@@ -40,12 +47,14 @@ impl Form {
         }
     }
 
-    /// Writes `value` as number `at` of the columns: line `at`, or half a line. An even number is written before the
-    /// odd one that shares its words, which is zero until then.
+    /// Writes `value` as number `at` of the columns: line `at`, or half a line. An even number is
+    /// written before the odd one that shares its words, which is zero until then.
     pub(crate) fn write_line(self, value: &[f32], matrix: &mut [u32], columns: usize, at: usize) {
         let line = &mut matrix[at / self.numbers(1) * columns..][..columns];
         let mut words = [0; 64];
-        for (value, line) in value.chunks(self.numbers(words.len())).zip(line.chunks_mut(self.numbers(64))) {
+        for (value, line) in
+            value.chunks(self.numbers(words.len())).zip(line.chunks_mut(self.numbers(64)))
+        {
             let words = &mut words[..self.words(value.len())];
             self.encode(value, words);
             match self {
@@ -53,7 +62,8 @@ impl Form {
                 Form::Bf16 => {
                     let halves = words.iter().flat_map(|word| [word & 0xFFFF, word >> 16]);
                     for (slot, half) in line.iter_mut().zip(halves).take(value.len()) {
-                        *slot = if at.is_multiple_of(2) { half } else { *slot & 0xFFFF | half << 16 };
+                        *slot =
+                            if at.is_multiple_of(2) { half } else { *slot & 0xFFFF | half << 16 };
                     }
                 }
             }

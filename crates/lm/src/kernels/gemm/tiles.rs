@@ -1,5 +1,6 @@
-//! f32 products for levels below the processor's best, which the `gemm` crate cannot be told to use, and for
-//! interpreters of safe code. One body, compiled for the target's baseline and for AVX2 with FMA.
+//! f32 products for levels below the processor's best, which the `gemm` crate cannot be told to
+//! use, and for interpreters of safe code. One body, compiled for the target's baseline and for
+//! AVX2 with FMA.
 
 use rayon::prelude::*;
 
@@ -51,8 +52,12 @@ pub(super) fn gemm(
         compute::<false>(operands, here, c, row_stride);
     };
     match threads {
-        Threads::One => data.chunks_mut(block).take(rows.div_ceil(BLOCK)).enumerate().for_each(piece),
-        Threads::All => data.par_chunks_mut(block).take(rows.div_ceil(BLOCK)).enumerate().for_each(piece),
+        Threads::One => {
+            data.chunks_mut(block).take(rows.div_ceil(BLOCK)).enumerate().for_each(piece)
+        }
+        Threads::All => {
+            data.par_chunks_mut(block).take(rows.div_ceil(BLOCK)).enumerate().for_each(piece)
+        }
     }
 }
 
@@ -99,7 +104,10 @@ fn compute<const FMA: bool>(
 }
 
 #[inline(always)]
-fn tile<const FMA: bool>(strip: &[[f32; ROWS]], panel: &[[f32; COLUMNS]]) -> [[f32; COLUMNS]; ROWS] {
+fn tile<const FMA: bool>(
+    strip: &[[f32; ROWS]],
+    panel: &[[f32; COLUMNS]],
+) -> [[f32; COLUMNS]; ROWS] {
     let mut sums = [[0f32; COLUMNS]; ROWS];
     for (a, b) in strip.iter().zip(panel) {
         for (sums, a) in sums.iter_mut().zip(a) {

@@ -14,13 +14,14 @@ const UNROLLED: usize = 4;
 const CACHE_LINE: usize = 64;
 
 /// # Safety
-/// The processor must have AVX-512 F and VNNI; rows, at most [`ROW_BLOCK`], and panel must exist, and nobody else may touch their
-/// results meanwhile.
+/// The processor must have AVX-512 F and VNNI; rows, at most [`ROW_BLOCK`], and panel must exist,
+/// and nobody else may touch their results meanwhile.
 #[target_feature(enable = "avx512f,avx512vnni")]
 pub(super) unsafe fn panel(product: &Product<'_>, rows: Range<usize>, panel: usize) {
     let (quads, scales) = product.panel(panel);
     let mut sums = Sums(MaybeUninit::uninit());
-    // Group by group, so that weights stay in the first cache for all rows, however many inputs there are.
+    // Group by group, so that weights stay in the first cache for all rows, however many inputs
+    // there are.
     for (group, (quads, scales)) in quads.chunks(GROUP / QUAD).zip(scales).enumerate() {
         let mut ahead = Ahead::new(quads, scales, rows.len());
         let mut row = rows.start;
@@ -46,8 +47,8 @@ pub(super) unsafe fn panel(product: &Product<'_>, rows: Range<usize>, panel: usi
     }
 }
 
-/// Asks for the group behind the one that runs past, so that it has come by then: where rows are few, weights are read from far
-/// away for little work.
+/// Asks for the group behind the one that runs past, so that it has come by then: where rows are
+/// few, weights are read from far away for little work.
 struct Ahead {
     next: *const i8,
     /// Cache lines asked for at a time: more where the group at hand runs past fewer tiles of rows.
@@ -133,7 +134,8 @@ unsafe fn tile<const ROWS: usize>(
     }
 }
 
-/// Adds the products of a line with a quad of each row, the first of which is at `codes` and the next `depth` quads behind it.
+/// Adds the products of a line with a quad of each row, the first of which is at `codes` and the
+/// next `depth` quads behind it.
 ///
 /// # Safety
 /// The processor must have AVX-512 F and VNNI; the quads must exist.
@@ -158,8 +160,8 @@ unsafe fn multiply<const ROWS: usize>(
     }
 }
 
-/// Scales what a group gave and adds it to the sums. Those of the first group start from the bias and, where they add to it,
-/// from the result; those of the last become the result.
+/// Scales what a group gave and adds it to the sums. Those of the first group start from the bias
+/// and, where they add to it, from the result; those of the last become the result.
 ///
 /// # Safety
 /// As [`tile`]; `sums` must have been written by the group before, if it is not the `FIRST`.
@@ -173,10 +175,11 @@ unsafe fn add<const ROWS: usize, const FIRST: bool, const LAST: bool>(
 ) {
     let Place { panel, group, row, kept } = place;
     let (n, (_, scales)) = (product.panels.n, product.panel(panel));
-    let some: [__mmask16; 3] = std::array::from_fn(|v| lanes((n - panel * WIDTH).saturating_sub(16 * v)));
+    let some: [__mmask16; 3] =
+        std::array::from_fn(|v| lanes((n - panel * WIDTH).saturating_sub(16 * v)));
     let kept = sums.0.as_mut_ptr().cast::<f32>().wrapping_add(WIDTH * kept);
-    // SAFETY: scales and sums are three vectors each; every row has this group; the masks leave the columns that exist, and
-    // this call alone writes there.
+    // SAFETY: scales and sums are three vectors each; every row has this group; the masks leave the
+    // columns that exist, and this call alone writes there.
     unsafe {
         let of_columns = scales.get_unchecked(group);
         let scale = [0, 16, 32].map(|at| _mm512_load_ps(of_columns.scale.as_ptr().add(at)));
@@ -189,7 +192,8 @@ unsafe fn add<const ROWS: usize, const FIRST: bool, const LAST: bool>(
                 let column = panel * WIDTH + 16 * v;
                 let slot = product.c.0.wrapping_add((row + i) * n + column);
                 let before = if FIRST {
-                    let bias = _mm512_maskz_loadu_ps(some[v], product.bias.as_ptr().wrapping_add(column));
+                    let bias =
+                        _mm512_maskz_loadu_ps(some[v], product.bias.as_ptr().wrapping_add(column));
                     let old = if product.accumulate { some[v] } else { 0 };
                     _mm512_add_ps(_mm512_maskz_loadu_ps(old, slot), bias)
                 } else {
@@ -213,8 +217,8 @@ fn lanes(count: usize) -> __mmask16 {
     if count >= 16 { !0 } else { (1 << count) - 1 }
 }
 
-/// Rounds a group of at most [`GROUP`] numbers to 256 even steps from its lowest to its highest; returns the step and the
-/// lowest, which is NaN if some number is not finite.
+/// Rounds a group of at most [`GROUP`] numbers to 256 even steps from its lowest to its highest;
+/// returns the step and the lowest, which is NaN if some number is not finite.
 ///
 /// # Safety
 /// The processor must have AVX-512 F; there must be a number, and as many codes as numbers.
@@ -247,9 +251,11 @@ unsafe fn round_some<const WHOLE: bool>(x: &[f32], codes: &mut [u8]) -> [f32; 2]
         // Zero, or NaN for what is not finite.
         doubt = _mm512_fmadd_ps(*numbers, _mm512_setzero_ps(), doubt);
     }
-    // Both are folded at once: the highest in the lower eight lanes, the opposite of the lowest in the upper.
+    // Both are folded at once: the highest in the lower eight lanes, the opposite of the lowest in
+    // the upper.
     let low = _mm512_sub_ps(_mm512_setzero_ps(), low);
-    let both = _mm512_max_ps(_mm512_shuffle_f32x4(high, low, 0x44), _mm512_shuffle_f32x4(high, low, 0xEE));
+    let both =
+        _mm512_max_ps(_mm512_shuffle_f32x4(high, low, 0x44), _mm512_shuffle_f32x4(high, low, 0xEE));
     let both = _mm512_max_ps(both, _mm512_shuffle_f32x4(both, both, 0xB1));
     let both = _mm512_max_ps(both, _mm512_permute_ps(both, 0x4E));
     let both = _mm512_max_ps(both, _mm512_permute_ps(both, 0xB1));

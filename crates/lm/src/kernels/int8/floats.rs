@@ -12,7 +12,8 @@ pub(super) fn panel(product: &Product<'_>, rows: Range<usize>, panel: usize) {
         let (codes, of_row) = product.row(row);
         let mut sums = [0f32; WIDTH];
         let groups = codes.chunks(GROUP / QUAD).zip(quads.chunks(GROUP / QUAD));
-        for ((codes, quads), (of_columns, [step, lowest])) in groups.zip(scales.iter().zip(of_row)) {
+        for ((codes, quads), (of_columns, [step, lowest])) in groups.zip(scales.iter().zip(of_row))
+        {
             let mut whole = [0i32; WIDTH];
             for (codes, quads) in codes.iter().zip(quads) {
                 let codes = codes.map(i32::from);

@@ -9,9 +9,9 @@ use super::{Bits, GROUP, Nibbles};
 /// Computes the outputs of `range` for `COUNT` rows.
 ///
 /// # Safety
-/// The processor must have AVX2 and FMA; `inputs` must hold `COUNT` rows of `w.inputs` numbers and of their groups' sums;
-/// the outputs of `range` must exist; the result must be writable for `COUNT` rows of `w.outputs`, and nobody else may
-/// touch the columns of `range` meanwhile.
+/// The processor must have AVX2 and FMA; `inputs` must hold `COUNT` rows of `w.inputs` numbers and
+/// of their groups' sums; the outputs of `range` must exist; the result must be writable for
+/// `COUNT` rows of `w.outputs`, and nobody else may touch the columns of `range` meanwhile.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn outputs<const COUNT: usize>(
     w: &Nibbles,
@@ -27,7 +27,8 @@ pub(super) unsafe fn outputs<const COUNT: usize>(
         let offsets = &w.offsets[output * groups..][..groups];
         let mut sums = [[_mm256_setzero_ps(); 2]; COUNT];
         for (block, codes) in codes.iter().enumerate() {
-            // SAFETY: a block is 32 bytes; each row of `inputs` holds the groups that the block covers.
+            // SAFETY: a block is 32 bytes; each row of `inputs` holds the groups that the block
+            // covers.
             unsafe {
                 let bytes = _mm256_loadu_si256(codes.as_ptr().cast());
                 let mut group = |at: usize, bytes: __m256i, scale: f32, which: usize| {
@@ -37,7 +38,8 @@ pub(super) unsafe fn outputs<const COUNT: usize>(
                         let x = inputs.x.as_ptr().add(row * w.inputs + at * GROUP);
                         let mut product = _mm256_mul_ps(codes[0], _mm256_loadu_ps(x));
                         for (i, codes) in codes.iter().enumerate().skip(1) {
-                            product = _mm256_fmadd_ps(*codes, _mm256_loadu_ps(x.add(8 * i)), product);
+                            product =
+                                _mm256_fmadd_ps(*codes, _mm256_loadu_ps(x.add(8 * i)), product);
                         }
                         sums[which] = _mm256_fmadd_ps(product, scale, sums[which]);
                     }

@@ -21,7 +21,8 @@ pub(super) struct Inputs<'a> {
 impl Inputs<'_> {
     /// The rows from `first` on.
     pub(super) fn from(self, first: usize, w: &Nibbles) -> Self {
-        let (rounded, sums) = (&self.rounded[first * w.inputs / 2..], &self.sums[first * w.inputs / GROUP..]);
+        let (rounded, sums) =
+            (&self.rounded[first * w.inputs / 2..], &self.sums[first * w.inputs / GROUP..]);
         Self { rounded, sums }
     }
 }
@@ -29,9 +30,9 @@ impl Inputs<'_> {
 /// Computes the outputs of `range` for one to eight rows.
 ///
 /// # Safety
-/// The processor must have AVX-512 F, BW and BF16; `inputs` must hold `rows` rows of `w.inputs` numbers and of
-/// their groups' sums; the outputs of `range` must exist; `result` must be writable for `rows` rows of
-/// `w.outputs`, and nobody else may touch the columns of `range` meanwhile.
+/// The processor must have AVX-512 F, BW and BF16; `inputs` must hold `rows` rows of `w.inputs`
+/// numbers and of their groups' sums; the outputs of `range` must exist; `result` must be writable
+/// for `rows` rows of `w.outputs`, and nobody else may touch the columns of `range` meanwhile.
 pub(super) unsafe fn outputs(
     w: &Nibbles,
     rows: usize,
@@ -92,12 +93,17 @@ unsafe fn some_rows<const COUNT: usize>(
                 let top = bf16x32(_mm512_or_si512(_mm512_srli_epi16(words, 4), base));
                 let (low_scale, top_scale) = (_mm512_set1_ps(low_scale), _mm512_set1_ps(top_scale));
                 for (row, sums) in sums.iter_mut().enumerate() {
-                    let x = inputs.rounded.as_ptr().cast::<u16>().add(row * w.inputs + block * step);
+                    let x =
+                        inputs.rounded.as_ptr().cast::<u16>().add(row * w.inputs + block * step);
                     let zero = _mm512_setzero_ps();
-                    let product = _mm512_dpbf16_ps(zero, low, bf16x32(_mm512_loadu_si512(x.cast())));
-                    sums[0] = _mm512_fmadd_ps(product, low_scale, sums[0]);
                     let product =
-                        _mm512_dpbf16_ps(zero, top, bf16x32(_mm512_loadu_si512(x.add(high).cast())));
+                        _mm512_dpbf16_ps(zero, low, bf16x32(_mm512_loadu_si512(x.cast())));
+                    sums[0] = _mm512_fmadd_ps(product, low_scale, sums[0]);
+                    let product = _mm512_dpbf16_ps(
+                        zero,
+                        top,
+                        bf16x32(_mm512_loadu_si512(x.add(high).cast())),
+                    );
                     sums[1] = _mm512_fmadd_ps(product, top_scale, sums[1]);
                 }
             }

@@ -38,8 +38,8 @@ pub(super) fn outputs(
 ) {
     #[cfg(target_arch = "x86_64")]
     if isa >= Isa::Avx2 {
-        // SAFETY: a level is only chosen on a processor that has its instructions; inputs and result have as many rows, and
-        // the ranges are disjoint.
+        // SAFETY: a level is only chosen on a processor that has its instructions; inputs and
+        // result have as many rows, and the ranges are disjoint.
         return unsafe {
             match rows {
                 1 => avx2::outputs::<1>(w, inputs, range, to),
@@ -62,7 +62,8 @@ fn some_rows<const ROWS: usize>(w: &Nibbles, inputs: Inputs<'_>, range: Range<us
     let (blocks, groups) = (w.inputs / w.bits.inputs(), w.inputs / GROUP);
     let rows: [&[[f32; GROUP]]; ROWS] =
         std::array::from_fn(|row| inputs.x[row * w.inputs..][..w.inputs].as_chunks().0);
-    let group_sums: [&[f32]; ROWS] = std::array::from_fn(|row| &inputs.sums[row * groups..][..groups]);
+    let group_sums: [&[f32]; ROWS] =
+        std::array::from_fn(|row| &inputs.sums[row * groups..][..groups]);
     for output in range {
         let codes = &w.codes[output * blocks..][..blocks];
         let scales = &w.scales[output * groups..][..groups];
@@ -83,14 +84,20 @@ fn some_rows<const ROWS: usize>(w: &Nibbles, inputs: Inputs<'_>, range: Range<us
                 Bits::Four => {
                     let at = 2 * block;
                     group(at, codes.map(|code| f32::from(code & 0xF)), scales[at], offsets[at]);
-                    group(at + 1, codes.map(|code| f32::from(code >> 4)), scales[at + 1], offsets[at + 1]);
+                    group(
+                        at + 1,
+                        codes.map(|code| f32::from(code >> 4)),
+                        scales[at + 1],
+                        offsets[at + 1],
+                    );
                 }
                 Bits::Eight => group(block, codes.map(f32::from), scales[block], offsets[block]),
             }
         }
         for (row, (sums, from_offsets)) in sums.iter().zip(from_offsets).enumerate() {
             let sum = sums.iter().sum::<f32>() + from_offsets;
-            // SAFETY: the result holds as many rows of `w.outputs`, `output` is one of them, and this call alone writes there.
+            // SAFETY: the result holds as many rows of `w.outputs`, `output` is one of them, and
+            // this call alone writes there.
             unsafe {
                 let slot = to.result.0.add(row * w.outputs + output);
                 *slot = if to.accumulate { *slot + sum } else { sum };

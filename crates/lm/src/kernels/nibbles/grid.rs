@@ -11,14 +11,18 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// The group on the grid of `steps` even steps from `lowest`, if every weight lies on it up to the rounding of f32.
+    /// The group on the grid of `steps` even steps from `lowest`, if every weight lies on it up to
+    /// the rounding of f32.
     fn fit(group: &[f32; GROUP], lowest: f32, scale: f32) -> Option<Self> {
         let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
         // To the nearest; a cast saturates, so a weight off the grid is seen below.
         let codes = group.map(|weight| ((weight - lowest) * inverse + 0.5) as u8);
-        let near = 4.0 * f32::EPSILON * group.iter().fold(0f32, |largest, weight| largest.max(weight.abs()));
-        let on_grid =
-            |(weight, code): (&f32, &u8)| (lowest + scale * f32::from(*code) - weight).abs() <= near;
+        let near = 4.0
+            * f32::EPSILON
+            * group.iter().fold(0f32, |largest, weight| largest.max(weight.abs()));
+        let on_grid = |(weight, code): (&f32, &u8)| {
+            (lowest + scale * f32::from(*code) - weight).abs() <= near
+        };
         // All of them, without an early end: that makes vector code.
         let all = group.iter().zip(&codes).fold(true, |all, both| all & on_grid(both));
         all.then_some(Self { scale, offset: lowest, codes })

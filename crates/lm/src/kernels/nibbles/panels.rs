@@ -1,4 +1,5 @@
-//! Weights of few bits as panels of bf16, for products of many rows: a panel at a time, so that they never exist whole.
+//! Weights of few bits as panels of bf16, for products of many rows: a panel at a time, so that
+//! they never exist whole.
 
 use std::ops::Range;
 
@@ -17,7 +18,11 @@ impl Nibbles {
     /// Writes output `output`, `inputs` weights, to `out`.
     pub(in crate::kernels) fn row(&self, output: usize, out: &mut [f32]) {
         let (blocks, groups) = (self.inputs / self.bits.inputs(), self.inputs / GROUP);
-        assert!(output < self.outputs && out.len() == self.inputs, "output {output} of {}", self.outputs);
+        assert!(
+            output < self.outputs && out.len() == self.inputs,
+            "output {output} of {}",
+            self.outputs
+        );
         let codes = &self.codes[output * blocks..][..blocks];
         let scales = &self.scales[output * groups..][..groups];
         let offsets = &self.offsets[output * groups..][..groups];
@@ -43,14 +48,18 @@ impl Nibbles {
         }
     }
 
-    /// Packs the outputs from `first` on as one panel of `width` columns, a multiple of 16: `out` becomes
-    /// `[pair of inputs, width]`, zero where there is no output.
+    /// Packs the outputs from `first` on as one panel of `width` columns, a multiple of 16: `out`
+    /// becomes `[pair of inputs, width]`, zero where there is no output.
     pub(in crate::kernels) fn panel(&self, isa: Isa, first: usize, width: usize, out: &mut [u32]) {
         let depth = self.inputs / 2;
-        assert!(out.len() == depth * width && width.is_multiple_of(16), "a panel of {width} columns");
+        assert!(
+            out.len() == depth * width && width.is_multiple_of(16),
+            "a panel of {width} columns"
+        );
         #[cfg(target_arch = "x86_64")]
         if isa >= Isa::Avx512Bf16 {
-            // SAFETY: a level is only chosen on a processor that has its instructions; the size is asserted.
+            // SAFETY: a level is only chosen on a processor that has its instructions; the size is
+            // asserted.
             return unsafe { panels_avx512::panel(self, first, width, out) };
         }
         let (mut row, mut pairs) = (vec![0.0; self.inputs], vec![0; depth]);
@@ -61,12 +70,17 @@ impl Nibbles {
             } else {
                 pairs.fill(0);
             }
-            out.iter_mut().skip(column).step_by(width).zip(&pairs).for_each(|(slot, &pair)| *slot = pair);
+            out.iter_mut()
+                .skip(column)
+                .step_by(width)
+                .zip(&pairs)
+                .for_each(|(slot, &pair)| *slot = pair);
         }
     }
 
-    /// Packs a piece of the transpose as one panel: the outputs `rows` by the `width` inputs from `first`, multiples of 16.
-    /// `out` becomes `[pair of rows, width]`, zero where there is no input or no second row.
+    /// Packs a piece of the transpose as one panel: the outputs `rows` by the `width` inputs from
+    /// `first`, multiples of 16. `out` becomes `[pair of rows, width]`, zero where there is no
+    /// input or no second row.
     pub(in crate::kernels) fn transposed_panel(
         &self,
         isa: Isa,
@@ -79,7 +93,8 @@ impl Nibbles {
         assert_eq!(out.len(), rows.len().div_ceil(2) * width, "a panel of {width} columns");
         #[cfg(target_arch = "x86_64")]
         if isa >= Isa::Avx512Bf16 {
-            // SAFETY: a level is only chosen on a processor that has its instructions; the rest is asserted.
+            // SAFETY: a level is only chosen on a processor that has its instructions; the rest is
+            // asserted.
             return unsafe { panels_avx512::transposed_panel(self, rows, first, width, out) };
         }
         let (mut row, mut pairs) = (vec![0.0; self.inputs], vec![0u32; self.inputs / 2]);
@@ -106,9 +121,12 @@ mod tests {
 
     #[test]
     fn panels_of_both_directions_are_those_of_the_weights_in_f32() {
-        for (bits, outputs, inputs) in
-            [(Bits::Four, 5, 64), (Bits::Four, 131, 576), (Bits::Eight, 3, 32), (Bits::Eight, 70, 1120)]
-        {
+        for (bits, outputs, inputs) in [
+            (Bits::Four, 5, 64),
+            (Bits::Four, 131, 576),
+            (Bits::Eight, 3, 32),
+            (Bits::Eight, 70, 1120),
+        ] {
             let packed = Nibbles::pack(&weights(outputs * inputs, bits), outputs, inputs).unwrap();
             assert_eq!(packed.bits, bits);
             let mut exact = vec![0.0; outputs * inputs];
@@ -128,7 +146,10 @@ mod tests {
                         let mut other = vec![7; panel.len()];
                         packed.transposed_panel(isa, rows.clone(), first, width, &mut panel);
                         expected.transposed_panel(isa, rows.clone(), first, width, &mut other);
-                        assert_eq!(panel, other, "{bits:?}, {isa}, outputs {rows:?}, inputs from {first}");
+                        assert_eq!(
+                            panel, other,
+                            "{bits:?}, {isa}, outputs {rows:?}, inputs from {first}"
+                        );
                     }
                 }
                 let (mut row, mut other) = (vec![0.0; inputs], vec![1.0; inputs]);

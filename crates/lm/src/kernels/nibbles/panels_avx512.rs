@@ -1,7 +1,7 @@
 //! Panels of bf16 from weights of few bits, for processors with AVX-512 BF16.
 //!
-//! A group of four bits has sixteen different weights. They are computed and rounded once, as a table; the codes then pick from
-//! the tables of two groups at a time.
+//! A group of four bits has sixteen different weights. They are computed and rounded once, as a
+//! table; the codes then pick from the tables of two groups at a time.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -14,7 +14,8 @@ const SIDE: usize = 16;
 /// [`Nibbles::panel`].
 ///
 /// # Safety
-/// The processor must have AVX-512 F, BW and BF16; `out` must hold `inputs / 2` lines of `width`, a multiple of 16.
+/// The processor must have AVX-512 F, BW and BF16; `out` must hold `inputs / 2` lines of `width`, a
+/// multiple of 16.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn panel(w: &Nibbles, first: usize, width: usize, out: &mut [u32]) {
     let step = w.bits.inputs();
@@ -44,8 +45,8 @@ pub(super) unsafe fn panel(w: &Nibbles, first: usize, width: usize, out: &mut [u
 /// [`Nibbles::transposed_panel`].
 ///
 /// # Safety
-/// The processor must have AVX-512 F, BW and BF16; `rows` must be outputs, `first` and `width` multiples of 16, and `out` must
-/// hold a line of `width` for each pair of `rows`.
+/// The processor must have AVX-512 F, BW and BF16; `rows` must be outputs, `first` and `width`
+/// multiples of 16, and `out` must hold a line of `width` for each pair of `rows`.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn transposed_panel(
     w: &Nibbles,
@@ -63,7 +64,9 @@ pub(super) unsafe fn transposed_panel(
                 _mm512_setzero_si512()
             };
             // SAFETY: line and column lie in `out`, as the caller promises.
-            unsafe { _mm512_storeu_si512(out.as_mut_ptr().add(line * width + column).cast(), pairs) };
+            unsafe {
+                _mm512_storeu_si512(out.as_mut_ptr().add(line * width + column).cast(), pairs)
+            };
         }
     }
 }
@@ -72,7 +75,8 @@ pub(super) unsafe fn transposed_panel(
 #[target_feature(enable = "avx512f")]
 fn table(w: &Nibbles, output: usize, group: usize) -> __m512 {
     let at = output * (w.inputs / GROUP) + group;
-    let codes = _mm512_setr_ps(0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.);
+    let codes =
+        _mm512_setr_ps(0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.);
     _mm512_fmadd_ps(codes, _mm512_set1_ps(w.scales[at]), _mm512_set1_ps(w.offsets[at]))
 }
 
@@ -120,7 +124,8 @@ fn sixteen(w: &Nibbles, even: usize, odd: Option<usize>, input: usize) -> __m512
     let zero = _mm512_setzero_ps();
     match w.bits {
         Bits::Four => {
-            let tables = rounded(table(w, even, group), odd.map_or(zero, |odd| table(w, odd, group)));
+            let tables =
+                rounded(table(w, even, group), odd.map_or(zero, |odd| table(w, odd, group)));
             let codes = |output: usize| {
                 let block = &w.codes[output * (w.inputs / (2 * GROUP)) + group / 2];
                 // SAFETY: half a block is 16 bytes.
@@ -140,8 +145,10 @@ fn sixteen(w: &Nibbles, even: usize, odd: Option<usize>, input: usize) -> __m512
             let both = rounded(weights(w, even, group, half), odd);
             // Number `i` of the lower half, then number `i` of the upper one.
             let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-            let order =
-                _mm512_or_si512(lanes, _mm512_slli_epi32(_mm512_add_epi32(lanes, _mm512_set1_epi32(16)), 16));
+            let order = _mm512_or_si512(
+                lanes,
+                _mm512_slli_epi32(_mm512_add_epi32(lanes, _mm512_set1_epi32(16)), 16),
+            );
             _mm512_permutexvar_epi16(order, both)
         }
     }
@@ -165,10 +172,14 @@ fn transposed(lines: [__m512i; SIDE]) -> [__m512i; SIDE] {
     }
     let mut out = a;
     for c in 0..4 {
-        let low =
-            [_mm512_shuffle_i32x4(b[c], b[4 + c], 0x44), _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0x44)];
-        let high =
-            [_mm512_shuffle_i32x4(b[c], b[4 + c], 0xEE), _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0xEE)];
+        let low = [
+            _mm512_shuffle_i32x4(b[c], b[4 + c], 0x44),
+            _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0x44),
+        ];
+        let high = [
+            _mm512_shuffle_i32x4(b[c], b[4 + c], 0xEE),
+            _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0xEE),
+        ];
         out[c] = _mm512_shuffle_i32x4(low[0], low[1], 0x88);
         out[4 + c] = _mm512_shuffle_i32x4(low[0], low[1], 0xDD);
         out[8 + c] = _mm512_shuffle_i32x4(high[0], high[1], 0x88);

@@ -29,8 +29,8 @@ vectorised! {
 /// `1 / √(2π)`, the density of a normal distribution at 0.
 const FRAC_1_SQRT_TAU: f32 = 0.398_942_3;
 
-/// Half of `1 + erf(x / √2)`, the share of a normal distribution below `x`, by formula 7.1.26 of Abramowitz and
-/// Stegun; absolute error below 1e-6.
+/// Half of `1 + erf(x / √2)`, the share of a normal distribution below `x`, by formula 7.1.26 of
+/// Abramowitz and Stegun; absolute error below 1e-6.
 #[inline(always)]
 fn normal_share<const FMA: bool>(x: f32) -> f32 {
     let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
@@ -64,12 +64,14 @@ vectorised! {
     }
 }
 
-/// What the sigmoid is taken of in GELU's tanh approximation, `x * sigmoid(√(8/π) (x + 0.044715 x³))`, over `x`.
+/// What the sigmoid is taken of in GELU's tanh approximation, `x * sigmoid(√(8/π) (x + 0.044715
+/// x³))`, over `x`.
 const GELU_LINEAR: f32 = 1.595_769;
 const GELU_CUBIC: f32 = 0.044_715;
 
 vectorised! {
-    /// `y = gelu(gate) * up`, the activation approximated by the hyperbolic tangent (Hendrycks and Gimpel 2016).
+    /// `y = gelu(gate) * up`, the activation approximated by the hyperbolic tangent (Hendrycks and
+    /// Gimpel 2016).
     fn geglu(gate: &[f32], up: &[f32], y: &mut [f32]) {
         let n = y.len();
         let (gate, up) = (&gate[..n], &up[..n]);
@@ -129,7 +131,8 @@ mod tests {
     fn gradients_of_gelu_match_differences() {
         on_every_isa(|_| {
             for n in [1, 15, 16, 17, 40] {
-                let (x, dy) = (noise(1, n).iter().map(|x| 3.0 * x).collect::<Vec<_>>(), noise(2, n));
+                let (x, dy) =
+                    (noise(1, n).iter().map(|x| 3.0 * x).collect::<Vec<_>>(), noise(2, n));
                 let mut d = dy.clone();
                 gelu_backward(&x, &mut d);
                 assert_gradient(&x, &dy, &d, 2e-3, |x, y| {

@@ -1,5 +1,5 @@
-//! One row against many, for AVX-512: the sums stay in registers, and sixteen of them are folded at once. Every result
-//! has the same bits as from the loops in the parent module.
+//! One row against many, for AVX-512: the sums stay in registers, and sixteen of them are folded at
+//! once. Every result has the same bits as from the loops in the parent module.
 
 use std::arch::x86_64::*;
 
@@ -28,13 +28,15 @@ pub(super) unsafe fn dots(
         let mut sums = [_mm512_setzero_ps(); ROWS];
         for start in (0..x.len()).step_by(16) {
             let some = lanes(x.len() - start);
-            // SAFETY: the mask leaves those of the 16 numbers that `x` and each row hold; the caller promises the rows
-            // of `y`, and the last of them stands in for rows that do not exist.
+            // SAFETY: the mask leaves those of the 16 numbers that `x` and each row hold; the
+            // caller promises the rows of `y`, and the last of them stands in for rows that do not
+            // exist.
             unsafe {
                 let x = _mm512_maskz_loadu_ps(some, x.as_ptr().add(start));
                 for (row, sum) in sums.iter_mut().enumerate() {
                     let row = block * ROWS + row.min(y.len() - 1);
-                    let numbers = _mm512_maskz_loadu_ps(some, matrix.as_ptr().add(row * stride + start));
+                    let numbers =
+                        _mm512_maskz_loadu_ps(some, matrix.as_ptr().add(row * stride + start));
                     *sum = _mm512_fmadd_ps(numbers, x, *sum);
                 }
             }
@@ -51,8 +53,8 @@ pub(super) unsafe fn dots(
     }
 }
 
-/// Sums of the lanes of sixteen vectors, in order. Within each, halves are added to halves: lane `i` to lane `i + 8`, what
-/// comes of it to `i + 4`, then to `i + 2` and `i + 1`.
+/// Sums of the lanes of sixteen vectors, in order. Within each, halves are added to halves: lane
+/// `i` to lane `i + 8`, what comes of it to `i + 4`, then to `i + 2` and `i + 1`.
 #[target_feature(enable = "avx512f")]
 fn fold(v: &[__m512; ROWS]) -> __m512 {
     let quarter = |first: usize| {
@@ -63,7 +65,8 @@ fn fold(v: &[__m512; ROWS]) -> __m512 {
         let (ab, cd) = (eights(v[first], v[first + 4]), eights(v[first + 8], v[first + 12]));
         _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xDD))
     };
-    let twos = |a: __m512, b: __m512| _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    let twos =
+        |a: __m512, b: __m512| _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
     let (low, high) = (twos(quarter(0), quarter(1)), twos(quarter(2), quarter(3)));
     let (low, high) = (_mm512_castps_pd(low), _mm512_castps_pd(high));
     _mm512_add_ps(
@@ -75,14 +78,16 @@ fn fold(v: &[__m512; ROWS]) -> __m512 {
 /// [`super::weighted_sum`].
 ///
 /// # Safety
-/// The processor must have AVX-512 F. Row `j` of `matrix` must exist for every element `j` of `weights`.
+/// The processor must have AVX-512 F. Row `j` of `matrix` must exist for every element `j` of
+/// `weights`.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn weighted_sum(matrix: &[f32], stride: usize, weights: &[f32], y: &mut [f32]) {
     for (block, y) in y.chunks_mut(64).enumerate() {
         let some: [__mmask16; 4] = std::array::from_fn(|i| lanes(y.len().saturating_sub(16 * i)));
         let vectors = y.len().div_ceil(16);
         let mut sums = [_mm512_setzero_ps(); 4];
-        // SAFETY: the masks leave what `y` and each row hold from column `64 * block` on; the caller promises the rows.
+        // SAFETY: the masks leave what `y` and each row hold from column `64 * block` on; the
+        // caller promises the rows.
         unsafe {
             for (i, sum) in sums.iter_mut().enumerate().take(vectors) {
                 *sum = _mm512_maskz_loadu_ps(some[i], y.as_ptr().add(16 * i));

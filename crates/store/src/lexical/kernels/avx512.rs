@@ -1,4 +1,5 @@
-//! Sixteen texts at a time: gathered, compared, compressed and scattered. The processor must have AVX-512 F.
+//! Sixteen texts at a time: gathered, compared, compressed and scattered. The processor must have
+//! AVX-512 F.
 
 use std::arch::x86_64::*;
 
@@ -31,8 +32,10 @@ pub(super) fn add_weights(
         let texts = Texts::of(texts, scores.len());
         let frequency = _mm512_cvtepi32_ps(load(frequencies));
         // Nothing is fused, as elsewhere.
-        let divisor =
-            _mm512_add_ps(_mm512_add_ps(frequency, least), _mm512_mul_ps(slope, texts.gather(lengths)));
+        let divisor = _mm512_add_ps(
+            _mm512_add_ps(frequency, least),
+            _mm512_mul_ps(slope, texts.gather(lengths)),
+        );
         let weight = _mm512_div_ps(_mm512_mul_ps(idf, frequency), divisor);
         texts.scatter(scores, texts.some, _mm512_add_ps(texts.gather(scores), weight));
     }
@@ -54,7 +57,8 @@ pub(super) fn keep_new(texts: &mut [u32], known: usize, scores: &[f32]) -> usize
 /// As [`super::Level::keep_hopeful`]; returns how many are kept.
 #[target_feature(enable = "avx512f")]
 pub(super) fn keep_hopeful(texts: &mut [u32], scores: &mut [f32], hope: Hope) -> usize {
-    let [most, rounding, floor] = [hope.most, ROUNDING, hope.floor].map(|number| _mm512_set1_ps(number));
+    let [most, rounding, floor] =
+        [hope.most, ROUNDING, hope.floor].map(|number| _mm512_set1_ps(number));
     let mut kept = 0;
     for at in (0..texts.len()).step_by(LANES) {
         let group = Texts::at(texts, at, scores.len());
@@ -109,7 +113,12 @@ impl Texts {
         assert!(self.all <= numbers.len(), "{} numbers for {} texts", numbers.len(), self.all);
         // SAFETY: every text in these lanes is below `all`, so there is a number.
         unsafe {
-            _mm512_mask_i32gather_ps::<4>(_mm512_setzero_ps(), self.some, self.places, numbers.as_ptr())
+            _mm512_mask_i32gather_ps::<4>(
+                _mm512_setzero_ps(),
+                self.some,
+                self.places,
+                numbers.as_ptr(),
+            )
         }
     }
 
@@ -119,7 +128,9 @@ impl Texts {
     fn scatter(self, numbers: &mut [f32], some: __mmask16, new: __m512) {
         assert!(self.all <= numbers.len(), "{} numbers for {} texts", numbers.len(), self.all);
         // SAFETY: every text in these lanes is below `all`, so there is a number.
-        unsafe { _mm512_mask_i32scatter_ps::<4>(numbers.as_mut_ptr(), self.some & some, self.places, new) };
+        unsafe {
+            _mm512_mask_i32scatter_ps::<4>(numbers.as_mut_ptr(), self.some & some, self.places, new)
+        };
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// For each row that has copies, these by rising number. A row comes before its copies, and no copy is a node.
+/// For each row that has copies, these by rising number. A row comes before its copies, and no copy
+/// is a node.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Copies(BTreeMap<u32, Vec<u32>>);
 
@@ -32,7 +33,8 @@ impl Copies {
         copies
     }
 
-    /// Takes out dead rows. Where one has a living copy, the first of these takes its place: the pairs that come back.
+    /// Takes out dead rows. Where one has a living copy, the first of these takes its place: the
+    /// pairs that come back.
     pub(super) fn remove(&mut self, dead: &[bool]) -> Vec<(u32, u32)> {
         let mut heirs = Vec::new();
         let mut left = Copies::default();
@@ -50,7 +52,8 @@ impl Copies {
 
     /// Gives every row its new number; these keep the order.
     pub(super) fn renumber(&mut self, numbers: &[u32]) {
-        *self =
-            Self::from_pairs(self.pairs().map(|(row, copy)| (numbers[row as usize], numbers[copy as usize])));
+        *self = Self::from_pairs(
+            self.pairs().map(|(row, copy)| (numbers[row as usize], numbers[copy as usize])),
+        );
     }
 }

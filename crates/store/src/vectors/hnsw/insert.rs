@@ -10,7 +10,8 @@ use crate::vectors::pages;
 use crate::vectors::rows::{Code, Rows};
 use crate::vectors::scored::Scored;
 
-/// Rows that join at the same time. Each is compared with all others of its batch, which at this size is a fiftieth of the work.
+/// Rows that join at the same time. Each is compared with all others of its batch, which at this
+/// size is a fiftieth of the work.
 const BATCH: usize = 512;
 
 /// Rough cosine of two copies of a vector, at least.
@@ -33,7 +34,8 @@ impl Graph {
             if let Some(ground) = self.layers.first_mut() {
                 pages::grow(&mut ground.links, (rows.len() - batch.start) * ground.most);
             }
-            let levels: Vec<usize> = chunks[batch.clone()].iter().map(|&chunk| level(chunk)).collect();
+            let levels: Vec<usize> =
+                chunks[batch.clone()].iter().map(|&chunk| level(chunk)).collect();
             self.join(rows, batch.start as u32, &levels);
         }
         if self.len() > from {
@@ -48,8 +50,10 @@ impl Graph {
             .into_par_iter()
             .map_init(Walker::default, |walker, member| self.choose(walker, rows, &batch, member))
             .collect();
-        let originals: BTreeMap<u32, u32> =
-            (start..).zip(&chosen).filter_map(|(row, choice)| Some((row, choice.copy_of?))).collect();
+        let originals: BTreeMap<u32, u32> = (start..)
+            .zip(&chosen)
+            .filter_map(|(row, choice)| Some((row, choice.copy_of?)))
+            .collect();
         for (row, choice) in (start..).zip(&mut chosen) {
             if let Some(original) = originals.get(&row) {
                 // The original in the batch may have turned out to be a copy itself.
@@ -69,8 +73,9 @@ impl Graph {
         }
         self.rows += levels.len();
         for (number, layer) in self.layers.iter_mut().enumerate() {
-            let lists =
-                (start..).zip(&chosen).filter_map(|(row, choice)| Some((row, choice.links.get(number)?)));
+            let lists = (start..)
+                .zip(&chosen)
+                .filter_map(|(row, choice)| Some((row, choice.links.get(number)?)));
             let mut back: Vec<(u32, u32)> =
                 lists.flat_map(|(row, links)| links.iter().map(move |&to| (to, row))).collect();
             back.sort_unstable();
@@ -91,16 +96,19 @@ impl Graph {
         let mut from = walker.descend(self, rows, &code, level + 1);
         for (number, links) in choice.links.iter_mut().enumerate().rev() {
             let found = match (self.layers.get(number), &from) {
-                (Some(layer), Some(from)) => {
-                    walker.walk(layer, rows, &code, from, CONSIDERED, None, usize::MAX).unwrap_or_default()
-                }
+                (Some(layer), Some(from)) => walker
+                    .walk(layer, rows, &code, from, CONSIDERED, None, usize::MAX)
+                    .unwrap_or_default(),
                 _ => Vec::new(),
             };
-            // A copy is not linked, so the ground's walk, which comes last, is where one is noticed.
-            let mut alike = found.iter().take_while(|found| found.cosine > ALIKE).map(|found| found.row);
+            // A copy is not linked, so the ground's walk, which comes last, is where one is
+            // noticed.
+            let mut alike =
+                found.iter().take_while(|found| found.cosine > ALIKE).map(|found| found.row);
             choice.copy_of = alike.find(|&found| rows.are_copies(found, row));
-            let here = (0..others.len())
-                .filter(|&at| at != member && batch.levels[at] >= number && batch.copy_of[at].is_none());
+            let here = (0..others.len()).filter(|&at| {
+                at != member && batch.levels[at] >= number && batch.copy_of[at].is_none()
+            });
             let near = found.iter().copied().chain(here.map(|at| others[at])).collect();
             *links = select(walker, rows, near, CONSIDERED, LINKS);
             from = Some(found).filter(|found| !found.is_empty()).or(from);
@@ -130,7 +138,8 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Adds links to a layer: pairs of where from and where to, sorted. A full list keeps those that [`select`] chooses.
+/// Adds links to a layer: pairs of where from and where to, sorted. A full list keeps those that
+/// [`select`] chooses.
 fn link_back(layer: &mut Layer, rows: &Rows, pairs: &[(u32, u32)]) {
     let of_one: Vec<&[(u32, u32)]> = pairs.chunk_by(|a, b| a.0 == b.0).collect();
     let lists: Vec<Vec<u32>> = of_one
@@ -155,8 +164,9 @@ fn link_back(layer: &mut Layer, rows: &Rows, pairs: &[(u32, u32)]) {
     }
 }
 
-/// Up to `most` links for a row among the `considered` best of `near`, which are scored against it: first those that are nearer to
-/// the row than to any link chosen before, so that links lead in all directions (the paper's heuristic), then the nearest others.
+/// Up to `most` links for a row among the `considered` best of `near`, which are scored against it:
+/// first those that are nearer to the row than to any link chosen before, so that links lead in all
+/// directions (the paper's heuristic), then the nearest others.
 pub(super) fn select(
     walker: &mut Walker,
     rows: &Rows,
@@ -178,7 +188,8 @@ pub(super) fn select(
         if chosen.len() == most {
             break;
         }
-        let mut nearer = codes[..chosen.len()].iter().map(|code| rows.cosine(code, scored.row as usize));
+        let mut nearer =
+            codes[..chosen.len()].iter().map(|code| rows.cosine(code, scored.row as usize));
         if nearer.any(|cosine| cosine >= scored.cosine) {
             left.push(scored.row);
         } else {

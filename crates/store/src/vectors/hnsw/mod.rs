@@ -1,17 +1,22 @@
-//! A graph of near neighbours, walked instead of comparing every row: hierarchical navigable small worlds (Malkov and Yashunin,
-//! "Efficient and robust approximate nearest neighbor search using hierarchical navigable small world graphs", 2018).
+//! A graph of near neighbours, walked instead of comparing every row: hierarchical navigable small
+//! worlds (Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using
+//! hierarchical navigable small world graphs", 2018).
 //!
-//! Every row is a node of the ground layer, one in sixteen of the layer above, and so on. A search descends from the only few
-//! nodes at the top, on each layer to the node nearest to the query, and collects the best rows on the ground.
+//! Every row is a node of the ground layer, one in sixteen of the layer above, and so on. A search
+//! descends from the only few nodes at the top, on each layer to the node nearest to the query, and
+//! collects the best rows on the ground.
 //!
 //! What differs from the paper, and why:
-//! - Nodes join in batches whose members look for neighbours at the same time, each in the graph as it was before the batch and
-//!   among all other members. So all cores work without locks, and the graph is the same for any number of threads.
-//! - A deleted row leaves the graph at once ([`remove`]): whoever pointed at it is linked with what it pointed at (as in
-//!   FreshDiskANN, Singh and others, 2021). Nothing of a deleted row is walked through or kept.
-//! - Copies of one vector, as boilerplate makes them by the thousand, are one node ([`copies`]): linked with each other they would
-//!   be an island that no walk leaves.
-//! - After every change all rows can be reached from the entry ([`reach`]); deletions would otherwise cut some off.
+//! - Nodes join in batches whose members look for neighbours at the same time, each in the graph as
+//!   it was before the batch and among all other members. So all cores work without locks, and the
+//!   graph is the same for any number of threads.
+//! - A deleted row leaves the graph at once ([`remove`]): whoever pointed at it is linked with what
+//!   it pointed at (as in FreshDiskANN, Singh and others, 2021). Nothing of a deleted row is walked
+//!   through or kept.
+//! - Copies of one vector, as boilerplate makes them by the thousand, are one node ([`copies`]):
+//!   linked with each other they would be an island that no walk leaves.
+//! - After every change all rows can be reached from the entry ([`reach`]); deletions would
+//!   otherwise cut some off.
 
 mod copies;
 mod insert;
@@ -32,7 +37,8 @@ use copies::Copies;
 
 pub(super) use walk::Walker;
 
-/// Links that a new node chooses for itself on each layer, and the most it may have above the ground.
+/// Links that a new node chooses for itself on each layer, and the most it may have above the
+/// ground.
 const LINKS: usize = 16;
 /// The most links of a node on the ground, as the paper recommends.
 const GROUND_LINKS: usize = 2 * LINKS;
@@ -76,7 +82,11 @@ impl Layer {
 
     /// Where a row's node is. Rows that are linked to on a layer are nodes of it.
     fn place(&self, row: u32) -> usize {
-        if self.nodes.is_empty() { row as usize } else { self.nodes.binary_search(&row).unwrap_or_default() }
+        if self.nodes.is_empty() {
+            row as usize
+        } else {
+            self.nodes.binary_search(&row).unwrap_or_default()
+        }
     }
 
     /// The row of the node at `place`.
@@ -133,8 +143,8 @@ impl Graph {
         self.layers.last().map_or(0, |top| top.row(0))
     }
 
-    /// The `most` rows that are about the nearest to `code` among those to keep, best first. `None` when more than `visits` rows
-    /// would have to be looked at.
+    /// The `most` rows that are about the nearest to `code` among those to keep, best first. `None`
+    /// when more than `visits` rows would have to be looked at.
     pub(super) fn nearest(
         &self,
         rows: &Rows,
@@ -145,26 +155,29 @@ impl Graph {
     ) -> Option<Vec<Scored>> {
         let mut walker = Walker::default();
         let from = walker.descend(self, rows, code, 1)?;
-        let any =
-            keep.map(|keep| move |row: usize| self.copies.with(row as u32).any(|row| keep(row as usize)));
+        let any = keep.map(|keep| {
+            move |row: usize| self.copies.with(row as u32).any(|row| keep(row as usize))
+        });
         let any: Keep<'_> = any.as_ref().map(|any| any as _);
         let found = walker.walk(&self.layers[0], rows, code, &from, most, any, visits)?;
         if self.copies.is_empty() {
             return Some(found);
         }
-        let all = found
-            .iter()
-            .flat_map(|found| self.copies.with(found.row).map(|row| Scored { cosine: found.cosine, row }));
-        let mut all: Vec<Scored> = all.filter(|one| keep.is_none_or(|keep| keep(one.row as usize))).collect();
+        let all = found.iter().flat_map(|found| {
+            self.copies.with(found.row).map(|row| Scored { cosine: found.cosine, row })
+        });
+        let mut all: Vec<Scored> =
+            all.filter(|one| keep.is_none_or(|keep| keep(one.row as usize))).collect();
         all.sort_unstable_by(|a, b| b.cmp(a));
         all.truncate(most);
         Some(all)
     }
 
-    /// The graph as numbers, for a file: of each layer the rows of its nodes (none for the ground) and their links, then pairs of a
-    /// row and a copy of it.
+    /// The graph as numbers, for a file: of each layer the rows of its nodes (none for the ground)
+    /// and their links, then pairs of a row and a copy of it.
     pub(super) fn numbers(&self) -> Vec<Cow<'_, [u32]>> {
-        let layers = self.layers.iter().flat_map(|layer| [layer.nodes.as_slice(), layer.links.as_slice()]);
+        let layers =
+            self.layers.iter().flat_map(|layer| [layer.nodes.as_slice(), layer.links.as_slice()]);
         let copies = self.copies.pairs().flat_map(|(row, copy)| [row, copy]).collect();
         layers.map(Cow::Borrowed).chain([Cow::Owned(copies)]).collect()
     }
@@ -174,7 +187,8 @@ impl Graph {
         self.layers.iter().map(Layer::len).collect()
     }
 
-    /// The graph that [`Graph::sizes`] and [`Graph::numbers`] describe; `None` when they describe none.
+    /// The graph that [`Graph::sizes`] and [`Graph::numbers`] describe; `None` when they describe
+    /// none.
     pub(super) fn from_numbers(sizes: &[usize], numbers: &[u32]) -> Option<Self> {
         let rows = *sizes.first()?;
         let mut rest = numbers;
@@ -218,8 +232,8 @@ fn most_links(layer: usize) -> usize {
     if layer == 0 { GROUND_LINKS } else { LINKS }
 }
 
-/// The highest layer that a chunk is on: 0 for most, each higher one for a sixteenth of those before. Depends on the chunk's
-/// number alone.
+/// The highest layer that a chunk is on: 0 for most, each higher one for a sixteenth of those
+/// before. Depends on the chunk's number alone.
 fn level(chunk: ChunkId) -> usize {
     // Of 64 random bits, each four zeros in a row are a sixteenth.
     let zeros = mix(chunk.0.cast_unsigned()).leading_zeros() as usize;

@@ -3,7 +3,8 @@
 use super::{CONSIDERED, Graph, NONE, Walker};
 use crate::vectors::rows::Rows;
 
-/// A link that is given up may have been another row's only one, so it is looked again, this often at most.
+/// A link that is given up may have been another row's only one, so it is looked again, this often
+/// at most.
 const ROUNDS: usize = 4;
 
 impl Graph {
@@ -33,8 +34,9 @@ impl Graph {
             let code = rows.code_of(row as usize);
             let from = walker.score(rows, &code, &[self.entry()]);
             let ground = &mut self.layers[0];
-            let near =
-                walker.walk(ground, rows, &code, &from, CONSIDERED, None, usize::MAX).unwrap_or_default();
+            let near = walker
+                .walk(ground, rows, &code, &from, CONSIDERED, None, usize::MAX)
+                .unwrap_or_default();
             let with_room = near.iter().find(|near| ground.links(near.row).len() < ground.most);
             if let Some(near) = with_room.or(near.first()) {
                 let place = ground.place(near.row);

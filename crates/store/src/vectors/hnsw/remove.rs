@@ -11,9 +11,9 @@ use crate::vectors::rows::Rows;
 const GATHERED: usize = 4;
 
 impl Graph {
-    /// Takes out the rows for which `dead` holds. They still have their places in `rows`, whatever stands there, and rows that are not
-    /// in the graph yet may follow; afterwards the graph counts the others from 0 again. Finish with [`Graph::reach_all`] on the
-    /// rows that are left.
+    /// Takes out the rows for which `dead` holds. They still have their places in `rows`, whatever
+    /// stands there, and rows that are not in the graph yet may follow; afterwards the graph counts
+    /// the others from 0 again. Finish with [`Graph::reach_all`] on the rows that are left.
     pub(in crate::vectors) fn remove(&mut self, rows: &mut Rows, dead: &[bool]) {
         let dead = &dead[..self.rows];
         let heirs = self.copies.remove(dead);
@@ -26,7 +26,9 @@ impl Graph {
         for layer in &mut self.layers {
             let lists: Vec<(usize, Vec<u32>)> = (0..layer.len())
                 .into_par_iter()
-                .map_init(Walker::default, |walker, place| mend(walker, layer, &*rows, &gone, place))
+                .map_init(Walker::default, |walker, place| {
+                    mend(walker, layer, &*rows, &gone, place)
+                })
                 .flatten()
                 .collect();
             for (place, links) in lists {
@@ -63,7 +65,8 @@ impl Layer {
         pages::reserve(&mut self.links, places * self.most);
         self.links.resize(places * self.most, NONE);
         for (at, &(row, place)) in nodes.iter().enumerate() {
-            let links = old[place * self.most..][..self.most].iter().take_while(|&&link| link != NONE);
+            let links =
+                old[place * self.most..][..self.most].iter().take_while(|&&link| link != NONE);
             let links: Vec<u32> = links.map(|&link| numbers[link as usize]).collect();
             // The copy's own place on the ground is empty.
             if !links.is_empty() {
@@ -73,8 +76,9 @@ impl Layer {
     }
 }
 
-/// New links for a living node that points at dead ones: chosen among those it has and those that its dead neighbours had, and
-/// theirs where they were dead too. `None` where nothing is to be done.
+/// New links for a living node that points at dead ones: chosen among those it has and those that
+/// its dead neighbours had, and theirs where they were dead too. `None` where nothing is to be
+/// done.
 fn mend(
     walker: &mut Walker,
     layer: &Layer,

@@ -24,7 +24,8 @@ pub(in crate::vectors) struct Walker {
 }
 
 impl Walker {
-    /// From the entry down to the layer `to`, on each layer above it to the nearest node. `None` in an empty graph.
+    /// From the entry down to the layer `to`, on each layer above it to the nearest node. `None` in
+    /// an empty graph.
     pub(super) fn descend(
         &mut self,
         graph: &Graph,
@@ -42,8 +43,9 @@ impl Walker {
         Some(from)
     }
 
-    /// The `most` nodes of a layer that are the nearest to `code`, as far as a walk from `from` finds them, best first. Rows that
-    /// are not to be kept are walked through all the same. `None` when more than `visits` rows would have to be looked at.
+    /// The `most` nodes of a layer that are the nearest to `code`, as far as a walk from `from`
+    /// finds them, best first. Rows that are not to be kept are walked through all the same. `None`
+    /// when more than `visits` rows would have to be looked at.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn walk(
         &mut self,

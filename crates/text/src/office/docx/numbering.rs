@@ -49,7 +49,9 @@ impl Numbering {
                         numbering.definitions.insert(id.clone(), Default::default());
                     }
                 }
-                "lvl" => level = element.attribute("ilvl").and_then(|n| n.parse().ok()).unwrap_or(0),
+                "lvl" => {
+                    level = element.attribute("ilvl").and_then(|n| n.parse().ok()).unwrap_or(0)
+                }
                 "num" => {
                     definition = None;
                     list = element.attribute("numId");
@@ -60,11 +62,14 @@ impl Numbering {
                     }
                 }
                 "numFmt" | "start" => {
-                    let found = definition.as_ref().and_then(|id| numbering.definitions.get_mut(id));
+                    let found =
+                        definition.as_ref().and_then(|id| numbering.definitions.get_mut(id));
                     let (Some(levels), Some(value)) = (found, value) else { continue };
                     let Some(level) = levels.get_mut(level) else { continue };
                     match element.name() {
-                        "numFmt" => level.is_numbered = !matches!(value.as_str(), "bullet" | "none"),
+                        "numFmt" => {
+                            level.is_numbered = !matches!(value.as_str(), "bullet" | "none")
+                        }
                         _ => level.start = value.parse().unwrap_or(1),
                     }
                 }

@@ -39,18 +39,24 @@ impl Styles {
                     open = element.attribute("styleId").map(|id| (id, Style::default()));
                 }
                 Event::Start(element) => {
-                    let (Some((_, style)), Some(value)) = (&mut open, element.attribute("val")) else {
+                    let (Some((_, style)), Some(value)) = (&mut open, element.attribute("val"))
+                    else {
                         continue;
                     };
                     match element.name() {
                         "name" => {
                             let name = value.to_ascii_lowercase();
                             style.is_title = name == "title";
-                            // The built-in headings are what they are called, whatever else they say.
-                            let level = name.strip_prefix("heading ").and_then(|n| n.parse::<u8>().ok());
-                            style.outline_level = level.map(|n| n.saturating_sub(1)).or(style.outline_level);
+                            // The built-in headings are what they are called, whatever else they
+                            // say.
+                            let level =
+                                name.strip_prefix("heading ").and_then(|n| n.parse::<u8>().ok());
+                            style.outline_level =
+                                level.map(|n| n.saturating_sub(1)).or(style.outline_level);
                         }
-                        "outlineLvl" => style.outline_level = style.outline_level.or(value.parse().ok()),
+                        "outlineLvl" => {
+                            style.outline_level = style.outline_level.or(value.parse().ok())
+                        }
                         "basedOn" => style.based_on = Some(value),
                         "numId" => style.list = Some(value),
                         "ilvl" => style.list_level = value.parse().ok(),

@@ -43,12 +43,16 @@ pub(crate) struct BackwardBuffers {
     d_score_rows: Vec<u32>,
 }
 
-/// Writes the gradients of queries, keys and values to `gradients`, `[past + rows, 3 * width]`; those of the past's queries are
-/// zeros.
+/// Writes the gradients of queries, keys and values to `gradients`, `[past + rows, 3 * width]`;
+/// those of the past's queries are zeros.
 ///
 /// # Panics
 /// Where [`super::available`] says no.
-pub(crate) fn head_backward(head: &HeadGradient<'_>, gradients: &mut [f32], buffers: &mut BackwardBuffers) {
+pub(crate) fn head_backward(
+    head: &HeadGradient<'_>,
+    gradients: &mut [f32],
+    buffers: &mut BackwardBuffers,
+) {
     assert!(super::available());
     gradients.fill(0.0);
     let rows = head.queries.rows();
@@ -112,13 +116,20 @@ unsafe fn block_backward(
         for key in (0..block.keys()).step_by(ROWS) {
             let rows = ROWS.min(block.keys() - key);
             // Rows before the key's own do not see it.
-            let pairs = (start + key).saturating_sub(head.sight.past + first) / 2..count.div_ceil(2);
+            let pairs =
+                (start + key).saturating_sub(head.sight.past + first) / 2..count.div_ceil(2);
             for (left, right, which) in [
                 (&buffers.d_score_pairs, &buffers.queries, 1),
                 (&buffers.probability_pairs, &buffers.d_out, 2),
             ] {
                 let left = Left { pairs: left, row: 1, pair: stride };
-                let part = Part { first: key, count: rows, pairs: pairs.clone(), skip: 0, columns: 0..width };
+                let part = Part {
+                    first: key,
+                    count: rows,
+                    pairs: pairs.clone(),
+                    skip: 0,
+                    columns: 0..width,
+                };
                 let at = (3 * (start + key) + which) * width;
                 multiply(left, right, part, &mut gradients[at..], 3 * width, true);
             }
@@ -126,15 +137,22 @@ unsafe fn block_backward(
     }
 }
 
-/// From scores `s` and gradients `dp` of the probabilities to the rounded probabilities `p = exp(s * factor - lse)` and
-/// gradients of the scores, `p * (dp - mean) * factor`, where `mean` is the sum of `p * dp` over the row.
+/// From scores `s` and gradients `dp` of the probabilities to the rounded probabilities `p =
+/// exp(s * factor - lse)` and gradients of the scores, `p * (dp - mean) * factor`, where `mean`
+/// is the sum of `p * dp` over the row.
 ///
 /// # Safety
 /// The processor must have AVX-512 F, BW and BF16.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 unsafe fn softmax_backward(head: &HeadGradient<'_>, block: Block, buffers: &mut BackwardBuffers) {
-    let BackwardBuffers { scores, d_probabilities, probability_pairs, d_score_pairs, d_score_rows, .. } =
-        buffers;
+    let BackwardBuffers {
+        scores,
+        d_probabilities,
+        probability_pairs,
+        d_score_pairs,
+        d_score_rows,
+        ..
+    } = buffers;
     let Block { first, count, stride, .. } = block;
     let factor = _mm512_set1_ps(head.sight.factor);
     for low in (0..count).step_by(2) {
@@ -143,7 +161,8 @@ unsafe fn softmax_backward(head: &HeadGradient<'_>, block: Block, buffers: &mut 
         let seen = [block.seen(low), if low + 1 < count { block.seen(low + 1) } else { 0..0 }];
         let row = |row: usize| first + row;
         let lse = rows.map(|at| _mm512_set1_ps(head.lse.row(row(at))[0]));
-        let mean = rows.map(|at| _mm512_set1_ps(dot(head.out.row(row(at)), head.d_out.row(row(at)))));
+        let mean =
+            rows.map(|at| _mm512_set1_ps(dot(head.out.row(row(at)), head.d_out.row(row(at)))));
         let lines = rows.map(|at| at * stride..(at + 1) * stride);
         let (probability_pairs, d_score_pairs) = (
             &mut probability_pairs[low / 2 * stride..][..stride],

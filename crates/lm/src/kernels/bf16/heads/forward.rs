@@ -38,8 +38,9 @@ pub(crate) struct ForwardBuffers {
     probabilities: Vec<u32>,
 }
 
-/// Results of the rows from `first` on, at most [`BLOCK`] of them, of one query head: `queries` is `[rows, width]`; `out`, whose
-/// rows are `stride` apart, receives the block's results, and `lse` is told the logarithm of each row's softmax's denominator.
+/// Results of the rows from `first` on, at most [`BLOCK`] of them, of one query head: `queries` is
+/// `[rows, width]`; `out`, whose rows are `stride` apart, receives the block's results, and `lse`
+/// is told the logarithm of each row's softmax's denominator.
 ///
 /// # Panics
 /// Where [`super::available`] says no.
@@ -90,7 +91,13 @@ unsafe fn block_forward(
         for row in (0..count).step_by(ROWS) {
             let left = Left { pairs: query_rows, row: depth, pair: 1 };
             let columns = start..start + block.keys_of_tile(row);
-            let part = Part { first: row, count: ROWS.min(count - row), pairs: 0..depth, skip: 0, columns };
+            let part = Part {
+                first: row,
+                count: ROWS.min(count - row),
+                pairs: 0..depth,
+                skip: 0,
+                columns,
+            };
             multiply(left, &packed.keys_across, part, &mut scores[row * stride..], stride, false);
         }
         for (row, total) in totals.iter_mut().enumerate().take(count) {
@@ -114,12 +121,18 @@ unsafe fn block_forward(
     }
 }
 
-/// From the scores of a row to its rounded probabilities, not yet divided by their sum; returns the largest score and the sum.
+/// From the scores of a row to its rounded probabilities, not yet divided by their sum; returns the
+/// largest score and the sum.
 ///
 /// # Safety
 /// The processor must have AVX-512 F, BW and BF16.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn softmax(block: Block, row: usize, scores: &[f32], probabilities: &mut [u32]) -> (f32, f32) {
+unsafe fn softmax(
+    block: Block,
+    row: usize,
+    scores: &[f32],
+    probabilities: &mut [u32],
+) -> (f32, f32) {
     let (seen, factor) = (block.seen(row), _mm512_set1_ps(block.sight.factor));
     let load = |vector: usize| {
         let line = &scores[vector * LANES..][..LANES];

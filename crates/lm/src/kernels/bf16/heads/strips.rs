@@ -1,4 +1,5 @@
-//! Products of the rows of a head: small right-hand matrices in panels of 64 columns, left-hand ones either way round.
+//! Products of the rows of a head: small right-hand matrices in panels of 64 columns, left-hand
+//! ones either way round.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -13,7 +14,8 @@ pub(super) const PANEL: usize = 64;
 /// Rows of a tile; with four vectors each, its sums fill most registers.
 pub(super) const ROWS: usize = 6;
 
-/// A right-hand matrix: `[panel][pair of rows][column]`; zero where the matrix has no such row or column.
+/// A right-hand matrix: `[panel][pair of rows][column]`; zero where the matrix has no such row or
+/// column.
 #[derive(Debug, Default)]
 pub(super) struct Strips {
     depth: usize,
@@ -41,13 +43,16 @@ impl Strips {
             let low = matrix.row(first + 2 * d);
             let high = if 2 * d + 1 < count { matrix.row(first + 2 * d + 1) } else { &[] };
             for column in (0..low.len()).step_by(LANES) {
-                let some = |row: &[f32]| !(!0u32 << row.len().saturating_sub(column).min(LANES)) as __mmask16;
+                let some = |row: &[f32]| {
+                    !(!0u32 << row.len().saturating_sub(column).min(LANES)) as __mmask16
+                };
                 let at = (column / PANEL * self.depth + d) * PANEL + column % PANEL;
                 let line = &mut self.pairs[at..at + LANES];
                 // SAFETY: the masks leave what the rows hold; the line is 64 bytes.
                 unsafe {
                     let low = _mm512_maskz_loadu_ps(some(low), low.as_ptr().add(column));
-                    let high = _mm512_maskz_loadu_ps(some(high), high.as_ptr().wrapping_add(column));
+                    let high =
+                        _mm512_maskz_loadu_ps(some(high), high.as_ptr().wrapping_add(column));
                     _mm512_storeu_si512(line.as_mut_ptr().cast(), paired(low, high));
                 }
             }
@@ -93,7 +98,8 @@ pub(super) struct Left<'a> {
 
 /// Which part of a product is taken.
 pub(super) struct Part {
-    /// Rows of the result, at most [`ROWS`], and as many of the left matrix; [`ROWS`] of these must be there to be read.
+    /// Rows of the result, at most [`ROWS`], and as many of the left matrix; [`ROWS`] of these must
+    /// be there to be read.
     pub(super) first: usize,
     pub(super) count: usize,
     /// Pairs that are summed over; those of the right matrix begin `skip` further on.
@@ -103,8 +109,8 @@ pub(super) struct Part {
     pub(super) columns: Range<usize>,
 }
 
-/// `c = left right`, or `c += …`, for a part; `c` begins with its first row and column, rows `stride` apart. Whole vectors are
-/// written, except behind the last column of the matrix.
+/// `c = left right`, or `c += …`, for a part; `c` begins with its first row and column, rows
+/// `stride` apart. Whole vectors are written, except behind the last column of the matrix.
 ///
 /// # Safety
 /// The processor must have AVX-512 F and BF16.
@@ -125,22 +131,31 @@ pub(super) unsafe fn multiply(
     let last_pair = pairs.end.max(pairs.start + 1) - 1;
     assert!(count <= ROWS && columns.start.is_multiple_of(PANEL) && columns.end <= right.columns);
     assert!((count - 1) * stride + reach - columns.start <= c.len(), "{count} rows of {columns:?}");
-    assert!(pairs.is_empty() || pairs.end + skip <= right.depth, "{pairs:?} and {skip} of {}", right.depth);
     assert!(
-        pairs.is_empty() || (first + ROWS - 1) * left.row + last_pair * left.pair < left.pairs.len(),
+        pairs.is_empty() || pairs.end + skip <= right.depth,
+        "{pairs:?} and {skip} of {}",
+        right.depth
+    );
+    assert!(
+        pairs.is_empty()
+            || (first + ROWS - 1) * left.row + last_pair * left.pair < left.pairs.len(),
         "rows {first} of {}",
         left.pairs.len()
     );
     for start in columns.clone().step_by(PANEL) {
         let end = reach.min(start + PANEL);
         let last = !(!0u32 << ((end - start - 1) % LANES + 1)) as __mmask16;
-        // SAFETY: rows and pairs exist in both matrices, and rows and columns in the result, as asserted.
+        // SAFETY: rows and pairs exist in both matrices, and rows and columns in the result, as
+        // asserted.
         unsafe {
             let tile = Tile {
                 left: left.pairs.as_ptr().add(first * left.row + pairs.start * left.pair),
                 row: left.row,
                 pair: left.pair,
-                right: right.pairs.as_ptr().add((start / PANEL * right.depth + pairs.start + skip) * PANEL),
+                right: right
+                    .pairs
+                    .as_ptr()
+                    .add((start / PANEL * right.depth + pairs.start + skip) * PANEL),
                 depth: pairs.len(),
                 c: c.as_mut_ptr().add(start - columns.start),
                 stride,
@@ -175,8 +190,8 @@ struct Tile {
 
 impl Tile {
     /// # Safety
-    /// The processor must have AVX-512 F and BF16; `left` must have [`ROWS`] rows of `depth` pairs, `right` as many lines, and
-    /// `c` must be writable over `count` rows.
+    /// The processor must have AVX-512 F and BF16; `left` must have [`ROWS`] rows of `depth` pairs,
+    /// `right` as many lines, and `c` must be writable over `count` rows.
     #[target_feature(enable = "avx512f,avx512bf16")]
     unsafe fn sum<const VECTORS: usize>(self) {
         let Self { left, row, pair, right, depth, c, stride, count, last, accumulate } = self;
@@ -185,8 +200,9 @@ impl Tile {
         unsafe {
             for d in 0..depth {
                 let line = right.add(d * PANEL);
-                let pairs: [_; VECTORS] =
-                    std::array::from_fn(|v| bf16x32(_mm512_loadu_si512(line.add(v * LANES).cast())));
+                let pairs: [_; VECTORS] = std::array::from_fn(|v| {
+                    bf16x32(_mm512_loadu_si512(line.add(v * LANES).cast()))
+                });
                 for (i, sums) in sums.iter_mut().enumerate() {
                     let both = bf16x32(_mm512_set1_epi32(*left.add(i * row + d * pair) as i32));
                     for (sum, pairs) in sums.iter_mut().zip(pairs) {
