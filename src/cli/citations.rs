@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use app::citing::{CitingOptions, CitingReport, Share, measure};
+use app::evaluate::citations::{CitingOptions, CitingReport, Share, measure};
 use app::models::Cache;
 use app::{QuestionSet, Service, Split};
 use eval::abstention::{CoveragePoint, Objective};

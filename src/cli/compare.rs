@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use app::ask::service;
+use app::compare::decide::decide;
 use app::compare::{ArmChoice, CompareEvent, CompareOptions, Comparison, Estimate, compare};
-use app::decide::decide;
 use app::models::Cache;
-use app::service;
 use eval::Decision;
 use eval::figures::percent_interval;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use app::decide::{Decided, decide, write_report};
+use app::compare::decide::{Decided, decide, write_report};
 use eval::Decision;
 use eval::decision::{Answer, Lead};
 use store::Store;

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use app::QuestionSet;
-use app::embedder::{TuneEvent, TuneOptions, Tuned, Verdict, tune_for_set};
 use app::models::Cache;
+use app::tune::embedder::{TuneEvent, TuneOptions, Tuned, Verdict, tune_for_set};
 use lm::{EmbedderOptions, Precision};
 
 use super::index::open_knowledge;

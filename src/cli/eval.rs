@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use app::beir::{BeirOptions, measure};
-use app::config::{Chunks, Config};
-use app::embedder::beir::{Folders, tune_and_measure};
+use app::evaluate::beir::{BeirOptions, measure};
+use app::evaluate::retrieval;
 use app::models::{self, Cache};
-use app::rerank::Rerank;
-use app::{QuestionSet, Split, retrieval};
+use app::project::config::{Chunks, Config};
+use app::search::rerank::Rerank;
+use app::tune::embedder::beir::{Folders, tune_and_measure};
+use app::{QuestionSet, Split};
 use clap::Subcommand;
 use lm::{Encoder, Precision};
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use app::Format;
-use app::config::{Config, DOCUMENTS};
+use app::project::config::{Config, DOCUMENTS};
 use store::Filter;
 
 #[derive(clap::Args)]

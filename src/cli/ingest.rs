@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use app::ingest::watch::Watch;
 use app::ingest::{FileReport, IngestEvent, IngestOptions, IngestReport, Outcome, ingest};
 use app::models::Cache;
-use app::watch::Watch;
 use app::{Error, Knowledge, Project};
 
 use super::index::open_knowledge;

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use app::{Access, keys};
+use app::Access;
+use app::project::keys;
 use clap::Subcommand;
 
 #[derive(clap::Args)]
@@ -34,7 +35,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
             eprintln!(
                 "This is the secret of {name:?}; it is kept nowhere, so note it now. Clients send `Authorization: Bearer SECRET`.\n\
                  A server that is running learns of the key when it is started again. To withdraw it, delete its [[key]] from {}.",
-                app::config::FILE
+                app::project::config::FILE
             );
         }
         Action::List => {

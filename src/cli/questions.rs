@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use app::Project;
+use app::ask::service;
 use app::models::Cache;
-use app::synthetic::write;
-use app::{Project, service};
+use app::questions::synthetic::write;
 use clap::Subcommand;
 use serde_json::json;
 use store::Store;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use app::Error;
-use app::knowledge::Wanted;
 use app::models::Cache;
+use app::search::knowledge::Wanted;
 
 use super::filter::FilterArguments;
 use super::index::open_shared;

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use app::ask::AskRequest;
+use app::ask::service::Served;
 use app::models::Cache;
-use app::service::Served;
-use app::{Access, Error, Key, Service, keys};
+use app::project::keys;
+use app::{Access, Error, Key, Service};
 use lm::{EngineOptions, GenerateOptions, Message, Role};
 use server::{
     Caller, Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServeOptions, ServedModel,

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use app::adapters::Recipe;
+use app::QuestionSet;
+use app::ask::service;
 use app::models::Cache;
+use app::tune::adapters::Recipe;
 use app::tune::{Resume, TuneEvent, TuneRequest, lessons, tune};
-use app::{QuestionSet, service};
 use lm::TrainEvent;
 
 use super::embedder::{self, Learning};

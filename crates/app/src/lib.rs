@@ -13,45 +13,28 @@
 //! Long operations report through callbacks and look at a stop flag; drawing and signals are the
 //! binary's.
 
-pub mod adapters;
 pub mod ask;
-pub mod beir;
-pub mod citation;
-pub mod citing;
 pub mod compare;
-pub mod config;
-pub mod decide;
-pub mod embedder;
 pub mod error;
-mod fetch;
-pub mod grounding;
+pub mod evaluate;
 pub mod index;
 pub mod ingest;
-pub mod keys;
-pub mod knowledge;
 pub mod models;
 pub mod project;
 pub mod prompt;
 pub mod questions;
-mod repetition;
 pub mod report;
-pub mod rerank;
-pub mod retrieval;
-pub mod service;
-pub mod shots;
-mod sources;
-pub mod synthetic;
+pub mod search;
 pub mod time;
 pub mod tune;
-pub mod watch;
 
-pub use config::Config;
+pub use ask::service::Service;
 pub use error::{Error, Problem};
-pub use keys::{Access, Key};
-pub use knowledge::Knowledge;
 pub use project::Project;
+pub use project::config::Config;
+pub use project::keys::{Access, Key};
 pub use questions::{Question, QuestionSet, Split};
-pub use service::Service;
+pub use search::knowledge::Knowledge;
 pub use text::Format;
 
 /// The result of everything here.

@@ -6,8 +6,8 @@ use eval::Arm;
 use serde::Serialize;
 
 use super::trials::{Job, Runner};
-use crate::config::SetConfig;
 use crate::error::Result;
+use crate::project::config::SetConfig;
 
 /// Which arms to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use store::Store;
 
 use super::RerankFinding;
-use crate::adapters::{Manifest, Recipe};
 use crate::error::{Error, Result};
 use crate::models::hash_bytes;
 use crate::questions::Question;
+use crate::tune::adapters::{Manifest, Recipe};
 
 /// Questions whose text is kept for the report.
 const EXAMPLES: usize = 200;

@@ -11,16 +11,17 @@ use serde::{Deserialize, Serialize};
 use store::{DocumentId, Hit};
 
 use super::{CompareEvent, evidence_in_prompt};
-use crate::adapters::{self, Manifest, Recipe};
-use crate::config::SetConfig;
+use crate::ask::shots::Shots;
 use crate::error::{Error, Result};
-use crate::grounding::Grounded;
-use crate::knowledge::Knowledge;
 use crate::models::hash_bytes;
 use crate::project::Project;
+use crate::project::config::SetConfig;
 use crate::prompt::{Passage, Prompt};
 use crate::questions::{Question, Split};
-use crate::shots::Shots;
+use crate::search::grounding::Grounded;
+use crate::search::knowledge::Knowledge;
+use crate::tune::adapters;
+use crate::tune::adapters::{Manifest, Recipe};
 
 /// An adapter in memory.
 pub(super) struct Weights {

@@ -7,11 +7,11 @@ use std::sync::atomic::AtomicBool;
 use serde::{Deserialize, Serialize};
 
 use super::{CompareEvent, HITS};
-use crate::config::SetConfig;
 use crate::error::{Error, Result};
-use crate::grounding::{Grounded, ground, recall, reciprocal_rank};
-use crate::knowledge::{DEFAULT_LEXICAL_WEIGHT, DEFAULT_PASSAGES, Knowledge, Wanted};
+use crate::project::config::SetConfig;
 use crate::questions::Question;
+use crate::search::grounding::{Grounded, ground, recall, reciprocal_rank};
+use crate::search::knowledge::{DEFAULT_LEXICAL_WEIGHT, DEFAULT_PASSAGES, Knowledge, Wanted};
 
 /// Steps of the search from vectors only to words only.
 const STEPS: usize = 10;

@@ -8,14 +8,15 @@ use serde::Serialize;
 use store::{Filter, IndexId, Store};
 
 use super::IndexRecipe;
-use crate::config::SetConfig;
 use crate::error::Result;
-use crate::grounding::{Grounded, characters, ground, recall, reciprocal_rank};
-use crate::knowledge::{Knowledge, Wanted};
 use crate::models::Cache;
 use crate::project::Project;
+use crate::project::config::SetConfig;
+use crate::questions::synthetic;
+use crate::questions::synthetic::SYNTHETIC;
 use crate::questions::{Question, QuestionSet};
-use crate::synthetic::{self, SYNTHETIC};
+use crate::search::grounding::{Grounded, characters, ground, recall, reciprocal_rank};
+use crate::search::knowledge::{Knowledge, Wanted};
 
 /// Hits looked at for each question.
 const DEPTH: usize = 10;

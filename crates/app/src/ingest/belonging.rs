@@ -4,9 +4,9 @@ use std::path::Path;
 
 use store::Metadata;
 
-use crate::config::{Collection, DOCUMENTS};
+use crate::ingest::sources::Source;
 use crate::project::Project;
-use crate::sources::Source;
+use crate::project::config::{Collection, DOCUMENTS};
 
 /// Which collection a document belongs to.
 pub(crate) struct Belonging<'a> {

@@ -3,8 +3,8 @@
 use store::{ChunkId, Metadata, NewChunk, NewDocument, Store};
 use text::{Block, ChunkOptions, Document, Receipt, Words};
 
-use crate::config::Chunks;
 use crate::error::Result;
+use crate::project::config::Chunks;
 
 /// A document that waits for its vectors.
 pub(crate) struct Pending {

@@ -8,9 +8,9 @@ use lm::Role;
 use serde_json::{Map, Value};
 
 use super::{Evidence, Place, Question, Split};
-use crate::config::SetConfig;
 use crate::error::{Error, IoContext, Problem};
 use crate::project::Project;
+use crate::project::config::SetConfig;
 
 /// A question whose split may not be known yet.
 pub(super) struct Row {

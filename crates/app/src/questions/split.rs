@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use super::leak::{normalised_tokens, similar};
 use super::read::Row;
 use super::{Question, Split};
-use crate::config::SetConfig;
 use crate::error::{Error, Problem};
 use crate::models::hash_bytes;
+use crate::project::config::SetConfig;
 
 /// Shares of train, dev and test.
 const SHARES: [(Split, f64); 3] = [(Split::Train, 0.6), (Split::Dev, 0.15), (Split::Test, 0.25)];

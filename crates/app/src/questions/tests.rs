@@ -3,7 +3,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::config::Config;
+use crate::project::config::Config;
 
 /// A project with one set, whose questions file holds `rows`.
 fn load(rows: &str) -> Result<QuestionSet, Error> {

@@ -1,7 +1,7 @@
 //! One decoder layer, forward and backward, around the attention.
 
+use crate::adapter::lora::Group;
 use crate::kernels::{AdaptedBuffers, Frozen};
-use crate::lora::Group;
 use crate::ops::{
     Adapter, HeadGradients, HeadNorms, Heads, Kept, Layout, Rotation, add, add_bias,
     attention_backward, gated, gated_backward, project, project_backward, project_each, rms_norm,

@@ -4,15 +4,20 @@
 //! a [`Pack`] and gives the loss and the gradient of a [`Lora`](crate::Lora)
 //! ([`Decoder::loss_and_grad`]). Both run the same layers.
 
+pub(crate) mod config;
 mod forward;
+pub(crate) mod kv_cache;
 mod layer;
-#[cfg(test)]
-mod reference;
+pub(crate) mod pack;
 mod stash;
-#[cfg(test)]
-mod tests;
+mod tiny;
 mod training;
 mod weights;
+
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -22,8 +27,8 @@ pub(crate) use forward::{NEVER, Stop, Wanted};
 use layer::{Layer, Rotations};
 pub use training::Workspace;
 
+use crate::files::source::Weights;
 use crate::kernels::Frozen;
-use crate::source::Weights;
 use crate::{DecoderConfig, Error, KvCache, Lora, Precision, Result, Source};
 
 /// A decoder whose weights are frozen; adapters are handed to each call. Calls may run

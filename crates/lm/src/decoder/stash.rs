@@ -1,8 +1,8 @@
 //! What a training step keeps of each layer until its backward pass.
 
 use super::layer::Activations;
+use crate::adapter::lora::Group;
 use crate::kernels::Rounded;
-use crate::lora::Group;
 use crate::{DecoderConfig, Lora, Precision};
 
 /// Activations of one layer between its forward and its backward pass. With weights in bf16 those

@@ -9,10 +9,10 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::Decoder;
 use super::layer::{Layer, RotationKind};
-use crate::gguf::Coded;
+use crate::files::gguf::Coded;
+use crate::files::source::Stored;
 use crate::kernels::Frozen;
 use crate::ops::{HeadNorms, Heads};
-use crate::source::Stored;
 use crate::{DecoderConfig, Error, Isa, Precision, Result, Tensor};
 
 /// Gives a tensor by its Hugging Face name; `None` means that there is none.

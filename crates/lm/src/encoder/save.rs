@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use super::config::Tensors;
 use super::parameters::Layout;
-use crate::float_file::{self, Floats, Values};
-use crate::folder::read_json;
-use crate::safetensors::Shards;
+use crate::files::float_file;
+use crate::files::float_file::{Floats, Values};
+use crate::files::folder::read_json;
+use crate::files::safetensors::Shards;
 use crate::{Error, Result};
 
 /// Files of a model folder that stay as they are.

@@ -11,8 +11,8 @@ use rayon::prelude::*;
 
 use super::Heads;
 use crate::KvCache;
+use crate::decoder::kv_cache::{BLOCK, value_columns};
 use crate::kernels::{self, Form, Rows};
-use crate::kv_cache::{BLOCK, value_columns};
 
 /// Keys of a chunk: four blocks.
 const CHUNK: usize = 4 * BLOCK;

@@ -3,11 +3,11 @@
 use rayon::prelude::*;
 
 use crate::Lora;
+use crate::adapter::lora::Group;
 use crate::kernels::{
     Adapted, AdaptedBuffers, Frozen, MatMut, MatRef, Member, Orientation, Threads, Update, dots,
     gemm, outer,
 };
-use crate::lora::Group;
 
 /// Up to this many rows, row by row is faster than a general product.
 const FEW_ROWS: usize = 8;

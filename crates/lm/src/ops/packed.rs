@@ -1,7 +1,7 @@
 //! Packed sequences, some with a beginning in common, as attention sees them.
 
 use super::{Heads, Sequence};
-use crate::pack::Segment;
+use crate::decoder::pack::Segment;
 
 /// How the rows of a pack divide into segments, each behind its parent.
 #[derive(Debug, Clone, Copy)]

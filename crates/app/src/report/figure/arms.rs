@@ -10,7 +10,7 @@ const LEFT: f64 = 158.0;
 const RIGHT: f64 = 640.0;
 
 /// Every arm's mean with its interval, the target, and the strip within the margin of the best arm.
-pub(in super::super) fn arms(decision: &Decision) -> Markup {
+pub(in crate::report) fn arms(decision: &Decision) -> Markup {
     let bottom = TOP + ROW * decision.arms.len() as f64;
     let x = Scale { from: (0.0, 1.0), to: (LEFT, RIGHT) };
     let target = decision.rule.target;

@@ -26,7 +26,7 @@ const LINES: [(f64, &str); 12] = [
 ];
 
 /// Total seconds (training, index, answering) against the number of queries, both logarithmic.
-pub(in super::super) fn cost(decision: &Decision) -> Markup {
+pub(in crate::report) fn cost(decision: &Decision) -> Markup {
     let arms: Vec<_> =
         decision.arms.iter().filter(|summary| !summary.arm.is_diagnostic()).collect();
     let expected = decision.rule.expected_queries.max(1);

@@ -2,8 +2,8 @@ use eval::LearningCurve;
 use eval::figures::{count, percent, percent_interval};
 use maud::{Markup, html};
 
-use super::super::TrainingRun;
 use super::{Scale, arm_class, n, nice_step, path, spread, svg, ticks};
+use crate::report::TrainingRun;
 
 const WIDTH: f64 = 420.0;
 const TOP: f64 = 24.0;
@@ -13,7 +13,7 @@ const RIGHT: f64 = 350.0;
 
 /// Loss per trained token over the steps of one training run: train thin, dev strong, the step kept
 /// marked.
-pub(in super::super) fn loss(run: &TrainingRun) -> Markup {
+pub(in crate::report) fn loss(run: &TrainingRun) -> Markup {
     let all = || run.train_loss.iter().chain(&run.dev_loss).filter(|(_, loss)| loss.is_finite());
     let steps = all().map(|(step, _)| *step).max().unwrap_or(1) as f64;
     let highest = all().map(|(_, loss)| *loss).fold(0.1, f64::max);
@@ -71,7 +71,7 @@ pub(in super::super) fn loss(run: &TrainingRun) -> Markup {
 }
 
 /// Score against number of training pairs, with the fit and its forecast.
-pub(in super::super) fn learning(curve: &LearningCurve) -> Markup {
+pub(in crate::report) fn learning(curve: &LearningCurve) -> Markup {
     let logarithm = |examples: usize| (examples.max(1) as f64).log2();
     let smallest = curve.points.first().map_or(1, |point| point.examples);
     let largest = curve.points.last().map_or(1, |point| point.examples);

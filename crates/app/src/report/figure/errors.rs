@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::{Scale, WIDTH, n, svg};
 
 /// The style class of an error class.
-pub(in super::super) fn class_name(class: Class) -> &'static str {
+pub(in crate::report) fn class_name(class: Class) -> &'static str {
     match class {
         Class::Retrieval => "retrieval",
         Class::Distraction => "distraction",
@@ -17,7 +17,7 @@ pub(in super::super) fn class_name(class: Class) -> &'static str {
 }
 
 /// RAG's questions in one bar: right ones, then errors by class, each labelled under its middle.
-pub(in super::super) fn errors(attribution: &Attribution) -> Markup {
+pub(in crate::report) fn errors(attribution: &Attribution) -> Markup {
     let mut parts = vec![("right", "right", attribution.right)];
     parts.extend(
         attribution

@@ -10,19 +10,19 @@ const LEFT: f64 = 208.0;
 const RIGHT: f64 = 610.0;
 
 /// One difference.
-pub(in super::super) struct Row {
+pub(in crate::report) struct Row {
     /// What is subtracted from what.
-    pub(in super::super) label: String,
+    pub(in crate::report) label: String,
     /// Whose colour it wears.
-    pub(in super::super) arm: Arm,
+    pub(in crate::report) arm: Arm,
     /// The difference, in shares.
-    pub(in super::super) difference: Interval,
+    pub(in crate::report) difference: Interval,
     /// What to say at the end of the row, beside the figure.
-    pub(in super::super) note: String,
+    pub(in crate::report) note: String,
 }
 
 /// Differences against zero; with a margin, a line where "not worse by more than the margin" ends.
-pub(in super::super) fn whiskers(title: &str, rows: &[Row], margin: Option<f64>) -> Markup {
+pub(in crate::report) fn whiskers(title: &str, rows: &[Row], margin: Option<f64>) -> Markup {
     let bottom = TOP + ROW * rows.len() as f64;
     let furthest = |side: f64| {
         let bounds = rows.iter().flat_map(|row| [row.difference.lower, row.difference.upper]);

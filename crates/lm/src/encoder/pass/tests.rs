@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::Encoder;
 use crate::encoder::config::Tensors;
-use crate::folder::read_json;
+use crate::files::folder::read_json;
+use crate::files::safetensors::Shards;
 use crate::ops::testing::{noise, slope};
-use crate::safetensors::Shards;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-bert")

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{EmbedderOptions, TrainingQuestion};
 use crate::encoder::contrast::Matches;
-use crate::packing::shuffled;
+use crate::training::packing::shuffled;
 
 /// Questions and passages of one step, by their places in the lists of the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,10 +4,10 @@
 
 use std::ops::Range;
 
-use super::super::Isa;
-use super::super::vector::multiply_add;
 use super::WIDTH;
 use super::product::{Run, Written};
+use crate::kernels::Isa;
+use crate::kernels::vector::multiply_add;
 
 /// Columns of a tile of several rows: with four rows, its sums fill half the registers of AVX2.
 const COLUMNS: usize = 16;

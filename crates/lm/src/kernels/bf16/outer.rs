@@ -2,8 +2,8 @@
 //! f32.
 
 #[cfg(target_arch = "x86_64")]
-use super::super::Isa;
-use super::super::{MatMut, MatRef, Threads, gemm};
+use crate::kernels::Isa;
+use crate::kernels::{MatMut, MatRef, Threads, gemm};
 
 /// Which way round the result stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

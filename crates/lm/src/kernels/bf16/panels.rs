@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::Isa;
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
 use super::{WIDTH, convert_row, halves};
+use crate::kernels::Isa;
 
 /// A right-hand matrix of `k` rows and `n` columns, packed.
 #[derive(Debug)]

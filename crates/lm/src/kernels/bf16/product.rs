@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::Isa;
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
 use super::{Panels, Rounded, floats};
+use crate::kernels::Isa;
 
 /// Rows whose rounded values stay in the second-level cache while the panels run past.
 const ROW_BLOCK: usize = 64;

@@ -1,5 +1,5 @@
-use super::super::isa::on_every_isa;
 use super::*;
+use crate::kernels::isa::on_every_isa;
 use crate::kernels::{MatMut, MatRef, Threads, gemm};
 use crate::ops::testing::{assert_close, noise};
 

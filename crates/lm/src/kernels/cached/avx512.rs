@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::super::bf16::bf16x32;
+use crate::kernels::bf16::bf16x32;
 
 /// [`multiply`](super::multiply) in bf16.
 ///

@@ -1,7 +1,7 @@
 //! Products with keys and values in f32, and in bf16 where the processor does not multiply it.
 
-use super::super::bf16::halves;
-use super::super::vector::{multiply_add, vectorised};
+use crate::kernels::bf16::halves;
+use crate::kernels::vector::{multiply_add, vectorised};
 
 /// `ROWS` rows by sixteen columns from `column`.
 #[allow(clippy::too_many_arguments)] // the operands of a product and their distances

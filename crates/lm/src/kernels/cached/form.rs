@@ -1,7 +1,7 @@
 //! How keys and values are laid out.
 
-use super::super::Isa;
-use super::super::bf16::convert_row;
+use crate::kernels::Isa;
+use crate::kernels::bf16::convert_row;
 
 /// How a cache holds its numbers. Both are kept in 32-bit words, so that all else is the same for
 /// both.

@@ -4,9 +4,9 @@
 
 use rayon::prelude::*;
 
-use super::super::Isa;
-use super::super::vector::multiply_add;
 use super::{MatMut, MatRef, Threads};
+use crate::kernels::Isa;
+use crate::kernels::vector::multiply_add;
 
 /// Rows that one thread takes at a time.
 const BLOCK: usize = 64;

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::super::vector::{fold, vectorised};
 use super::{GROUP, Product, QUAD, WIDTH};
+use crate::kernels::vector::{fold, vectorised};
 
 /// Rows through one panel.
 pub(super) fn panel(product: &Product<'_>, rows: Range<usize>, panel: usize) {

@@ -3,8 +3,8 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::super::bf16::{Destination, bf16x32};
 use super::{Bits, GROUP, Nibbles};
+use crate::kernels::bf16::{Destination, bf16x32};
 
 /// The bf16 number 128, in both halves of each lane.
 const BASE: i16 = 0x4300;

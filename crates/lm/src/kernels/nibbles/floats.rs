@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::super::Isa;
-use super::super::bf16::Destination;
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
 use super::{Bits, GROUP, Nibbles};
+use crate::kernels::Isa;
+use crate::kernels::bf16::Destination;
 
 /// Sums kept side by side.
 const LANES: usize = 16;

@@ -3,11 +3,11 @@
 
 use std::ops::Range;
 
-use super::super::Isa;
-use super::super::bf16::{convert_row, halves};
 #[cfg(target_arch = "x86_64")]
 use super::panels_avx512;
 use super::{Bits, GROUP, Nibbles};
+use crate::kernels::Isa;
+use crate::kernels::bf16::{convert_row, halves};
 
 impl Nibbles {
     /// `(inputs, outputs)`.
@@ -114,10 +114,10 @@ impl Nibbles {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::bf16::Panels;
-    use super::super::super::isa::on_every_isa;
     use super::super::tests::weights;
     use super::*;
+    use crate::kernels::bf16::Panels;
+    use crate::kernels::isa::on_every_isa;
 
     #[test]
     fn panels_of_both_directions_are_those_of_the_weights_in_f32() {

@@ -101,8 +101,8 @@ vectorised! {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::isa::on_every_isa;
     use super::*;
+    use crate::kernels::isa::on_every_isa;
     use crate::ops::testing::{assert_close, assert_gradient, noise};
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::super::super::{MatRef, dot};
 use super::strips::{Left, Part, ROWS, Strips, multiply};
 use super::{BLOCK, Block, LANES, Sight, exp, lanes_within, paired, round_rows};
+use crate::kernels::{MatRef, dot};
 
 /// One query head of one sequence: what the forward pass left, and the gradient of its result.
 #[derive(Debug, Clone, Copy)]

@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::super::super::{MatRef, scale};
 use super::strips::{Left, Part, ROWS, Strips, multiply};
 use super::{BLOCK, Block, LANES, Sight, exp, lanes_within, round_rows};
+use crate::kernels::{MatRef, scale};
 
 /// Keys and values of one key head of one sequence, packed once for all rows and query heads.
 #[derive(Debug, Default)]

@@ -4,9 +4,9 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::super::super::MatRef;
-use super::super::avx512::{bf16x32, convert_row};
 use super::{LANES, paired};
+use crate::kernels::MatRef;
+use crate::kernels::bf16::avx512::{bf16x32, convert_row};
 
 /// Columns of a panel: four vectors, a usual head.
 pub(super) const PANEL: usize = 64;

@@ -1,0 +1,258 @@
+//! What a key opens: documents, and the sets whose answers rest on none but those.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+
+use eval::Arm;
+
+use crate::ask::service::Service;
+use crate::error::{Error, Result};
+use crate::ingest::Belonging;
+use crate::project::config::{DOCUMENTS, SetConfig};
+use crate::project::keys::Access;
+use crate::questions::QuestionSet;
+use crate::tune::adapters;
+use crate::tune::adapters::{Manifest, Recipe};
+
+impl Service {
+    /// Whether answers to a set's questions by this arm rest on documents alone that may be read:
+    /// the set's collections (those of all documents where it names none), and where examples stand
+    /// in the prompt or weights were trained on them, the documents of their evidence and every one
+    /// that the adapter was trained with. A document that is no longer there, and an adapter whose
+    /// documents nobody knows, cannot be told to be harmless.
+    pub fn allows(&self, access: &Access, set: &SetConfig, arm: Arm) -> Result<bool> {
+        let Access::Collections(readable) = access else { return Ok(true) };
+        let collections = match &set.collections {
+            Some(names) => names.iter().cloned().collect(),
+            None => self.collections()?,
+        };
+        if !collections.iter().all(|name| access.allows(name)) {
+            return Ok(false);
+        }
+        let mut documents = Vec::new();
+        if arm.uses_examples() || arm.needs_adapter() {
+            documents.extend(self.evidence(set)?.iter().cloned());
+        }
+        let knowledge = self.knowledge();
+        if let Some(name) = self.adapter_name(&set.name, arm)? {
+            let Some(seen) = knowledge.store.adapter_documents(&name)? else { return Ok(false) };
+            documents.extend(seen);
+        }
+        Ok(knowledge.store.all_within(&documents, readable)?)
+    }
+
+    /// Every collection there is, in the configuration or in the store.
+    fn collections(&self) -> Result<BTreeSet<String>> {
+        let mut names: BTreeSet<String> =
+            self.knowledge().store.collections()?.into_iter().collect();
+        names.insert(DOCUMENTS.to_owned());
+        names.extend(
+            self.project.config.collections.iter().map(|collection| collection.name.clone()),
+        );
+        Ok(names)
+    }
+
+    /// The documents in which the examples of a set have their evidence, read on first use.
+    fn evidence(&self, set: &SetConfig) -> Result<Arc<BTreeSet<String>>> {
+        let mut known = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(documents) = known.get(&set.name) {
+            return Ok(Arc::clone(documents));
+        }
+        let questions = QuestionSet::load(&self.project, set)?;
+        let evidence =
+            questions.train.iter().chain(&questions.dev).flat_map(|example| &example.evidence);
+        let documents = Arc::new(evidence.map(|found| found.document.clone()).collect());
+        known.insert(set.name.clone(), Arc::clone(&documents));
+        Ok(documents)
+    }
+
+    /// The name of the adapter that an arm of a set answers with, if it is trained and needs one.
+    fn adapter_name(&self, set: &str, arm: Arm) -> Result<Option<String>> {
+        let Some(recipe) = Recipe::of(arm) else { return Ok(None) };
+        let trained = adapters::list(&self.project, set, recipe)?;
+        Ok(trained.first().map(Manifest::name))
+    }
+
+    /// Makes sure that every key opens what the configuration says it does.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] when a key would open a document that has moved to another collection in
+    /// the configuration and not yet in the store.
+    pub fn check_keys(&self) -> Result<()> {
+        let keys = &self.project.config.keys;
+        let belonging = Belonging::new(&self.project);
+        for document in self.knowledge().store.documents()? {
+            let stored = &document.metadata.collection;
+            let configured = belonging.metadata(&document.path, None).collection;
+            if keys.iter().any(|key| key.access.allows(stored) && !key.access.allows(&configured)) {
+                return Err(Error::Moved {
+                    document: document.path,
+                    stored: stored.clone(),
+                    configured,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use lm::{Encoder, Model, Precision};
+    use store::{Metadata, NewChunk, NewDocument, Store};
+
+    use super::*;
+    use crate::ask::AskRequest;
+    use crate::index::IndexRecipe;
+    use crate::project::config;
+    use crate::tune::adapters;
+    use crate::{Knowledge, Project};
+
+    const CONFIG: &str = "[project]\nname = \"p\"\n[[collection]]\nname = \"staff\"\ndocuments = []\n\
+         [[set]]\nname = \"inside\"\nquestions = \"inside.jsonl\"\nmeasure = \"label\"\ncollections = [\"documents\"]\n\
+         [[set]]\nname = \"astray\"\nquestions = \"astray.jsonl\"\nmeasure = \"label\"\ncollections = [\"documents\"]\n\
+         [[set]]\nname = \"whole\"\nquestions = \"inside.jsonl\"\nmeasure = \"label\"\n";
+
+    fn document(path: &str, collection: &str, text: &str) -> NewDocument {
+        NewDocument {
+            path: path.to_owned(),
+            metadata: Metadata { collection: collection.to_owned(), ..Metadata::default() },
+            text: text.to_owned(),
+            receipt_json: "{}".to_owned(),
+            chunks: vec![NewChunk { span: 0..text.len(), ..NewChunk::default() }],
+            ..NewDocument::default()
+        }
+    }
+
+    /// A project with a document in each of two collections, a set that cites the open one, one
+    /// that cites the closed one, and tiny models.
+    fn service(folder: &Path) -> Service {
+        fs::write(folder.join(config::FILE), CONFIG).unwrap();
+        for (file, cited) in [("inside", "open.md"), ("astray", "closed.md")] {
+            let row = |split: &str| {
+                format!(
+                    "{{\"question\":\"a {split} word\",\"answers\":[\"word\"],\"split\":\"{split}\",\
+                     \"evidence\":[{{\"document\":\"{cited}\",\"quote\":\"word\"}}]}}\n"
+                )
+            };
+            let rows = ["train", "dev", "test"].map(row).concat();
+            fs::write(folder.join(format!("{file}.jsonl")), rows).unwrap();
+        }
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures");
+        let project = Project::open(folder).unwrap();
+        let store = Store::open(&project.state().unwrap()).unwrap();
+        let encoder = Encoder::open(&fixtures.join("tiny-bert")).unwrap();
+        let mut knowledge = Knowledge::new(
+            store,
+            encoder,
+            IndexRecipe::of(&project.config),
+            project.config.retrieval.clone(),
+        )
+        .unwrap();
+        for (path, collection, text) in [
+            ("open.md", "documents", "the short word"),
+            ("closed.md", "staff", "another short word"),
+        ] {
+            let mut document = document(path, collection, text);
+            document.chunks[0].vector = knowledge.encoder.embed(&[text]).unwrap().pop();
+            knowledge.store.put_document(document).unwrap();
+        }
+        let model = Model::open(&fixtures.join("tiny-llama"), Precision::F32).unwrap();
+        Service::new(project, knowledge, model)
+    }
+
+    fn only(collection: &str) -> Access {
+        Access::Collections(vec![collection.to_owned()])
+    }
+
+    /// Leaves what a trained adapter leaves, but for its weights.
+    fn train(service: &Service, set: &str, documents: Option<&[&str]>) {
+        let folder = service.project.adapter_folder(set, Recipe::Plain.as_str(), 1);
+        fs::create_dir_all(&folder).unwrap();
+        let manifest = serde_json::json!({
+            "set": set, "recipe": "plain", "seed": 1, "base": "", "base_name": "", "data": "", "options": "", "weights": "",
+            "examples": 1, "best_step": 1, "dev_loss": null, "seconds": 0.0, "tokens": 1,
+            "history": serde_json::to_value(lm::History::default()).unwrap(),
+        });
+        fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
+        let name = adapters::name(set, Recipe::Plain, 1);
+        let store = &mut service.knowledge().store;
+        store.delete_adapter(&name).unwrap();
+        if let Some(documents) = documents {
+            let documents: Vec<String> = documents.iter().map(|path| (*path).to_owned()).collect();
+            store.put_adapter(&name, "{}", &documents).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_set_is_open_to_whoever_may_read_all_that_its_answers_rest_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = service(folder.path());
+        let allows = |access: &Access, set: &str, arm| {
+            service.allows(access, service.project.config.set(set).unwrap(), arm).unwrap()
+        };
+        let (open, closed) = (only("documents"), only("staff"));
+        let both = Access::Collections(vec!["staff".to_owned(), "documents".to_owned()]);
+        for arm in [Arm::Rag, Arm::FewShot, Arm::Base, Arm::Tuned] {
+            assert!(
+                allows(&Access::Everything, "astray", arm) && allows(&both, "astray", arm),
+                "{arm}"
+            );
+            assert!(allows(&open, "inside", arm) && !allows(&closed, "inside", arm), "{arm}");
+            assert!(!allows(&open, "whole", arm) && allows(&both, "whole", arm), "{arm}");
+        }
+        // The passages are of the open collection, the examples cite the closed one.
+        assert!(allows(&open, "astray", Arm::Rag));
+        assert!(!allows(&open, "astray", Arm::FewShot) && !allows(&open, "astray", Arm::Tuned));
+
+        train(&service, "inside", Some(&["open.md"]));
+        assert!(allows(&open, "inside", Arm::Tuned));
+        for documents in [Some(["open.md", "closed.md"].as_slice()), Some(&["gone.md"]), None] {
+            train(&service, "inside", documents);
+            assert!(!allows(&open, "inside", Arm::Tuned), "{documents:?}");
+            assert!(
+                allows(&open, "inside", Arm::Rag)
+                    && allows(&Access::Everything, "inside", Arm::Tuned)
+            );
+        }
+    }
+
+    #[test]
+    fn passages_come_from_what_may_be_read_and_closed_sets_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = service(folder.path());
+        let set = |name: &str| service.project.config.set(name).unwrap().clone();
+        let (inside, astray) = (set("inside"), set("astray"));
+        let ask = |set: Option<&SetConfig>, arm: Option<Arm>, access: Access| {
+            let question = "a short word";
+            let request = AskRequest {
+                question,
+                set,
+                arm,
+                access,
+                max_tokens: Some(1),
+                ..AskRequest::default()
+            };
+            service.ask(&request, &mut |_| std::ops::ControlFlow::Continue(()))
+        };
+        let paths = |access| {
+            let mut paths: Vec<String> =
+                ask(None, None, access).unwrap().hits.into_iter().map(|hit| hit.path).collect();
+            paths.sort();
+            paths
+        };
+        assert_eq!(paths(Access::Everything), ["closed.md", "open.md"]);
+        assert_eq!(paths(only("documents")), ["open.md"]);
+        assert_eq!(paths(only("staff")), ["closed.md"]);
+        assert!(paths(only("nothing")).is_empty());
+        assert!(ask(Some(&inside), None, only("documents")).is_ok());
+        for (set, arm, access) in
+            [(&inside, None, only("staff")), (&astray, Some(Arm::FewShot), only("documents"))]
+        {
+            assert!(matches!(ask(Some(set), arm, access), Err(Error::Forbidden(_))));
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! From a stored comparison to a decision, its JSON and its report.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+
+use eval::decision::Opening;
+use eval::{Decision, DecisionInput, Rule, Trial};
+use store::Store;
+
+use crate::compare::{Comparison, documents_hash};
+use crate::error::{Error, IoContext, Result};
+use crate::project::Project;
+use crate::project::config::SetConfig;
+use crate::report::{
+    DocumentReceipt, ExampleAnswer, ExampleQuestion, ReportContext, SetReport, TrainingRun, html,
+};
+use crate::time;
+
+/// A decision and what its report shows beside it.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// The decision.
+    pub decision: Decision,
+    /// What the decision was made from.
+    pub comparison: Comparison,
+    /// What the user should know about the inputs: documents that changed since the comparison, and
+    /// the like.
+    pub remarks: Vec<String>,
+}
+
+/// Decides on a set from its latest comparison, and stores the decision.
+///
+/// # Errors
+/// [`Error::NotCompared`]; [`Error::MeasureChanged`] when the configuration names another measure
+/// than the comparison was made with, since a measure is chosen before the test split is opened.
+pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
+    let comparison = Comparison::latest(store, &set.name)?;
+    if comparison.measure != set.measure {
+        return Err(Error::MeasureChanged {
+            set: set.name.clone(),
+            compared: comparison.measure.to_string(),
+            configured: set.measure.to_string(),
+        });
+    }
+    let openings = store
+        .test_openings(&set.name)?
+        .into_iter()
+        .map(|opening| Opening { when: time::rfc3339(opening.at), why: opening.reason });
+    let rule = Rule {
+        margin: set.margin,
+        target: set.target,
+        expected_queries: set.expected_queries,
+        ..Rule::default()
+    };
+    let decision = eval::decide(&DecisionInput {
+        set: set.name.clone(),
+        measure: comparison.measure,
+        trials: comparison.trials.clone(),
+        costs: comparison.costs.clone(),
+        rule,
+        gate: comparison.gate.clone(),
+        curve: Vec::new(),
+        retrieval: comparison.retrieval.clone(),
+        openings: openings.collect(),
+        left_out: comparison.left_out,
+    })?;
+    let mut remarks = Vec::new();
+    if documents_hash(store)? != comparison.documents {
+        remarks.push(format!(
+            "documents have changed since set {:?} was compared: compare again",
+            set.name
+        ));
+    }
+    remarks.extend(comparison.reranking.as_ref().map(ToString::to_string));
+    let json = serde_json::to_string(&decision).map_err(|source| Error::Record {
+        what: format!("decision of set {:?}", set.name),
+        source,
+    })?;
+    store.put_decision(&set.name, &json)?;
+    Ok(Decided { decision, comparison, remarks })
+}
+
+/// Files written by [`write_report`].
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ReportFiles {
+    /// The page for people.
+    pub html: PathBuf,
+    /// The decisions for machines.
+    pub json: PathBuf,
+}
+
+/// Writes one report on all `decided` sets: HTML and JSON, into `.tunesmith/reports/`.
+pub fn write_report(project: &Project, store: &Store, decided: &[Decided]) -> Result<ReportFiles> {
+    let folder = project.reports();
+    fs::create_dir_all(&folder).context("create the folder", &folder)?;
+    let name = match decided {
+        [only] => only.decision.set.as_str(),
+        _ => "all",
+    };
+    let sets: Vec<SetReport> = decided.iter().map(set_report).collect();
+    let page = html(&sets, &context(project, store, decided)?);
+    let decisions: Vec<&Decision> = decided.iter().map(|decided| &decided.decision).collect();
+    let json = serde_json::to_string_pretty(&decisions)
+        .map_err(|source| Error::Record { what: "the decisions".to_owned(), source })?;
+    let files = ReportFiles {
+        html: folder.join(format!("{name}.html")),
+        json: folder.join(format!("{name}.json")),
+    };
+    for (path, text) in [(&files.html, page), (&files.json, json)] {
+        // A reader never sees half a page.
+        let partial = path.with_extension("partial");
+        fs::write(&partial, text).context("write", &partial)?;
+        fs::rename(&partial, path).context("write", path)?;
+    }
+    Ok(files)
+}
+
+fn context(project: &Project, store: &Store, decided: &[Decided]) -> Result<ReportContext> {
+    let documents = store
+        .documents()?
+        .into_iter()
+        .map(|row| {
+            let receipt: text::Receipt =
+                serde_json::from_str(&row.receipt_json).unwrap_or_default();
+            DocumentReceipt {
+                path: row.path,
+                format: row.format,
+                pages: receipt.pages,
+                characters: receipt.characters,
+                chunks: row.chunks,
+                problem: None,
+            }
+        })
+        .collect();
+    let stages = decided
+        .iter()
+        .flat_map(|decided| {
+            let comparison = &decided.comparison;
+            let training = comparison.training.iter().map(|run| {
+                (
+                    format!(
+                        "{}: training {} (seed {})",
+                        comparison.set,
+                        run.recipe.as_str(),
+                        run.seed
+                    ),
+                    run.seconds,
+                )
+            });
+            let whole = (format!("{}: the whole comparison", comparison.set), comparison.seconds);
+            training.chain([whole]).collect::<Vec<_>>()
+        })
+        .collect();
+    Ok(ReportContext {
+        project: project.config.name.clone(),
+        versions: vec![
+            ("generator".to_owned(), project.config.generator.clone()),
+            ("embedder".to_owned(), project.config.embedder.clone()),
+            ("tunesmith".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ],
+        generated: time::rfc3339(time::now()),
+        documents,
+        stages,
+    })
+}
+
+fn set_report(decided: &Decided) -> SetReport {
+    let comparison = &decided.comparison;
+    let mut by_question: HashMap<&str, Vec<&Trial>> = HashMap::new();
+    for trial in &comparison.trials {
+        by_question.entry(&trial.qid).or_default().push(trial);
+    }
+    let examples = comparison
+        .questions
+        .iter()
+        .map(|question| {
+            let trials =
+                by_question.get(question.id.as_str()).map(Vec::as_slice).unwrap_or_default();
+            let mut answers: Vec<ExampleAnswer> = Vec::new();
+            for trial in trials {
+                // Of several seeds the first speaks for the arm.
+                if answers.iter().all(|answer| answer.arm != trial.arm) {
+                    answers.push(ExampleAnswer {
+                        arm: trial.arm,
+                        answer: trial.answer.clone(),
+                        score: trial.score,
+                        evidence_retrieved: trial.evidence_retrieved,
+                    });
+                }
+            }
+            ExampleQuestion {
+                qid: question.id.clone(),
+                question: question.text.clone(),
+                gold: question.answers.clone(),
+                answers,
+            }
+        })
+        .collect();
+    let training = comparison
+        .training
+        .iter()
+        .map(|run| TrainingRun {
+            arm: run.recipe.arm(),
+            seed: run.seed,
+            train_loss: run.train_losses.clone(),
+            dev_loss: run.dev_losses.clone(),
+            best_step: Some(run.best_step),
+            seconds: run.seconds,
+            facts: vec![
+                ("examples".to_owned(), run.examples.to_string()),
+                ("tokens".to_owned(), run.tokens.to_string()),
+            ],
+        })
+        .collect();
+    let [train, dev, test] = comparison.sizes;
+    let mut facts =
+        vec![("questions".to_owned(), format!("{train} train, {dev} dev, {test} test"))];
+    facts.extend(decided.remarks.iter().map(|remark| ("remark".to_owned(), remark.clone())));
+    SetReport { decision: decided.decision.clone(), examples, training, facts }
+}

@@ -1,0 +1,384 @@
+//! Bytes -> document -> chunks -> vectors -> store.
+//!
+//! Only what changed since the last time is touched, files that vanished are deleted, and one bad
+//! file never stops the others.
+
+mod belonging;
+mod fetch;
+mod passages;
+mod sources;
+pub mod watch;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use serde::Serialize;
+use store::{Metadata, Store};
+use text::Receipt;
+
+pub(crate) use self::passages::{Pending, cut, passages, prepare};
+
+pub(crate) use self::belonging::Belonging;
+use self::belonging::modified;
+use crate::error::{IoContext, Result};
+use crate::ingest::fetch::{Fetcher, Missing};
+use crate::ingest::sources::{Item, Source};
+use crate::models::hash_bytes;
+use crate::project::Project;
+use crate::search::knowledge::Knowledge;
+
+/// Chunks embedded in one batch: enough to sort by length and to keep both cores busy, few enough
+/// to stop soon.
+pub(crate) const BATCH: usize = 64;
+
+/// What became of one file.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileReport {
+    /// The document's name in the store.
+    pub path: String,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// What became of a file.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "lowercase", tag = "outcome")]
+pub enum Outcome {
+    /// Read and stored.
+    Stored {
+        /// What reading found.
+        receipt: Receipt,
+        /// Whether an older version was replaced.
+        replaced: bool,
+    },
+    /// The same content is stored already.
+    Unchanged,
+    /// The file is gone, and so is the document.
+    Deleted,
+    /// The file could not be read.
+    Failed {
+        /// Why.
+        reason: String,
+        /// Whether an older version was taken out of the store, because the file no longer says
+        /// what it said.
+        withdrawn: bool,
+    },
+}
+
+/// What an ingestion did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct IngestReport {
+    /// One entry a file, in order of handling.
+    pub files: Vec<FileReport>,
+    /// Seconds it took.
+    pub seconds: f64,
+    /// Seconds of these spent on turning chunks into vectors.
+    pub embed_seconds: f64,
+    /// Whether it was stopped before the end; what is stored stays stored.
+    pub interrupted: bool,
+}
+
+impl IngestReport {
+    /// Files that were read and stored.
+    pub fn stored(&self) -> usize {
+        self.count(|outcome| matches!(outcome, Outcome::Stored { .. }))
+    }
+
+    /// Files whose content was stored already.
+    pub fn unchanged(&self) -> usize {
+        self.count(|outcome| matches!(outcome, Outcome::Unchanged))
+    }
+
+    /// Documents whose file is gone.
+    pub fn deleted(&self) -> usize {
+        self.count(|outcome| matches!(outcome, Outcome::Deleted))
+    }
+
+    /// Files that could not be read.
+    pub fn failed(&self) -> usize {
+        self.count(|outcome| matches!(outcome, Outcome::Failed { .. }))
+    }
+
+    /// Chunks of the files that were stored.
+    pub fn chunks(&self) -> usize {
+        let of = |file: &FileReport| match &file.outcome {
+            Outcome::Stored { receipt, .. } => receipt.chunks,
+            _ => 0,
+        };
+        self.files.iter().map(of).sum()
+    }
+
+    fn count(&self, matching: impl Fn(&Outcome) -> bool) -> usize {
+        self.files.iter().filter(|file| matching(&file.outcome)).count()
+    }
+}
+
+/// What happens during [`ingest`].
+#[derive(Debug)]
+pub enum IngestEvent<'a> {
+    /// The files are known.
+    Found {
+        /// How many.
+        files: usize,
+    },
+    /// A file is done.
+    File(&'a FileReport),
+}
+
+/// What to ingest, and how far to go for it.
+#[derive(Clone, Debug, Default)]
+pub struct IngestOptions {
+    /// Folders, files, patterns such as `notes/**/*.md`, and addresses of the web, relative to the
+    /// folder the program runs in; none means those of the configuration.
+    pub paths: Vec<PathBuf>,
+    /// Take in what `.gitignore`, `.ignore` and `.tunesmithignore` name, too.
+    pub include_ignored: bool,
+    /// Fetch pages from private and loopback addresses, too.
+    pub allow_private: bool,
+}
+
+impl IngestOptions {
+    /// Where documents come from.
+    fn sources(&self, project: &Project) -> Result<Vec<Source>> {
+        if self.paths.is_empty() {
+            let config = &project.config;
+            let others = config.collections.iter().flat_map(|collection| &collection.documents);
+            let all = config.documents.iter().chain(others);
+            return all.map(|path| Source::parse(&project.root, path)).collect();
+        }
+        let here = std::env::current_dir().context("open", Path::new("."))?;
+        self.paths.iter().map(|path| Source::parse(&here, path)).collect()
+    }
+
+    /// The folders and files in which a change may concern a document.
+    pub(crate) fn watched(&self, project: &Project) -> Result<Vec<PathBuf>> {
+        Ok(self.sources(project)?.into_iter().filter_map(Source::into_root).collect())
+    }
+}
+
+/// Ingests documents.
+///
+/// # Errors
+/// A source that does not exist or never held a file, nothing named at all: nothing is changed
+/// then. Errors of single files are in the report.
+pub fn ingest(
+    project: &Project,
+    knowledge: &mut Knowledge,
+    options: &IngestOptions,
+    stop: &AtomicBool,
+    on_event: &mut dyn FnMut(IngestEvent),
+) -> Result<IngestReport> {
+    let start = Instant::now();
+    let sources = options.sources(project)?;
+    let stored = stored(knowledge)?;
+    let items = sources::items(project, &sources, !options.include_ignored, stored.keys())?;
+    on_event(IngestEvent::Found { files: items.len() });
+    let mut work = Ingestion {
+        project,
+        fetcher: Fetcher::new(options.allow_private),
+        belonging: Belonging::new(project),
+        stored,
+        described: Vec::new(),
+        knowledge,
+        report: IngestReport::default(),
+        pending: Vec::new(),
+        on_event,
+    };
+    let mut seen = HashSet::new();
+    for item in items {
+        if stop.load(Ordering::Relaxed) {
+            work.report.interrupted = true;
+            break;
+        }
+        let name = item.name(project);
+        seen.insert(name.clone());
+        work.item(name, item)?;
+    }
+    work.flush()?;
+    work.knowledge.store.describe_documents(&work.described)?;
+    if !work.report.interrupted {
+        work.delete_vanished(&sources, &seen)?;
+    }
+    let Ingestion { knowledge, mut report, .. } = work;
+    knowledge.store.commit_index()?;
+    report.seconds = start.elapsed().as_secs_f64();
+    if report.stored() > 0 {
+        record_cost(knowledge, &report)?;
+    }
+    Ok(report)
+}
+
+/// What it cost to index the documents that are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct IndexCost {
+    /// Seconds for all of them.
+    pub seconds: f64,
+    /// Seconds for one, in the mean.
+    pub seconds_per_document: f64,
+}
+
+/// The cost of the index, from the time that ingestions took for each of their chunks.
+pub fn index_cost(store: &Store) -> Result<IndexCost> {
+    let spent =
+        store.setting(SPENT)?.and_then(|json| serde_json::from_str::<(f64, usize)>(&json).ok());
+    let (seconds, chunks) = spent.unwrap_or_default();
+    let rows = store.documents()?;
+    let stored: usize = rows.iter().map(|row| row.chunks).sum();
+    let seconds = seconds / chunks.max(1) as f64 * stored as f64;
+    Ok(IndexCost { seconds, seconds_per_document: seconds / rows.len().max(1) as f64 })
+}
+
+/// The setting that holds (seconds, chunks) of all ingestions.
+const SPENT: &str = "ingestion";
+
+fn record_cost(knowledge: &mut Knowledge, report: &IngestReport) -> Result<()> {
+    let spent = knowledge
+        .store
+        .setting(SPENT)?
+        .and_then(|json| serde_json::from_str::<(f64, usize)>(&json).ok());
+    let (seconds, chunks) = spent.unwrap_or_default();
+    let spent = serde_json::json!([seconds + report.seconds, chunks + report.chunks()]);
+    Ok(knowledge.store.put_setting(SPENT, &spent.to_string())?)
+}
+
+/// What is stored of a document.
+struct Stored {
+    /// SHA-256 of its content.
+    sha256: String,
+    metadata: Metadata,
+}
+
+/// What is stored, by the documents' names.
+fn stored(knowledge: &Knowledge) -> Result<HashMap<String, Stored>> {
+    let rows = knowledge.store.documents()?.into_iter();
+    Ok(rows.map(|row| (row.path, Stored { sha256: row.sha256, metadata: row.metadata })).collect())
+}
+
+struct Ingestion<'a> {
+    project: &'a Project,
+    fetcher: Fetcher,
+    belonging: Belonging<'a>,
+    stored: HashMap<String, Stored>,
+    /// Unchanged documents that are filtered by something else now.
+    described: Vec<(String, Metadata)>,
+    knowledge: &'a mut Knowledge,
+    report: IngestReport,
+    pending: Vec<Pending>,
+    on_event: &'a mut dyn FnMut(IngestEvent),
+}
+
+impl Ingestion<'_> {
+    fn item(&mut self, name: String, item: Item) -> Result<()> {
+        match item {
+            Item::File(path) => match text::load(&path) {
+                Ok(bytes) => self.document(name, &path, &bytes, modified(&path)),
+                Err(error) => self.unreadable(name, error.to_string()),
+            },
+            Item::Page(address) => match self.fetcher.get(&address) {
+                Ok(page) => self.document(name, &page.file, &page.bytes, None),
+                Err(Missing::Gone(reason)) => self.withdraw(name, reason),
+                Err(Missing::Unreachable(reason)) => self.unreadable(name, reason),
+            },
+        }
+    }
+
+    /// Takes in what a file or page holds; `path` helps to tell its format.
+    fn document(
+        &mut self,
+        name: String,
+        path: &Path,
+        bytes: &[u8],
+        modified: Option<i64>,
+    ) -> Result<()> {
+        let sha256 = hash_bytes(bytes);
+        let metadata = self.belonging.metadata(&name, modified);
+        if let Some(stored) = self.stored.get(&name)
+            && stored.sha256 == sha256
+        {
+            let metadata = Metadata { language: stored.metadata.language.clone(), ..metadata };
+            if stored.metadata != metadata {
+                self.described.push((name.clone(), metadata));
+            }
+            self.done(name, Outcome::Unchanged);
+            return Ok(());
+        }
+        match text::read(path, bytes) {
+            Ok(document) => {
+                let language = document.language.map_or(metadata.language, str::to_owned);
+                let mut pending = prepare(&self.knowledge.recipe.chunks(), name, sha256, document);
+                pending.document.metadata = Metadata { language, ..metadata };
+                self.pending.push(pending);
+                if self.pending.iter().map(|pending| pending.texts.len()).sum::<usize>() >= BATCH {
+                    self.flush()?;
+                }
+                Ok(())
+            }
+            Err(error) => self.withdraw(name, error.to_string()),
+        }
+    }
+
+    /// It no longer says what is stored under its name: that must not answer any more.
+    fn withdraw(&mut self, name: String, reason: String) -> Result<()> {
+        let withdrawn = self.knowledge.store.delete_document(&name)?;
+        self.done(name, Outcome::Failed { reason, withdrawn });
+        Ok(())
+    }
+
+    /// It is there but could not be looked at: what it said before may still hold.
+    fn unreadable(&mut self, name: String, reason: String) -> Result<()> {
+        self.done(name, Outcome::Failed { reason, withdrawn: false });
+        Ok(())
+    }
+
+    /// Embeds what is pending in one batch and stores it.
+    fn flush(&mut self) -> Result<()> {
+        let mut pending = std::mem::take(&mut self.pending);
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let texts: Vec<&str> =
+            pending.iter().flat_map(|pending| &pending.texts).map(String::as_str).collect();
+        let mut vectors = self.knowledge.encoder.embed(&texts)?.into_iter();
+        self.report.embed_seconds += start.elapsed().as_secs_f64();
+        for Pending { document, .. } in &mut pending {
+            for chunk in &mut document.chunks {
+                chunk.vector = vectors.next();
+            }
+        }
+        let mut done = Vec::with_capacity(pending.len());
+        let documents = pending.into_iter().map(|Pending { document, receipt, .. }| {
+            let replaced = self.stored.contains_key(&document.path);
+            done.push((document.path.clone(), Outcome::Stored { receipt, replaced }));
+            document
+        });
+        self.knowledge.store.put_documents(documents)?;
+        for (name, outcome) in done {
+            self.done(name, outcome);
+        }
+        Ok(())
+    }
+
+    /// Deletes documents that came from the sources and are no longer there.
+    fn delete_vanished(&mut self, sources: &[Source], seen: &HashSet<String>) -> Result<()> {
+        let vanished = |name: &&String| {
+            !seen.contains(*name) && sources.iter().any(|source| source.covers(self.project, name))
+        };
+        let mut gone: Vec<String> = self.stored.keys().filter(vanished).cloned().collect();
+        gone.sort();
+        for name in gone {
+            self.knowledge.store.delete_document(&name)?;
+            self.done(name, Outcome::Deleted);
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, path: String, outcome: Outcome) {
+        let report = FileReport { path, outcome };
+        (self.on_event)(IngestEvent::File(&report));
+        self.report.files.push(report);
+    }
+}

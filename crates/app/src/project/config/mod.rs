@@ -1,0 +1,375 @@
+//! `tunesmith.toml`: what a user writes about a project, read and validated into values the rest of
+//! the program can rely on.
+//!
+//! Every problem is reported, with its line, its field, what was expected and what was found.
+
+mod written;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use eval::Measure;
+use lm::Precision;
+use store::Filter;
+
+use self::written::{Check, Raw, line_at};
+use crate::error::{Error, IoContext, Problem};
+use crate::project::keys::Key;
+
+/// The name of the configuration file in a project's folder.
+pub const FILE: &str = "tunesmith.toml";
+
+/// A validated project configuration. Paths are as written: relative to the project's folder, or
+/// absolute.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The project's name.
+    pub name: String,
+    /// What to ingest into the collection [`DOCUMENTS`].
+    pub documents: Vec<PathBuf>,
+    /// What else to ingest.
+    pub collections: Vec<Collection>,
+    /// The model that writes answers: a name of the catalogue or a path.
+    pub generator: String,
+    /// The model that turns text into vectors: a name of the catalogue or a path.
+    pub embedder: String,
+    /// The number format the embedder computes in. Vectors already stored stay: they may be
+    /// compared with those of another.
+    pub embedder_precision: Precision,
+    /// How documents are cut.
+    pub chunks: Chunks,
+    /// How passages are found.
+    pub retrieval: Retrieval,
+    /// How adapters are trained.
+    pub training: Training,
+    /// The question sets, in the order written.
+    pub sets: Vec<SetConfig>,
+    /// Who may ask the server; nobody else may where there is any.
+    pub keys: Vec<Key>,
+}
+
+/// The collection of what no other one claims.
+pub const DOCUMENTS: &str = "documents";
+
+/// `[[collection]]`: documents that can be searched apart from the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collection {
+    /// Its name: letters, digits, `-` and `_`.
+    pub name: String,
+    /// Folders, files, patterns and addresses to ingest.
+    pub documents: Vec<PathBuf>,
+    /// Tags of all its documents.
+    pub tags: Vec<String>,
+}
+
+/// `[chunks]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunks {
+    /// The largest chunk, in tokens of the embedder.
+    pub max_tokens: usize,
+    /// Smaller neighbours under one heading are joined up to this.
+    pub min_tokens: usize,
+}
+
+/// `[retrieval]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retrieval {
+    /// Passages in a prompt; `None` lets `compare` tune their number on dev questions.
+    pub passages: Option<usize>,
+    /// Candidates taken from each of text index and vectors before they are fused.
+    pub candidates: usize,
+    /// The cross-encoder that reads question and passage together and puts the first hits in order:
+    /// a name of the catalogue or a path; `None` for none.
+    pub reranker: Option<String>,
+    /// Hits that it puts in order.
+    pub rerank_candidates: usize,
+    /// Weight of BM25 against vectors, 0 to 1; `None` lets `compare` tune it on dev questions.
+    pub lexical_weight: Option<f32>,
+    /// Chunks before and after each passage that are read with it.
+    pub neighbours: usize,
+    /// ISO 639-1 code of the language of texts too short to tell.
+    pub language: String,
+    /// Without a set, `ask` abstains when the best passage's cosine similarity with the question is
+    /// below this.
+    pub abstain_below: f32,
+}
+
+/// `[training]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Training {
+    /// Passes over the training examples, at most: dev loss may stop earlier.
+    pub epochs: usize,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Rank of the adapter's matrices.
+    pub rank: usize,
+    /// Adapter scale numerator (the scale is alpha / rank).
+    pub alpha: f64,
+    /// Tokens of one optimiser step.
+    pub batch_tokens: usize,
+    /// Tokens of the longest example; longer ones are refused.
+    pub max_length: usize,
+    /// Evaluations on dev without improvement before training stops.
+    pub patience: usize,
+    /// Training examples used at most, in the order of the file; `None` for all.
+    pub max_examples: Option<usize>,
+    /// Tokens run through the model over all epochs, at most: bounds the time of a run; `None` for
+    /// no bound.
+    pub max_tokens: Option<usize>,
+    /// Share of `raft` prompts from which the gold passage is left out. None by default: such an
+    /// answer can only be guessed or learnt by heart, and on the example's dev questions a fifth of
+    /// them undid most of what the others taught.
+    pub gold_missing: f64,
+}
+
+/// `[[set]]`: a question set and what the user needs from it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SetConfig {
+    /// Its name, also a folder name: letters, digits, `-` and `_`.
+    pub name: String,
+    /// Where its questions are.
+    pub files: SetFiles,
+    /// The system prompt of every arm; `None` takes the one of the pairs.
+    pub instruction: Option<String>,
+    /// The primary measure.
+    pub measure: Measure,
+    /// The score the user needs, 0 to 1.
+    pub target: Option<f64>,
+    /// Differences up to this do not matter, 0 to 1.
+    pub margin: f64,
+    /// Tokens of the longest answer.
+    pub max_tokens: usize,
+    /// Answers expected over the lifetime of the chosen arm: what training time is spread over.
+    pub expected_queries: u64,
+    /// Training examples shown to the few-shot arm.
+    pub shots: usize,
+    /// Passages in a prompt for this set; the project's number if not given.
+    pub passages: Option<usize>,
+    /// The same threshold as in `[retrieval]` for this set; `None` for the one calibrated, if any.
+    pub abstain_below: Option<f32>,
+    /// Collections its questions are answered from; `None` for all.
+    pub collections: Option<Vec<String>>,
+}
+
+impl SetConfig {
+    /// The documents its questions are answered from.
+    pub fn filter(&self) -> Filter {
+        Filter { collections: self.collections.clone(), ..Filter::ALL }
+    }
+}
+
+/// Where the questions of a set are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetFiles {
+    /// One file; each row names its split, or the rows are split by group.
+    One(PathBuf),
+    /// One file per split.
+    Three {
+        /// Training examples.
+        train: PathBuf,
+        /// Questions for every choice before the end.
+        dev: PathBuf,
+        /// Questions for the comparison.
+        test: PathBuf,
+    },
+}
+
+impl Config {
+    /// Reads `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Problems`] with every problem found.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(path).context("read", path)?;
+        Self::parse(path, &text)
+    }
+
+    /// Parses the text of a configuration file; `path` is for the messages.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
+        let raw: Raw = toml::from_str(text).map_err(|error| {
+            let line = error.span().map(|span| line_at(text, &span));
+            Error::Problems(vec![Problem {
+                file: path.to_owned(),
+                line,
+                field: None,
+                message: error.message().trim().to_owned(),
+            }])
+        })?;
+        let mut check = Check { path, text, problems: Vec::new() };
+        let config = raw.resolve(&mut check);
+        if check.problems.is_empty() { Ok(config) } else { Err(Error::Problems(check.problems)) }
+    }
+
+    /// The set called `name`.
+    pub fn set(&self, name: &str) -> Result<&SetConfig, Error> {
+        self.sets.iter().find(|set| set.name == name).ok_or_else(|| Error::UnknownSet {
+            name: name.to_owned(),
+            known: self.sets.iter().map(|set| set.name.clone()).collect(),
+        })
+    }
+
+    /// The sets of that name, or every set for `all` or no names at all.
+    pub fn sets_named(&self, names: &[String]) -> Result<Vec<&SetConfig>, Error> {
+        if self.sets.is_empty() {
+            return Err(Error::NoSets);
+        }
+        if names.is_empty() || names.iter().any(|name| name == "all") {
+            return Ok(self.sets.iter().collect());
+        }
+        names.iter().map(|name| self.set(name)).collect()
+    }
+}
+
+/// A new project's configuration: every setting with its default, commented.
+pub fn template(name: &str) -> String {
+    format!(include_str!("template.toml"), name = toml::Value::String(name.to_owned()))
+}
+
+impl Default for Config {
+    /// What holds where a configuration file is silent.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            documents: Vec::new(),
+            collections: Vec::new(),
+            generator: "smollm2-135m-instruct".to_owned(),
+            embedder: "all-minilm-l6-v2".to_owned(),
+            embedder_precision: Precision::Auto,
+            chunks: Chunks { max_tokens: 160, min_tokens: 40 },
+            retrieval: Retrieval {
+                passages: None,
+                candidates: 50,
+                reranker: None,
+                rerank_candidates: 20,
+                neighbours: 0,
+                lexical_weight: None,
+                language: "en".to_owned(),
+                abstain_below: 0.25,
+            },
+            training: Training {
+                epochs: 6,
+                learning_rate: 1e-3,
+                rank: 16,
+                alpha: 32.0,
+                batch_tokens: 1024,
+                max_length: 1536,
+                patience: 3,
+                max_examples: None,
+                max_tokens: None,
+                gold_missing: 0.0,
+            },
+            sets: Vec::new(),
+            keys: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, Error> {
+        Config::parse(Path::new(FILE), text)
+    }
+
+    fn problems(text: &str) -> Vec<String> {
+        match parse(text) {
+            Err(Error::Problems(problems)) => problems.iter().map(ToString::to_string).collect(),
+            other => panic!("expected problems, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_template_holds_the_defaults() {
+        let config = parse(&template("a \"quoted\" name")).unwrap();
+        let expected = Config {
+            name: "a \"quoted\" name".to_owned(),
+            documents: vec!["documents".into()],
+            ..Config::default()
+        };
+        assert_eq!(config, expected);
+        let uncommented: String = template("x")
+            .lines()
+            .map(|line| line.strip_prefix("# ").unwrap_or(line))
+            .collect::<Vec<_>>()
+            .join("\n");
+        let config = parse(&uncommented).unwrap();
+        assert_eq!(config.training, Config::default().training);
+        assert_eq!(config.sets.len(), 1);
+    }
+
+    #[test]
+    fn all_problems_come_at_once_with_line_and_field() {
+        let text = "[project]\nname = \"p\"\n[retrieval]\nlexical_weight = 1.5\n[[set]]\nname = \"a b\"\n\
+                    questions = \"q.jsonl\"\nmeasure = \"bleu\"\n[[set]]\nname = \"c\"\nmeasure = \"f1\"\n";
+        assert_eq!(
+            problems(text),
+            [
+                "tunesmith.toml:4: lexical_weight: expected a number from 0 to 1, found 1.5",
+                "tunesmith.toml:6: name: expected letters, digits, `-` and `_` (and not `all`), found \"a b\"",
+                "tunesmith.toml:8: measure: expected exact, f1, contains, label, numeric:TOLERANCE or rouge-l, found \"bleu\"",
+                "tunesmith.toml:9: set: expected either `questions`, or `train`, `dev` and `test`, found another combination",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_precision_of_the_embedder_is_one_of_four() {
+        let with = |name: &str| {
+            format!("[project]\nname = \"p\"\n[models]\nembedder_precision = \"{name}\"\n")
+        };
+        let named = [
+            ("auto", Precision::Auto),
+            ("int8", Precision::Int8),
+            ("bf16", Precision::Bf16),
+            ("f32", Precision::F32),
+        ];
+        for (name, precision) in named {
+            assert_eq!(parse(&with(name)).unwrap().embedder_precision, precision);
+        }
+        let expected = "tunesmith.toml:4: embedder_precision: expected auto, int8, bf16 or f32, found \"int4\"";
+        assert_eq!(problems(&with("int4")), [expected]);
+    }
+
+    #[test]
+    fn keys_hold_a_hash_and_known_collections() {
+        let hash = "ab".repeat(32);
+        let with =
+            |fields: &str| format!("[project]\nname = \"p\"\n[[key]]\nname = \"k\"\n{fields}\n");
+        let config =
+            parse(&with(&format!("sha256 = \"{hash}\"\ncollections = [\"documents\"]"))).unwrap();
+        assert_eq!((config.keys[0].name.as_str(), config.keys[0].sha256), ("k", [0xab; 32]));
+        assert!(
+            config.keys[0].access.allows("documents") && !config.keys[0].access.allows("other")
+        );
+        let none = problems(&with(&format!("sha256 = \"{hash}\"\ncollections = []")));
+        assert_eq!(none, ["tunesmith.toml:6: collections: expected at least one, found none"]);
+        let other = problems(&with("sha256 = \"secret\"\ncollections = [\"attic\"]"));
+        assert_eq!(
+            other,
+            [
+                "tunesmith.toml:5: sha256: expected 64 hexadecimal digits, as `tunesmith key new` writes them",
+                "tunesmith.toml:6: collections: expected one of documents, found \"attic\"",
+            ]
+        );
+        let twice = format!(
+            "{}[[key]]\nname = \"l\"\nsha256 = \"{hash}\"\n",
+            with(&format!("sha256 = \"{hash}\""))
+        );
+        assert_eq!(
+            problems(&twice),
+            ["tunesmith.toml:8: sha256: expected another secret than that of key \"k\""]
+        );
+    }
+
+    #[test]
+    fn unknown_fields_and_wrong_types_are_named() {
+        let message = &problems("[project]\nname = \"p\"\ndocumets = []\n")[0];
+        assert!(
+            message.starts_with("tunesmith.toml:3") && message.contains("documets"),
+            "{message}"
+        );
+        let message = &problems("[project]\nname = 3\n")[0];
+        assert!(message.starts_with("tunesmith.toml:2"), "{message}");
+    }
+}
