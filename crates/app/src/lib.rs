@@ -20,6 +20,7 @@ pub mod evaluate;
 pub mod index;
 pub mod ingest;
 pub mod models;
+pub mod progress;
 pub mod project;
 pub mod prompt;
 pub mod questions;
@@ -30,6 +31,7 @@ pub mod tune;
 
 pub use ask::service::Service;
 pub use error::{Error, Problem};
+pub use progress::Progress;
 pub use project::Project;
 pub use project::config::Config;
 pub use project::keys::{Access, Key};
