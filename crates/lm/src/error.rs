@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 /// Result with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Why a file or a text was refused: an error of the library that read it, or a sentence.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// Whatever can go wrong between a model file and an answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,8 +27,10 @@ pub enum Error {
         path: PathBuf,
         /// `GGUF`, `safetensors`, `config.json`, …
         format: &'static str,
-        /// What is wrong, with the offset or the name where it is known.
-        reason: String,
+        /// What is wrong, with the offset or the name where it is known; the parser's own error
+        /// where it found it.
+        #[source]
+        reason: Cause,
     },
     /// A valid file that asks for something this engine does not do.
     #[error("{}: {what} is not supported", path.display())]
@@ -67,7 +72,7 @@ pub enum Error {
     Config(String),
     /// The tokenizer could not be built or could not encode.
     #[error("tokenizer: {0}")]
-    Tokenizer(String),
+    Tokenizer(#[source] Cause),
     /// The chat template could not be compiled or rendered.
     #[error("chat template: {message}")]
     Template {
@@ -201,6 +206,19 @@ impl Error {
             }
             named => named,
         }
+    }
+
+    /// An [`Error::Malformed`] at `path`, for `map_err`.
+    pub(crate) fn malformed<'a, C: Into<Cause>>(
+        path: &'a Path,
+        format: &'static str,
+    ) -> impl Fn(C) -> Self + 'a {
+        move |cause| Self::Malformed { path: path.to_owned(), format, reason: cause.into() }
+    }
+
+    /// An [`Error::Tokenizer`], for `map_err`.
+    pub(crate) fn tokenizer(cause: impl Into<Cause>) -> Self {
+        Self::Tokenizer(cause.into())
     }
 
     /// An [`Error::Io`] at `path`, for `map_err`.

@@ -1,5 +1,19 @@
-//! The engine: model files, tokenizer, chat template, decoder, encoder, generation, LoRA and
-//! embedder training on the CPU.
+//! The engine: from model files to answers, vectors and trained weights, on the CPU.
+//!
+//! | room | question it answers |
+//! |---|---|
+//! | `files` | What is in a model file, and which model is it? |
+//! | `language` | Which token ids does a text or a conversation become, and back? |
+//! | `decoder` | What does a language model compute, forward and backward? |
+//! | `encoder` | Which vector does a text get, which score a pair of texts, and how is that learnt? |
+//! | `adapter` | What does a LoRA adapter hold, and how is it stored? |
+//! | `inference` | Which answer does a prompt get, alone or beside others? |
+//! | `training` | How do examples become an adapter? |
+//! | `optim` | How far does a step move the weights? |
+//! | `ops` | How is each operator of a layer computed, on whole matrices? |
+//! | `kernels` | How is it computed fast, on this processor? |
+//!
+//! Three files stand beside them: `error`, `threads` (how many compute) and this one.
 
 mod adapter;
 mod decoder;
@@ -14,31 +28,33 @@ mod optim;
 mod threads;
 mod training;
 
-pub use adapter::lora::{Lora, LoraConfig, Module, Projection};
-pub use adapter::peft::{Adapter, changes_anything};
+pub use error::{Cause, Error, Result};
+pub use threads::{THREADS, computing_threads, on_computing_thread, start_threads};
+
+// Models, and the language they speak.
 pub use decoder::config::{Activation, DecoderConfig, RopeScaling, Sliding};
 pub use decoder::kv_cache::KvCache;
 pub use decoder::pack::{Pack, Segment};
 pub use decoder::{BatchInput, Decoder, Loss, Workspace};
-pub use encoder::{
-    EmbedderEstimate, EmbedderOptions, EmbedderStep, EmbedderTraining, Encoder, PlannedStep,
-    Reranker, TrainingQuestion,
-};
-pub use error::{Error, Result};
-pub use files::source::{Source, Tensor};
-pub use inference::engine::{Engine, EngineOptions, Event, Stream};
-pub use inference::generate::{FinishReason, GenerateOptions, Generation};
-pub use inference::model::Model;
+pub use encoder::{Encoder, Reranker};
+pub use files::{Source, Tensor};
 pub use kernels::{Isa, Precision};
-pub use language::template::{ChatTemplate, Message, Rendered, Role};
-pub use language::tokenizer::{TextStream, Tokenizer};
-pub use optim::adamw::{AdamW, AdamWOptions, Group, clip_norm};
-pub use optim::schedule::{Decay, Schedule};
-pub use threads::{THREADS, computing_threads, on_computing_thread, start_threads};
-pub use training::dataset::{
-    DatasetErrors, Example, Form, RowError, parse_examples, read_examples, render_examples, show,
+pub use language::{ChatTemplate, Message, Rendered, Role, TextStream, Tokenizer};
+
+// Answers.
+pub use inference::{
+    Engine, EngineOptions, Event, FinishReason, GenerateOptions, Generation, Model, Stream,
 };
+
+// Training.
+pub use adapter::{Adapter, Lora, LoraConfig, Module, Projection, changes_anything};
+pub use encoder::{
+    EmbedderEstimate, EmbedderOptions, EmbedderStep, EmbedderTraining, PlannedStep,
+    TrainingQuestion,
+};
+pub use optim::{AdamW, AdamWOptions, Decay, Group, Schedule, clip_norm};
 pub use training::{
-    Checkpointing, Estimate, Evaluation, History, MemoryEstimate, StepRecord, TrainEvent,
-    TrainOptions, Trained, TrainingRun, available_memory,
+    Checkpointing, DatasetErrors, Estimate, Evaluation, Example, Form, History, MemoryEstimate,
+    RowError, StepRecord, TrainEvent, TrainOptions, Trained, TrainingRun, available_memory,
+    parse_examples, read_examples, render_examples, show,
 };

@@ -1,4 +1,10 @@
-//! Low-rank adapters: the trained factors, and the PEFT folder they are kept in.
+//! What does a LoRA adapter hold, and how is it stored?
+//!
+//! [`Lora`] is the parameters and their places on a decoder's projections; [`Adapter`] is a `Lora`
+//! read from or written to a folder in the layout of Hugging Face PEFT.
 
 pub(crate) mod lora;
-pub(crate) mod peft;
+mod peft;
+
+pub use lora::{Lora, LoraConfig, Module, Projection};
+pub use peft::{Adapter, changes_anything};

@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::adapter::lora::{Lora, LoraConfig, Projection};
+use crate::DecoderConfig;
+use crate::adapter::{Lora, LoraConfig, Projection};
 use crate::decoder::Decoder;
-use crate::decoder::config::DecoderConfig;
-use crate::files::float_file;
-use crate::files::float_file::{FloatFile, Floats, Values};
+use crate::files::float_file::{self, FloatFile, Floats, Values};
 use crate::{Error, Result};
 
 const CONFIG: &str = "adapter_config.json";
@@ -159,10 +158,9 @@ impl Adapter {
         let refuse = |reason: String| Error::Adapter { path: folder.to_owned(), reason };
         let path = folder.join(CONFIG);
         let text = fs::read(&path).map_err(Error::io(&path))?;
-        let config: PeftConfig = serde_json::from_slice(&text).map_err(|error| {
-            Error::Malformed { path: path.clone(), format: CONFIG, reason: error.to_string() }
-        })?;
-        let lora_config = config.plain_lora().map_err(refuse)?;
+        let config: PeftConfig =
+            serde_json::from_slice(&text).map_err(Error::malformed(&path, CONFIG))?;
+        let lora_config = config.plain_lora(refuse)?;
         let mut lora = Lora::zeros(decoder, lora_config)?;
 
         let path = folder.join(WEIGHTS);
@@ -242,10 +240,14 @@ impl Adapter {
 }
 
 impl PeftConfig {
-    /// The LoRA described, or why it cannot be run here.
-    fn plain_lora(&self) -> std::result::Result<LoraConfig, String> {
+    /// The LoRA described, if it can be run here.
+    ///
+    /// # Errors
+    /// What `refuse` makes of the reason.
+    fn plain_lora(&self, refuse: impl Fn(String) -> Error) -> Result<LoraConfig> {
+        let refuse = |reason: String| Err(refuse(reason));
         if self.peft_type != "LORA" {
-            return Err(format!("peft_type is {}, only LORA can be read", self.peft_type));
+            return refuse(format!("peft_type is {}, only LORA can be read", self.peft_type));
         }
         let unsupported = [
             ("bias", self.bias != "none"),
@@ -259,12 +261,12 @@ impl PeftConfig {
             ("alpha_pattern", !self.alpha_pattern.is_empty()),
         ];
         if let Some((field, _)) = unsupported.into_iter().find(|(_, used)| *used) {
-            return Err(format!("its {field} is not supported"));
+            return refuse(format!("its {field} is not supported"));
         }
         let names = match &self.target_modules {
             Targets::Names(names) => names,
             Targets::Pattern(pattern) => {
-                return Err(format!(
+                return refuse(format!(
                     "target_modules is the pattern {pattern:?}, expected a list of projections"
                 ));
             }
@@ -274,12 +276,15 @@ impl PeftConfig {
             match Projection::parse(name) {
                 Some(projection) => targets.push(projection),
                 None => {
-                    return Err(format!("target module {name:?} is none of {}", all_projections()));
+                    return refuse(format!(
+                        "target module {name:?} is none of {}",
+                        all_projections()
+                    ));
                 }
             }
         }
         if self.r == 0 {
-            return Err("its rank r is 0".into());
+            return refuse("its rank r is 0".into());
         }
         // Rank-stabilised LoRA (Kalajdzievski, 2023) scales by alpha / sqrt(r): the same as plain
         // LoRA with a larger alpha.

@@ -13,6 +13,9 @@ use safetensors::tensor::{Dtype, SafeTensors};
 
 use crate::{Error, Result};
 
+/// The format's name in errors.
+const FORMAT: &str = "safetensors";
+
 /// One tensor to write.
 pub(crate) struct Floats<'a> {
     pub name: String,
@@ -126,14 +129,10 @@ impl<'a> FloatFile<'a> {
     /// # Errors
     /// [`Error::Malformed`].
     pub(crate) fn parse(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
-        let malformed = |error: safetensors::SafeTensorError| Error::Malformed {
-            path: path.to_owned(),
-            format: "safetensors",
-            reason: error.to_string(),
-        };
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
+        let (_, header) =
+            SafeTensors::read_metadata(bytes).map_err(Error::malformed(path, FORMAT))?;
         let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
-        let tensors = SafeTensors::deserialize(bytes).map_err(malformed)?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(Error::malformed(path, FORMAT))?;
         Ok(FloatFile { path, tensors, metadata })
     }
 
@@ -199,7 +198,7 @@ impl<'a> FloatFile<'a> {
 
     /// An error about this file.
     pub(crate) fn wrong(&self, reason: String) -> Error {
-        Error::Malformed { path: self.path.to_owned(), format: "safetensors", reason }
+        Error::malformed(self.path, FORMAT)(reason)
     }
 }
 

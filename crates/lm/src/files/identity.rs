@@ -3,15 +3,16 @@
 use std::fs::{File, Metadata};
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
+use crate::error::Cause;
 use crate::{Error, Result};
 
 /// Bytes that are read and hashed at a time.
-const PIECE: usize = 1 << 20;
+const CHUNK: usize = 1 << 20;
 
 /// The SHA-256, in hex, of texts and files and of their lengths. It is computed when it is first
 /// asked for, since an answer needs none: hashing a model takes about as long as loading it.
@@ -19,7 +20,7 @@ const PIECE: usize = 1 << 20;
 pub(crate) struct Identity {
     texts: Vec<Vec<u8>>,
     files: Vec<Opened>,
-    hash: OnceLock<Result<String, Changed>>,
+    hash: OnceLock<Result<String, Unhashed>>,
 }
 
 /// A file as it was when the weights were read from it; what takes its name later is another.
@@ -31,12 +32,18 @@ struct Opened {
     modified: Option<SystemTime>,
 }
 
-/// The file that could not be hashed, and why.
+/// The file that could not be hashed, and why; shared, as it is reported whenever the hash is asked
+/// for.
 #[derive(Debug)]
-struct Changed {
+struct Unhashed {
     path: PathBuf,
-    reason: String,
+    cause: Arc<dyn std::error::Error + Send + Sync>,
 }
+
+/// The model in memory is not the one that the file now holds.
+#[derive(Debug, thiserror::Error)]
+#[error("it was written after the model had been read from it")]
+struct Rewritten;
 
 impl Identity {
     /// Of texts, then of opened files.
@@ -67,27 +74,24 @@ impl Identity {
     /// [`Error::Malformed`] if a file cannot be read any more, or has been written since.
     pub(crate) fn get(&self) -> Result<&str> {
         let hash = self.hash.get_or_init(|| self.compute());
-        hash.as_deref().map_err(|changed| Error::Malformed {
-            path: changed.path.clone(),
-            format: "model",
-            reason: changed.reason.clone(),
+        hash.as_deref().map_err(|Unhashed { path, cause }| {
+            Error::malformed(path, "model")(Box::new(Arc::clone(cause)) as Cause)
         })
     }
 
-    fn compute(&self) -> Result<String, Changed> {
+    fn compute(&self) -> Result<String, Unhashed> {
         let mut hash = Sha256::new();
         for text in &self.texts {
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text);
         }
         for opened in &self.files {
-            let unchanged = opened.add_to(&mut hash);
-            let reason = match unchanged {
+            let cause: Arc<dyn std::error::Error + Send + Sync> = match opened.add_to(&mut hash) {
                 Ok(true) => continue,
-                Ok(false) => "it was written after the model had been read from it".to_owned(),
-                Err(error) => error.to_string(),
+                Ok(false) => Arc::new(Rewritten),
+                Err(error) => Arc::new(error),
             };
-            return Err(Changed { path: opened.path.clone(), reason });
+            return Err(Unhashed { path: opened.path.clone(), cause });
         }
         Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
@@ -99,13 +103,13 @@ impl Opened {
         hash.update(self.length.to_le_bytes());
         let mut file = &self.file;
         file.rewind()?;
-        let (mut piece, mut length) = (vec![0; PIECE], 0);
+        let (mut chunk, mut length) = (vec![0; CHUNK], 0);
         loop {
-            let count = file.read(&mut piece)?;
+            let count = file.read(&mut chunk)?;
             if count == 0 {
                 break;
             }
-            hash.update(&piece[..count]);
+            hash.update(&chunk[..count]);
             length += count as u64;
         }
         Ok(length == self.length && stamp(&self.file.metadata()?) == (self.length, self.modified))
@@ -116,16 +120,25 @@ fn stamp(metadata: &Metadata) -> (u64, Option<SystemTime>) {
     (metadata.len(), metadata.modified().ok())
 }
 
+/// SHA-256, in hex, of the parts and their lengths.
+pub(crate) fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::source::fingerprint;
 
     #[test]
     fn the_hash_is_that_of_the_parts_and_notices_a_file_written_since() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weights");
-        let contents: Vec<u8> = (0..3 * PIECE / 2).map(|i| (i % 251) as u8).collect();
+        let contents: Vec<u8> = (0..3 * CHUNK / 2).map(|i| (i % 251) as u8).collect();
         std::fs::write(&path, &contents).unwrap();
         let open = || {
             Identity::of(vec![b"text".to_vec()], [(&*path, &File::open(&path).unwrap())]).unwrap()

@@ -11,8 +11,11 @@ use safetensors::{Dtype, SafeTensors};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use crate::files::source::Tensor;
+use super::tensor::Tensor;
 use crate::{Error, Result};
+
+/// The format's name in errors.
+const FORMAT: &str = "safetensors";
 
 /// Lists the files of a model that is cut into several.
 const INDEX: &str = "model.safetensors.index.json";
@@ -48,14 +51,13 @@ impl Shards {
         let file = File::open(&path).map_err(Error::io(&path))?;
         // SAFETY: the map is read-only; see `Gguf::open` for what a concurrent truncation would do.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io(&path))?;
-        let malformed = |reason: String| malformed(&path, reason);
         let (header, metadata) =
-            SafeTensors::read_metadata(&map).map_err(|e| malformed(e.to_string()))?;
+            SafeTensors::read_metadata(&map).map_err(Error::malformed(&path, FORMAT))?;
         // The data follows the eight bytes of the header's length and the header; validated by the
         // reader.
         let data = header + 8;
         if let Some(name) = repeated_name(&map[8..data]) {
-            return Err(malformed(format!("tensor `{name}` stands twice")));
+            return Err(malformed(&path, format!("tensor `{name}` stands twice")));
         }
         for (name, info) in metadata.tensors() {
             let (start, end) = info.data_offsets;
@@ -66,7 +68,8 @@ impl Shards {
                 bytes: data + start..data + end,
             };
             if self.tensors.insert(name.clone(), entry).is_some() {
-                return Err(malformed(format!("tensor `{name}` stands in another file too")));
+                let reason = format!("tensor `{name}` stands in another file too");
+                return Err(malformed(&path, reason));
             }
         }
         self.files.push((path, file, map));
@@ -151,11 +154,10 @@ fn indexed(folder: &Path) -> Result<Vec<PathBuf>> {
     let path = folder.join(INDEX);
     if !path.exists() {
         let reason = format!("neither `model.safetensors` nor `{INDEX}`");
-        return Err(Error::Malformed { path: folder.to_owned(), format: "model folder", reason });
+        return Err(Error::malformed(folder, "model folder")(reason));
     }
     let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
-    let index: Value =
-        serde_json::from_slice(&bytes).map_err(|e| malformed(&path, e.to_string()))?;
+    let index: Value = serde_json::from_slice(&bytes).map_err(Error::malformed(&path, FORMAT))?;
     let map = index["weight_map"]
         .as_object()
         .ok_or_else(|| malformed(&path, "no `weight_map`".into()))?;
@@ -175,5 +177,5 @@ fn indexed(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn malformed(path: &Path, reason: String) -> Error {
-    Error::Malformed { path: path.to_owned(), format: "safetensors", reason }
+    Error::malformed(path, FORMAT)(reason)
 }

@@ -3,45 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
-use crate::files::folder::Folder;
-use crate::files::gguf::{Coded, Gguf};
-use crate::files::identity::Identity;
+use super::folder::Folder;
+use super::gguf::Gguf;
+pub(crate) use super::gguf::Stored;
+use super::identity::Identity;
+use super::tensor::Tensor;
 use crate::{ChatTemplate, DecoderConfig, Error, Result, Tokenizer};
-
-/// A tensor in f32, row-major.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tensor {
-    /// Sizes, outermost first: `[out, in]` for a linear layer.
-    pub shape: Vec<usize>,
-    /// `shape.product()` values.
-    pub data: Vec<f32>,
-}
-
-/// A tensor as its file holds it.
-pub(crate) enum Stored<'a> {
-    Floats(Tensor),
-    Coded(Coded<'a>),
-}
-
-impl Stored<'_> {
-    /// Sizes, outermost first.
-    pub(crate) fn shape(&self) -> Vec<usize> {
-        match self {
-            Self::Floats(tensor) => tensor.shape.clone(),
-            Self::Coded(coded) => coded.shape().to_vec(),
-        }
-    }
-
-    /// All of it in f32.
-    pub(crate) fn into_tensor(self) -> Tensor {
-        match self {
-            Self::Floats(tensor) => tensor,
-            Self::Coded(coded) => coded.dequantise(),
-        }
-    }
-}
 
 /// An opened model: configuration, tokenizer, chat template, and its tensors by name, read on
 /// demand.
@@ -160,7 +127,7 @@ impl Weights {
             Self::Gguf(file) => file.tokenizer()?,
             Self::Folder(folder) => folder.tokenizer()?,
             Self::Memory(_) => {
-                return Err(Error::Tokenizer("a model in memory has its own".to_owned()));
+                return Err(Error::tokenizer("a model in memory has its own"));
             }
         };
         let template = match self {
@@ -192,14 +159,4 @@ impl Weights {
             Self::Memory(tensors) => Ok(tensors.get(name).cloned().map(Stored::Floats)),
         }
     }
-}
-
-/// SHA-256, in hex, of the parts and their lengths.
-pub(crate) fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

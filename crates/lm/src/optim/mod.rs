@@ -1,4 +1,10 @@
-//! The optimizer: AdamW, clipping and the learning rate over a run.
+//! How far does a step of training move the weights?
+//!
+//! In go gradients and the number of the step; out come new weights. AdamW does the update, the
+//! schedule sets its learning rate.
 
-pub(crate) mod adamw;
-pub(crate) mod schedule;
+mod adamw;
+mod schedule;
+
+pub use adamw::{AdamW, AdamWOptions, Group, clip_norm};
+pub use schedule::{Decay, Schedule};

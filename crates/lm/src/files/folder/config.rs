@@ -1,20 +1,11 @@
-//! `config.json` of the Llama family, read and written. What would change the result and is not
-//! done here is refused.
+//! `config.json` of the Llama family, read. What would change the result and is not done here is
+//! refused.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Folder;
+use super::family::Family;
 use crate::{Activation, DecoderConfig, Error, Result, RopeScaling, Sliding};
-
-/// Families by `model_type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
-    Llama,
-    Mistral,
-    Qwen2,
-    Qwen3,
-    Gemma3,
-}
 
 /// Keys that change what a model computes, in ways that are not done here; `null`, `false` and 0
 /// mean that they do not.
@@ -90,17 +81,14 @@ impl Folder {
     }
 
     fn family(&self) -> Result<Family> {
-        match self.text("model_type") {
-            Some("llama") => Ok(Family::Llama),
-            Some("mistral") => Ok(Family::Mistral),
-            Some("qwen2") => Ok(Family::Qwen2),
-            Some("qwen3") => Ok(Family::Qwen3),
-            Some("gemma3_text") => Ok(Family::Gemma3),
-            Some("gemma3") => {
-                Err(self.unsupported("Gemma 3 with images (its text model alone is)".into()))
-            }
-            other => Err(self.unsupported(format!("architecture `{}`", other.unwrap_or("(none)")))),
+        let name = self.text("model_type").unwrap_or("(none)");
+        if name == "gemma3" {
+            return Err(self.unsupported("Gemma 3 with images (its text model alone is)".into()));
         }
+        Family::ALL
+            .into_iter()
+            .find(|family| family.names().0 == name)
+            .ok_or_else(|| self.unsupported(format!("architecture `{name}`")))
     }
 
     fn activation(&self, family: Family) -> Result<Activation> {
@@ -130,7 +118,27 @@ impl Folder {
                 false => Ok(None),
             };
         }
-        let limited = match (&self.config["layer_types"], family) {
+        let limited = self.sliding_layers(family, layers)?;
+        let rope_theta = (family == Family::Gemma3).then(|| {
+            let nested = &self.config["rope_parameters"]["sliding_attention"];
+            let theta =
+                nested["rope_theta"].as_f64().or(self.config["rope_local_base_freq"].as_f64());
+            theta.map_or(1e4, |theta| theta as f32)
+        });
+        let scaled = self.config["rope_parameters"]["sliding_attention"]["rope_type"].as_str();
+        if let Some(kind) = scaled.filter(|kind| *kind != "default") {
+            return Err(
+                self.unsupported(format!("rope scaling `{kind}` in layers with a sliding window"))
+            );
+        }
+        let any = limited.contains(&true) || limited.len() != layers;
+        let window = self.number("sliding_window")?;
+        Ok(any.then_some(Sliding { window, layers: limited, rope_theta }))
+    }
+
+    /// For each layer, whether it slides.
+    fn sliding_layers(&self, family: Family, layers: usize) -> Result<Vec<bool>> {
+        Ok(match (&self.config["layer_types"], family) {
             (Value::Array(types), _) => types
                 .iter()
                 .map(|kind| match kind.as_str() {
@@ -152,22 +160,7 @@ impl Folder {
                 (0..layers).map(|layer| (layer + 1) % pattern != 0).collect()
             }
             _ => vec![true; layers],
-        };
-        let rope_theta = (family == Family::Gemma3).then(|| {
-            let nested = &self.config["rope_parameters"]["sliding_attention"];
-            let theta =
-                nested["rope_theta"].as_f64().or(self.config["rope_local_base_freq"].as_f64());
-            theta.map_or(1e4, |theta| theta as f32)
-        });
-        let scaled = self.config["rope_parameters"]["sliding_attention"]["rope_type"].as_str();
-        if let Some(kind) = scaled.filter(|kind| *kind != "default") {
-            return Err(
-                self.unsupported(format!("rope scaling `{kind}` in layers with a sliding window"))
-            );
-        }
-        let any = limited.contains(&true) || limited.len() != layers;
-        let window = self.number("sliding_window")?;
-        Ok(any.then_some(Sliding { window, layers: limited, rope_theta }))
+        })
     }
 
     /// Where rotary settings stand: in `rope_parameters` since transformers 5 (there by the kind of
@@ -234,10 +227,10 @@ impl Folder {
 
     fn number(&self, key: &str) -> Result<usize> {
         let number = self.config[key].as_u64().and_then(|n| usize::try_from(n).ok());
-        number.ok_or_else(|| Error::Malformed {
-            path: self.path.join("config.json"),
-            format: "config.json",
-            reason: format!("`{key}`: expected a whole number, found {}", self.config[key]),
+        number.ok_or_else(|| {
+            let found = &self.config[key];
+            let reason = format!("`{key}`: expected a whole number, found {found}");
+            Error::malformed(&self.path.join("config.json"), "config.json")(reason)
         })
     }
 
@@ -248,86 +241,4 @@ impl Folder {
     fn float(&self, key: &str) -> Option<f32> {
         self.config[key].as_f64().map(|x| x as f32)
     }
-}
-
-/// The `config.json` of the family that has what `config` has, and whether its files hold the
-/// weights of norms less one.
-pub(super) fn json(config: &DecoderConfig, biases: bool, end: &[u32]) -> Result<(Value, bool)> {
-    let family = match (config.post_norms, config.query_key_norm, biases, &config.sliding) {
-        (true, true, false, _) => Family::Gemma3,
-        (false, true, false, _) => Family::Qwen3,
-        (false, false, true, _) => Family::Qwen2,
-        (false, false, false, Some(_)) => Family::Mistral,
-        (false, false, false, None) => Family::Llama,
-        _ => return Err(Error::Config("no family has these norms and biases together".into())),
-    };
-    let (kind, class) = match family {
-        Family::Llama => ("llama", "LlamaForCausalLM"),
-        Family::Mistral => ("mistral", "MistralForCausalLM"),
-        Family::Qwen2 => ("qwen2", "Qwen2ForCausalLM"),
-        Family::Qwen3 => ("qwen3", "Qwen3ForCausalLM"),
-        Family::Gemma3 => ("gemma3_text", "Gemma3ForCausalLM"),
-    };
-    let activation = match config.activation {
-        Activation::Silu => "silu",
-        Activation::GeluTanh => "gelu_pytorch_tanh",
-    };
-    let gemma = family == Family::Gemma3;
-    let mut json = json!({
-        "architectures": [class],
-        "model_type": kind,
-        "hidden_size": config.hidden,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.head_dim,
-        "intermediate_size": config.intermediate,
-        "vocab_size": config.vocabulary,
-        "max_position_embeddings": config.max_positions,
-        "rms_norm_eps": config.rms_norm_eps,
-        "rope_theta": config.rope_theta,
-        "rope_scaling": scaling_json(&config.rope_scaling)?,
-        "tie_word_embeddings": config.tied_embeddings,
-        "eos_token_id": end,
-        "torch_dtype": "float32",
-    });
-    json[if gemma { "hidden_activation" } else { "hidden_act" }] = activation.into();
-    if gemma {
-        // transformers takes whole numbers here.
-        let whole = config.query_scalar.fract() == 0.0;
-        let scalar =
-            if whole { json!(config.query_scalar as u64) } else { json!(config.query_scalar) };
-        json["query_pre_attn_scalar"] = scalar;
-    }
-    if let Some(Sliding { window, layers, rope_theta }) = &config.sliding {
-        let kind = |limited: &bool| if *limited { "sliding_attention" } else { "full_attention" };
-        json["sliding_window"] = (*window).into();
-        json["use_sliding_window"] = true.into();
-        json["layer_types"] = layers.iter().map(kind).collect();
-        if let Some(theta) = rope_theta {
-            json["rope_local_base_freq"] = (*theta).into();
-        }
-    } else {
-        json["sliding_window"] = Value::Null;
-    }
-    Ok((json, gemma))
-}
-
-fn scaling_json(scaling: &RopeScaling) -> Result<Value> {
-    Ok(match scaling {
-        RopeScaling::None => Value::Null,
-        RopeScaling::Linear(factor) => json!({"rope_type": "linear", "factor": factor}),
-        RopeScaling::Llama3 { factor, low_frequency, high_frequency, original } => json!({
-            "rope_type": "llama3",
-            "factor": factor,
-            "low_freq_factor": low_frequency,
-            "high_freq_factor": high_frequency,
-            "original_max_position_embeddings": original,
-        }),
-        RopeScaling::Factors(_) => {
-            return Err(Error::Config(
-                "rope factors of a GGUF file have no form in config.json".into(),
-            ));
-        }
-    })
 }

@@ -1,10 +1,34 @@
 //! Matrices as their file codes them: groups of 32 weights, each `scale * code + offset`.
 
 use super::quants::{self, Kind, SMALL};
-use crate::files::source::Tensor;
+use crate::files::tensor::Tensor;
 use crate::kernels::{Bits, GROUP, Grid};
 
 const _: () = assert!(SMALL == GROUP);
+
+/// A tensor as its file holds it.
+pub(crate) enum Stored<'a> {
+    Floats(Tensor),
+    Coded(Coded<'a>),
+}
+
+impl Stored<'_> {
+    /// Sizes, outermost first.
+    pub(crate) fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::Floats(tensor) => tensor.shape.clone(),
+            Self::Coded(coded) => coded.shape().to_vec(),
+        }
+    }
+
+    /// All of it in f32.
+    pub(crate) fn into_tensor(self) -> Tensor {
+        match self {
+            Self::Floats(tensor) => tensor,
+            Self::Coded(coded) => coded.dequantise(),
+        }
+    }
+}
 
 /// A matrix in a format whose weights lie on grids, still in the bytes of its file.
 pub(crate) struct Coded<'a> {

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::coded::paired_row;
-use super::{Gguf, Value};
-use crate::files::source::Stored;
+use super::header::Value;
+use super::{Gguf, Stored};
 use crate::{Activation, ChatTemplate, DecoderConfig, Result, RopeScaling, Sliding, Tokenizer};
 
 /// Metadata of an architecture that is read, or that says nothing about the result. Any other would
@@ -56,23 +56,8 @@ impl Gguf {
         if heads == 0 {
             return Err(self.malformed("no attention heads"));
         }
-        let head_dim = self.number_or(&self.key("attention.key_length")?, hidden / heads)?;
-        let value_dim = self.number_or(&self.key("attention.value_length")?, head_dim)?;
-        let rotary_dim = self.number_or(&self.key("rope.dimension_count")?, head_dim)?;
-        if value_dim != head_dim || rotary_dim != head_dim {
-            return Err(self.unsupported(format!(
-                "a head with {head_dim} key, {value_dim} value and {rotary_dim} rotary dimensions"
-            )));
-        }
-        let vocabulary = match self.shape("token_embd.weight") {
-            Some([rows, columns]) if *columns == hidden => *rows,
-            Some(shape) => {
-                let reason =
-                    format!("the embedding has shape {shape:?}, expected rows of {hidden}");
-                return Err(self.malformed(reason));
-            }
-            None => return Err(self.malformed("no tensor `token_embd.weight`")),
-        };
+        let head_dim = self.head_dim(hidden / heads)?;
+        let vocabulary = self.embedding_rows(hidden)?;
         let layers = self.number(&self.key("block_count")?)?;
         let gemma = architecture == "gemma3";
         let config = DecoderConfig {
@@ -110,6 +95,32 @@ impl Gguf {
         config.validate()?;
         self.check_names(&config)?;
         Ok(config)
+    }
+
+    /// Width of a head: that of its keys, values and rotation, which must agree.
+    fn head_dim(&self, default: usize) -> Result<usize> {
+        let head_dim = self.number_or(&self.key("attention.key_length")?, default)?;
+        let value_dim = self.number_or(&self.key("attention.value_length")?, head_dim)?;
+        let rotary_dim = self.number_or(&self.key("rope.dimension_count")?, head_dim)?;
+        if value_dim != head_dim || rotary_dim != head_dim {
+            return Err(self.unsupported(format!(
+                "a head with {head_dim} key, {value_dim} value and {rotary_dim} rotary dimensions"
+            )));
+        }
+        Ok(head_dim)
+    }
+
+    /// Rows of the embedding, whose columns must be `hidden`.
+    fn embedding_rows(&self, hidden: usize) -> Result<usize> {
+        match self.shape("token_embd.weight") {
+            Some([rows, columns]) if *columns == hidden => Ok(*rows),
+            Some(shape) => {
+                let reason =
+                    format!("the embedding has shape {shape:?}, expected rows of {hidden}");
+                Err(self.malformed(reason))
+            }
+            None => Err(self.malformed("no tensor `token_embd.weight`")),
+        }
     }
 
     fn sliding(&self, architecture: &str, layers: usize) -> Result<Option<Sliding>> {

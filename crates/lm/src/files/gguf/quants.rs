@@ -3,6 +3,8 @@
 
 use half::{bf16, f16};
 
+use super::fault::Fault;
+
 /// Storage format of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -24,7 +26,7 @@ pub(super) const SMALL: usize = 32;
 pub(super) const LARGE: usize = 256;
 
 impl Kind {
-    pub(super) fn from_code(code: u32) -> Result<Self, String> {
+    pub(super) fn from_code(code: u32) -> Result<Self, Fault> {
         Ok(match code {
             0 => Self::F32,
             1 => Self::F16,
@@ -37,12 +39,7 @@ impl Kind {
             13 => Self::Q5K,
             14 => Self::Q6K,
             30 => Self::Bf16,
-            other => {
-                return Err(format!(
-                    "storage type {other} is not supported (F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, \
-                     Q6_K are)"
-                ));
-            }
+            other => return Err(Fault::StorageType(other)),
         })
     }
 
@@ -63,11 +60,11 @@ impl Kind {
     }
 
     /// Bytes of a tensor of this shape.
-    pub(super) fn byte_length(self, shape: &[usize]) -> Result<usize, String> {
+    pub(super) fn byte_length(self, shape: &[usize]) -> Result<usize, Fault> {
         let (values, bytes) = self.block();
         let row = shape.last().copied().unwrap_or(1);
         if !row.is_multiple_of(values) {
-            return Err(format!("rows of {row} values do not divide into blocks of {values}"));
+            return Err(Fault::PartialBlock { row, block: values });
         }
         shape
             .iter()
@@ -75,7 +72,7 @@ impl Kind {
             // The values will stand in memory as f32.
             .filter(|count| count.checked_mul(4).is_some_and(|n| n <= isize::MAX as usize))
             .and_then(|count| (count / values).checked_mul(bytes))
-            .ok_or_else(|| format!("shape {shape:?} overflows"))
+            .ok_or_else(|| Fault::Overflow(shape.to_vec()))
     }
 
     /// All values of `bytes`, which holds whole blocks.

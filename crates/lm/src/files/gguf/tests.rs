@@ -3,14 +3,13 @@ use std::io::Write;
 
 use super::*;
 use crate::Source;
-use crate::files::source::Stored;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
 fn reason(bytes: &[u8]) -> String {
-    parse(bytes).map(|_| ()).unwrap_err()
+    parse(bytes).map(|_| ()).unwrap_err().to_string()
 }
 
 /// A file of one F32 tensor, with everything in it as given.
@@ -121,7 +120,7 @@ fn metadata_and_tensors_of_parts_that_are_not_done_are_refused_by_name() {
 #[test]
 fn a_sound_file_is_read_and_every_truncation_of_it_is_refused() {
     let whole = file(&[4, 2], 0, 0, 32);
-    let (metadata, tensors) = parse(&whole).unwrap();
+    let Header { metadata, tensors } = parse(&whole).unwrap();
     assert_eq!(metadata["a"], Value::Integer(7));
     assert_eq!(tensors["t"].shape, [2, 4]);
     for length in 0..whole.len() {

@@ -1,6 +1,7 @@
 //! The tokenizer stored in a GGUF file.
 
-use super::{Gguf, Value};
+use super::Gguf;
+use super::header::Value;
 use crate::language::tokenizer::{ByteLevelBpe, Digits, SentencePiece};
 use crate::{Result, Tokenizer};
 

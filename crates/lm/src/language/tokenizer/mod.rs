@@ -26,6 +26,9 @@ pub(crate) use sentence_piece::SentencePiece;
 
 use crate::{Error, Result};
 
+/// The format's name in errors.
+const FORMAT: &str = "tokenizer.json";
+
 /// A noncharacter: Unicode reserves it for internal use, so texts do not hold it, and those that do
 /// are escaped.
 const MARK: char = '\u{FDD0}';
@@ -80,15 +83,10 @@ impl Tokenizer {
     /// [`Error::Io`], [`Error::Malformed`].
     pub fn from_file(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
-        let malformed = |reason: String| Error::Malformed {
-            path: path.to_owned(),
-            format: "tokenizer.json",
-            reason,
-        };
-        let json: Value = serde_json::from_slice(&bytes).map_err(|e| malformed(e.to_string()))?;
-        check_merges(&json).map_err(malformed)?;
+        let json: Value = serde_json::from_slice(&bytes).map_err(Error::malformed(path, FORMAT))?;
+        check_merges(&json).map_err(Error::malformed(path, FORMAT))?;
         let inner =
-            tokenizers::Tokenizer::from_bytes(&bytes).map_err(|e| malformed(e.to_string()))?;
+            tokenizers::Tokenizer::from_bytes(&bytes).map_err(Error::malformed(path, FORMAT))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let beside = |name: &str| -> Value {
             let read = std::fs::read(folder.join(name)).ok();
@@ -116,7 +114,6 @@ impl Tokenizer {
     }
 
     pub(crate) fn from_byte_level(parts: ByteLevelBpe<'_>) -> Result<Self> {
-        let fail = |reason: String| Error::Tokenizer(reason);
         let vocabulary = vocabulary(parts.tokens)?;
         let token = |id: u32| parts.tokens.get(id as usize).cloned();
         let longest = parts.tokens.iter().map(String::len).max().unwrap_or(0);
@@ -133,14 +130,16 @@ impl Tokenizer {
                 if !left.is_empty() && left.len() + right.len() <= longest {
                     Ok((left.to_owned(), right.to_owned()))
                 } else {
-                    Err(fail(format!("merge `{merge}` joins tokens that the vocabulary lacks")))
+                    Err(Error::tokenizer(format!(
+                        "merge `{merge}` joins tokens that the vocabulary lacks"
+                    )))
                 }
             })
             .collect::<Result<Vec<_>>>()?;
         let model = BPE::builder()
             .vocab_and_merges(vocabulary, merges)
             .build()
-            .map_err(|e| fail(e.to_string()))?;
+            .map_err(Error::tokenizer)?;
 
         let mut inner = tokenizers::Tokenizer::new(model);
         inner.with_pre_tokenizer(Some(pre_tokenizer(parts.digits)?));
@@ -159,7 +158,7 @@ impl Tokenizer {
         // A tokenizer.json may carry the padding and truncation of its training; callers of ours
         // decide.
         inner.with_padding(None);
-        inner.with_truncation(None).map_err(|e| Error::Tokenizer(e.to_string()))?;
+        inner.with_truncation(None).map_err(Error::tokenizer)?;
         let mut seen = HashSet::new();
         end.retain(|id| inner.id_to_token(*id).is_some() && seen.insert(*id));
         // What ends a turn is structure even in files that do not mark it so.
@@ -168,7 +167,7 @@ impl Tokenizer {
         let ends: Vec<AddedToken> = unmarked
             .filter_map(|id| Some(AddedToken::from(inner.id_to_token(*id)?, true)))
             .collect();
-        inner.add_special_tokens(ends).map_err(|e| Error::Tokenizer(e.to_string()))?;
+        inner.add_special_tokens(ends).map_err(Error::tokenizer)?;
         let added = inner.get_added_tokens_decoder();
         let special =
             added.into_iter().filter(|(_, token)| token.special && !token.content.is_empty());
@@ -214,15 +213,12 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`], also for a tokenizer that does not tell the two apart.
     pub(crate) fn encode_pair(&self, first: &str, second: &str) -> Result<(Vec<u32>, usize)> {
-        let encoding = self
-            .inner
-            .encode_fast((first, second), true)
-            .map_err(|e| Error::Tokenizer(e.to_string()))?;
+        let encoding = self.inner.encode_fast((first, second), true).map_err(Error::tokenizer)?;
         let types = encoding.get_type_ids();
         let start = types.iter().take_while(|kind| **kind == 0).count();
         if start == types.len() || types[start..].iter().any(|kind| *kind != 1) {
-            return Err(Error::Tokenizer(
-                "question and passage are not told apart as two types of tokens".into(),
+            return Err(Error::tokenizer(
+                "question and passage are not told apart as two types of tokens",
             ));
         }
         Ok((encoding.get_ids().to_vec(), start))
@@ -231,7 +227,7 @@ impl Tokenizer {
     /// Cuts framed texts at this many tokens, the frame included.
     pub(crate) fn truncate_at(&mut self, tokens: usize) -> Result<()> {
         let params = TruncationParams { max_length: tokens, ..Default::default() };
-        self.inner.with_truncation(Some(params)).map_err(|e| Error::Tokenizer(e.to_string()))?;
+        self.inner.with_truncation(Some(params)).map_err(Error::tokenizer)?;
         Ok(())
     }
 
@@ -254,7 +250,7 @@ impl Tokenizer {
 
     /// Writes a `tokenizer.json`.
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
-        self.inner.save(path, false).map_err(|e| Error::Tokenizer(e.to_string()))
+        self.inner.save(path, false).map_err(Error::tokenizer)
     }
 
     /// Id of a token by its spelling in the vocabulary.
@@ -343,7 +339,7 @@ impl Tokenizer {
 fn vocabulary(tokens: &[String]) -> Result<Vocab> {
     let vocabulary: Vocab = tokens.iter().cloned().zip(0u32..).collect();
     if vocabulary.len() != tokens.len() {
-        return Err(Error::Tokenizer("a token stands twice in the vocabulary".into()));
+        return Err(Error::tokenizer("a token stands twice in the vocabulary"));
     }
     Ok(vocabulary)
 }
@@ -360,8 +356,8 @@ fn add_whole(
         let known = ids.iter().filter_map(|id| tokens.get(*id as usize));
         known.map(|text| AddedToken::from(text.clone(), special).normalized(false)).collect()
     };
-    inner.add_special_tokens(list(special, true)).map_err(|e| Error::Tokenizer(e.to_string()))?;
-    inner.add_tokens(list(added, false)).map_err(|e| Error::Tokenizer(e.to_string()))?;
+    inner.add_special_tokens(list(special, true)).map_err(Error::tokenizer)?;
+    inner.add_tokens(list(added, false)).map_err(Error::tokenizer)?;
     Ok(())
 }
 
@@ -370,27 +366,25 @@ fn frame(inner: &mut tokenizers::Tokenizer, begin: Option<&str>) -> Result<()> {
     let Some((begin, id)) = begin.and_then(|begin| Some((begin, inner.token_to_id(begin)?))) else {
         return Ok(());
     };
-    let fail = |reason: String| Error::Tokenizer(reason);
     let processor = TemplateProcessing::builder()
         .try_single(vec![begin.to_owned(), "$A".to_owned()])
-        .map_err(|e| fail(e.to_string()))?
+        .map_err(Error::tokenizer)?
         .special_tokens(vec![(begin.to_owned(), id)])
         .build()
-        .map_err(|e| fail(e.to_string()))?;
+        .map_err(Error::tokenizer)?;
     inner.with_post_processor(Some(processor));
     Ok(())
 }
 
 fn ids(tokenizer: &tokenizers::Tokenizer, text: &str, framed: bool) -> Result<Vec<u32>> {
-    let encoding =
-        tokenizer.encode_fast(text, framed).map_err(|e| Error::Tokenizer(e.to_string()))?;
+    let encoding = tokenizer.encode_fast(text, framed).map_err(Error::tokenizer)?;
     Ok(encoding.get_ids().to_vec())
 }
 
 fn pre_tokenizer(digits: Digits) -> Result<PreTokenizerWrapper> {
     let split = |pattern: &str| {
         Split::new(SplitPattern::Regex(pattern.to_owned()), SplitDelimiterBehavior::Isolated, false)
-            .map_err(|e| Error::Tokenizer(e.to_string()))
+            .map_err(Error::tokenizer)
     };
     // Contractions, words with one character before them, digits, punctuation with its newlines,
     // white space.
@@ -409,9 +403,20 @@ fn pre_tokenizer(digits: Digits) -> Result<PreTokenizerWrapper> {
     })
 }
 
+/// A merge that the library would panic on.
+#[derive(Debug, thiserror::Error)]
+enum BadMerge {
+    #[error("merge {0} is no pair of tokens")]
+    NoPair(Value),
+    #[error("merge {merge} lacks `{prefix}`")]
+    NoPrefix { merge: Value, prefix: String },
+    #[error("merge {0} makes a token that the vocabulary lacks")]
+    Unknown(Value),
+}
+
 /// The library panics on a BPE merge whose result is longer than every token; refused here with a
 /// reason.
-fn check_merges(json: &Value) -> Result<(), String> {
+fn check_merges(json: &Value) -> Result<(), BadMerge> {
     let model = &json["model"];
     let (Some(vocabulary), Some(merges)) = (model["vocab"].as_object(), model["merges"].as_array())
     else {
@@ -429,11 +434,13 @@ fn check_merges(json: &Value) -> Result<(), String> {
             },
             _ => None,
         };
-        let (left, right) = pair.ok_or_else(|| format!("merge {merge} is no pair of tokens"))?;
-        let right =
-            right.strip_prefix(prefix).ok_or_else(|| format!("merge {merge} lacks `{prefix}`"))?;
+        let (left, right) = pair.ok_or_else(|| BadMerge::NoPair(merge.clone()))?;
+        let right = right.strip_prefix(prefix).ok_or_else(|| BadMerge::NoPrefix {
+            merge: merge.clone(),
+            prefix: prefix.to_owned(),
+        })?;
         if !vocabulary.contains_key(&format!("{left}{right}")) {
-            return Err(format!("merge {merge} makes a token that the vocabulary lacks"));
+            return Err(BadMerge::Unknown(merge.clone()));
         }
     }
     Ok(())

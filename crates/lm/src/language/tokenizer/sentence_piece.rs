@@ -42,13 +42,12 @@ pub(crate) struct SentencePiece<'a> {
 
 impl Tokenizer {
     pub(crate) fn from_sentence_piece(parts: SentencePiece<'_>) -> Result<Self> {
-        let fail = |reason: String| Error::Tokenizer(reason);
         let vocabulary = vocabulary(parts.tokens)?;
         if let Some(score) = parts.scores.iter().find(|score| score.is_nan()) {
-            return Err(fail(format!("a token's score is {score}")));
+            return Err(Error::tokenizer(format!("a token's score is {score}")));
         }
         if let Some(token) = parts.tokens.iter().find(|token| token.chars().count() > LONGEST) {
-            return Err(fail(format!(
+            return Err(Error::tokenizer(format!(
                 "a token of {} characters, expected at most {LONGEST}",
                 token.chars().count()
             )));
@@ -61,19 +60,17 @@ impl Tokenizer {
         if let Some(unknown) = parts.unknown.and_then(token) {
             model = model.unk_token(unknown);
         }
-        let mut inner = tokenizers::Tokenizer::new(model.build().map_err(|e| fail(e.to_string()))?);
+        let mut inner = tokenizers::Tokenizer::new(model.build().map_err(Error::tokenizer)?);
 
         let mark = SPACE.to_string();
-        let spaces = Replace::new(" ", mark.clone()).map_err(|e| fail(e.to_string()))?;
+        let spaces = Replace::new(" ", mark.clone()).map_err(Error::tokenizer)?;
         let mut normalizers: Vec<NormalizerWrapper> = Vec::new();
         if parts.space_before {
             normalizers.push(Prepend::new(mark.clone()).into());
         }
         normalizers.push(spaces.into());
-        inner
-            .with_normalizer(Some(Normalizers::new(normalizers)))
-            .map_err(|e| fail(e.to_string()))?;
-        let words = Replace::new(mark, " ").map_err(|e| fail(e.to_string()))?;
+        inner.with_normalizer(Some(Normalizers::new(normalizers))).map_err(Error::tokenizer)?;
+        let words = Replace::new(mark, " ").map_err(Error::tokenizer)?;
         let mut decoders: Vec<DecoderWrapper> =
             vec![words.into(), ByteFallback::new().into(), Fuse::new().into()];
         if parts.space_before {
