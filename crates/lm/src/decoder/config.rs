@@ -254,7 +254,6 @@ impl DecoderConfig {
         if !self.head_dim.is_multiple_of(2) {
             return fail(format!("head width {} is odd", self.head_dim));
         }
-        let positive = |x: f32| x.is_finite() && x > 0.0;
         if !positive(self.rms_norm_eps) || self.rms_norm_eps > 1.0 {
             return fail(format!("rms_norm_eps is {}", self.rms_norm_eps));
         }
@@ -267,6 +266,12 @@ impl DecoderConfig {
                 "embedding scale {embedding}, divisor of attention scores {query}"
             ));
         }
+        self.check_sliding()?;
+        self.check_rope_scaling()
+    }
+
+    fn check_sliding(&self) -> Result<()> {
+        let fail = |reason: String| Err(Error::Config(reason));
         if let Some(Sliding { window, layers, rope_theta }) = &self.sliding {
             if *window == 0 || layers.len() != self.layers {
                 return fail(format!(
@@ -279,6 +284,10 @@ impl DecoderConfig {
                 return fail(format!("rope_theta of layers with a sliding window is {theta}"));
             }
         }
+        Ok(())
+    }
+
+    fn check_rope_scaling(&self) -> Result<()> {
         let sound = match &self.rope_scaling {
             RopeScaling::None => true,
             RopeScaling::Linear(factor) => positive(*factor),
@@ -293,10 +302,15 @@ impl DecoderConfig {
             }
         };
         if !sound {
-            return fail(format!("rope scaling {:?} is unusable", self.rope_scaling));
+            let reason = format!("rope scaling {:?} is unusable", self.rope_scaling);
+            return Err(Error::Config(reason));
         }
         Ok(())
     }
+}
+
+fn positive(x: f32) -> bool {
+    x.is_finite() && x > 0.0
 }
 
 #[cfg(test)]

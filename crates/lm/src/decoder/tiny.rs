@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::files::identity::Identity;
-use crate::files::source::{Tensor, Weights};
+use crate::files::{Identity, Tensor, Weights};
 use crate::language::tokenizer::{ByteLevelBpe, Digits};
 use crate::{ChatTemplate, DecoderConfig, Result, Source, Tokenizer};
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::files::safetensors::Shards;
+use crate::files::Shards;
 use crate::{Error, Result};
 
 /// What `config.json` says.

@@ -16,9 +16,7 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde_json::Value;
 
-use crate::files::folder::read_json;
-use crate::files::safetensors::Shards;
-use crate::files::source::fingerprint;
+use crate::files::{Shards, fingerprint, read_json};
 use crate::{Error, Isa, Precision, Result, Tokenizer};
 use bert::{Bert, Input};
 use config::{BertConfig, Tensors};

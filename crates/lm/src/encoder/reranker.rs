@@ -7,9 +7,7 @@ use rayon::prelude::*;
 
 use super::bert::{Bert, Input};
 use super::config::{BertConfig, Tensors};
-use crate::files::folder::read_json;
-use crate::files::safetensors::Shards;
-use crate::files::source::fingerprint;
+use crate::files::{Shards, fingerprint, read_json};
 use crate::{Error, Isa, Precision, Result, Tokenizer};
 
 /// Tokens that one thread reads at a time: a pair is longer than a passage.

@@ -8,10 +8,8 @@ use serde_json::{Value, json};
 
 use super::config::Tensors;
 use super::parameters::Layout;
-use crate::files::float_file;
-use crate::files::float_file::{Floats, Values};
-use crate::files::folder::read_json;
-use crate::files::safetensors::Shards;
+use crate::files::float_file::{self, Floats, Values};
+use crate::files::{Shards, read_json};
 use crate::{Error, Result};
 
 /// Files of a model folder that stay as they are.

@@ -1,9 +1,20 @@
-//! Answers: one after the other or in a batch, sampled, drafted from the prompt, with what earlier
-//! prompts have left.
+//! Which answer does a prompt get?
+//!
+//! In go prompts, adapters and options; out comes text, piece by piece, with token counts and
+//! timings. [`Model`] gives one answer at a time, [`Engine`] many together; both give the same
+//! answer to the last bit. Prefix cache and prompt lookup make answers faster, never different.
 
-pub(crate) mod engine;
-pub(crate) mod generate;
-pub(crate) mod model;
-pub(crate) mod prefix_cache;
-pub(crate) mod prompt_lookup;
-pub(crate) mod sample;
+mod answer;
+mod engine;
+mod generate;
+mod model;
+mod options;
+mod prefix_cache;
+mod prompt_lookup;
+mod sample;
+
+pub use answer::FinishReason;
+pub use engine::{Engine, EngineOptions, Event, Stream};
+pub use generate::Generation;
+pub use model::Model;
+pub use options::GenerateOptions;

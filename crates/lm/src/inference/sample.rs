@@ -4,7 +4,8 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::{Error, GenerateOptions, Result};
+use super::options::GenerateOptions;
+use crate::{Error, Result};
 
 /// Draws tokens; two samplers with equal options draw equal tokens from equal logits.
 #[derive(Debug)]

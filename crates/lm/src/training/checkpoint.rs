@@ -10,9 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::files::float_file;
-use crate::files::float_file::{FloatFile, Floats, Values};
-use crate::training::{Evaluation, History, StepRecord};
+use super::history::{Evaluation, History, StepRecord};
+use crate::files::float_file::{self, FloatFile, Floats, Values};
 use crate::{Error, Result};
 
 /// Raised when the file's content changes; files of other versions are refused.
@@ -25,7 +24,7 @@ pub(crate) type Fingerprint = BTreeMap<String, String>;
 
 /// How far a run has come.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Progress {
+pub(crate) struct RunProgress {
     /// Optimiser steps made.
     pub step: usize,
     /// Step of the last evaluation (0 = none yet), so that a resumed run neither skips nor repeats
@@ -76,7 +75,7 @@ pub(crate) fn path(folder: &Path) -> PathBuf {
 /// [`Error::Io`]; an earlier checkpoint is then still whole.
 pub(crate) fn save(
     folder: &Path,
-    progress: &Progress,
+    progress: &RunProgress,
     vectors: &Vectors<'_>,
     fingerprint: &Fingerprint,
 ) -> Result<()> {
@@ -123,7 +122,7 @@ pub(crate) fn load(
     folder: &Path,
     fingerprint: &Fingerprint,
     parameters: usize,
-) -> Result<Option<(Progress, Vectors<'static>)>> {
+) -> Result<Option<(RunProgress, Vectors<'static>)>> {
     let path = path(folder);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
@@ -131,58 +130,83 @@ pub(crate) fn load(
         Err(error) => return Err(Error::io(&path)(error)),
     };
     let file = FloatFile::parse(&path, &bytes)?;
-    let refuse = |reason| Err(Error::Checkpoint { path: path.clone(), reason });
-    match file.metadata.get("version").map(String::as_str) {
-        Some(VERSION) => {}
-        Some(other) => {
-            return refuse(format!(
-                "it is of version {other}, this program reads version {VERSION}"
-            ));
-        }
-        None => return refuse("it is not a training checkpoint".into()),
-    }
-    let differences = differences(&file.metadata, fingerprint);
-    if !differences.is_empty() {
-        return refuse(format!("it belongs to another run: {}", differences.join("; ")));
-    }
-    let (steps, evaluations) = read_history(&file)?;
-    let best = match file.metadata.get("best_step") {
-        None => None,
-        Some(_) => Some(Best {
-            step: count(&file, "best_step")?,
-            dev_loss: single_double(&file, "best.dev_loss")?,
-            params: file.singles("best.params")?,
-        }),
-    };
-    let progress = Progress {
-        step: count(&file, "step")?,
-        evaluated: count(&file, "evaluated")?,
-        stale: count(&file, "stale")?,
-        best,
-        history: History { steps, evaluations },
-        tokens: count(&file, "tokens")?,
-        trained_tokens: count(&file, "trained_tokens")?,
-        seconds: single_double(&file, "seconds")?,
-    };
+    check_run(&path, &file.metadata, fingerprint)?;
+    let progress = read_progress(&file)?;
     let vectors = Vectors {
         params: file.singles("params")?.into(),
         first: file.singles("moments.first")?.into(),
         second: file.singles("moments.second")?.into(),
     };
-    let best_length = progress.best.as_ref().map_or(parameters, |best| best.params.len());
-    for found in [vectors.params.len(), vectors.first.len(), vectors.second.len(), best_length] {
+    check_lengths(&path, &progress, &vectors, parameters)?;
+    Ok(Some((progress, vectors)))
+}
+
+/// Refuses a checkpoint of another version or of another run.
+fn check_run(
+    path: &Path,
+    metadata: &BTreeMap<String, String>,
+    fingerprint: &Fingerprint,
+) -> Result<()> {
+    let reason = match metadata.get("version").map(String::as_str) {
+        Some(VERSION) => {
+            let differences = differences(metadata, fingerprint);
+            if differences.is_empty() {
+                return Ok(());
+            }
+            format!("it belongs to another run: {}", differences.join("; "))
+        }
+        Some(other) => format!("it is of version {other}, this program reads version {VERSION}"),
+        None => "it is not a training checkpoint".to_owned(),
+    };
+    Err(refused(path, reason))
+}
+
+/// Refuses vectors of another length than the run's, and a history of another length than the
+/// steps it counts.
+fn check_lengths(
+    path: &Path,
+    progress: &RunProgress,
+    vectors: &Vectors<'_>,
+    parameters: usize,
+) -> Result<()> {
+    let best = progress.best.as_ref().map_or(parameters, |best| best.params.len());
+    for found in [vectors.params.len(), vectors.first.len(), vectors.second.len(), best] {
         if found != parameters {
-            return refuse(format!("it holds {found} parameters, this run has {parameters}"));
+            let reason = format!("it holds {found} parameters, this run has {parameters}");
+            return Err(refused(path, reason));
         }
     }
-    if progress.history.steps.len() != progress.step {
-        return refuse(format!(
-            "it counts {} steps and lists {}",
-            progress.step,
-            progress.history.steps.len()
-        ));
+    let (counted, listed) = (progress.step, progress.history.steps.len());
+    if listed != counted {
+        return Err(refused(path, format!("it counts {counted} steps and lists {listed}")));
     }
-    Ok(Some((progress, vectors)))
+    Ok(())
+}
+
+fn refused(path: &Path, reason: String) -> Error {
+    Error::Checkpoint { path: path.to_owned(), reason }
+}
+
+fn read_progress(file: &FloatFile<'_>) -> Result<RunProgress> {
+    let (steps, evaluations) = read_history(file)?;
+    let best = match file.metadata.get("best_step") {
+        None => None,
+        Some(_) => Some(Best {
+            step: count(file, "best_step")?,
+            dev_loss: single_double(file, "best.dev_loss")?,
+            params: file.singles("best.params")?,
+        }),
+    };
+    Ok(RunProgress {
+        step: count(file, "step")?,
+        evaluated: count(file, "evaluated")?,
+        stale: count(file, "stale")?,
+        best,
+        history: History { steps, evaluations },
+        tokens: count(file, "tokens")?,
+        trained_tokens: count(file, "trained_tokens")?,
+        seconds: single_double(file, "seconds")?,
+    })
 }
 
 /// What differs between the fingerprint in a file and this run's, one clause each.
@@ -255,7 +279,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn progress() -> Progress {
+    fn progress() -> RunProgress {
         let steps = (0..3)
             .map(|step| StepRecord {
                 loss: 1.0 / (3.0 + f64::from(step)),
@@ -263,7 +287,7 @@ mod tests {
                 gradient_norm: f64::MIN_POSITIVE,
             })
             .collect();
-        Progress {
+        RunProgress {
             step: 3,
             evaluated: 2,
             stale: 1,
@@ -298,7 +322,7 @@ mod tests {
     fn every_bit_survives() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(load(folder.path(), &fingerprint(), 3).unwrap(), None);
-        for progress in [progress(), Progress { best: None, ..progress() }] {
+        for progress in [progress(), RunProgress { best: None, ..progress() }] {
             save(folder.path(), &progress, &vectors(), &fingerprint()).unwrap();
             let loaded = load(folder.path(), &fingerprint(), 3).unwrap().unwrap();
             assert_eq!(loaded, (progress, vectors()));

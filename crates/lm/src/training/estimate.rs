@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use super::TrainingRun;
 use super::memory::{self, MemoryEstimate};
+use super::packing;
 use super::plan::{self, Plan};
-use crate::adapter::lora::Lora;
+use super::run::TrainingRun;
+use crate::adapter::Lora;
 use crate::decoder::Workspace;
-use crate::language::template::Rendered;
-use crate::training::packing;
+use crate::language::Rendered;
 use crate::{Error, Pack, Result};
 
 /// Size, memory and, once calibrated, time of a run.

@@ -2,10 +2,11 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{TrainOptions, TrainingRun};
-use crate::language::template::Rendered;
-use crate::training::checkpoint::Fingerprint;
-use crate::training::packing::TOGETHER;
+use super::checkpoint::Fingerprint;
+use super::options::TrainOptions;
+use super::packing::GROUP_CHUNK;
+use super::run::TrainingRun;
+use crate::language::Rendered;
 
 /// Everything that decides the course of `run`: model, data and options, each readable. Left out is
 /// what changes nothing: where checkpoints lie, the stop flag, and the length limit, which the data
@@ -46,7 +47,8 @@ pub(super) fn fingerprint(run: &TrainingRun<'_>) -> Fingerprint {
         ("decay", format!("{decay:?}").to_lowercase()),
         ("batch_tokens", batch_tokens.to_string()),
         ("pack_tokens", pack_tokens.to_string()),
-        ("of a family together", TOGETHER.to_string()),
+        // The name that checkpoints have carried from the start.
+        ("of a family together", GROUP_CHUNK.to_string()),
         ("weight_decay", weight_decay.to_string()),
         ("clip", clip.to_string()),
         ("seed", seed.to_string()),

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::adapter::lora::LoraConfig;
-use crate::decoder::config::DecoderConfig;
+use crate::DecoderConfig;
+use crate::adapter::LoraConfig;
 use crate::{Pack, Precision};
 
 /// Bytes a run needs at its peak.

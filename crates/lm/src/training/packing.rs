@@ -5,58 +5,58 @@
 //! first-fit decreasing puts them into as few packs as it can. Packs hold no padding, so a pack's
 //! size decides memory and speed, never the result.
 //!
-//! Examples that have a long beginning in common, as several questions about one passage have, are
-//! a family. Some of a family come together into a step, where one pack runs that beginning once
-//! for all of them.
+//! Examples that share a long prefix, as several questions about one passage do, form a group. A few
+//! members of a group come into a step together, where one pack runs their prefix once for all of
+//! them.
 
 use std::collections::HashMap;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::decoder::pack::{Pack, trie};
-use crate::language::template::Rendered;
+use crate::decoder::pack::{Pack, prefix_tree};
+use crate::language::Rendered;
 
-/// Members of a family that come together, at most, so that a step is not about one thing alone.
-/// `docs/log.md` has dev losses with and without.
-pub(crate) const TOGETHER: usize = 4;
+/// Most members of a group that come into a step together, so that a step is not about one thing
+/// alone. `docs/log.md` has dev losses with and without.
+pub(crate) const GROUP_CHUNK: usize = 4;
 
-/// Lengths of examples, and what they begin with in common.
+/// Examples grouped by the prefixes they share.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Families {
+pub(crate) struct PrefixGroups {
     /// Tokens of each example.
     lengths: Vec<usize>,
-    /// Family of each example; one that is like no other is a family of its own.
-    family: Vec<usize>,
-    /// Tokens that the members of each family begin with in common.
-    beginnings: Vec<usize>,
-    /// Tokens that all examples begin with.
-    shared: usize,
+    /// Group of each example; one that shares its prefix with no other is a group of its own.
+    group: Vec<usize>,
+    /// Tokens of the prefix that the members of each group share.
+    prefixes: Vec<usize>,
+    /// Tokens of the prefix that all examples share.
+    common: usize,
 }
 
-impl Families {
+impl PrefixGroups {
     pub(crate) fn of(examples: &[Rendered]) -> Self {
         let sequences: Vec<_> =
             examples.iter().map(|example| (&example.ids[..], &example.mask[..])).collect();
-        let nodes = trie(&sequences);
+        let nodes = prefix_tree(&sequences);
         let roots = nodes.iter().filter(|node| node.parent.is_none()).count();
         let root = nodes.first().filter(|node| roots == 1 && !node.leaf).map(|_| 0);
-        let shared = root.map_or(0, |root: usize| nodes[root].end);
-        // Inner nodes first, by their place; a leaf that hangs from the root or from nothing makes
-        // its own.
-        let mut beginnings: Vec<usize> = nodes.iter().map(|node| node.end).collect();
-        let mut family = vec![0; examples.len()];
+        let common = root.map_or(0, |root: usize| nodes[root].end);
+        // Groups are numbered as the nodes of their prefixes; a leaf that hangs from the root or
+        // from nothing adds a group of its own.
+        let mut prefixes: Vec<usize> = nodes.iter().map(|node| node.end).collect();
+        let mut group = vec![0; examples.len()];
         for node in nodes.iter().filter(|node| node.leaf) {
-            family[node.sequence] = match node.parent {
+            group[node.sequence] = match node.parent {
                 Some(parent) if Some(parent) != root => parent,
                 _ => {
-                    beginnings.push(shared);
-                    beginnings.len() - 1
+                    prefixes.push(common);
+                    prefixes.len() - 1
                 }
             };
         }
         let lengths = examples.iter().map(|example| example.ids.len()).collect();
-        Self { lengths, family, beginnings, shared }
+        Self { lengths, group, prefixes, common }
     }
 
     /// Tokens of an example.
@@ -64,12 +64,12 @@ impl Families {
         self.lengths[example]
     }
 
-    /// Tokens that a pack of these examples of one family runs besides what all examples begin
-    /// with.
-    fn own(&self, family: usize, examples: &[usize]) -> usize {
-        let beginning = self.beginnings[family];
-        let rest: usize = examples.iter().map(|&example| self.lengths[example] - beginning).sum();
-        beginning - self.shared + rest
+    /// Tokens that a pack of these examples of one group runs, the prefix common to all examples
+    /// left out.
+    fn own(&self, group: usize, examples: &[usize]) -> usize {
+        let prefix = self.prefixes[group];
+        let rest: usize = examples.iter().map(|&example| self.lengths[example] - prefix).sum();
+        prefix - self.common + rest
     }
 
     /// The examples of each step of one epoch: every example once, at most `step_tokens` tokens a
@@ -92,20 +92,20 @@ impl Families {
         steps
     }
 
-    /// All examples as a shuffle of (seed, epoch) has them, except that each brings the next few of
-    /// its family along.
+    /// All examples in the order of a shuffle drawn from (seed, epoch), except that each is followed
+    /// at once by the next few of its group.
     fn order(&self, seed: u64, epoch: usize) -> Vec<usize> {
         let shuffled = shuffled(self.lengths.len(), seed, epoch);
-        let mut members: Vec<Vec<usize>> = vec![Vec::new(); self.beginnings.len()];
+        let mut members: Vec<Vec<usize>> = vec![Vec::new(); self.prefixes.len()];
         for &example in shuffled.iter().rev() {
-            members[self.family[example]].push(example);
+            members[self.group[example]].push(example);
         }
         let mut taken = vec![false; self.lengths.len()];
         let mut order = Vec::with_capacity(taken.len());
         for example in shuffled {
-            let members = &mut members[self.family[example]];
+            let members = &mut members[self.group[example]];
             if !taken[example] {
-                let together = members.split_off(members.len().saturating_sub(TOGETHER));
+                let together = members.split_off(members.len().saturating_sub(GROUP_CHUNK));
                 together.iter().for_each(|&member| taken[member] = true);
                 order.extend(together.iter().rev());
             }
@@ -113,7 +113,7 @@ impl Families {
         order
     }
 
-    /// First-fit decreasing: the examples of each family that are here together, the largest family
+    /// First-fit decreasing: the examples of each group that are here together, the largest group
     /// first, each into the first pack with room for it, so that a pack runs at most `pack_tokens`
     /// tokens; a single longer example makes a pack of its own. Equal sizes keep their order.
     pub(crate) fn pack(&self, examples: &[usize], pack_tokens: usize) -> Vec<Vec<usize>> {
@@ -126,32 +126,32 @@ impl Families {
                     *used += own;
                     pack.extend(unit);
                 }
-                None => packs.push((self.shared + own, unit)),
+                None => packs.push((self.common + own, unit)),
             }
         }
         packs.into_iter().map(|(_, pack)| pack).collect()
     }
 
-    /// The examples by family, cut where one pack cannot hold them, with the tokens that a pack
+    /// The examples by group, cut where one pack cannot hold them, with the tokens that a pack
     /// runs for each.
     fn units(&self, examples: &[usize], pack_tokens: usize) -> Vec<(usize, Vec<usize>)> {
-        // Longest first, and families side by side in the order of their longest.
+        // Longest first, and groups side by side in the order of their longest.
         let mut sorted = examples.to_vec();
         sorted.sort_by_key(|&example| std::cmp::Reverse(self.lengths[example]));
         let mut units: Vec<(usize, Vec<usize>)> = Vec::new();
         let mut open = HashMap::new();
         for example in sorted {
-            let family = self.family[example];
-            let rest = self.lengths[example] - self.beginnings[family];
-            let unit = open.get(&family).map(|&unit: &usize| &mut units[unit]);
-            match unit.filter(|(own, _)| self.shared + own + rest <= pack_tokens) {
+            let group = self.group[example];
+            let rest = self.lengths[example] - self.prefixes[group];
+            let unit = open.get(&group).map(|&unit: &usize| &mut units[unit]);
+            match unit.filter(|(own, _)| self.common + own + rest <= pack_tokens) {
                 Some((own, unit)) => {
                     *own += rest;
                     unit.push(example);
                 }
                 None => {
-                    open.insert(family, units.len());
-                    units.push((self.own(family, &[example]), vec![example]));
+                    open.insert(group, units.len());
+                    units.push((self.own(group, &[example]), vec![example]));
                 }
             }
         }
@@ -160,15 +160,13 @@ impl Families {
 
     /// Tokens that a pack of these examples runs, at most.
     pub(crate) fn run_tokens(&self, pack: &[usize]) -> usize {
-        let mut families: Vec<usize> = pack.iter().map(|&example| self.family[example]).collect();
-        families.sort_unstable();
-        families.dedup();
-        let beginnings: usize =
-            families.iter().map(|&family| self.beginnings[family] - self.shared).sum();
-        let rest = pack
-            .iter()
-            .map(|&example| self.lengths[example] - self.beginnings[self.family[example]]);
-        self.shared + beginnings + rest.sum::<usize>()
+        let mut groups: Vec<usize> = pack.iter().map(|&example| self.group[example]).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        let prefixes: usize = groups.iter().map(|&group| self.prefixes[group] - self.common).sum();
+        let rest =
+            pack.iter().map(|&example| self.lengths[example] - self.prefixes[self.group[example]]);
+        self.common + prefixes + rest.sum::<usize>()
     }
 }
 
@@ -184,7 +182,7 @@ pub(crate) fn shuffled(count: usize, seed: u64, epoch: usize) -> Vec<usize> {
     order
 }
 
-/// Joins rendered examples into one pack, what they begin with in common once.
+/// Joins rendered examples into one pack; a prefix that several share stands in it once.
 pub(crate) fn join<'a>(examples: impl IntoIterator<Item = &'a Rendered>) -> Pack {
     let sequences: Vec<(&[u32], &[u8])> =
         examples.into_iter().map(|example| (&example.ids[..], &example.mask[..])).collect();
@@ -202,12 +200,12 @@ mod tests {
     use super::*;
 
     /// Examples that have nothing in common.
-    fn apart(lengths: impl IntoIterator<Item = usize>) -> Families {
+    fn apart(lengths: impl IntoIterator<Item = usize>) -> PrefixGroups {
         let example = |(index, length): (u32, usize)| Rendered {
             ids: vec![index; length],
             mask: (0..length).map(|at| u8::from(at + 1 == length)).collect(),
         };
-        Families::of(&(0..).zip(lengths).map(example).collect::<Vec<_>>())
+        PrefixGroups::of(&(0..).zip(lengths).map(example).collect::<Vec<_>>())
     }
 
     fn lengths() -> impl Iterator<Item = usize> + Clone {
@@ -232,65 +230,65 @@ mod tests {
 
     #[test]
     fn an_epoch_holds_every_example_once_within_the_budget() {
-        let families = apart(lengths());
-        let steps = families.steps(256, 1, 0);
+        let groups = apart(lengths());
+        let steps = groups.steps(256, 1, 0);
         let mut seen: Vec<usize> = steps.iter().flatten().copied().collect();
         seen.sort_unstable();
         assert_eq!(seen, (0..lengths().count()).collect::<Vec<_>>());
         for step in &steps {
-            assert!(step.iter().map(|&index| families.length(index)).sum::<usize>() <= 256);
-            let packs = families.pack(step, 100);
+            assert!(step.iter().map(|&index| groups.length(index)).sum::<usize>() <= 256);
+            let packs = groups.pack(step, 100);
             let mut packed: Vec<usize> = packs.iter().flatten().copied().collect();
             packed.sort_unstable();
             let mut wanted = step.clone();
             wanted.sort_unstable();
             assert_eq!(packed, wanted);
-            assert!(packs.iter().all(|pack| families.run_tokens(pack) <= 100));
+            assert!(packs.iter().all(|pack| groups.run_tokens(pack) <= 100));
         }
     }
 
     #[test]
     fn order_is_drawn_from_seed_and_epoch() {
-        let families = apart([9; 50]);
-        let draw = |seed, epoch| families.order(seed, epoch);
+        let groups = apart([9; 50]);
+        let draw = |seed, epoch| groups.order(seed, epoch);
         assert_eq!(draw(3, 2), draw(3, 2));
         assert_ne!(draw(3, 2), draw(3, 1));
         assert_ne!(draw(3, 2), draw(4, 2));
-        // Without families, the shuffle itself.
+        // Without groups, the shuffle itself.
         assert_eq!(draw(3, 0), shuffled(50, 3, 0));
     }
 
     #[test]
     fn an_example_over_the_budget_stands_alone() {
-        let families = apart([10, 500, 10]);
-        assert!(families.steps(64, 0, 0).contains(&vec![1]));
-        assert_eq!(families.pack(&[0, 1, 2], 64), vec![vec![1], vec![0, 2]]);
+        let groups = apart([10, 500, 10]);
+        assert!(groups.steps(64, 0, 0).contains(&vec![1]));
+        assert_eq!(groups.pack(&[0, 1, 2], 64), vec![vec![1], vec![0, 2]]);
     }
 
     #[test]
     fn first_fit_decreasing_fills_gaps() {
-        let families = apart([6, 5, 4, 3, 2]);
-        assert_eq!(families.pack(&[4, 3, 2, 1, 0], 10), vec![vec![0, 2], vec![1, 3, 4]]);
+        let groups = apart([6, 5, 4, 3, 2]);
+        assert_eq!(groups.pack(&[4, 3, 2, 1, 0], 10), vec![vec![0, 2], vec![1, 3, 4]]);
         // Two tokens of each are the same: 2 + 4 + 3 + 1 and 2 + 2.
         let behind = |(own, length): (u32, usize)| Rendered {
             ids: [7, 7].into_iter().chain(vec![own; length - 2]).collect(),
             mask: (0..length).map(|at| u8::from(at > 2)).collect(),
         };
         let examples: Vec<Rendered> = (0..).zip([6, 5, 4, 4, 3]).map(behind).collect();
-        let families = Families::of(&examples);
-        assert_eq!(families.shared, 2);
-        assert_eq!(families.pack(&[4, 3, 2, 1, 0], 10), vec![vec![0, 1, 4], vec![3, 2]]);
+        let groups = PrefixGroups::of(&examples);
+        assert_eq!(groups.common, 2);
+        assert_eq!(groups.pack(&[4, 3, 2, 1, 0], 10), vec![vec![0, 1, 4], vec![3, 2]]);
     }
 
     #[test]
-    fn a_family_comes_together_and_runs_its_beginning_once() {
+    fn a_group_comes_together_and_runs_its_prefix_once() {
         // Nine questions about passage 10, two about passage 20, one about 30.
         let of_ten = (0..9).map(|i| (10, 3 + i));
         let questions: Vec<(u32, usize)> = of_ten.chain([(20, 5), (20, 6), (30, 4)]).collect();
         let examples = about_passages(&questions);
-        let families = Families::of(&examples);
-        assert_eq!(families.shared, 2);
-        let order = families.order(1, 0);
+        let groups = PrefixGroups::of(&examples);
+        assert_eq!(groups.common, 2);
+        let order = groups.order(1, 0);
         // Four and four of the nine; the ninth and the rest where the shuffle has them.
         let passages: Vec<u32> = order.iter().map(|&example| questions[example].0).collect();
         let mut seen = HashMap::new();
@@ -304,20 +302,20 @@ mod tests {
         );
         assert_eq!((&seen[&20][..], &seen[&30][..]), (&[2][..], &[1][..]));
         for pack_tokens in [60, 100, 1000] {
-            let packs = families.pack(&order, pack_tokens);
+            let packs = groups.pack(&order, pack_tokens);
             let mut all: Vec<usize> = packs.concat();
             all.sort_unstable();
             assert_eq!(all, (0..examples.len()).collect::<Vec<_>>());
             for pack in packs {
                 let joined = join(pack.iter().map(|&example| &examples[example]));
-                assert!(joined.len() <= families.run_tokens(&pack));
-                assert!(families.run_tokens(&pack) <= pack_tokens);
+                assert!(joined.len() <= groups.run_tokens(&pack));
+                assert!(groups.run_tokens(&pack) <= pack_tokens);
             }
         }
         // In one pack everything stands once: 2, three passages of 30, and what is each example's
         // own.
         let own: usize = questions.iter().map(|(_, question)| question + 1).sum();
-        assert_eq!(families.pack(&order, 1000).len(), 1);
-        assert_eq!(families.run_tokens(&order), 2 + 90 + own);
+        assert_eq!(groups.pack(&order, 1000).len(), 1);
+        assert_eq!(groups.run_tokens(&order), 2 + 90 + own);
     }
 }

@@ -1,16 +1,15 @@
 //! The course of a run, known before it starts: which examples each step holds, and when to
 //! evaluate.
 
-use crate::language::template::Rendered;
-use crate::training::TrainOptions;
-use crate::training::packing;
-use crate::training::packing::Families;
+use super::options::TrainOptions;
+use super::packing::{self, PrefixGroups};
+use crate::language::Rendered;
 use crate::{Error, Result};
 
 /// Steps of a whole run.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Plan {
-    families: Families,
+    groups: PrefixGroups,
     trained: Vec<usize>,
     pack_tokens: usize,
     /// The examples of every step. Eight bytes an example and epoch, so kept for the whole run.
@@ -31,13 +30,13 @@ impl Plan {
             });
         }
         check("training", train, options.max_length)?;
-        let families = Families::of(train);
+        let groups = PrefixGroups::of(train);
         let trained = train.iter().map(packing::trained_tokens).collect();
         let limit = options.max_steps.unwrap_or(usize::MAX);
         let mut steps = Vec::new();
         let mut epoch_ends = Vec::new();
         for epoch in 0..options.epochs {
-            steps.extend(families.steps(options.batch_tokens, options.seed, epoch));
+            steps.extend(groups.steps(options.batch_tokens, options.seed, epoch));
             steps.truncate(limit);
             epoch_ends.push(steps.len());
             if steps.len() == limit {
@@ -45,7 +44,7 @@ impl Plan {
             }
         }
         let (pack_tokens, eval_every) = (options.pack_tokens, options.eval_every);
-        Ok(Plan { families, trained, pack_tokens, steps, epoch_ends, eval_every })
+        Ok(Plan { groups, trained, pack_tokens, steps, epoch_ends, eval_every })
     }
 
     /// Steps of the run.
@@ -65,20 +64,20 @@ impl Plan {
 
     /// The examples of step `step` (from 0), cut into packs.
     pub(super) fn packs(&self, step: usize) -> Vec<Vec<usize>> {
-        self.families.pack(&self.steps[step], self.pack_tokens)
+        self.groups.pack(&self.steps[step], self.pack_tokens)
     }
 
     /// Tokens that the longest pack runs, at most.
     pub(super) fn longest_pack(&self) -> usize {
         let packs = (0..self.steps()).flat_map(|step| self.packs(step));
-        packs.map(|pack| self.families.run_tokens(&pack)).max().unwrap_or(0)
+        packs.map(|pack| self.groups.run_tokens(&pack)).max().unwrap_or(0)
     }
 
     /// Tokens and trained tokens of steps `from` (counted from 0) and later.
     pub(super) fn count(&self, steps: std::ops::Range<usize>) -> Count {
         let mut count = Count::default();
         for &index in self.steps[steps].iter().flatten() {
-            count.tokens += self.families.length(index);
+            count.tokens += self.groups.length(index);
             count.trained += self.trained[index];
         }
         count
@@ -108,7 +107,7 @@ pub(super) struct Count {
 pub(super) fn dev_packs(dev: &[Rendered], options: &TrainOptions<'_>) -> Result<Vec<Vec<usize>>> {
     check("dev", dev, options.max_length)?;
     let all: Vec<usize> = (0..dev.len()).collect();
-    Ok(Families::of(dev).pack(&all, options.pack_tokens))
+    Ok(PrefixGroups::of(dev).pack(&all, options.pack_tokens))
 }
 
 /// Refuses examples that cannot be trained or evaluated on.

@@ -1,11 +1,13 @@
 //! Several training sequences laid end to end, without padding.
 
 mod prefix_tree;
+mod segment;
 
 use crate::ops::Layout;
 use crate::{DecoderConfig, Error, Result};
 
-pub(crate) use prefix_tree::trie;
+pub(crate) use prefix_tree::prefix_tree;
+pub use segment::Segment;
 
 /// Training sequences laid end to end. What several of them begin with in common (an instruction, a
 /// passage that several questions are about) is run once. Attention sees a sequence's own tokens
@@ -23,16 +25,6 @@ pub struct Pack {
     pub segments: Vec<Segment>,
 }
 
-/// A piece of one sequence, or of several that agree up to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Segment {
-    /// Place of the segment that comes before it in its sequences, an earlier one; `None` = it
-    /// begins them.
-    pub parent: Option<usize>,
-    /// Tokens.
-    pub length: usize,
-}
-
 impl Pack {
     /// Packs sequences of (ids, mask), common beginnings once: what all have in common, and what
     /// some have in common besides if it is long enough to be worth it. A sequence always keeps a
@@ -44,7 +36,7 @@ impl Pack {
     pub fn of(sequences: &[(&[u32], &[u8])]) -> Self {
         let given: Vec<_> = sequences.iter().filter(|(ids, _)| !ids.is_empty()).copied().collect();
         let mut pack = Pack::default();
-        for node in trie(&given) {
+        for node in prefix_tree(&given) {
             let (ids, mask) = given[node.sequence];
             pack.append(node.parent, &ids[node.start..node.end], &mask[node.start..node.end]);
             if !node.leaf {
@@ -133,14 +125,24 @@ impl Pack {
     /// # Errors
     /// [`Error::Pack`], [`Error::TokenOutOfRange`] or [`Error::TooLong`].
     pub fn validate(&self, config: &DecoderConfig) -> Result<()> {
-        let wrong = |what: String| Err(Error::Pack(what));
         if self.mask.len() != self.ids.len() {
-            return wrong(format!(
+            return Err(Error::Pack(format!(
                 "{} mask entries for {} tokens",
                 self.mask.len(),
                 self.ids.len()
-            ));
+            )));
         }
+        self.check_segments()?;
+        self.check_targets(config)?;
+        match self.ids.iter().find(|&&id| id as usize >= config.vocabulary) {
+            Some(&id) => Err(Error::TokenOutOfRange { id, vocabulary: config.vocabulary }),
+            None => Ok(()),
+        }
+    }
+
+    /// Segments must sum to the tokens, and each must come after its parent.
+    fn check_segments(&self) -> Result<()> {
+        let wrong = |what: String| Err(Error::Pack(what));
         let sum =
             self.segments.iter().try_fold(0usize, |sum, segment| sum.checked_add(segment.length));
         if sum != Some(self.ids.len()) {
@@ -154,6 +156,13 @@ impl Pack {
                 return wrong(format!("segment {index} comes before the one that it follows"));
             }
         }
+        Ok(())
+    }
+
+    /// Every sequence must fit into the context, and every target must have a token of its own
+    /// sequence before it.
+    fn check_targets(&self, config: &DecoderConfig) -> Result<()> {
+        let wrong = |what: String| Err(Error::Pack(what));
         let spans: Vec<_> = self.layout().spans().collect();
         for (index, (span, segment)) in spans.iter().zip(&self.segments).enumerate() {
             if span.past + span.rows > config.max_positions {
@@ -177,10 +186,7 @@ impl Pack {
                 ));
             }
         }
-        match self.ids.iter().find(|&&id| id as usize >= config.vocabulary) {
-            Some(&id) => Err(Error::TokenOutOfRange { id, vocabulary: config.vocabulary }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 

@@ -1,18 +1,17 @@
-//! What sequences begin with in common, as a tree.
+//! The prefixes that sequences share, as a tree.
 
 use std::collections::HashMap;
 
-/// Tokens that sequences must have in common, beyond what all of them have, for it to be worth a
-/// segment of its own: each segment is a product of attention by itself and has the keys before it
-/// copied.
-const WORTH: usize = 16;
+/// Fewest tokens that some sequences must share, beyond the prefix that all share, to get a segment
+/// for it. A segment costs a product of attention of its own and a copy of the keys before it.
+const MIN_SHARED: usize = 16;
 
 /// A sequence of (ids, mask).
 pub(crate) type Sequence<'a> = (&'a [u32], &'a [u8]);
 
-/// A piece of one sequence or of several that agree up to its end.
+/// A run of tokens of one sequence, or of several that agree up to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Node {
+pub(crate) struct PrefixNode {
     /// The node that comes before it in its sequences; an earlier one of the list.
     pub(crate) parent: Option<usize>,
     /// Place, among the sequences, of one that holds it.
@@ -25,28 +24,28 @@ pub(crate) struct Node {
     pub(crate) leaf: bool,
 }
 
-/// The nodes of a tree of sequences, each after its parent. What is common to all sequences,
-/// however short, is one node; further down, those that have [`WORTH`] tokens or more in common
-/// share one. Every sequence ends in a leaf, which holds all its targets and one token before the
+/// The nodes of the prefix tree of `sequences`, each after its parent. The prefix that all sequences
+/// share, however short, is one node; further down, sequences that share [`MIN_SHARED`] tokens or
+/// more have a node in common. Every sequence ends in a leaf, which holds all its targets and one token before the
 /// first of them, so that every target is predicted by a row of its own sequence.
-pub(crate) fn trie(sequences: &[Sequence<'_>]) -> Vec<Node> {
-    let mut trie = Trie { sequences, nodes: Vec::with_capacity(sequences.len() + 1) };
-    trie.grow(&(0..sequences.len()).collect::<Vec<_>>(), 0, None);
-    trie.nodes
+pub(crate) fn prefix_tree(sequences: &[Sequence<'_>]) -> Vec<PrefixNode> {
+    let mut tree = TreeBuilder { sequences, nodes: Vec::with_capacity(sequences.len() + 1) };
+    tree.grow(&(0..sequences.len()).collect::<Vec<_>>(), 0, None);
+    tree.nodes
 }
 
-struct Trie<'a> {
+struct TreeBuilder<'a> {
     sequences: &'a [Sequence<'a>],
-    nodes: Vec<Node>,
+    nodes: Vec<PrefixNode>,
 }
 
-impl Trie<'_> {
+impl TreeBuilder<'_> {
     /// Adds what follows behind the first `start` tokens of these sequences, which end in node
     /// `parent`.
     fn grow(&mut self, sequences: &[usize], mut start: usize, mut parent: Option<usize>) {
-        let common = self.common(sequences);
+        let common = self.common_prefix(sequences);
         if sequences.len() > 1 && common > start {
-            self.nodes.push(Node {
+            self.nodes.push(PrefixNode {
                 parent,
                 sequence: sequences[0],
                 start,
@@ -55,11 +54,11 @@ impl Trie<'_> {
             });
             (start, parent) = (common, Some(self.nodes.len() - 1));
         }
-        for group in self.alike(sequences, start) {
+        for group in self.group_by_next(sequences, start) {
             match group[..] {
                 [sequence] => {
                     let end = self.sequences[sequence].0.len();
-                    self.nodes.push(Node { parent, sequence, start, end, leaf: true });
+                    self.nodes.push(PrefixNode { parent, sequence, start, end, leaf: true });
                 }
                 _ => self.grow(&group, start, parent),
             }
@@ -75,7 +74,7 @@ impl Trie<'_> {
     }
 
     /// Tokens that all of these begin with and may share.
-    fn common(&self, sequences: &[usize]) -> usize {
+    fn common_prefix(&self, sequences: &[usize]) -> usize {
         let Some((&first, others)) = sequences.split_first() else { return 0 };
         let ids = self.sequences[first].0;
         others.iter().fold(self.shareable(first), |common, &other| {
@@ -84,13 +83,13 @@ impl Trie<'_> {
         })
     }
 
-    /// The sequences by their next [`WORTH`] tokens, those that may not share so many alone; in the
+    /// The sequences by their next [`MIN_SHARED`] tokens, those that may not share so many alone; in the
     /// order of each group's first.
-    fn alike(&self, sequences: &[usize], start: usize) -> Vec<Vec<usize>> {
+    fn group_by_next(&self, sequences: &[usize], start: usize) -> Vec<Vec<usize>> {
         let mut groups: Vec<Vec<usize>> = Vec::new();
         let mut known: HashMap<&[u32], usize> = HashMap::new();
         for &sequence in sequences {
-            let next = start..start + WORTH;
+            let next = start..start + MIN_SHARED;
             if next.end > self.shareable(sequence) {
                 groups.push(vec![sequence]);
                 continue;

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::Encoder;
 use crate::encoder::config::Tensors;
-use crate::files::folder::read_json;
-use crate::files::safetensors::Shards;
+use crate::files::{Shards, read_json};
 use crate::ops::testing::{noise, slope};
 
 fn folder() -> PathBuf {

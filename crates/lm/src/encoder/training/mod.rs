@@ -21,11 +21,9 @@ use super::parameters::Layout;
 use super::pass::{Kept, Model};
 use super::save::save;
 use super::{Texts, check_pooling};
-use crate::files::folder::read_json;
-use crate::files::safetensors::Shards;
-use crate::files::source::{Tensor, fingerprint};
-use crate::optim::adamw::{AdamW, AdamWOptions, Group, clip_norm};
-use crate::optim::schedule::{Decay, Schedule};
+use crate::files::{Shards, Tensor, fingerprint, read_json};
+use crate::optim::{AdamW, AdamWOptions, Group, clip_norm};
+use crate::optim::{Decay, Schedule};
 use crate::{Error, Precision, Result};
 use batches::{Batch, batches};
 

@@ -7,8 +7,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::{EmbedderOptions, EmbedderTraining, TrainingQuestion};
-use crate::files::float_file;
-use crate::files::float_file::{FloatFile, Floats, Values};
+use crate::files::float_file::{self, FloatFile, Floats, Values};
 use crate::{Error, Result};
 
 /// Raised when the file's content changes; files of other versions are refused.

@@ -3,83 +3,15 @@
 //! [`Running`] is one answer in the making. Its prompt is read piece by piece; then [`decode`]
 //! carries any number of answers on together, one pass over the weights for all of them.
 
-mod answer;
-
 use std::ops::Deref;
 use std::time::Instant;
 
-use answer::Answer;
-
+use super::answer::{AnswerText, FinishReason};
+use super::options::GenerateOptions;
+use super::prompt_lookup::Lookup;
+use super::sample::{Sampler, log_probability};
 use crate::decoder::{Stop, Wanted};
-use crate::inference::prompt_lookup::Lookup;
-use crate::inference::sample::{Sampler, log_probability};
 use crate::{BatchInput, Decoder, Error, KvCache, Lora, Result, TextStream, Tokenizer};
-
-/// How to answer. The default is greedy with up to 256 tokens.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GenerateOptions {
-    /// Most tokens to generate, the end token included; cut further where the context ends.
-    pub max_tokens: usize,
-    /// 0 is greedy; 1 is the model's own distribution.
-    pub temperature: f32,
-    /// Draw from the heaviest tokens that together weigh at least this share; 1 is all of them.
-    pub top_p: f32,
-    /// Draw from this many of the heaviest tokens; 0 is all of them.
-    pub top_k: usize,
-    /// Seed of the draws.
-    pub seed: u64,
-    /// The answer ends before the first of these.
-    pub stop: Vec<String>,
-    /// Draft tokens that followed the same words earlier and check several at once. The answer is
-    /// the same with and without; one that quotes its prompt comes faster.
-    pub lookup: bool,
-    /// Also say how likely the model found each token of its answer: a pass over the vocabulary for
-    /// each.
-    pub likelihood: bool,
-    /// Prompts share what was read of a common beginning with prompts of the same scope alone, so
-    /// that nobody can tell from time or counts what others were asked. The answer is the same with
-    /// and without.
-    pub scope: String,
-}
-
-impl Default for GenerateOptions {
-    fn default() -> Self {
-        Self {
-            max_tokens: 256,
-            temperature: 0.0,
-            top_p: 1.0,
-            top_k: 0,
-            seed: 0,
-            stop: Vec::new(),
-            lookup: true,
-            likelihood: false,
-            scope: String::new(),
-        }
-    }
-}
-
-/// Why an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FinishReason {
-    /// The model ended its turn, or a stop string came.
-    Stop,
-    /// `max_tokens` or the context was used up.
-    Length,
-    /// The receiver of the text broke off.
-    Cancelled,
-}
-
-impl FinishReason {
-    /// The name that APIs use.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stop => "stop",
-            Self::Length => "length",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
 
 /// An answer, and what it took.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,7 +62,7 @@ pub(crate) struct Running<'a, A> {
     lookup: Option<Lookup>,
     /// Of the tokens so far, where they are asked for.
     log_probabilities: Option<Vec<f32>>,
-    answer: Answer<'a>,
+    answer: AnswerText<'a>,
     finished: Option<FinishReason>,
     start: Instant,
     prefill_seconds: f64,
@@ -188,7 +120,7 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
             sampler: Sampler::new(options)?,
             lookup: options.lookup.then(Lookup::default),
             log_probabilities: options.likelihood.then(Vec::new),
-            answer: Answer::new(TextStream::new(tokenizer), &options.stop),
+            answer: AnswerText::new(TextStream::new(tokenizer), &options.stop),
             finished: None,
             start,
             prefill_seconds: 0.0,

@@ -7,7 +7,7 @@ use crate::{DecoderConfig, Model, Precision, Source};
 fn answer(stop: &[&str], pieces: &[&str]) -> (Vec<String>, String, Option<FinishReason>) {
     let tokenizer = Source::tiny(1).unwrap().tokenizer;
     let stop: Vec<String> = stop.iter().map(|s| (*s).to_owned()).collect();
-    let mut answer = Answer::new(TextStream::new(&tokenizer), &stop);
+    let mut answer = AnswerText::new(TextStream::new(&tokenizer), &stop);
     let mut sent = Vec::new();
     let reason = pieces.iter().find_map(|piece| {
         let reason = answer.append(piece);

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::decoder::NEVER;
-use crate::files::identity::Identity;
-use crate::files::source::{Parts, check_vocabulary};
+use crate::files::{Identity, Parts, check_vocabulary};
 use crate::inference::generate::{Running, decode};
 use crate::inference::prefix_cache::{Owner, Prefixes};
 use crate::{

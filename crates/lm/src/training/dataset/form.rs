@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::Example;
+use super::example::Example;
 use super::fault::{Row, describe};
-use crate::language::template::{Message, Role};
+use crate::language::{Message, Role};
 
 /// How a file writes its examples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@
 //! never stops at the first fault: [`read_examples`] returns every example, or every fault of the
 //! file with line, field, what was found and what was expected.
 
+mod example;
 mod fault;
 mod form;
 mod render;
@@ -20,27 +21,13 @@ mod show;
 
 use std::path::Path;
 
+pub use example::Example;
 pub use fault::{DatasetErrors, RowError};
 pub use form::Form;
 pub use render::render_examples;
 pub use show::show;
 
-use crate::language::template::Message;
 use fault::{Row, describe};
-
-/// One training example: a conversation whose last message, from the assistant, is what the model
-/// learns to say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Example {
-    /// At least one message, the last one from the assistant and not empty.
-    pub messages: Vec<Message>,
-    /// The row's own `id`, if it has one.
-    pub id: Option<String>,
-    /// Rows of one group must stay on one side of a split (same source document, same customer, …).
-    pub group: Option<String>,
-    /// Line in the file, counted from 1.
-    pub line: usize,
-}
 
 /// Reads every example of a JSON Lines file.
 ///
@@ -140,7 +127,7 @@ fn parse_row(raw: &[u8], row: &mut Row<'_>) -> Option<serde_json::Map<String, se
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::language::template::Role;
+    use crate::language::Role;
 
     fn parse(text: &str) -> Result<Vec<Example>, DatasetErrors> {
         parse_examples(Path::new("pairs.jsonl"), text.as_bytes())

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::Example;
+use super::example::Example;
 use super::fault::{DatasetErrors, Row};
 use crate::Error;
-use crate::language::template::{ChatTemplate, Rendered};
-use crate::language::tokenizer::Tokenizer;
+use crate::language::Tokenizer;
+use crate::language::{ChatTemplate, Rendered};
 
 /// Renders every example through the model's chat template; the result has the order of `examples`.
 ///

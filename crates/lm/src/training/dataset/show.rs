@@ -1,7 +1,7 @@
 //! A rendered example as text, with what is trained made visible.
 
-use crate::language::template::Rendered;
-use crate::language::tokenizer::Tokenizer;
+use crate::language::Rendered;
+use crate::language::Tokenizer;
 
 /// Stands before a run of trained tokens.
 const OPEN: char = '⟦';

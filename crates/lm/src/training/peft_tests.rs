@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::adapter::peft::Adapter;
+use crate::adapter::Adapter;
 use crate::files::float_file::FloatFile;
-use crate::optim::adamw::{AdamW, AdamWOptions, Group, clip_norm};
+use crate::optim::{AdamW, AdamWOptions, Group, clip_norm};
 use crate::{Decoder, DecoderConfig, Pack, Precision, Tensor, Workspace};
 
 #[derive(serde::Deserialize)]

@@ -1,10 +1,32 @@
-//! The text of an answer as it grows.
+//! The text of an answer as it grows, and why it ended.
 
-use super::FinishReason;
 use crate::TextStream;
 
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FinishReason {
+    /// The model ended its turn, or a stop string came.
+    Stop,
+    /// `max_tokens` or the context was used up.
+    Length,
+    /// The receiver of the text broke off.
+    Cancelled,
+}
+
+impl FinishReason {
+    /// The name that APIs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// Text of an answer as it grows, held back where it may become a stop string.
-pub(super) struct Answer<'a> {
+pub(super) struct AnswerText<'a> {
     stream: TextStream<'a>,
     stop: Vec<String>,
     text: String,
@@ -16,7 +38,7 @@ pub(super) struct Answer<'a> {
     stopped: bool,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> AnswerText<'a> {
     pub(super) fn new(stream: TextStream<'a>, stop: &[String]) -> Self {
         let stop = stop.iter().filter(|stop| !stop.is_empty()).cloned().collect();
         Self { stream, stop, text: String::new(), certain: 0, sent: 0, stopped: false }
