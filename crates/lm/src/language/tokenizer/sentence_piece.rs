@@ -11,7 +11,8 @@ use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::{Prepend, Replace, Sequence as Normalizers};
 use tokenizers::{DecoderWrapper, NormalizerWrapper};
 
-use super::{Tokenizer, add_whole, frame, vocabulary};
+use super::Tokenizer;
+use super::vocabulary::{add_whole, frame, vocabulary};
 use crate::{Error, Result};
 
 /// What stands for a space.
