@@ -18,7 +18,7 @@ pub(crate) const BLOCK: usize = 64;
 /// gives wrong answers without an error, since the numbers look alike.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KvCache {
-    shape: Shape,
+    shape: CacheShape,
     ids: Vec<u32>,
     blocks: Vec<Arc<Vec<u32>>>,
 }
@@ -27,14 +27,14 @@ pub struct KvCache {
 /// matrix of a column for each token, then the values as one of a line for each token (see
 /// [`kernels::multiply`](crate::kernels::multiply)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shape {
+struct CacheShape {
     layers: usize,
     heads: usize,
     width: usize,
     form: Form,
 }
 
-impl Shape {
+impl CacheShape {
     fn key_words(self) -> usize {
         self.form.words(self.width) * BLOCK
     }
@@ -64,12 +64,12 @@ impl KvCache {
         Self { shape: Self::shape(config, precision), ids: Vec::new(), blocks: Vec::new() }
     }
 
-    fn shape(config: &DecoderConfig, precision: Precision) -> Shape {
+    fn shape(config: &DecoderConfig, precision: Precision) -> CacheShape {
         let form = match precision.resolve() {
             Precision::Bf16 => Form::Bf16,
             Precision::F32 | Precision::Auto | Precision::Int8 => Form::F32,
         };
-        Shape {
+        CacheShape {
             layers: config.layers,
             heads: config.kv_heads,
             width: config.kv_width() / config.kv_heads.max(1),

@@ -13,11 +13,11 @@ const ROWS: usize = 64;
 
 thread_local! {
     /// Buffers of one thread; taken while in use.
-    static BUFFERS: Cell<Buffers> = Cell::default();
+    static BUFFERS: Cell<AttentionBuffers> = Cell::default();
 }
 
 #[derive(Default)]
-struct Buffers {
+struct AttentionBuffers {
     scores: Vec<f32>,
     /// Of one head, each `[rows, width]`.
     queries: Vec<f32>,
@@ -29,7 +29,7 @@ struct Buffers {
 
 /// How a model attends.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
+pub(super) struct AttentionShape {
     pub(super) hidden: usize,
     pub(super) heads: usize,
     /// Whether queries, keys, values and probabilities may be rounded to bf16.
@@ -40,7 +40,7 @@ pub(super) struct Shape {
 /// rows; `qkv` is `[rows, 3 * hidden]`, queries, keys and values side by side, `attended` is
 /// `[rows, hidden]`.
 pub(super) fn attend(
-    shape: Shape,
+    shape: AttentionShape,
     lengths: impl Iterator<Item = usize>,
     mut qkv: &[f32],
     mut attended: &mut [f32],
@@ -72,8 +72,8 @@ pub(super) fn attend(
 }
 
 /// The rows of `out`, the first of which is row `first` of the text, attend to the whole text.
-fn rows(shape: Shape, qkv: &[f32], first: usize, out: &mut [f32], scores: &mut Vec<f32>) {
-    let Shape { hidden, heads, .. } = shape;
+fn rows(shape: AttentionShape, qkv: &[f32], first: usize, out: &mut [f32], scores: &mut Vec<f32>) {
+    let AttentionShape { hidden, heads, .. } = shape;
     let (width, stride) = (hidden / heads, 3 * hidden);
     let (rows, keys) = (out.len() / hidden, qkv.len() / stride);
     let factor = 1.0 / (width as f32).sqrt();
@@ -98,12 +98,12 @@ fn rows(shape: Shape, qkv: &[f32], first: usize, out: &mut [f32], scores: &mut V
 }
 
 /// All rows of a text, head by head, in products of bf16.
-fn in_bf16(shape: Shape, qkv: &[f32], out: &mut [f32], buffers: &mut Buffers) {
-    let Shape { hidden, heads, .. } = shape;
+fn in_bf16(shape: AttentionShape, qkv: &[f32], out: &mut [f32], buffers: &mut AttentionBuffers) {
+    let AttentionShape { hidden, heads, .. } = shape;
     let (width, stride) = (hidden / heads, 3 * hidden);
     let rows = out.len() / hidden;
     let factor = 1.0 / (width as f32).sqrt();
-    let Buffers { scores, queries, keys, values, mixed, product } = buffers;
+    let AttentionBuffers { scores, queries, keys, values, mixed, product } = buffers;
     scores.resize(rows * rows, 0.0);
     mixed.resize(rows * width, 0.0);
     for head in 0..heads {

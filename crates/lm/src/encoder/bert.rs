@@ -5,21 +5,21 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 
-use super::attention::{Shape, attend};
-use super::config::{BertConfig, Tensors};
-use super::linear::{Linear, Scratch};
+use super::attention::{AttentionShape, attend};
+use super::config::{BertConfig, BertTensors};
+use super::linear::{Linear, LinearScratch};
 use crate::kernels::{Threads, gelu, in_step, layer_norm_row};
 use crate::{Error, Precision, Result};
 
 /// One text, or two that are read together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Input {
+pub(super) struct EncoderInput {
     pub(super) ids: Vec<u32>,
     /// Where the second begins: tokens from there on are of the second type.
     pub(super) second: usize,
 }
 
-impl From<Vec<u32>> for Input {
+impl From<Vec<u32>> for EncoderInput {
     fn from(ids: Vec<u32>) -> Self {
         Self { second: ids.len(), ids }
     }
@@ -27,7 +27,7 @@ impl From<Vec<u32>> for Input {
 
 thread_local! {
     /// Buffers of one thread; taken while in use.
-    static BUFFERS: Cell<Buffers> = Cell::default();
+    static BUFFERS: Cell<PassBuffers> = Cell::default();
 }
 
 #[derive(Debug)]
@@ -77,25 +77,25 @@ const ROWS_APART: usize = 8;
 
 /// Buffers of a pass, kept from batch to batch.
 #[derive(Debug, Default)]
-struct Buffers {
+struct PassBuffers {
     x: Vec<f32>,
     qkv: Vec<f32>,
     attended: Vec<f32>,
-    /// Of each piece of the rows.
-    pieces: Vec<PieceBuffers>,
+    /// Of each block of the rows.
+    blocks: Vec<RowBlockBuffers>,
 }
 
 #[derive(Debug, Default)]
-struct PieceBuffers {
+struct RowBlockBuffers {
     inner: Vec<f32>,
-    scratch: Scratch,
+    scratch: LinearScratch,
 }
 
 impl Bert {
     /// Packs the tensors of a model of this shape.
     pub(super) fn load(
         config: &BertConfig,
-        tensors: &Tensors<'_>,
+        tensors: &BertTensors<'_>,
         precision: Precision,
     ) -> Result<Self> {
         let BertConfig { hidden, heads, inner, .. } = *config;
@@ -165,9 +165,9 @@ impl Bert {
     /// [`Error::TokenOutOfRange`].
     pub(super) fn in_batches<T: Send>(
         &self,
-        inputs: &[Input],
+        inputs: &[EncoderInput],
         tokens: usize,
-        of_batch: impl Fn(&[Input], &[f32]) -> Vec<T> + Sync,
+        of_batch: impl Fn(&[EncoderInput], &[f32]) -> Vec<T> + Sync,
     ) -> Result<Vec<T>> {
         let mut batches = Vec::new();
         let mut rest = inputs;
@@ -197,9 +197,9 @@ impl Bert {
     /// every token attends to its own text alone.
     fn encode<'a>(
         &self,
-        texts: &[Input],
+        texts: &[EncoderInput],
         threads: Threads,
-        buffers: &'a mut Buffers,
+        buffers: &'a mut PassBuffers,
     ) -> Result<&'a [f32]> {
         let rows: usize = texts.iter().map(|text| text.ids.len()).sum();
         let vocabulary = self.tokens.len() / self.hidden;
@@ -228,23 +228,24 @@ impl Bert {
         }
         self.norm.apply(x, self.eps);
 
-        let shape = Shape { hidden: self.hidden, heads: self.heads, rounded: self.rounded };
-        let hands = rayon::current_num_threads();
-        let apart = threads == Threads::All && self.rows_apart && rows >= ROWS_APART * hands;
-        let (pieces, within) = if apart { (hands, Threads::One) } else { (1, threads) };
+        let shape =
+            AttentionShape { hidden: self.hidden, heads: self.heads, rounded: self.rounded };
+        let workers = rayon::current_num_threads();
+        let apart = threads == Threads::All && self.rows_apart && rows >= ROWS_APART * workers;
+        let (blocks, within) = if apart { (workers, Threads::One) } else { (1, threads) };
         // On a thread of the pool: from outside, each of the many products would be handed over and
         // waited for.
         rayon::scope(|_| {
             if let Some(first) = self.layers.first() {
-                buffers.in_pieces(rows, pieces, |piece| first.project(piece, within));
+                buffers.in_blocks(rows, blocks, |block| first.project(block, within));
             }
             for (index, layer) in self.layers.iter().enumerate() {
                 let lengths = texts.iter().map(|text| text.ids.len());
                 attend(shape, lengths, &buffers.qkv, &mut buffers.attended, threads);
-                buffers.in_pieces(rows, pieces, |piece| {
-                    layer.finish(piece, self.eps, within);
+                buffers.in_blocks(rows, blocks, |block| {
+                    layer.finish(block, self.eps, within);
                     if let Some(next) = self.layers.get(index + 1) {
-                        next.project(piece, within);
+                        next.project(block, within);
                     }
                 });
             }
@@ -254,38 +255,38 @@ impl Bert {
 }
 
 /// Some of the rows.
-struct Piece<'a> {
+struct RowBlock<'a> {
     x: &'a mut [f32],
     qkv: &'a mut [f32],
     attended: &'a [f32],
-    buffers: &'a mut PieceBuffers,
+    buffers: &'a mut RowBlockBuffers,
 }
 
-impl Buffers {
-    /// Does `work` to each of so many pieces of the rows, at the same time.
-    fn in_pieces(&mut self, rows: usize, pieces: usize, work: impl Fn(&mut Piece<'_>) + Sync) {
-        let Buffers { x, qkv, attended, pieces: buffers } = self;
-        let rows_of_piece = rows.div_ceil(pieces).max(1);
-        let numbers = x.len() / rows.max(1) * rows_of_piece;
-        buffers.resize_with(buffers.len().max(pieces), PieceBuffers::default);
+impl PassBuffers {
+    /// Does `work` to each of so many blocks of the rows, at the same time.
+    fn in_blocks(&mut self, rows: usize, blocks: usize, work: impl Fn(&mut RowBlock<'_>) + Sync) {
+        let PassBuffers { x, qkv, attended, blocks: buffers } = self;
+        let rows_of_block = rows.div_ceil(blocks).max(1);
+        let numbers = x.len() / rows.max(1) * rows_of_block;
+        buffers.resize_with(buffers.len().max(blocks), RowBlockBuffers::default);
         let all = x.par_chunks_mut(numbers).zip(qkv.par_chunks_mut(3 * numbers));
         let all = all.zip(attended.par_chunks(numbers)).zip(buffers);
         in_step(all, |(((x, qkv), attended), buffers)| {
-            work(&mut Piece { x, qkv, attended, buffers })
+            work(&mut RowBlock { x, qkv, attended, buffers })
         });
     }
 }
 
 impl Layer {
     /// Queries, keys and values of the rows.
-    fn project(&self, piece: &mut Piece<'_>, threads: Threads) {
-        let rows = piece.qkv.len() / self.qkv.outputs();
-        self.qkv.apply(rows, piece.x, piece.qkv, threads, &mut piece.buffers.scratch);
+    fn project(&self, block: &mut RowBlock<'_>, threads: Threads) {
+        let rows = block.qkv.len() / self.qkv.outputs();
+        self.qkv.apply(rows, block.x, block.qkv, threads, &mut block.buffers.scratch);
     }
 
     /// What comes behind attention: the rows' states behind this layer.
-    fn finish(&self, piece: &mut Piece<'_>, eps: f32, threads: Threads) {
-        let Piece { x, attended, buffers: PieceBuffers { inner, scratch }, .. } = piece;
+    fn finish(&self, block: &mut RowBlock<'_>, eps: f32, threads: Threads) {
+        let RowBlock { x, attended, buffers: RowBlockBuffers { inner, scratch }, .. } = block;
         let hidden = self.attention_out.outputs();
         self.attention_out.add_to(x.len() / hidden, attended, x, threads, scratch);
         self.attention_norm.apply(x, eps);

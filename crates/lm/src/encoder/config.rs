@@ -59,14 +59,14 @@ impl BertConfig {
 }
 
 /// Reads the tensors of a model by their bare names.
-pub(super) struct Tensors<'a> {
+pub(super) struct BertTensors<'a> {
     shards: &'a Shards,
     path: &'a Path,
     /// Some exports keep the name of the model in front.
     prefix: &'static str,
 }
 
-impl<'a> Tensors<'a> {
+impl<'a> BertTensors<'a> {
     /// Of the files of the model whose `config.json` is at `path`.
     pub(super) fn of(shards: &'a Shards, path: &'a Path) -> Result<Self> {
         let bare = shards.tensor("embeddings.LayerNorm.weight")?.is_some();

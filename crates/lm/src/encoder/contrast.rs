@@ -1,5 +1,5 @@
-//! The contrastive loss: a question's vector shall lie nearer to that of its passage than to those
-//! of all others.
+//! The contrastive loss: a question's vector should lie nearer to its own passage's vector than to
+//! any other passage's.
 
 use crate::kernels::{dot, exp_shifted, max, weighted_sum};
 
@@ -26,61 +26,74 @@ pub(super) struct Contrast {
 
 /// InfoNCE (van den Oord et al. 2018) as multiple negatives ranking (Henderson et al. 2017): the
 /// mean over the questions of `-ln softmax(scale * cosine)` at the question's passage, among all
-/// passages of the step but those that answer it too. With `symmetric`, the mean of that and the
-/// same from each passage to all questions of the step.
-///
-/// `questions` and `passages` are vectors of length 1, `[questions, width]` and `[passages,
-/// width]`.
-pub(super) fn contrast(
-    questions: &[f32],
-    passages: &[f32],
-    width: usize,
-    matches: &Matches,
-    scale: f32,
-    symmetric: bool,
-) -> Contrast {
-    let (rows, columns) = (questions.len() / width, passages.len() / width);
-    let mut scores = vec![0.0; rows * columns];
-    for (line, question) in scores.chunks_exact_mut(columns).zip(questions.chunks_exact(width)) {
-        let each = line.iter_mut().zip(passages.chunks_exact(width));
-        each.for_each(|(score, passage)| *score = scale * dot(question, passage));
-    }
-    for (line, also) in scores.chunks_exact_mut(columns).zip(&matches.also) {
-        also.iter().for_each(|passage| line[*passage] = f32::NEG_INFINITY);
-    }
-    let sides = if symmetric { 2.0 } else { 1.0 };
-    let share = 1.0 / (sides * rows as f32);
-    let mut loss = 0.0;
-    // Gradients of the scores.
-    let mut d_scores = vec![0.0; scores.len()];
-    let lines = scores.chunks_exact(columns).zip(d_scores.chunks_exact_mut(columns));
-    for ((line, d), positive) in lines.zip(&matches.positives) {
-        loss += f64::from(share) * softmax_loss(line, *positive, share, d);
-    }
-    if symmetric {
-        for (row, positive) in matches.positives.iter().enumerate() {
-            // Other questions that this passage answers are no negatives of it.
-            let column: Vec<f32> = (0..rows)
-                .map(|other| match matches.positives[other] == *positive && other != row {
-                    true => f32::NEG_INFINITY,
-                    false => scores[other * columns + positive],
-                })
-                .collect();
-            let mut d = vec![0.0; rows];
-            loss += f64::from(share) * softmax_loss(&column, row, share, &mut d);
-            d.iter().enumerate().for_each(|(other, d)| d_scores[other * columns + positive] += d);
+/// passages of the step except others that answer it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InfoNce {
+    /// What cosines are multiplied with before the softmax: the inverse of its temperature.
+    pub(super) scale: f32,
+    /// The mean of that loss and the same from each passage to all questions of the step.
+    pub(super) symmetric: bool,
+}
+
+impl InfoNce {
+    /// Loss and gradients for vectors of length 1: `questions` is `[questions, width]`, `passages`
+    /// is `[passages, width]`.
+    pub(super) fn contrast(
+        self,
+        questions: &[f32],
+        passages: &[f32],
+        width: usize,
+        matches: &Matches,
+    ) -> Contrast {
+        let Self { scale, symmetric } = self;
+        let (rows, columns) = (questions.len() / width, passages.len() / width);
+        let mut scores = vec![0.0; rows * columns];
+        for (line, question) in scores.chunks_exact_mut(columns).zip(questions.chunks_exact(width))
+        {
+            let each = line.iter_mut().zip(passages.chunks_exact(width));
+            each.for_each(|(score, passage)| *score = scale * dot(question, passage));
         }
+        for (line, also) in scores.chunks_exact_mut(columns).zip(&matches.also) {
+            also.iter().for_each(|passage| line[*passage] = f32::NEG_INFINITY);
+        }
+        let sides = if symmetric { 2.0 } else { 1.0 };
+        let share = 1.0 / (sides * rows as f32);
+        let mut loss = 0.0;
+        // Gradients of the scores.
+        let mut d_scores = vec![0.0; scores.len()];
+        let lines = scores.chunks_exact(columns).zip(d_scores.chunks_exact_mut(columns));
+        for ((line, d), positive) in lines.zip(&matches.positives) {
+            loss += f64::from(share) * softmax_loss(line, *positive, share, d);
+        }
+        if symmetric {
+            for (row, positive) in matches.positives.iter().enumerate() {
+                // Other questions that this passage answers are no negatives of it.
+                let column: Vec<f32> = (0..rows)
+                    .map(|other| match matches.positives[other] == *positive && other != row {
+                        true => f32::NEG_INFINITY,
+                        false => scores[other * columns + positive],
+                    })
+                    .collect();
+                let mut d = vec![0.0; rows];
+                loss += f64::from(share) * softmax_loss(&column, row, share, &mut d);
+                d.iter()
+                    .enumerate()
+                    .for_each(|(other, d)| d_scores[other * columns + positive] += d);
+            }
+        }
+        let (mut d_questions, mut d_passages) =
+            (vec![0.0; questions.len()], vec![0.0; passages.len()]);
+        d_scores.iter_mut().for_each(|d| *d *= scale);
+        for (d, line) in d_questions.chunks_exact_mut(width).zip(d_scores.chunks_exact(columns)) {
+            weighted_sum(passages, width, line, d);
+        }
+        for (column, d) in d_passages.chunks_exact_mut(width).enumerate() {
+            let weights: Vec<f32> =
+                d_scores.iter().skip(column).step_by(columns).copied().collect();
+            weighted_sum(questions, width, &weights, d);
+        }
+        Contrast { loss, d_questions, d_passages }
     }
-    let (mut d_questions, mut d_passages) = (vec![0.0; questions.len()], vec![0.0; passages.len()]);
-    d_scores.iter_mut().for_each(|d| *d *= scale);
-    for (d, line) in d_questions.chunks_exact_mut(width).zip(d_scores.chunks_exact(columns)) {
-        weighted_sum(passages, width, line, d);
-    }
-    for (column, d) in d_passages.chunks_exact_mut(width).enumerate() {
-        let weights: Vec<f32> = d_scores.iter().skip(column).step_by(columns).copied().collect();
-        weighted_sum(questions, width, &weights, d);
-    }
-    Contrast { loss, d_questions, d_passages }
 }
 
 /// `-ln softmax(scores)[target]`; `d` becomes `share` times its gradient.
@@ -137,7 +150,12 @@ mod tests {
                 )
             })
             .sum();
-        let found = contrast(&questions, &passages, 6, &matches(), 20.0, false);
+        let found = InfoNce { scale: 20.0, symmetric: false }.contrast(
+            &questions,
+            &passages,
+            6,
+            &matches(),
+        );
         assert!((found.loss - forward / 3.0).abs() < 1e-5, "{} {}", found.loss, forward / 3.0);
         let columns = [(0, vec![0, 2]), (1, vec![1, 2]), (2, vec![0, 1, 2])];
         let backward: f64 = columns
@@ -150,7 +168,8 @@ mod tests {
                 )
             })
             .sum();
-        let found = contrast(&questions, &passages, 6, &matches(), 20.0, true);
+        let found =
+            InfoNce { scale: 20.0, symmetric: true }.contrast(&questions, &passages, 6, &matches());
         assert!((found.loss - (forward + backward) / 6.0).abs() < 1e-5);
     }
 
@@ -158,11 +177,12 @@ mod tests {
     fn gradients_match_differences() {
         let (mut questions, mut passages) = (unit(noise(3, 3 * 6), 6), unit(noise(4, 5 * 6), 6));
         for symmetric in [false, true] {
-            let found = contrast(&questions, &passages, 6, &matches(), 5.0, symmetric);
+            let loss = InfoNce { scale: 5.0, symmetric };
+            let found = loss.contrast(&questions, &passages, 6, &matches());
             let fixed = passages.clone();
             for at in 0..questions.len() {
                 let expected = slope(&mut questions, at, 1e-2, |questions| {
-                    contrast(questions, &fixed, 6, &matches(), 5.0, symmetric).loss
+                    loss.contrast(questions, &fixed, 6, &matches()).loss
                 });
                 assert!(
                     (f64::from(found.d_questions[at]) - expected).abs() < 2e-3,
@@ -172,7 +192,7 @@ mod tests {
             let fixed = questions.clone();
             for at in 0..passages.len() {
                 let expected = slope(&mut passages, at, 1e-2, |passages| {
-                    contrast(&fixed, passages, 6, &matches(), 5.0, symmetric).loss
+                    loss.contrast(&fixed, passages, 6, &matches()).loss
                 });
                 assert!((f64::from(found.d_passages[at]) - expected).abs() < 2e-3, "passage {at}");
             }
@@ -185,7 +205,8 @@ mod tests {
         let mut alone = matches();
         // Passage 4 answers all three: nothing is left that would move it.
         alone.also = vec![vec![4]; 3];
-        let found = contrast(&questions, &passages, 6, &alone, 20.0, false);
+        let found =
+            InfoNce { scale: 20.0, symmetric: false }.contrast(&questions, &passages, 6, &alone);
         assert!(found.d_passages[4 * 6..].iter().all(|d| *d == 0.0));
         assert!(found.d_passages[..6].iter().any(|d| *d != 0.0));
     }

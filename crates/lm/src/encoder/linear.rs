@@ -17,7 +17,7 @@ enum Weights {
 
 /// Inputs in the form that the weights are multiplied with; a buffer.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(super) struct LinearScratch {
     bf16: Rounded,
     int8: Int8Rows,
 }
@@ -51,7 +51,7 @@ impl Linear {
         x: &[f32],
         y: &mut [f32],
         threads: Threads,
-        scratch: &mut Scratch,
+        scratch: &mut LinearScratch,
     ) {
         match &self.weights {
             Weights::Float(weights) => {
@@ -72,7 +72,7 @@ impl Linear {
         x: &[f32],
         y: &mut [f32],
         threads: Threads,
-        scratch: &mut Scratch,
+        scratch: &mut LinearScratch,
     ) {
         match &self.weights {
             Weights::Float(weights) => {

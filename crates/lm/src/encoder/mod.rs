@@ -1,4 +1,9 @@
-//! Sentence embeddings with a BERT encoder, as sentence-transformers makes them.
+//! Which vector does a text get, which score a pair of texts, and how is that learnt?
+//!
+//! In go texts; out come vectors of length 1 ([`Encoder`], as sentence-transformers makes them) or
+//! scores of question and passage ([`Reranker`]). [`EmbedderTraining`] trains an encoder on
+//! questions and the passages that answer them. `bert` is the pass of inference, `pass` that of
+//! training, which keeps what its backward pass needs.
 
 mod attention;
 mod bert;
@@ -9,17 +14,18 @@ mod parameters;
 mod pass;
 mod reranker;
 mod save;
+mod texts;
 mod training;
 
 use std::path::Path;
 
 use rayon::prelude::*;
-use serde_json::Value;
 
 use crate::files::{Shards, fingerprint, read_json};
-use crate::{Error, Isa, Precision, Result, Tokenizer};
-use bert::{Bert, Input};
-use config::{BertConfig, Tensors};
+use crate::{Isa, Precision, Result, Tokenizer};
+use bert::{Bert, EncoderInput};
+use config::{BertConfig, BertTensors};
+use texts::{Texts, check_pooling};
 
 pub use reranker::Reranker;
 pub use training::{
@@ -30,9 +36,6 @@ pub use training::{
 /// Tokens that one thread encodes at a time: enough for whole tiles, few enough to stay near the
 /// cache.
 const BATCH_TOKENS: usize = 256;
-
-/// Cut of texts for models that name none.
-const DEFAULT_MAX_TOKENS: usize = 256;
 
 /// A BERT encoder with mean pooling and unit-length output.
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl Encoder {
         let path = folder.join("config.json");
         let config = BertConfig::read(&read_json(&path)?, &path)?;
         let shards = Shards::open(folder)?;
-        let bert = Bert::load(&config, &Tensors::of(&shards, &path)?, precision)?;
+        let bert = Bert::load(&config, &BertTensors::of(&shards, &path)?, precision)?;
         check_pooling(&folder.join("1_Pooling/config.json"))?;
         let Texts { tokenizer, max_tokens, file } = Texts::open(folder, &config)?;
         let identity = fingerprint([file.as_slice()].into_iter().chain(shards.bytes()));
@@ -82,12 +85,13 @@ impl Encoder {
     /// [`Error::Tokenizer`]; [`Error::TokenOutOfRange`] when the tokenizer does not belong to the
     /// weights.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
-        let framed = |text: &&str| self.tokenizer.encode_framed(text).map(Input::from);
-        let ids: Vec<Input> = texts.par_iter().map(framed).collect::<Result<_>>()?;
+        let framed = |text: &&str| self.tokenizer.encode_framed(text).map(EncoderInput::from);
+        let ids: Vec<EncoderInput> = texts.par_iter().map(framed).collect::<Result<_>>()?;
         self.bert.in_batches(&ids, BATCH_TOKENS, |batch, states| {
             let mut states = states.chunks_exact(self.dim());
-            let vector =
-                |text: &Input| mean_direction(states.by_ref().take(text.ids.len()), self.dim());
+            let vector = |text: &EncoderInput| {
+                mean_direction(states.by_ref().take(text.ids.len()), self.dim())
+            };
             batch.iter().map(vector).collect()
         })
     }
@@ -120,44 +124,6 @@ impl Encoder {
     pub fn identity(&self) -> &str {
         &self.identity
     }
-}
-
-/// How a folder's model reads texts.
-struct Texts {
-    /// Frames texts and cuts them at `max_tokens`.
-    tokenizer: Tokenizer,
-    max_tokens: usize,
-    /// The tokenizer's file.
-    file: Vec<u8>,
-}
-
-impl Texts {
-    fn open(folder: &Path, config: &BertConfig) -> Result<Self> {
-        let settings = folder.join("sentence_bert_config.json");
-        let named =
-            if settings.exists() { read_json(&settings)?["max_seq_length"].as_u64() } else { None };
-        let max_tokens =
-            named.map_or(DEFAULT_MAX_TOKENS, |n| n as usize).clamp(8, config.positions.max(8));
-        if max_tokens > config.positions {
-            return Err(Error::Config(format!("only {} positions for a text", config.positions)));
-        }
-        let path = folder.join("tokenizer.json");
-        let mut tokenizer = Tokenizer::from_file(&path)?;
-        tokenizer.truncate_at(max_tokens)?;
-        let file = std::fs::read(&path).map_err(Error::io(&path))?;
-        Ok(Self { tokenizer, max_tokens, file })
-    }
-}
-
-/// Other poolings give other vectors; better refused than silently wrong.
-fn check_pooling(path: &Path) -> Result<()> {
-    if path.exists() && read_json(path)?["pooling_mode_mean_tokens"] != Value::Bool(true) {
-        return Err(Error::Unsupported {
-            path: path.to_owned(),
-            what: "pooling other than the mean".into(),
-        });
-    }
-    Ok(())
 }
 
 /// Mean of the rows, scaled to length 1.

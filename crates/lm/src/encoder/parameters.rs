@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::config::{BertConfig, Tensors};
+use super::config::{BertConfig, BertTensors};
 use crate::Result;
 
 /// A linear layer's place: weights `[outputs, inputs]`, row-major, and bias `[outputs]`.
@@ -33,7 +33,7 @@ pub(super) struct LayerAt {
 
 /// Where each weight lies in the vector; gradients and moments lie alike.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Layout {
+pub(super) struct ParameterLayout {
     /// `[vocabulary, hidden]`.
     pub(super) tokens: Range<usize>,
     /// `[positions, hidden]`.
@@ -85,7 +85,7 @@ impl Places {
     }
 }
 
-impl Layout {
+impl ParameterLayout {
     pub(super) fn of(config: &BertConfig) -> Self {
         let BertConfig { hidden, inner, .. } = *config;
         let mut places = Places::default();
@@ -124,7 +124,7 @@ impl Layout {
     }
 
     /// Reads all tensors into one vector.
-    pub(super) fn read(&self, tensors: &Tensors<'_>) -> Result<Vec<f32>> {
+    pub(super) fn read(&self, tensors: &BertTensors<'_>) -> Result<Vec<f32>> {
         let mut values = Vec::with_capacity(self.len());
         for (name, shape, _) in &self.tensors {
             values.extend(tensors.read(name, shape)?);

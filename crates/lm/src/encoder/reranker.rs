@@ -5,8 +5,8 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::bert::{Bert, Input};
-use super::config::{BertConfig, Tensors};
+use super::bert::{Bert, EncoderInput};
+use super::config::{BertConfig, BertTensors};
 use crate::files::{Shards, fingerprint, read_json};
 use crate::{Error, Isa, Precision, Result, Tokenizer};
 
@@ -81,7 +81,7 @@ impl Reranker {
                 "only one type of token (expected one for question and one for passage)".into(),
             ));
         }
-        let bert = Bert::load(&config, &Tensors::of(&shards, &path)?, precision.resolve())?;
+        let bert = Bert::load(&config, &BertTensors::of(&shards, &path)?, precision.resolve())?;
         let file = folder.join("tokenizer.json");
         let mut tokenizer = Tokenizer::from_file(&file)?;
         let names = folder.join("tokenizer_config.json");
@@ -108,12 +108,12 @@ impl Reranker {
     pub fn score(&self, question: &str, passages: &[&str]) -> Result<Vec<f32>> {
         let pair = |passage: &&str| {
             let (ids, second) = self.tokenizer.encode_pair(question, passage)?;
-            Ok(Input { ids, second })
+            Ok(EncoderInput { ids, second })
         };
-        let pairs: Vec<Input> = passages.par_iter().map(pair).collect::<Result<_>>()?;
+        let pairs: Vec<EncoderInput> = passages.par_iter().map(pair).collect::<Result<_>>()?;
         self.bert.in_batches(&pairs, BATCH_TOKENS, |batch, states| {
             let mut first = 0;
-            let score = |pair: &Input| {
+            let score = |pair: &EncoderInput| {
                 let state = &states[first * self.bert.hidden()..][..self.bert.hidden()];
                 first += pair.ids.len();
                 self.head(state)

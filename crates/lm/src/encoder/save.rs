@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::config::Tensors;
-use super::parameters::Layout;
+use super::config::BertTensors;
+use super::parameters::ParameterLayout;
 use crate::files::float_file::{self, Floats, Values};
 use crate::files::{Shards, read_json};
 use crate::{Error, Result};
@@ -27,7 +27,7 @@ const KEPT: [&str; 6] = [
 /// Weights are written in f32. The weights come last: a folder whose writing was interrupted is no
 /// model.
 pub(super) fn save(
-    layout: &Layout,
+    layout: &ParameterLayout,
     values: &[f32],
     base: &Path,
     max_tokens: usize,
@@ -57,7 +57,7 @@ pub(super) fn save(
     write_json(&folder.join("config.json"), &in_f32(described))?;
 
     let shards = Shards::open(base)?;
-    let names = Tensors::of(&shards, &config)?;
+    let names = BertTensors::of(&shards, &config)?;
     let trained = layout.tensors().iter().map(|(name, shape, range)| Floats {
         name: names.full_name(name),
         shape: shape.clone(),

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 
-use crate::encoder::attention::{Shape, attend as attend_text};
+use crate::encoder::attention::{AttentionShape, attend as attend_text};
 use crate::encoder::config::BertConfig;
 use crate::kernels::{MatMut, MatRef, Threads, dot, exp_shifted, gemm, max, scale};
 
@@ -16,7 +16,7 @@ thread_local! {
 /// `attended = softmax(q kᵀ / sqrt(width)) v` for each text and head by itself; `qkv` is
 /// `[rows, 3 * hidden]`, queries, keys and values side by side, `attended` is `[rows, hidden]`.
 pub(super) fn attend(config: &BertConfig, texts: &[&[u32]], qkv: &[f32], attended: &mut [f32]) {
-    let shape = Shape { hidden: config.hidden, heads: config.heads, rounded: false };
+    let shape = AttentionShape { hidden: config.hidden, heads: config.heads, rounded: false };
     let outs = cut(attended, texts, config.hidden);
     starts(texts).zip(outs).collect::<Vec<_>>().into_par_iter().for_each(
         |((start, length), out)| {
@@ -42,25 +42,34 @@ pub(super) fn attend_backward(
             let qkv = &qkv[start * stride..][..length * stride];
             let d_out = &d_out[start * hidden..][..length * hidden];
             let (mut p, mut d) = BUFFERS.take();
-            for head in 0..config.heads {
-                head_backward(config, head, qkv, d_out, d_qkv, (&mut p, &mut d));
+            for index in 0..config.heads {
+                let head = Head { index, width: hidden / config.heads, hidden };
+                head_backward(head, qkv, d_out, d_qkv, (&mut p, &mut d));
             }
             BUFFERS.set((p, d));
         },
     );
 }
 
+/// A head, as columns of the rows of a text.
+#[derive(Clone, Copy)]
+struct Head {
+    index: usize,
+    width: usize,
+    /// Of all heads together.
+    hidden: usize,
+}
+
 /// One head of one text: its columns of `d_qkv` are written.
 fn head_backward(
-    config: &BertConfig,
-    head: usize,
+    head: Head,
     qkv: &[f32],
     d_out: &[f32],
     d_qkv: &mut [f32],
     (p, d): (&mut Vec<f32>, &mut Vec<f32>),
 ) {
-    let hidden = config.hidden;
-    let (width, stride) = (hidden / config.heads, 3 * hidden);
+    let Head { index: head, width, hidden } = head;
+    let stride = 3 * hidden;
     let rows = qkv.len() / stride;
     let factor = 1.0 / (width as f32).sqrt();
     let column = |part: usize| part * hidden + head * width;

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::Model;
+use super::weights::BertWeights;
 use crate::encoder::parameters::LinearAt;
 use crate::kernels::{HeadProduct, MatMut, MatRef, Orientation, Threads, add, gemm, outer};
 
@@ -29,7 +29,7 @@ pub(super) struct Linear<'a> {
 
 impl<'a> Linear<'a> {
     /// The layer at `at`.
-    pub(super) fn of(model: Model<'a>, at: &'a LinearAt) -> Self {
+    pub(super) fn of(model: BertWeights<'a>, at: &'a LinearAt) -> Self {
         let part = |range: &Range<usize>| &model.values[range.clone()];
         Self { weight: part(&at.weight), bias: part(&at.bias), at, rounded: model.rounded }
     }

@@ -1,44 +1,35 @@
 //! The forward pass that keeps what the backward pass needs, and the backward pass: explicit,
 //! without dropout.
 //!
-//! Texts lie one behind the other without padding, as in inference. Kept are the sums before each
-//! layer norm, queries, keys and values, what attention mixed, and the feed-forward block before
-//! its activation; norms, activations and the probabilities of attention are computed again. No
-//! result depends on the number of threads.
+//! Texts lie one behind the other without padding, as in inference. The forward pass keeps the sums
+//! before each layer norm, queries, keys and values, the output of attention, and the feed-forward
+//! block before its activation. Norms, activations and attention probabilities are computed again.
+//! No result depends on the number of threads.
 
 mod attention;
 mod linear;
 mod norm;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use rayon::prelude::*;
 
 use super::config::BertConfig;
-use super::parameters::{LayerAt, Layout};
+use super::parameters::{LayerAt, ParameterLayout};
 use crate::kernels::{add, gelu, gelu_backward};
 use crate::{Error, Result};
 use attention::{attend, attend_backward};
 use linear::{Linear, backward, forward};
 use norm::{norm_backward, normed};
+pub(super) use weights::BertWeights;
 
 /// Numbers that a thread takes at a time in work on single ones.
 const CHUNK: usize = 1 << 14;
 
-/// A model and its weights.
-#[derive(Clone, Copy)]
-pub(super) struct Model<'a> {
-    pub(super) config: &'a BertConfig,
-    pub(super) layout: &'a Layout,
-    /// All weights, as `layout` places them.
-    pub(super) values: &'a [f32],
-    /// Whether the factors of products with weights are rounded to bf16; everything else is f32.
-    pub(super) rounded: bool,
-}
-
-/// Kept of a forward pass over some texts.
+/// What a forward pass over some texts keeps for the backward pass.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct KeptPass {
     /// Before the first norm, `[rows, hidden]`.
     embedded: Vec<f32>,
     layers: Vec<KeptLayer>,
@@ -61,7 +52,7 @@ struct KeptLayer {
     sum: Vec<f32>,
 }
 
-impl Kept {
+impl KeptPass {
     /// The texts' vectors of length 1, `[texts, hidden]`.
     pub(super) fn vectors(&self) -> &[f32] {
         &self.vectors
@@ -73,12 +64,12 @@ impl Kept {
     }
 }
 
-impl Model<'_> {
-    /// Vectors of the texts, and what [`Model::backward`] needs.
+impl BertWeights<'_> {
+    /// Vectors of the texts, and what [`BertWeights::backward`] needs.
     ///
     /// # Errors
     /// [`Error::TokenOutOfRange`].
-    pub(super) fn forward(self, texts: &[&[u32]]) -> Result<Kept> {
+    pub(super) fn forward(self, texts: &[&[u32]]) -> Result<KeptPass> {
         let BertConfig { hidden, vocabulary, .. } = *self.config;
         if let Some(id) = texts.iter().copied().flatten().find(|id| **id as usize >= vocabulary) {
             return Err(Error::TokenOutOfRange { id: *id, vocabulary });
@@ -93,7 +84,7 @@ impl Model<'_> {
             add(row, &self.values[positions + position * hidden..][..hidden]);
             add(row, of_type);
         }
-        let mut kept = Kept { embedded, ..Kept::default() };
+        let mut kept = KeptPass { embedded, ..KeptPass::default() };
         let mut x = normed(self, &self.layout.norm, &kept.embedded);
         for layer in &self.layout.layers {
             let (done, y) = self.layer(layer, texts, x);
@@ -132,7 +123,7 @@ impl Model<'_> {
     pub(super) fn backward(
         self,
         texts: &[&[u32]],
-        kept: &Kept,
+        kept: &KeptPass,
         d_vectors: &[f32],
         gradients: &mut [f32],
     ) {
@@ -146,17 +137,11 @@ impl Model<'_> {
             let row: Vec<f32> = row.collect();
             (0..text.len()).for_each(|_| d.extend_from_slice(&row));
         }
-        for (index, (at, layer)) in self.layout.layers.iter().zip(&kept.layers).enumerate().rev() {
-            let input = match index.checked_sub(1) {
-                Some(before) => {
-                    normed(self, &self.layout.layers[before].norm, &kept.layers[before].sum)
-                }
-                None => normed(self, &self.layout.norm, &kept.embedded),
-            };
-            d = self.layer_backward(at, texts, layer, &input, &d, gradients);
+        for layer in (0..kept.layers.len()).rev() {
+            d = self.layer_backward(layer, texts, kept, &d, gradients);
         }
         let d = norm_backward(self, &self.layout.norm, &kept.embedded, &d, gradients);
-        let Layout { tokens, positions, types, .. } = self.layout;
+        let ParameterLayout { tokens, positions, types, .. } = self.layout;
         for (row, (position, id)) in d.chunks_exact(hidden).zip(places(texts)) {
             add(&mut gradients[tokens.start + *id as usize * hidden..][..hidden], row);
             add(&mut gradients[positions.start + position * hidden..][..hidden], row);
@@ -164,22 +149,27 @@ impl Model<'_> {
         }
     }
 
-    /// The gradient with respect to a layer's input, for that of its result; those of its weights
-    /// are added to.
+    /// The gradient with respect to the input of layer `index`, for the gradient `d` of its result;
+    /// those of its weights are added to `gradients`.
     fn layer_backward(
         self,
-        at: &LayerAt,
+        index: usize,
         texts: &[&[u32]],
-        kept: &KeptLayer,
-        input: &[f32],
+        kept: &KeptPass,
         d: &[f32],
         gradients: &mut [f32],
     ) -> Vec<f32> {
+        let (at, layers) = (&self.layout.layers[index], &kept.layers);
+        let input = match index.checked_sub(1) {
+            Some(before) => normed(self, &self.layout.layers[before].norm, &layers[before].sum),
+            None => normed(self, &self.layout.norm, &kept.embedded),
+        };
+        let kept = &layers[index];
         let linear = |layer| Linear::of(self, layer);
         let d_sum = norm_backward(self, &at.norm, &kept.sum, d, gradients);
         let mut d_up = backward(linear(&at.down), &activated(&kept.up), &d_sum, None, gradients);
-        let pieces = d_up.par_chunks_mut(CHUNK).zip(kept.up.par_chunks(CHUNK));
-        pieces.for_each(|(d, up)| gelu_backward(up, d));
+        let chunks = d_up.par_chunks_mut(CHUNK).zip(kept.up.par_chunks(CHUNK));
+        chunks.for_each(|(d, up)| gelu_backward(up, d));
         let middle = normed(self, &at.attention_norm, &kept.attention_sum);
         let d_middle = backward(linear(&at.up), &middle, &d_up, Some(d_sum), gradients);
         let d_sum =
@@ -188,7 +178,7 @@ impl Model<'_> {
             backward(linear(&at.attention_out), &kept.attended, &d_sum, None, gradients);
         let mut d_qkv = vec![0.0; kept.qkv.len()];
         attend_backward(self.config, texts, &kept.qkv, &d_attended, &mut d_qkv);
-        backward(linear(&at.qkv), input, &d_qkv, Some(d_sum), gradients)
+        backward(linear(&at.qkv), &input, &d_qkv, Some(d_sum), gradients)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::Model;
+use super::weights::BertWeights;
 use crate::encoder::parameters::NormAt;
 use crate::kernels::{add, layer_norm_backward_row, layer_norm_row};
 
@@ -11,7 +11,7 @@ use crate::kernels::{add, layer_norm_backward_row, layer_norm_row};
 const ROWS: usize = 64;
 
 /// The norm at `at` of the rows of `x`.
-pub(super) fn normed(model: Model<'_>, at: &NormAt, x: &[f32]) -> Vec<f32> {
+pub(super) fn normed(model: BertWeights<'_>, at: &NormAt, x: &[f32]) -> Vec<f32> {
     let (weight, bias) = (&model.values[at.weight.clone()], &model.values[at.bias.clone()]);
     let mut y = x.to_vec();
     y.par_chunks_mut(ROWS * weight.len()).for_each(|rows| {
@@ -24,7 +24,7 @@ pub(super) fn normed(model: Model<'_>, at: &NormAt, x: &[f32]) -> Vec<f32> {
 /// The gradient with respect to `x`, the rows before the norm, for the gradient `dy` of its result;
 /// those of weight and bias are added to `gradients`.
 pub(super) fn norm_backward(
-    model: Model<'_>,
+    model: BertWeights<'_>,
     at: &NormAt,
     x: &[f32],
     dy: &[f32],

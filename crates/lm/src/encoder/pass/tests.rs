@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::Encoder;
-use crate::encoder::config::Tensors;
+use crate::encoder::config::BertTensors;
 use crate::files::{Shards, read_json};
 use crate::ops::testing::{noise, slope};
 
@@ -13,7 +13,7 @@ fn folder() -> PathBuf {
 
 struct Tiny {
     config: BertConfig,
-    layout: Layout,
+    layout: ParameterLayout,
     values: Vec<f32>,
 }
 
@@ -22,13 +22,13 @@ impl Tiny {
         let path = folder().join("config.json");
         let config = BertConfig::read(&read_json(&path).unwrap(), &path).unwrap();
         let shards = Shards::open(&folder()).unwrap();
-        let layout = Layout::of(&config);
-        let values = layout.read(&Tensors::of(&shards, &path).unwrap()).unwrap();
+        let layout = ParameterLayout::of(&config);
+        let values = layout.read(&BertTensors::of(&shards, &path).unwrap()).unwrap();
         Self { config, layout, values }
     }
 
-    fn model<'a>(&'a self, values: &'a [f32]) -> Model<'a> {
-        Model { config: &self.config, layout: &self.layout, values, rounded: false }
+    fn model<'a>(&'a self, values: &'a [f32]) -> BertWeights<'a> {
+        BertWeights { config: &self.config, layout: &self.layout, values, rounded: false }
     }
 }
 
@@ -49,7 +49,7 @@ fn gradients(tiny: &Tiny, texts: &[&[u32]], d_vectors: &[f32]) -> Vec<f32> {
 }
 
 fn gradients_in(tiny: &Tiny, texts: &[&[u32]], d_vectors: &[f32], rounded: bool) -> Vec<f32> {
-    let model = Model { rounded, ..tiny.model(&tiny.values) };
+    let model = BertWeights { rounded, ..tiny.model(&tiny.values) };
     let mut gradients = vec![0.0; tiny.values.len()];
     model.backward(texts, &model.forward(texts).unwrap(), d_vectors, &mut gradients);
     gradients

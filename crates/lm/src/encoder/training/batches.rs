@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{EmbedderOptions, TrainingQuestion};
+use super::options::EmbedderOptions;
+use super::question::TrainingQuestion;
 use crate::encoder::contrast::Matches;
 use crate::training::packing::shuffled;
 

@@ -4,7 +4,10 @@
 //! and however much of the activations is kept, and so does a run that was interrupted and resumed.
 
 mod batches;
+mod fingerprint;
 mod options;
+mod progress;
+mod question;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -15,83 +18,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use super::config::{BertConfig, Tensors};
-use super::contrast::{Matches, contrast};
-use super::parameters::Layout;
-use super::pass::{Kept, Model};
+use super::config::{BertConfig, BertTensors};
+use super::contrast::{InfoNce, Matches};
+use super::parameters::ParameterLayout;
+use super::pass::{BertWeights, KeptPass};
 use super::save::save;
-use super::{Texts, check_pooling};
+use super::texts::{Texts, check_pooling};
 use crate::files::{Shards, Tensor, fingerprint, read_json};
-use crate::optim::{AdamW, AdamWOptions, Group, clip_norm};
-use crate::optim::{Decay, Schedule};
+use crate::optim::{AdamW, AdamWOptions, Decay, Group, Schedule, clip_norm};
 use crate::{Error, Precision, Result};
 use batches::{Batch, batches};
+use fingerprint::{Fingerprint, run_fingerprint};
+use question::check_questions;
 
 pub use options::EmbedderOptions;
-use state::Fingerprint;
-
-/// A question to learn from. Passages are named by their places in the list given beside it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TrainingQuestion {
-    /// The question, as it is embedded when it is asked.
-    pub text: String,
-    /// All passages that answer it; at least one. None of them is ever a negative of this question.
-    pub positives: Vec<usize>,
-    /// Passages that look as if they did, to be told apart; may be empty.
-    pub negatives: Vec<usize>,
-}
-
-/// What a run takes, known before it starts.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct EmbedderEstimate {
-    /// Pairs of question and passage.
-    pub pairs: usize,
-    /// Optimiser steps.
-    pub steps: usize,
-    /// Tokens of all texts of all steps.
-    pub tokens: usize,
-    /// Floating-point operations, what is computed twice included.
-    pub operations: f64,
-    /// Bytes of memory: weights, gradients, moments and activations.
-    pub bytes: u64,
-}
-
-/// An optimiser step that was made.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct EmbedderStep {
-    /// Steps made, this one included.
-    pub step: usize,
-    /// Steps of the whole run.
-    pub steps: usize,
-    /// Mean loss over the step's questions, before the update.
-    pub loss: f64,
-    /// Learning rate of the step.
-    pub learning_rate: f64,
-    /// Norm of the gradient before clipping.
-    pub gradient_norm: f64,
-    /// Tokens of its texts.
-    pub tokens: usize,
-}
-
-/// Texts of a step, as ids, and what belongs to what.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct PlannedStep {
-    /// One a pair.
-    pub questions: Vec<Vec<u32>>,
-    /// Each once.
-    pub passages: Vec<Vec<u32>>,
-    /// The passage of each question, as a place in `passages`.
-    pub positives: Vec<usize>,
-    /// Further passages that answer each question, left out of its negatives.
-    pub also: Vec<Vec<usize>>,
-}
+pub use progress::{EmbedderEstimate, EmbedderStep, PlannedStep};
+pub use question::TrainingQuestion;
 
 /// A training run, epoch by epoch, so that what came out can be measured in between.
 #[derive(Debug)]
 pub struct EmbedderTraining {
     base: PathBuf,
     config: BertConfig,
-    layout: Layout,
+    layout: ParameterLayout,
     max_tokens: usize,
     options: EmbedderOptions,
     questions: Vec<TrainingQuestion>,
@@ -120,13 +69,13 @@ impl EmbedderTraining {
     ) -> Result<Self> {
         options.validate()?;
         let options = EmbedderOptions { precision: options.precision.resolve(), ..options };
-        check(&questions, passages.len())?;
+        check_questions(&questions, passages.len())?;
         let path = base.join("config.json");
         let config = BertConfig::read(&read_json(&path)?, &path)?;
         check_pooling(&base.join("1_Pooling/config.json"))?;
         let shards = Shards::open(base)?;
-        let layout = Layout::of(&config);
-        let values = layout.read(&Tensors::of(&shards, &path)?)?;
+        let layout = ParameterLayout::of(&config);
+        let values = layout.read(&BertTensors::of(&shards, &path)?)?;
         let Texts { tokenizer, max_tokens, file } = Texts::open(base, &config)?;
         let identity = fingerprint([file.as_slice()].into_iter().chain(shards.bytes()));
         let asked = questions.iter().map(|question| &question.text);
@@ -140,7 +89,7 @@ impl EmbedderTraining {
         let adam_options =
             AdamWOptions { weight_decay: options.weight_decay, ..AdamWOptions::default() };
         Ok(Self {
-            fingerprint: state::fingerprint(&identity, &questions, &ids, &options),
+            fingerprint: run_fingerprint(&identity, &questions, &ids, &options),
             gradients: vec![0.0; values.len()],
             adam: AdamW::new(values.len(), adam_options),
             schedule: Schedule::new(options.learning_rate, options.warmup, steps, Decay::Linear),
@@ -192,7 +141,7 @@ impl EmbedderTraining {
                 squares += lengths().map(|length| (length * length) as f64).sum::<f64>();
             }
         }
-        let per_token = Kept::bytes_per_token(&self.config);
+        let per_token = KeptPass::bytes_per_token(&self.config);
         let kept = (longest * per_token).min(self.options.kept_bytes);
         let twice = 1.0 - kept as f64 / (longest * per_token).max(1) as f64;
         // A multiplication and an addition for each weight and token, forward, and twice that
@@ -256,9 +205,9 @@ impl EmbedderTraining {
         Ok(Some(EmbedderStep { step, steps, loss, learning_rate, gradient_norm, tokens }))
     }
 
-    fn model(&self) -> Model<'_> {
+    fn model(&self) -> BertWeights<'_> {
         let rounded = self.options.precision == Precision::Bf16;
-        Model { config: &self.config, layout: &self.layout, values: &self.values, rounded }
+        BertWeights { config: &self.config, layout: &self.layout, values: &self.values, rounded }
     }
 
     /// The loss of a step, its gradients added to `gradients`; `None` when stopped.
@@ -274,7 +223,7 @@ impl EmbedderTraining {
         let packs = packs(&texts, self.options.pack_tokens);
         let mut vectors = vec![0.0; texts.len() * hidden];
         let mut room = self.options.kept_bytes;
-        let mut all_kept: Vec<Option<Kept>> = Vec::with_capacity(packs.len());
+        let mut all_kept: Vec<Option<KeptPass>> = Vec::with_capacity(packs.len());
         for pack in &packs {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
@@ -285,14 +234,15 @@ impl EmbedderTraining {
                 vectors[text * hidden..][..hidden].copy_from_slice(vector);
             }
             let tokens: usize = of_pack.iter().map(|text| text.len()).sum();
-            let bytes = tokens * Kept::bytes_per_token(&self.config);
+            let bytes = tokens * KeptPass::bytes_per_token(&self.config);
             let fits = bytes <= room;
             room -= if fits { bytes } else { 0 };
             all_kept.push(fits.then_some(kept));
         }
         let (questions, passages) = vectors.split_at(batch.questions.len() * hidden);
         let EmbedderOptions { scale, symmetric, .. } = self.options;
-        let found = contrast(questions, passages, hidden, &batch.matches, scale, symmetric);
+        let loss = InfoNce { scale, symmetric };
+        let found = loss.contrast(questions, passages, hidden, &batch.matches);
         let d_vectors = [found.d_questions, found.d_passages].concat();
         for (pack, kept) in packs.iter().zip(all_kept) {
             if stop.load(Ordering::Relaxed) {
@@ -368,26 +318,6 @@ impl EmbedderTraining {
     pub fn save(&self, folder: &Path) -> Result<()> {
         save(&self.layout, &self.values, &self.base, self.max_tokens, folder)
     }
-}
-
-fn check(questions: &[TrainingQuestion], passages: usize) -> Result<()> {
-    let wrong = |reason: String| Err(Error::Option { name: "questions", reason });
-    if questions.is_empty() {
-        return wrong("there are none to train on".into());
-    }
-    for question in questions {
-        if question.positives.is_empty() {
-            return wrong(format!("{:?} has no passage that answers it", question.text));
-        }
-        if question.positives.iter().chain(&question.negatives).any(|passage| *passage >= passages)
-        {
-            return wrong(format!(
-                "{:?} names a passage beyond the {passages} there are",
-                question.text
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// Cuts texts into packs of at most `most` tokens, or one text: longest first, so that those of a

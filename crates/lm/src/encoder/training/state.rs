@@ -4,42 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
-use super::{EmbedderOptions, EmbedderTraining, TrainingQuestion};
+use super::EmbedderTraining;
 use crate::files::float_file::{self, FloatFile, Floats, Values};
 use crate::{Error, Result};
 
 /// Raised when the file's content changes; files of other versions are refused.
 const VERSION: &str = "embedder-1";
-
-/// What a run is, apart from how far it has come.
-pub(super) type Fingerprint = BTreeMap<String, String>;
-
-/// Everything that decides the course of a run, each readable.
-pub(super) fn fingerprint(
-    identity: &str,
-    questions: &[TrainingQuestion],
-    ids: &[Vec<u32>],
-    options: &EmbedderOptions,
-) -> Fingerprint {
-    // What is kept changes nothing.
-    let options = EmbedderOptions { kept_bytes: 0, ..options.clone() };
-    let mut hash = Sha256::new();
-    let mut numbers = |list: &mut dyn ExactSizeIterator<Item = u64>| {
-        hash.update((list.len() as u64).to_le_bytes());
-        list.for_each(|number| hash.update(number.to_le_bytes()));
-    };
-    for question in questions {
-        numbers(&mut question.positives.iter().map(|passage| *passage as u64));
-        numbers(&mut question.negatives.iter().map(|passage| *passage as u64));
-    }
-    ids.iter().for_each(|ids| numbers(&mut ids.iter().map(|id| u64::from(*id))));
-    let data: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let parts =
-        [("model", identity.to_owned()), ("data", data), ("options", format!("{options:?}"))];
-    parts.map(|(name, value)| (name.to_owned(), value)).into()
-}
 
 impl EmbedderTraining {
     /// Writes what [`EmbedderTraining::resume`] goes on from, with a `note` of the caller's:

@@ -97,7 +97,8 @@ fn every_weight_that_takes_part_moves() {
 fn what_is_kept_changes_no_bit() {
     let mut all = training(options());
     let mut nothing = training(EmbedderOptions { kept_bytes: 0, ..options() });
-    let some = EmbedderOptions { kept_bytes: 80 * Kept::bytes_per_token(&all.config), ..options() };
+    let some =
+        EmbedderOptions { kept_bytes: 80 * KeptPass::bytes_per_token(&all.config), ..options() };
     let mut some = training(some);
     let losses = run(&mut all);
     assert_eq!(run(&mut nothing), losses);
