@@ -51,7 +51,7 @@ impl Tokenizer {
 
 /// A merge that the library would panic on.
 #[derive(Debug, thiserror::Error)]
-enum BadMerge {
+pub(super) enum BadMerge {
     #[error("merge {0} is no pair of tokens")]
     NoPair(Value),
     #[error("merge {merge} lacks `{prefix}`")]
@@ -62,7 +62,7 @@ enum BadMerge {
 
 /// The library panics on a BPE merge whose result is longer than every token; refused here with a
 /// reason.
-fn check_merges(json: &Value) -> Result<(), BadMerge> {
+pub(super) fn check_merges(json: &Value) -> Result<(), BadMerge> {
     let model = &json["model"];
     let (Some(vocabulary), Some(merges)) = (model["vocab"].as_object(), model["merges"].as_array())
     else {
