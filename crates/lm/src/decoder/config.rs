@@ -40,13 +40,13 @@ pub struct DecoderConfig {
     /// Whether each head of queries and keys passes through an RMSNorm before its rotation (Qwen3,
     /// Gemma 3).
     pub query_key_norm: bool,
-    /// Whether what attention and feed-forward give passes through an RMSNorm before it is added
-    /// (Gemma 3).
+    /// Whether the outputs of attention and of the feed-forward part pass through an RMSNorm before
+    /// they are added to the residual stream (Gemma 3).
     pub post_norms: bool,
-    /// What embeddings are multiplied by when they are read: the root of `hidden` in Gemma, 1
-    /// elsewhere.
+    /// Embeddings are multiplied by this when they are read: the square root of `hidden` in Gemma,
+    /// 1 elsewhere.
     pub embedding_scale: f32,
-    /// What the root of divides attention scores; `head_dim` in nearly all models.
+    /// Attention scores are divided by the square root of this; `head_dim` in nearly all models.
     pub query_scalar: f32,
     /// Layers that look back over a limited number of tokens.
     pub sliding: Option<Sliding>,
@@ -144,8 +144,8 @@ impl DecoderConfig {
         (0..pairs).map(move |i| theta.powf(-(i as f32) / pairs as f32))
     }
 
-    /// Like [`rotary_frequencies`](Self::rotary_frequencies), of layers with a sliding window,
-    /// where theirs are others.
+    /// Like [`rotary_frequencies`](Self::rotary_frequencies), for layers with a sliding window;
+    /// `None` where these rotate as all others do.
     pub fn sliding_frequencies(&self) -> Option<Vec<f32>> {
         let theta = self.sliding.as_ref()?.rope_theta?;
         Some(self.plain_frequencies(theta).collect())
@@ -224,7 +224,7 @@ impl DecoderConfig {
         Some(if kind == "bias" { vec![out] } else { vec![out, columns] })
     }
 
-    /// Checks what the engine relies on, so that no later step has to.
+    /// Checks once what all later steps rely on.
     ///
     /// # Errors
     /// [`Error::Config`] naming the first value that cannot be.

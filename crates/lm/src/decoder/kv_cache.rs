@@ -10,9 +10,9 @@ pub(crate) const BLOCK: usize = 64;
 
 /// Keys (already rotated) and values of every layer for the tokens read so far, and those tokens.
 ///
-/// They lie in blocks of 64 tokens that clones share: a clone copies nothing until it writes into a
-/// block that is not full, and then that block alone. So fill one with a shared prompt prefix, then
-/// clone it per continuation.
+/// They lie in blocks of 64 tokens that clones share. A clone copies nothing until it writes into a
+/// block that is not full, and then only that block. So fill one cache with a shared prompt prefix
+/// and clone it for each continuation.
 ///
 /// A cache belongs to the model and the adapter that filled it; reusing it with another adapter
 /// gives wrong answers without an error, since the numbers look alike.
@@ -23,9 +23,9 @@ pub struct KvCache {
     blocks: Vec<Arc<Vec<u32>>>,
 }
 
-/// What a block's numbers follow from. A block holds for each layer and key head the keys as a
-/// matrix of a column for each token, then the values as one of a line for each token (see
-/// [`kernels::multiply`](crate::kernels::multiply)).
+/// What the layout of a block follows from. For each layer and key head, a block holds the keys as
+/// a matrix with a column for each token, then the values as a matrix with a row for each token
+/// (see [`kernels::multiply`](crate::kernels::multiply)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct CacheShape {
     layers: usize,

@@ -70,9 +70,9 @@ struct Norm {
 /// Rows whose inner states of a feed-forward block stay in the second-level cache.
 const FEED_ROWS: usize = 64;
 
-/// Rows that a thread takes through a layer by itself, at least. With fewer it would rather wait
-/// for weights than multiply, and threads share the columns of each product instead, which makes
-/// them wait for each other more often.
+/// Fewest rows that a thread takes through a layer by itself. With fewer, it would wait for weights
+/// longer than it multiplies; then threads share the columns of each product instead, although that
+/// makes them wait for each other more often.
 const ROWS_APART: usize = 8;
 
 /// Buffers of a pass, kept from batch to batch.
@@ -157,9 +157,9 @@ impl Bert {
         self.hidden
     }
 
-    /// What `of_batch` makes of inputs and the last hidden states of their tokens, in order. As
-    /// many inputs as have `tokens` tokens are read together, one at least: a batch for each
-    /// thread, or all threads for each batch where there are few.
+    /// Runs the inputs in batches of at most `tokens` tokens, or one input, and returns what
+    /// `of_batch` makes of each batch's inputs and the last hidden states of their tokens, in
+    /// order. Each thread takes a batch; where batches are few, all threads share each of them.
     ///
     /// # Errors
     /// [`Error::TokenOutOfRange`].
@@ -233,8 +233,8 @@ impl Bert {
         let workers = rayon::current_num_threads();
         let apart = threads == Threads::All && self.rows_apart && rows >= ROWS_APART * workers;
         let (blocks, within) = if apart { (workers, Threads::One) } else { (1, threads) };
-        // On a thread of the pool: from outside, each of the many products would be handed over and
-        // waited for.
+        // Runs on a thread of the pool: from outside, each of the many products would be handed
+        // over and waited for.
         rayon::scope(|_| {
             if let Some(first) = self.layers.first() {
                 buffers.in_blocks(rows, blocks, |block| first.project(block, within));
@@ -284,7 +284,7 @@ impl Layer {
         self.qkv.apply(rows, block.x, block.qkv, threads, &mut block.buffers.scratch);
     }
 
-    /// What comes behind attention: the rows' states behind this layer.
+    /// The rest of the layer after attention.
     fn finish(&self, block: &mut RowBlock<'_>, eps: f32, threads: Threads) {
         let RowBlock { x, attended, buffers: RowBlockBuffers { inner, scratch }, .. } = block;
         let hidden = self.attention_out.outputs();

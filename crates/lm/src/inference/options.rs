@@ -7,23 +7,23 @@ pub struct GenerateOptions {
     pub max_tokens: usize,
     /// 0 is greedy; 1 is the model's own distribution.
     pub temperature: f32,
-    /// Draw from the heaviest tokens that together weigh at least this share; 1 is all of them.
+    /// Draw from the fewest tokens whose probabilities sum to at least this (nucleus sampling,
+    /// Holtzman et al. 2019); 1 keeps all.
     pub top_p: f32,
-    /// Draw from this many of the heaviest tokens; 0 is all of them.
+    /// Draw from this many of the most likely tokens; 0 keeps all.
     pub top_k: usize,
     /// Seed of the draws.
     pub seed: u64,
     /// The answer ends before the first of these.
     pub stop: Vec<String>,
-    /// Draft tokens that followed the same words earlier and check several at once. The answer is
-    /// the same with and without; one that quotes its prompt comes faster.
+    /// Draft the tokens that followed the same words earlier, and check several at once. The answer
+    /// stays the same; one that quotes its prompt comes faster.
     pub lookup: bool,
-    /// Also say how likely the model found each token of its answer: a pass over the vocabulary for
-    /// each.
+    /// Also return the log probability of each token of the answer, at the price of one more pass
+    /// over the vocabulary for each.
     pub likelihood: bool,
-    /// Prompts share what was read of a common beginning with prompts of the same scope alone, so
-    /// that nobody can tell from time or counts what others were asked. The answer is the same with
-    /// and without.
+    /// Cached prefixes are shared only among prompts of the same scope, so that nobody can tell
+    /// from times or counts what others have asked. The answer does not depend on it.
     pub scope: String,
 }
 

@@ -1,11 +1,11 @@
-//! What earlier prompts have left, for prompts that begin like one of them.
+//! Caches of earlier prompts, for later prompts that share a prefix with one of them.
 
 use std::collections::VecDeque;
 
 use crate::KvCache;
 use crate::inference::generate::reusable;
 
-/// Whose a prefix is. Equal ones may share what was read.
+/// Whose a cached prefix is: only prompts of an equal owner may use it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Owner {
     /// Fingerprint of the adapter that filled the cache.
@@ -14,8 +14,8 @@ pub(crate) struct Owner {
     pub(crate) scope: String,
 }
 
-/// The caches of earlier prompts, cut to whole pieces, oldest first. Blocks that several begin with
-/// exist once.
+/// The caches of earlier prompts, cut to whole prefill chunks, least recently used first. Blocks
+/// that several share are stored once.
 #[derive(Debug, Default)]
 pub(crate) struct Prefixes(VecDeque<Prefix>);
 
@@ -26,7 +26,7 @@ struct Prefix {
 }
 
 impl Prefixes {
-    /// What saves most of reading `prompt` for this owner, if anything does.
+    /// The cache that spares this owner the most tokens of `prompt`, if any does.
     pub(crate) fn find(&mut self, owner: &Owner, prompt: &[u32]) -> Option<KvCache> {
         let saved = |prefix: &Prefix| {
             if prefix.owner == *owner { reusable(&prefix.cache, prompt) } else { 0 }
@@ -35,16 +35,16 @@ impl Prefixes {
         if saved(&self.0[best]) == 0 {
             return None;
         }
-        // Used last, it goes last.
+        // The most recently used one is dropped last.
         let prefix = self.0.remove(best)?;
         let cache = prefix.cache.clone();
         self.0.push_back(prefix);
         Some(cache)
     }
 
-    /// Keeps a prefix, and of the others the latest that fit into `limit` tokens with it.
+    /// Keeps a prefix, and of the others the most recent ones that fit into `limit` tokens with it.
     pub(crate) fn keep(&mut self, owner: Owner, cache: KvCache, limit: usize) {
-        // One that says all that another says replaces it.
+        // A prefix replaces those that it extends.
         self.0.retain(|other| other.owner != owner || !cache.ids().starts_with(other.cache.ids()));
         if !cache.is_empty() {
             self.0.push_back(Prefix { owner, cache });
@@ -57,7 +57,7 @@ impl Prefixes {
         while self.tokens() > limit && self.0.pop_front().is_some() {}
     }
 
-    /// Tokens kept; what several begin with is counted for each.
+    /// Tokens kept; a shared part is counted for each prefix.
     pub(crate) fn tokens(&self) -> usize {
         self.0.iter().map(|prefix| prefix.cache.len()).sum()
     }

@@ -1,28 +1,29 @@
-//! Prompt lookup: what follows the same words further up is a good guess at what comes next.
+//! Prompt lookup decoding (Saxena 2023): speculative decoding whose drafts come from the text
+//! itself.
 //!
 //! An answer from passages repeats them. Where the last tokens of prompt and answer occur earlier,
 //! the tokens that followed there are drafted, and one forward pass over all of them tells how many
-//! the model would have chosen itself. Nothing else is ever kept, so the answer is the one that
-//! comes token by token.
+//! the model would have chosen itself. Only those are kept, so the answer is the same as token by
+//! token.
 
-/// Most tokens drafted at a time.
-pub(crate) const MOST: usize = 15;
+/// Longest draft, in tokens.
+pub(crate) const MAX_DRAFT: usize = 15;
 
-/// Tokens that must occur earlier, while drafts come true.
-const SHORTEST: usize = 2;
+/// Shortest match, in tokens, while drafts are right.
+const MIN_MATCH: usize = 2;
 
-/// Tokens that must occur earlier, after a draft whose first token was wrong.
-const DOUBTFUL: usize = 4;
+/// Shortest match after a draft whose first token was wrong.
+const MIN_MATCH_AFTER_MISS: usize = 4;
 
 /// Matches are measured up to this many tokens.
-const LONGEST: usize = 16;
+const MAX_MATCH: usize = 16;
 
-/// Most steps without a draft after drafts that were wrong.
-const LONGEST_PAUSE: u32 = 32;
+/// Longest pause, in steps without a draft, after drafts that were wrong.
+const MAX_PAUSE: u32 = 32;
 
-/// Drafts for one answer, as long as they have lately come true.
+/// Drafts for one answer. Wrong drafts make it shorten them and pause.
 #[derive(Debug)]
-pub(crate) struct Lookup {
+pub(crate) struct PromptLookup {
     /// Tokens the next draft may have.
     length: usize,
     /// Drafts in a row whose first token was wrong.
@@ -31,20 +32,20 @@ pub(crate) struct Lookup {
     pause: u32,
 }
 
-impl Default for Lookup {
+impl Default for PromptLookup {
     fn default() -> Self {
         Self { length: 4, misses: 0, pause: 0 }
     }
 }
 
-impl Lookup {
+impl PromptLookup {
     /// Up to `room` tokens that may follow `ids`; often none.
     pub(crate) fn draft<'a>(&mut self, ids: &'a [u32], room: usize) -> &'a [u32] {
         if self.pause > 0 {
             self.pause -= 1;
             return &[];
         }
-        let shortest = if self.misses == 0 { SHORTEST } else { DOUBTFUL };
+        let shortest = if self.misses == 0 { MIN_MATCH } else { MIN_MATCH_AFTER_MISS };
         let Some(from) = continuation(ids, shortest) else { return &[] };
         &ids[from..(from + room.min(self.length)).min(ids.len())]
     }
@@ -55,13 +56,16 @@ impl Lookup {
             return;
         }
         if right == 0 {
-            self.misses = (self.misses + 1).min(LONGEST_PAUSE.ilog2());
+            self.misses = (self.misses + 1).min(MAX_PAUSE.ilog2());
             self.pause = 1 << self.misses;
         } else {
             self.misses = 0;
         }
-        self.length =
-            if right == drafted { (2 * self.length).min(MOST) } else { (right + 1).min(MOST) };
+        self.length = if right == drafted {
+            (2 * self.length).min(MAX_DRAFT)
+        } else {
+            (right + 1).min(MAX_DRAFT)
+        };
     }
 }
 
@@ -75,10 +79,10 @@ fn continuation(ids: &[u32], shortest: usize) -> Option<usize> {
             continue;
         }
         let pairs = before[..at].iter().rev().zip(before.iter().rev());
-        let length = 1 + pairs.take(LONGEST - 1).take_while(|(a, b)| a == b).count();
+        let length = 1 + pairs.take(MAX_MATCH - 1).take_while(|(a, b)| a == b).count();
         if length >= shortest && best.is_none_or(|(longest, _)| length > longest) {
             best = Some((length, at + 1));
-            if length == LONGEST {
+            if length == MAX_MATCH {
                 break;
             }
         }
@@ -105,14 +109,14 @@ mod tests {
     #[test]
     fn drafts_grow_while_they_come_true_and_pause_while_they_do_not() {
         let ids: Vec<u32> = (0..40).chain(0..5).collect();
-        let mut lookup = Lookup::default();
+        let mut lookup = PromptLookup::default();
         assert_eq!(lookup.draft(&ids, 99), [5, 6, 7, 8]);
         lookup.learn(4, 4);
         assert_eq!(lookup.draft(&ids, 99).len(), 8);
         assert_eq!(lookup.draft(&ids, 3), [5, 6, 7]);
         lookup.learn(8, 8);
         lookup.learn(15, 15);
-        assert_eq!(lookup.draft(&ids, 99).len(), MOST);
+        assert_eq!(lookup.draft(&ids, 99).len(), MAX_DRAFT);
         lookup.learn(15, 1);
         assert_eq!(lookup.draft(&ids, 99).len(), 2);
         lookup.learn(2, 0);
@@ -124,7 +128,7 @@ mod tests {
         }
         let rests =
             std::iter::repeat_with(|| lookup.draft(&ids, 99).len()).take_while(|n| *n == 0).count();
-        assert_eq!(rests, LONGEST_PAUSE as usize);
+        assert_eq!(rests, MAX_PAUSE as usize);
         // Nothing drafted, nothing learned.
         lookup.learn(0, 0);
         assert_eq!(lookup.draft(&ids, 99).len(), 1);
@@ -133,7 +137,7 @@ mod tests {
     #[test]
     fn doubt_asks_for_longer_matches() {
         let ids = [1, 2, 3, 4, 5, 6, 7, 2, 3];
-        let mut lookup = Lookup::default();
+        let mut lookup = PromptLookup::default();
         assert_eq!(lookup.draft(&ids, 2), [4, 5]);
         lookup.learn(1, 0);
         lookup.pause = 0;

@@ -14,7 +14,7 @@ pub(crate) struct Sampler {
     top_k: usize,
     top_p: f32,
     random: ChaCha8Rng,
-    /// Weight and id of the tokens still in question; kept between steps.
+    /// Weight and id of the tokens that may still be drawn; a buffer kept between steps.
     candidates: Vec<(f32, u32)>,
 }
 
@@ -55,8 +55,8 @@ impl Sampler {
         }
         if self.top_p < 1.0 {
             let total = self.total();
-            // Tokens too light to be among those that together weigh `top_p` need no sorting: even
-            // all of them together weigh less than what `top_p` leaves.
+            // Tokens below the floor cannot be among those that sum to `top_p` and need no sorting:
+            // even all of them together weigh less than the share that `top_p` leaves out.
             let floor = (1.0 - self.top_p) * total / self.candidates.len() as f32;
             self.candidates.retain(|(weight, _)| *weight >= floor);
             self.candidates.sort_unstable_by(heaviest_first);

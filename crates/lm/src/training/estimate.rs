@@ -18,8 +18,8 @@ pub struct Estimate {
     pub steps: usize,
     /// Epochs begun.
     pub epochs: usize,
-    /// Tokens of all examples over all epochs. What examples of a pack begin with in common is run
-    /// once.
+    /// Tokens of all examples over all epochs, a prefix that examples of a pack share counted for
+    /// each although it is run once.
     pub tokens: usize,
     /// Tokens of these that carry loss.
     pub trained_tokens: usize,
@@ -130,8 +130,8 @@ fn join(examples: &[Rendered], packs: &[Vec<usize>]) -> Vec<Pack> {
     packs.iter().map(|pack| packing::join(pack.iter().map(|&index| &examples[index]))).collect()
 }
 
-/// Wall-clock seconds of `work` on every pack, per token of its sequences (a common beginning
-/// counts for each, as in [`Estimate::tokens`]).
+/// Wall-clock seconds of `work` on all packs, per token of their sequences (a shared prefix counts
+/// for each, as in [`Estimate::tokens`]).
 fn seconds_per_token(packs: &[Pack], work: &mut dyn FnMut(&Pack) -> Result<()>) -> Result<f64> {
     let started = Instant::now();
     for pack in packs {

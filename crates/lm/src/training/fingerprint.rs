@@ -8,9 +8,9 @@ use super::packing::GROUP_CHUNK;
 use super::run::TrainingRun;
 use crate::language::Rendered;
 
-/// Everything that decides the course of `run`: model, data and options, each readable. Left out is
-/// what changes nothing: where checkpoints lie, the stop flag, and the length limit, which the data
-/// have already passed.
+/// Everything that decides the course of `run`: model, data and options, each readable. It leaves
+/// out what changes nothing: where checkpoints lie, the stop flag, and the length limit, which the
+/// data have already passed.
 pub(super) fn fingerprint(run: &TrainingRun<'_>) -> Fingerprint {
     let TrainOptions {
         epochs,

@@ -13,12 +13,14 @@ use crate::{Pack, Precision};
 ///
 /// - `resident`: what the process holds before training, the model included;
 /// - `adapter`: weights, gradient, two moments, best weights: five f32 a parameter;
-/// - `activations`: kept of every layer for the backward pass, an `f32` for each of `q + 2kv +
-///   heads + r` numbers a token, and 2 bytes (in bf16) or 4 for each of `2h + q + 2i`; worked in by
-///   one layer, `9h + 4q + 5kv + heads + 8i + 3r` numbers and, for every row that attention looks
-///   at, counting those that sequences share once for each segment behind them, `3q + 4kv`; logits
-///   of at most 128 targets, with their bf16 copy; scores of 64 rows of the longest sequence, twice
-///   for each thread. Norms of heads and behind branches keep their inputs too.
+/// - `activations`, the sum of
+///   - what every layer keeps for the backward pass: for each token `q + 2kv + heads + r` numbers
+///     of 4 bytes and `2h + q + 2i` of 2 bytes (in bf16) or 4; more where there are norms of heads
+///     or behind branches, which keep their inputs too;
+///   - what one layer works in: `9h + 4q + 5kv + heads + 8i + 3r` numbers a token, and `3q + 4kv`
+///     for every row that attention looks at (a shared row counts once for each segment behind it);
+///   - logits of at most 128 targets, with their bf16 copy;
+///   - scores of 64 rows of the longest sequence, twice for each thread.
 ///
 /// `make bench-engine ROW=train` measures the peak beside this estimate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -24,11 +24,11 @@ pub struct TrainOptions<'a> {
     pub warmup: f64,
     /// How the rate falls afterwards.
     pub decay: Decay,
-    /// Tokens (prompt and completion) per optimiser step, at most; a longer example makes a step of
+    /// Most tokens (prompt and completion) of an optimiser step; a longer example makes a step of
     /// its own.
     pub batch_tokens: usize,
-    /// Tokens run through the model at once, at most, what examples begin with in common counted
-    /// once: bounds memory, changes nothing else.
+    /// Most tokens run through the model at once, a prefix that examples share counted once. Bounds
+    /// memory and changes nothing else.
     pub pack_tokens: usize,
     /// Longest example in tokens; a longer one is refused.
     pub max_length: usize,
@@ -46,8 +46,8 @@ pub struct TrainOptions<'a> {
     pub lora: LoraConfig,
     /// Where to keep a checkpoint; `None` = nothing is kept, an interrupted run is lost.
     pub checkpoint: Option<Checkpointing>,
-    /// Set from outside to interrupt: a checkpoint is written and [`TrainingRun::train`](super::TrainingRun::train) returns
-    /// with `interrupted`.
+    /// Set from outside to interrupt: a checkpoint is written and
+    /// [`TrainingRun::train`](super::TrainingRun::train) returns with `interrupted`.
     pub stop: &'a AtomicBool,
 }
 
@@ -63,7 +63,7 @@ pub struct Checkpointing {
     pub resume: bool,
 }
 
-/// Nobody sets it.
+/// The `stop` flag of runs that nobody stops.
 static NEVER: AtomicBool = AtomicBool::new(false);
 
 impl Default for TrainOptions<'_> {

@@ -5,9 +5,9 @@
 //! first-fit decreasing puts them into as few packs as it can. Packs hold no padding, so a pack's
 //! size decides memory and speed, never the result.
 //!
-//! Examples that share a long prefix, as several questions about one passage do, form a group. A few
-//! members of a group come into a step together, where one pack runs their prefix once for all of
-//! them.
+//! Examples that share a long prefix, as several questions about one passage do, form a group. A
+//! few members of a group come into a step together, where one pack runs their prefix once for all
+//! of them.
 
 use std::collections::HashMap;
 
@@ -92,8 +92,8 @@ impl PrefixGroups {
         steps
     }
 
-    /// All examples in the order of a shuffle drawn from (seed, epoch), except that each is followed
-    /// at once by the next few of its group.
+    /// All examples in the order of a shuffle drawn from (seed, epoch), except that each is
+    /// followed at once by the next few of its group.
     fn order(&self, seed: u64, epoch: usize) -> Vec<usize> {
         let shuffled = shuffled(self.lengths.len(), seed, epoch);
         let mut members: Vec<Vec<usize>> = vec![Vec::new(); self.prefixes.len()];

@@ -6,7 +6,7 @@ use super::packing::{self, PrefixGroups};
 use crate::language::Rendered;
 use crate::{Error, Result};
 
-/// Steps of a whole run.
+/// The steps of a whole run.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Plan {
     groups: PrefixGroups,
@@ -73,7 +73,7 @@ impl Plan {
         packs.map(|pack| self.groups.run_tokens(&pack)).max().unwrap_or(0)
     }
 
-    /// Tokens and trained tokens of steps `from` (counted from 0) and later.
+    /// Tokens and trained tokens of these steps, counted from 0.
     pub(super) fn count(&self, steps: std::ops::Range<usize>) -> Count {
         let mut count = Count::default();
         for &index in self.steps[steps].iter().flatten() {

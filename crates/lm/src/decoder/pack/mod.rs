@@ -9,10 +9,10 @@ use crate::{DecoderConfig, Error, Result};
 pub(crate) use prefix_tree::prefix_tree;
 pub use segment::Segment;
 
-/// Training sequences laid end to end. What several of them begin with in common (an instruction, a
-/// passage that several questions are about) is run once. Attention sees a sequence's own tokens
-/// and what precedes them in that sequence, and positions follow the sequence, so a pack gives the
-/// same loss and gradients as its sequences one by one.
+/// Training sequences laid end to end. A prefix that several of them share (an instruction, a
+/// passage that several questions are about) is run once. Each token attends only to its own
+/// sequence, and positions are counted within the sequence, so a pack gives the same loss and
+/// gradients as its sequences one by one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pack {
     /// Token ids, segment after segment.
@@ -26,10 +26,9 @@ pub struct Pack {
 }
 
 impl Pack {
-    /// Packs sequences of (ids, mask), common beginnings once: what all have in common, and what
-    /// some have in common besides if it is long enough to be worth it. A sequence always keeps a
-    /// token of its own that is no target, so that every target is predicted by a row of its own
-    /// sequence.
+    /// Packs sequences of (ids, mask) with shared prefixes once: the one that all share, and longer
+    /// ones that some share if they are long enough to pay. A sequence always keeps a token of its
+    /// own that is no target, so that every target is predicted by a row of its own sequence.
     ///
     /// # Panics
     /// When ids and mask of a sequence differ in length (a fault of the caller, not of data).
@@ -69,12 +68,12 @@ impl Pack {
         self.segments.push(Segment { parent, length: ids.len() });
     }
 
-    /// Tokens that are run: what sequences share once, and the rest of all.
+    /// Tokens that are run: every shared prefix once, and the rest of each sequence.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Tokens of all sequences, what they share counted for each.
+    /// Tokens of all sequences, a shared prefix counted for each.
     pub fn sequence_tokens(&self) -> usize {
         let mut ends = vec![true; self.segments.len()];
         for parent in self.segments.iter().filter_map(|segment| segment.parent) {

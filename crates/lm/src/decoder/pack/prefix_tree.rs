@@ -24,10 +24,11 @@ pub(crate) struct PrefixNode {
     pub(crate) leaf: bool,
 }
 
-/// The nodes of the prefix tree of `sequences`, each after its parent. The prefix that all sequences
-/// share, however short, is one node; further down, sequences that share [`MIN_SHARED`] tokens or
-/// more have a node in common. Every sequence ends in a leaf, which holds all its targets and one token before the
-/// first of them, so that every target is predicted by a row of its own sequence.
+/// The nodes of the prefix tree of `sequences`, each after its parent. The prefix that all
+/// sequences share, however short, is one node; further down, sequences that share [`MIN_SHARED`]
+/// tokens or more have a node in common. Every sequence ends in a leaf, which holds all its targets
+/// and one token before the first of them, so that every target is predicted by a row of its own
+/// sequence.
 pub(crate) fn prefix_tree(sequences: &[Sequence<'_>]) -> Vec<PrefixNode> {
     let mut tree = TreeBuilder { sequences, nodes: Vec::with_capacity(sequences.len() + 1) };
     tree.grow(&(0..sequences.len()).collect::<Vec<_>>(), 0, None);
@@ -83,8 +84,8 @@ impl TreeBuilder<'_> {
         })
     }
 
-    /// The sequences by their next [`MIN_SHARED`] tokens, those that may not share so many alone; in the
-    /// order of each group's first.
+    /// The sequences by their next [`MIN_SHARED`] tokens, those that may not share so many alone;
+    /// in the order of each group's first.
     fn group_by_next(&self, sequences: &[usize], start: usize) -> Vec<Vec<usize>> {
         let mut groups: Vec<Vec<usize>> = Vec::new();
         let mut known: HashMap<&[u32], usize> = HashMap::new();

@@ -9,9 +9,9 @@ pub struct EmbedderOptions {
     /// Times every pair of question and passage is seen, at most; the learning rate falls to zero
     /// over as many.
     pub epochs: usize,
-    /// Pairs of a step. The passages of the others are a question's negatives, besides its own.
+    /// Pairs of a step. The other pairs' passages are a question's in-batch negatives.
     pub batch: usize,
-    /// Negatives of its own that a question gets in a step, drawn anew in each epoch.
+    /// Mined negatives that each question brings into a step, drawn anew in each epoch.
     pub negatives: usize,
     /// Highest learning rate, reached at the end of the warm-up.
     pub learning_rate: f64,
@@ -19,7 +19,7 @@ pub struct EmbedderOptions {
     pub warmup: f64,
     /// What cosines are multiplied with before the softmax: the inverse of its temperature.
     pub scale: f32,
-    /// Whether passages shall find their questions too.
+    /// Whether the loss also ranks a step's questions for each passage.
     pub symmetric: bool,
     /// Decoupled weight decay of AdamW.
     pub weight_decay: f64,
@@ -30,8 +30,8 @@ pub struct EmbedderOptions {
     /// How products with weights are computed: in `F32`, or with their factors rounded to `Bf16`
     /// and sums in f32. Weights, gradients and everything else are f32.
     pub precision: Precision,
-    /// Tokens run through the model at once, at most, though a text is never cut for it: bounds
-    /// memory, and changes nothing but the order of sums.
+    /// Most tokens run through the model at once; a longer text is not cut for it. Bounds memory
+    /// and changes nothing but the order of sums.
     pub pack_tokens: usize,
     /// Bytes of activations kept from the forward to the backward pass. What does not fit is
     /// computed twice, with the same result (gradient caching, Gao et al. 2021): a step of any size

@@ -9,7 +9,7 @@ pub struct TrainingQuestion {
     pub text: String,
     /// All passages that answer it; at least one. None of them is ever a negative of this question.
     pub positives: Vec<usize>,
-    /// Passages that look as if they did, to be told apart; may be empty.
+    /// Hard negatives: passages that look like answers and are none; may be empty.
     pub negatives: Vec<usize>,
 }
 

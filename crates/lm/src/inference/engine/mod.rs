@@ -1,15 +1,14 @@
-//! Many answers at once: a thread that carries all running requests on together.
+//! Many answers at once, by continuous batching: one thread extends all running requests together.
 //!
-//! Requests wait in a bounded queue. Between two steps the thread admits what fits, reads one piece
-//! of one prompt, and decodes one step of all answers in a single pass over the weights, each with
-//! its own adapter, sampler and receiver. So a long prompt holds running streams up by no more than
-//! a piece at a time. Who leaves is noticed between two steps, and within one, between two layers,
-//! where nobody else waits for it. An answer is the same to the last bit as [`Model::complete`]
-//! gives alone.
+//! Requests wait in a bounded queue. In each turn the thread admits what fits, reads one chunk of
+//! one prompt, and decodes one step of all answers in a single pass over the weights, each with its
+//! own adapter, sampler and receiver. So a long prompt delays running streams by at most a chunk at
+//! a time. A departed client is noticed between two steps, and between two layers of a step that
+//! nobody else waits for. An answer equals that of [`Model::complete`] to the last bit.
 //!
-//! Memory is bounded: the tokens that running requests may come to hold and those of kept prefixes
-//! are counted together. Where they would be too many, the oldest prefixes go; then a request waits
-//! until another ends.
+//! Memory is bounded: the tokens that running requests may come to hold and those of cached
+//! prefixes are counted together. When they would be too many, the least recently used prefixes are
+//! dropped; if that is not enough, a request waits until another ends.
 
 mod worker;
 
@@ -22,10 +21,10 @@ use std::sync::mpsc::{
 use std::time::Duration;
 
 use crate::decoder::kv_cache::BLOCK;
-use crate::inference::generate::room;
+use crate::inference::generate::answer_limit;
 use crate::{Error, GenerateOptions, Generation, Lora, Message, Model, Result};
 
-/// How often a waiting receiver is asked whether it is still there.
+/// How often `on_text` is asked whether anybody still listens.
 const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Bounds of an [`Engine`].
@@ -45,8 +44,8 @@ impl Default for EngineOptions {
     }
 }
 
-/// A model that answers many requests at once. The thread ends when this handle is dropped and what
-/// was submitted is answered.
+/// A model that answers many requests at once. Its thread ends when this handle is dropped and
+/// every submitted request is answered.
 #[derive(Debug)]
 pub struct Engine {
     model: Arc<Model>,
@@ -157,7 +156,7 @@ impl Engine {
         options: &GenerateOptions,
     ) -> Result<Stream> {
         let decoder = &self.model.decoder;
-        let tokens = prompt.len() + room(decoder, &prompt, options)?;
+        let tokens = prompt.len() + answer_limit(decoder, &prompt, options)?;
         let blocks = tokens.next_multiple_of(BLOCK);
         if blocks > self.options.tokens {
             let what = "prompt and answer, in what the engine may hold".to_owned();

@@ -20,7 +20,7 @@ struct Active<'a> {
     client: Client,
     /// Whose prefixes it may begin with.
     owner: Owner,
-    /// Tokens that it may come to hold.
+    /// Most tokens that it may come to hold.
     tokens: usize,
 }
 
@@ -28,7 +28,7 @@ struct Worker<'a> {
     model: &'a Model,
     options: EngineOptions,
     inbox: &'a Receiver<Job>,
-    /// Taken out of the queue, but there was no room for it.
+    /// A request taken out of the queue that does not fit yet.
     next: Option<Job>,
     active: Vec<Active<'a>>,
     fingerprints: VecDeque<(Arc<Lora>, u64)>,
@@ -116,21 +116,21 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Reads a piece of the prompt that came first.
+    /// Reads a chunk of the oldest prompt that is not read yet.
     fn read(&mut self) {
-        let Some(at) = self.active.iter().position(|active| active.answer.is_reading()) else {
+        let Some(at) = self.active.iter().position(|active| active.answer.is_prefilling()) else {
             return;
         };
         let model = self.model;
         let active = &mut self.active[at];
-        // Only now, for a request before it may have read what both begin with.
+        // Looked up only now: an earlier request may meanwhile have read a prefix that both share.
         if active.answer.is_fresh()
             && let Some(prefix) = model.prefixes().find(&active.owner, active.answer.prompt())
         {
             active.answer.begin_with(prefix);
         }
         let Active { answer, client, .. } = active;
-        match answer.read_piece(&model.decoder, &|| client.is_gone()) {
+        match answer.prefill_chunk(&model.decoder, &|| client.is_gone()) {
             Ok(()) => {}
             Err(Error::Cancelled) => return,
             Err(error) => {
@@ -138,7 +138,7 @@ impl<'a> Worker<'a> {
                 return;
             }
         }
-        if !active.answer.is_reading() {
+        if !active.answer.is_prefilling() {
             let (owner, prefix) = (active.owner.clone(), active.answer.prefix());
             let held: usize = self.active.iter().map(|active| active.tokens).sum();
             model.prefixes().keep(owner, prefix, self.options.tokens - held);
@@ -149,7 +149,7 @@ impl<'a> Worker<'a> {
     /// One step of all answers whose prompts are read.
     fn decode(&mut self) {
         let decoder = &self.model.decoder;
-        let decoding = self.active.iter_mut().filter(|active| !active.answer.is_reading());
+        let decoding = self.active.iter_mut().filter(|active| !active.answer.is_prefilling());
         let (mut answers, clients): (Vec<_>, Vec<_>) =
             decoding.map(|active| (&mut active.answer, &active.client)).unzip();
         if answers.is_empty() {
@@ -164,7 +164,7 @@ impl<'a> Worker<'a> {
                 answers.into_iter().map(|answer| decode(decoder, &mut [answer], NEVER)).collect();
             let mut failed = failed.into_iter();
             self.active.retain(|active| {
-                if active.answer.is_reading() {
+                if active.answer.is_prefilling() {
                     return true;
                 }
                 match failed.next() {

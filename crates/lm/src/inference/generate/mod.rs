@@ -1,14 +1,14 @@
 //! From a prompt to an answer: prefill, decode, stop, stream.
 //!
-//! [`Running`] is one answer in the making. Its prompt is read piece by piece; then [`decode`]
-//! carries any number of answers on together, one pass over the weights for all of them.
+//! [`Running`] is one answer in the making. Its prompt is read chunk by chunk (prefill). Then
+//! [`decode`] extends any number of answers together, with one pass over the weights for all.
 
 use std::ops::Deref;
 use std::time::Instant;
 
 use super::answer::{AnswerText, FinishReason};
 use super::options::GenerateOptions;
-use super::prompt_lookup::Lookup;
+use super::prompt_lookup::PromptLookup;
 use super::sample::{Sampler, log_probability};
 use crate::decoder::{Stop, Wanted};
 use crate::{BatchInput, Decoder, Error, KvCache, Lora, Result, TextStream, Tokenizer};
@@ -29,7 +29,7 @@ pub struct Generation {
     pub prompt_tokens: usize,
     /// Tokens generated, the end token included.
     pub completion_tokens: usize,
-    /// Tokens of the prompt that were read from an earlier prompt's cache.
+    /// Tokens of the prompt that were taken from an earlier prompt's cache.
     pub cached_tokens: usize,
     /// Time from the start to the first token's logits.
     pub prefill_seconds: f64,
@@ -37,13 +37,12 @@ pub struct Generation {
     pub decode_seconds: f64,
 }
 
-/// Prompts are read in pieces of this many tokens, and a cached prefix is reused in whole pieces.
-/// So every piece passes through the same operations on the same numbers, cached or not, and the
-/// answer is the same to the last bit; a product's rounding may depend on its number of rows.
-pub(crate) const PIECE: usize = 64;
+/// Tokens of a prefill chunk. A cached prefix is reused in whole chunks, because the rounding of a
+/// product may depend on its number of rows: every chunk then passes through the same operations,
+/// cached or not, and the answer is the same to the last bit.
+pub(crate) const PREFILL_CHUNK: usize = 64;
 
-/// Rows that are decoded at a time, drafted ones included: beyond that, more rows cost more than
-/// they save.
+/// Rows decoded at a time, drafted ones included. More would cost more than they save.
 const ROWS: usize = 16;
 
 /// An answer in the making, under an adapter that is borrowed or shared.
@@ -56,10 +55,10 @@ pub(crate) struct Running<'a, A> {
     prompt: usize,
     cached: usize,
     /// Most tokens to generate.
-    most: usize,
+    max_tokens: usize,
     completion: usize,
     sampler: Sampler,
-    lookup: Option<Lookup>,
+    lookup: Option<PromptLookup>,
     /// Of the tokens so far, where they are asked for.
     log_probabilities: Option<Vec<f32>>,
     answer: AnswerText<'a>,
@@ -70,12 +69,17 @@ pub(crate) struct Running<'a, A> {
     decode_start: Instant,
 }
 
-/// Tokens that an answer may have: `options.max_tokens`, or what the context leaves.
+/// Most tokens that the answer to `prompt` may have: `options.max_tokens`, or what the context
+/// leaves.
 ///
 /// # Errors
 /// [`Error::Option`]; [`Error::TooLong`] when the prompt fills the context; [`Error::NoTokens`] for
 /// an empty one.
-pub(crate) fn room(decoder: &Decoder, prompt: &[u32], options: &GenerateOptions) -> Result<usize> {
+pub(crate) fn answer_limit(
+    decoder: &Decoder,
+    prompt: &[u32],
+    options: &GenerateOptions,
+) -> Result<usize> {
     Sampler::new(options)?;
     if options.max_tokens == 0 {
         return Err(Error::Option {
@@ -98,7 +102,7 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
     /// Begins an answer to `prompt`.
     ///
     /// # Errors
-    /// As [`room`].
+    /// As [`answer_limit`].
     pub(crate) fn new(
         decoder: &Decoder,
         tokenizer: &'a Tokenizer,
@@ -106,7 +110,7 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
         prompt: &[u32],
         options: &GenerateOptions,
     ) -> Result<Self> {
-        let most = room(decoder, prompt, options)?;
+        let max_tokens = answer_limit(decoder, prompt, options)?;
         let start = Instant::now();
         Ok(Self {
             tokenizer,
@@ -115,10 +119,10 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
             ids: prompt.to_vec(),
             prompt: prompt.len(),
             cached: 0,
-            most,
+            max_tokens,
             completion: 0,
             sampler: Sampler::new(options)?,
-            lookup: options.lookup.then(Lookup::default),
+            lookup: options.lookup.then(PromptLookup::default),
             log_probabilities: options.likelihood.then(Vec::new),
             answer: AnswerText::new(TextStream::new(tokenizer), &options.stop),
             finished: None,
@@ -138,7 +142,7 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
         self.cache.is_empty()
     }
 
-    /// Begins with what `cache` has read of the prompt under the same adapter.
+    /// Starts from the part of the prompt that `cache` holds, read under the same adapter.
     pub(crate) fn begin_with(&mut self, mut cache: KvCache) {
         self.cached = reusable(&cache, self.prompt());
         cache.truncate(self.cached);
@@ -146,41 +150,41 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
     }
 
     /// Whether some of the prompt is still to be read.
-    pub(crate) fn is_reading(&self) -> bool {
+    pub(crate) fn is_prefilling(&self) -> bool {
         self.completion == 0
     }
 
-    /// Reads the next piece of the prompt, and with the last one picks the first token.
+    /// Reads the next chunk of the prompt; after the last one, picks the first token.
     ///
     /// # Errors
-    /// As [`Decoder::read`]; the answer is as it was then.
-    pub(crate) fn read_piece(&mut self, decoder: &Decoder, stop: Stop<'_>) -> Result<()> {
+    /// As [`Decoder::read`]; the answer is then unchanged.
+    pub(crate) fn prefill_chunk(&mut self, decoder: &Decoder, stop: Stop<'_>) -> Result<()> {
         let from = self.cache.len();
-        let to = (from + PIECE).min(self.prompt);
+        let to = (from + PREFILL_CHUNK).min(self.prompt);
         let wanted = if to < self.prompt { Wanted::None } else { Wanted::Last };
         let adapter = self.adapter.as_deref();
-        let piece = BatchInput { ids: &self.ids[from..to], cache: &mut self.cache, adapter };
-        let logits = decoder.read(&mut [piece], wanted, stop)?;
+        let chunk = BatchInput { ids: &self.ids[from..to], cache: &mut self.cache, adapter };
+        let logits = decoder.read(&mut [chunk], wanted, stop)?;
         if wanted == Wanted::None {
             return Ok(());
         }
         self.prefill_seconds = self.start.elapsed().as_secs_f64();
         self.decode_start = Instant::now();
         let first = self.sampler.pick(&logits);
-        self.weigh(first, &logits);
+        self.record_likelihood(first, &logits);
         self.take(first);
         Ok(())
     }
 
-    /// The whole pieces of the prompt, for prompts to come that begin alike.
+    /// The cache of the prompt's whole chunks, for later prompts that share them as a prefix.
     pub(crate) fn prefix(&self) -> KvCache {
         let mut prefix = self.cache.clone();
-        prefix.truncate(self.prompt.min(prefix.len()) / PIECE * PIECE);
+        prefix.truncate(self.prompt.min(prefix.len()) / PREFILL_CHUNK * PREFILL_CHUNK);
         prefix
     }
 
-    /// Notes how likely a token is by its logits, where that is asked for.
-    fn weigh(&mut self, id: u32, logits: &[f32]) {
+    /// Records the log probability of a token, where that is asked for.
+    fn record_likelihood(&mut self, id: u32, logits: &[f32]) {
         if let Some(noted) = &mut self.log_probabilities {
             noted.push(log_probability(logits, id));
         }
@@ -195,29 +199,27 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
         }
         self.ids.push(id);
         self.finished = self.answer.push(id);
-        if self.completion == self.most {
+        if self.completion == self.max_tokens {
             self.finished = self.finished.or(Some(FinishReason::Length));
         }
     }
 
-    /// The tokens to read next: the last one picked, and what is guessed to follow in up to `room`
-    /// tokens.
+    /// The tokens to read next: the last one picked, then up to `room` drafted ones.
     fn next(&mut self, room: usize) -> Vec<u32> {
         let last = self.ids.len().saturating_sub(1);
-        let room = room.min((self.most - self.completion).saturating_sub(1));
+        let room = room.min((self.max_tokens - self.completion).saturating_sub(1));
         let draft = self.lookup.as_mut().map_or(&[][..], |lookup| lookup.draft(&self.ids, room));
         [&self.ids[last..], draft].concat()
     }
 
-    /// Picks tokens from the logits after each token of `read`, as long as what was guessed is what
-    /// is picked.
+    /// Picks a token from the logits after each token of `read`, as long as the draft was right.
     fn pick(&mut self, read: &[u32], logits: &[f32]) {
         let held = self.cache.len() - read.len();
         let draft = &read[1..];
         let mut right = 0;
         for logits in logits.chunks_exact(logits.len() / read.len()) {
             let picked = self.sampler.pick(logits);
-            self.weigh(picked, logits);
+            self.record_likelihood(picked, logits);
             self.take(picked);
             if self.finished.is_some() || draft.get(right) != Some(&picked) {
                 break;
@@ -225,7 +227,7 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
             right += 1;
         }
         self.cache.truncate(held + 1 + right);
-        // A draft that went on where the answer ended was neither right nor wrong there.
+        // Where the answer ended, the rest of a draft was neither right nor wrong.
         if let Some(lookup) = self.lookup.as_mut().filter(|_| self.finished.is_none()) {
             lookup.learn(draft.len(), right);
         }
@@ -248,7 +250,7 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
     pub(crate) fn into_generation(self) -> Generation {
         let finish_reason = self.finished.unwrap_or(FinishReason::Cancelled);
         let decode_seconds =
-            if self.is_reading() { 0.0 } else { self.decode_start.elapsed().as_secs_f64() };
+            if self.is_prefilling() { 0.0 } else { self.decode_start.elapsed().as_secs_f64() };
         Generation {
             text: self.answer.into_sent(),
             ids: self.ids[self.prompt..].to_vec(),
@@ -268,11 +270,10 @@ impl<'a, A: Deref<Target = Lora>> Running<'a, A> {
     }
 }
 
-/// Carries answers on by at least one token each; all of them have read their prompts and none is
-/// finished.
+/// Extends each answer by at least one token. All have read their prompts; none is finished.
 ///
 /// # Errors
-/// As [`Decoder::read`]; no answer has changed then.
+/// As [`Decoder::read`]; then no answer has changed.
 pub(crate) fn decode<'a, A: Deref<Target = Lora> + 'a>(
     decoder: &Decoder,
     answers: &mut [&mut Running<'a, A>],
@@ -298,11 +299,10 @@ pub(crate) fn decode<'a, A: Deref<Target = Lora> + 'a>(
     Ok(())
 }
 
-/// Tokens of `prompt` that `cache` already holds, in whole pieces; at least one token is left to
-/// read.
+/// Tokens of `prompt` that `cache` holds, in whole chunks. At least one token is left to read.
 pub(crate) fn reusable(cache: &KvCache, prompt: &[u32]) -> usize {
     let shared = cache.ids().iter().zip(prompt).take_while(|(a, b)| a == b).count();
-    shared.min(prompt.len().saturating_sub(1)) / PIECE * PIECE
+    shared.min(prompt.len().saturating_sub(1)) / PREFILL_CHUNK * PREFILL_CHUNK
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ fn a_cached_prefix_changes_nothing_but_the_time() {
             assert_eq!(expected.cached_tokens, 0);
             assert_eq!(essence(&found), essence(&expected), "{question}");
             let (again, _) = run(&model, &prompt, &options);
-            assert_eq!(again.cached_tokens, (prompt.len() - 1) / PIECE * PIECE);
+            assert_eq!(again.cached_tokens, (prompt.len() - 1) / PREFILL_CHUNK * PREFILL_CHUNK);
             assert_eq!(essence(&again), essence(&expected), "{question}");
         }
     }
@@ -96,13 +96,13 @@ fn logits_after_a_cached_prefix_are_the_same_to_the_last_bit() {
     let read = |cache: &mut KvCache| {
         let from = reusable(cache, &ids);
         cache.truncate(from);
-        let pieces = ids[from..].chunks(PIECE);
+        let pieces = ids[from..].chunks(PREFILL_CHUNK);
         pieces.map(|piece| model.decoder.forward(piece, cache, None).unwrap()).last().unwrap()
     };
     let mut cache = model.decoder.new_cache();
     let fresh = read(&mut cache);
     cache.truncate(100);
-    assert_eq!(reusable(&cache, &ids), PIECE);
+    assert_eq!(reusable(&cache, &ids), PREFILL_CHUNK);
     assert_eq!(read(&mut cache), fresh);
 }
 

@@ -13,12 +13,12 @@ use crate::{
     Source, Tokenizer,
 };
 
-/// Tokens kept for prompts to come: enough for a few conversations and arms side by side.
+/// Tokens of cached prefixes: enough for a few conversations and arms side by side.
 const KEPT_TOKENS: usize = 16_384;
 
-/// A model ready to answer. It may be shared between threads; each answer works on a cache of its
-/// own, and what the last few prompts have left is kept, so that a prompt that begins like one of
-/// them is not read again from its beginning. The answer is the same with and without.
+/// A model ready to answer. It may be shared between threads: each answer works on a cache of its
+/// own. The caches of the last few prompts are kept, so that a prompt that shares a prefix with one
+/// of them need not read that again; its answer stays the same.
 #[derive(Debug)]
 pub struct Model {
     /// The weights.
@@ -109,10 +109,10 @@ impl Model {
         answer.begin_with(
             self.prefixes().find(&owner, prompt).unwrap_or_else(|| self.decoder.new_cache()),
         );
-        while answer.is_reading() {
-            answer.read_piece(&self.decoder, NEVER)?;
+        while answer.is_prefilling() {
+            answer.prefill_chunk(&self.decoder, NEVER)?;
             // A receiver that has left is noticed between the pieces too.
-            if answer.is_reading() && on_text("").is_break() {
+            if answer.is_prefilling() && on_text("").is_break() {
                 answer.cancel();
                 return Ok(answer.into_generation());
             }
@@ -130,7 +130,7 @@ impl Model {
         }
     }
 
-    /// What earlier prompts have left.
+    /// The caches of earlier prompts.
     pub(crate) fn prefixes(&self) -> MutexGuard<'_, Prefixes> {
         self.prefixes.lock().unwrap_or_else(PoisonError::into_inner)
     }
