@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::{Error, Format, code, email};
+use crate::verbatim::code;
+use crate::web::email;
+use crate::{Error, Format};
 
 /// How the bytes are to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

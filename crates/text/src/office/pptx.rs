@@ -1,9 +1,9 @@
 //! Presentations: a slide is a page, its title a heading, its notes a paragraph behind it.
 
-use super::{main_part, relationships, title};
-use crate::package::Package;
+use super::ooxml::{main_part, relationships, title};
+use crate::office::package::Package;
+use crate::office::xml::{Element, Event, Xml};
 use crate::writer::Writer;
-use crate::xml::{Element, Event, Xml};
 use crate::{Document, Error, Format, MAX_TEXT};
 
 /// Reads a presentation, slides in the order in which they are shown.
@@ -254,7 +254,7 @@ fn write_table(writer: &mut Writer, rows: &[Vec<Cell>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::tests::packed;
+    use crate::office::package::tests::packed;
 
     fn shape(placeholder: &str, paragraphs: &[&str]) -> String {
         let paragraphs: String = paragraphs.iter().map(|p| format!("<a:p>{p}</a:p>")).collect();

@@ -6,7 +6,7 @@ use std::panic::catch_unwind;
 
 use calamine::{DataRef, ExcelDateTime, Reader, Xlsx, XlsxError};
 
-use crate::package::Package;
+use crate::office::package::Package;
 use crate::writer::Writer;
 use crate::{Document, Error, Format, MAX_TEXT};
 
@@ -150,7 +150,7 @@ fn moment(date: &ExcelDateTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::tests::packed;
+    use crate::office::package::tests::packed;
 
     fn workbook(rows: &str) -> Vec<u8> {
         let styles = "<styleSheet><cellXfs count='2'><xf numFmtId='0'/><xf numFmtId='14'/></cellXfs></styleSheet>";

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::xml::{Event, Xml};
+use crate::office::xml::{Event, Xml};
 
 /// Levels that a list can have.
 const LEVELS: usize = 9;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::xml::{Event, Xml};
+use crate::office::xml::{Event, Xml};
 
 /// A style may be based on another that is based on another; a file that goes in circles ends here.
 const MAX_GENERATIONS: usize = 16;

@@ -4,10 +4,11 @@
 
 use std::collections::HashMap;
 
-use crate::package::{Package, resolve};
+use crate::office::package::{Package, resolve};
+use crate::office::xml::{Event, Xml};
+use crate::web::html;
 use crate::writer::Writer;
-use crate::xml::{Event, Xml};
-use crate::{Document, Error, Format, MAX_TEXT, html};
+use crate::{Document, Error, Format, MAX_TEXT};
 
 const CONTAINER: &str = "META-INF/container.xml";
 const ENCRYPTION: &str = "META-INF/encryption.xml";
@@ -141,7 +142,7 @@ fn unescaped(address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::tests::packed;
+    use crate::office::package::tests::packed;
 
     fn book(encryption: &str) -> Vec<u8> {
         let package = "<package xmlns:dc='d'><metadata><dc:title>A &amp; B</dc:title></metadata><manifest>\

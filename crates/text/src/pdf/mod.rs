@@ -6,6 +6,8 @@
 //! fenced here: cycles and inflated size are checked first, and each page is read under
 //! `catch_unwind` on a thread with a deadline.
 
+mod layout;
+
 use std::collections::HashSet;
 use std::io::Read as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,8 +17,8 @@ use std::time::{Duration, Instant};
 use flate2::read::ZlibDecoder;
 use pdf_extract::{Dictionary, Document as Pdf, Object, ObjectId, output_doc_page};
 
+use self::layout::{Collector, Page, flow};
 use crate::blocks::cover;
-use crate::pdf_layout::{Collector, Page, flow};
 use crate::{Document, Error, Format, MAX_TEXT, Receipt};
 
 /// All streams of a file together may inflate to this many bytes.

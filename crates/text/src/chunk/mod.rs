@@ -1,9 +1,11 @@
 //! Cutting a document into chunks along its structure.
 
+mod split;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use crate::split::{Level, split};
+use self::split::{Level, split};
 use crate::{Block, BlockKind};
 
 /// A contiguous piece of a document, small enough to embed and to put in a prompt.

@@ -5,10 +5,10 @@ mod styles;
 
 use self::numbering::Numbering;
 use self::styles::Styles;
-use super::{main_part, relationships, title};
-use crate::package::Package;
+use super::ooxml::{main_part, relationships, title};
+use crate::office::package::Package;
+use crate::office::xml::{Element, Event, Xml};
 use crate::writer::Writer;
-use crate::xml::{Element, Event, Xml};
 use crate::{Document, Error, Format, MAX_TEXT};
 
 /// Reads a Word document.
