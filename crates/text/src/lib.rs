@@ -25,8 +25,8 @@ use std::path::Path;
 use std::time::Instant;
 
 pub use chunk::{Chunk, ChunkOptions, Sizer, Words, chunk};
-pub use document::{Block, BlockKind, Document, Format, Receipt};
-pub use error::Error;
+pub use document::{Block, BlockKind, Document, Format, Receipt, UnknownFormat};
+pub use error::{Cause, Error};
 
 /// The largest file that is read, in bytes.
 pub const MAX_BYTES: u64 = 256 << 20;

@@ -2,7 +2,7 @@
 
 use super::ooxml::{main_part, relationships, title};
 use crate::office::package::Package;
-use crate::office::xml::{Element, Event, Xml};
+use crate::office::xml::{Element, Event, Xml, XmlError};
 use crate::writer::Writer;
 use crate::{Document, Error, Format, MAX_TEXT};
 
@@ -92,7 +92,7 @@ struct Cell {
 }
 
 /// The shapes of a slide or of its notes, groups opened, in their order.
-fn shapes(text: &str) -> Result<Vec<Shape>, String> {
+fn shapes(text: &str) -> Result<Vec<Shape>, XmlError> {
     let mut shapes: Vec<Shape> = Vec::new();
     let mut open = Shape::default();
     let mut paragraph: Option<Paragraph> = None;

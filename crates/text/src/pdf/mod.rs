@@ -19,7 +19,8 @@ use pdf_extract::{Dictionary, Document as Pdf, Object, ObjectId, output_doc_page
 
 use self::layout::{Collector, Page, flow};
 use crate::blocks::cover;
-use crate::{Document, Error, Format, MAX_TEXT, Receipt};
+use crate::error::Fault;
+use crate::{Cause, Document, Error, Format, MAX_TEXT, Receipt};
 
 /// All streams of a file together may inflate to this many bytes.
 const MAX_INFLATED: u64 = 1 << 30;
@@ -48,7 +49,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
     let flow = flow(pages.into_iter().map(Option::unwrap_or_default).collect());
     if flow.text.is_empty() {
         return Err(if broken {
-            parser("none of its pages can be read")
+            parser(Fault::NoReadablePage)
         } else {
             Error::NoText { pages: count }
         });
@@ -67,8 +68,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
     })
 }
 
-fn parser(message: impl ToString) -> Error {
-    Error::Parser { format: Format::Pdf, message: message.to_string() }
+fn parser(source: impl Into<Cause>) -> Error {
+    Error::Parser { format: Format::Pdf, source: source.into() }
 }
 
 /// Inflates every compressed stream into nothing and adds up.
@@ -131,13 +132,11 @@ fn on_a_thread(bytes: Vec<u8>) -> Result<Result<Pages, Error>, Error> {
     let deadline = Instant::now() + TIME_LIMIT;
     std::thread::Builder::new().name(THREAD.to_string()).stack_size(STACK).spawn(move || {
         let pages = catch_unwind(AssertUnwindSafe(|| read_pages(&bytes, deadline)))
-            .unwrap_or_else(|_| Err(parser("the parser failed on it")));
+            .unwrap_or_else(|_| Err(parser(Fault::ParserPanicked)));
         // Nobody listens any more when the deadline has passed.
         let _ = sender.send(pages);
     })?;
-    receiver
-        .recv_timeout(TIME_LIMIT)
-        .map_err(|_| parser(format!("given up after {} seconds", TIME_LIMIT.as_secs())))
+    receiver.recv_timeout(TIME_LIMIT).map_err(|_| parser(Fault::TimeLimit(TIME_LIMIT)))
 }
 
 fn read_pages(bytes: &[u8], deadline: Instant) -> Result<Pages, Error> {
@@ -154,7 +153,7 @@ fn read_pages(bytes: &[u8], deadline: Instant) -> Result<Pages, Error> {
     let mut pages = Vec::with_capacity(numbers.len());
     for (number, id) in numbers {
         if Instant::now() > deadline {
-            return Err(parser(format!("given up after {} seconds", TIME_LIMIT.as_secs())));
+            return Err(parser(Fault::TimeLimit(TIME_LIMIT)));
         }
         pages.push(if is_tame(&pdf, id) { read_page(&pdf, number) } else { None });
     }

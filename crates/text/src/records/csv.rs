@@ -1,6 +1,7 @@
 //! CSV and other delimited rows.
 
 use super::writer::Rows;
+use crate::error::Fault;
 use crate::{Document, Error, Format};
 
 /// Reads delimited rows. The delimiter is the one of `, ; tab |` that cuts the first lines most
@@ -19,8 +20,7 @@ pub(crate) fn read_csv(text: &str) -> Result<Document, Error> {
         let record = record.map_err(|error| Error::Malformed {
             format: Format::Csv,
             line: error.position().map_or(0, |p| p.line() as usize),
-            field: None,
-            message: error.to_string(),
+            source: error.into(),
         })?;
         let line = record.position().map_or(0, |p| p.line() as usize);
         let lines = record.iter().map(|cell| cell.matches('\n').count()).sum::<usize>();
@@ -41,8 +41,8 @@ pub(crate) fn read_csv(text: &str) -> Result<Document, Error> {
     }
     // A quote that is never closed swallows the rest of the file into one cell.
     if last.1 > 0 && text.matches('"').count() % 2 == 1 {
-        let message = "a quote is opened and never closed".to_string();
-        return Err(Error::Malformed { format: Format::Csv, line: last.0, field: None, message });
+        let (line, source) = (last.0, Fault::OpenQuote.into());
+        return Err(Error::Malformed { format: Format::Csv, line, source });
     }
     // A file of nothing but a header still has words in it.
     if rows.is_empty()

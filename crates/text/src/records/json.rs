@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::writer::Rows;
+use crate::error::Fault;
 use crate::{Document, Error, Format};
 
 /// Reads one JSON value a line; nested keys are joined with dots.
@@ -12,11 +13,10 @@ pub(crate) fn read_jsonl(text: &str) -> Result<Document, Error> {
     let text = text.trim_start_matches('\u{feff}');
     let mut rows = Rows::new(Format::Jsonl);
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let value: Json = serde_json::from_str(line).map_err(|error| Error::Malformed {
+        let value: Json = serde_json::from_str(line).map_err(|source| Error::Malformed {
             format: Format::Jsonl,
             line: number + 1,
-            field: None,
-            message: format!("one JSON value a line was expected: {error}"),
+            source: Fault::Json { expected: "one JSON value a line", source }.into(),
         })?;
         let mut fields = Vec::new();
         flatten("", value, &mut fields);
@@ -29,11 +29,10 @@ pub(crate) fn read_jsonl(text: &str) -> Result<Document, Error> {
 /// keys around it are its heading.
 pub(crate) fn read_json(text: &str) -> Result<Document, Error> {
     let text = text.trim_start_matches('\u{feff}');
-    let value: Json = serde_json::from_str(text).map_err(|error| Error::Malformed {
+    let value: Json = serde_json::from_str(text).map_err(|source| Error::Malformed {
         format: Format::Json,
-        line: error.line(),
-        field: None,
-        message: format!("a JSON value was expected: {error}"),
+        line: source.line(),
+        source: Fault::Json { expected: "a JSON value", source }.into(),
     })?;
     let mut rows = Rows::new(Format::Json);
     write_value(&mut rows, &mut Vec::new(), value)?;

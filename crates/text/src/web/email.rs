@@ -4,6 +4,7 @@ use std::path::Path;
 
 use mail_parser::{Address, Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
+use crate::error::Fault;
 use crate::web::html;
 use crate::writer::Writer;
 use crate::{Document, Error, Format, MAX_TEXT};
@@ -25,7 +26,7 @@ pub(crate) fn read(
     let message = MessageParser::default().parse(bytes);
     let message = message.ok_or_else(|| Error::Parser {
         format: Format::Email,
-        message: "no header line was found".to_owned(),
+        source: Fault::NoHeaderLine.into(),
     })?;
     let mut mail = Mail { writer: Writer::default(), warnings: Vec::new(), depth, read_attachment };
     mail.message(&message)?;

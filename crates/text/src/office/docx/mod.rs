@@ -7,7 +7,7 @@ use self::numbering::Numbering;
 use self::styles::Styles;
 use super::ooxml::{main_part, relationships, title};
 use crate::office::package::Package;
-use crate::office::xml::{Element, Event, Xml};
+use crate::office::xml::{Element, Event, Xml, XmlError};
 use crate::writer::Writer;
 use crate::{Document, Error, Format, MAX_TEXT};
 
@@ -29,7 +29,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
         .filter_map(|(kind, element)| Some(part(kind).transpose()?.map(|part| (element, part))))
         .collect::<Result<Vec<_>, Error>>()?;
 
-    let broken = |name: &str, error: String| package.broken(name, error);
+    let broken = |name: &str, error: XmlError| package.broken(name, error);
     let styles = match &styles {
         Some((name, text)) => Styles::read(text).map_err(|error| broken(name, error))?,
         None => Styles::default(),
@@ -56,22 +56,22 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
 
 /// Why a part could not be read.
 enum Broken {
-    Markup(String),
+    Markup(XmlError),
     Other(Error),
 }
 
 impl Broken {
     fn of(self, package: &Package<'_>, part: &str) -> Error {
         match self {
-            Broken::Markup(message) => package.broken(part, message),
+            Broken::Markup(error) => package.broken(part, error),
             Broken::Other(error) => error,
         }
     }
 }
 
-impl From<String> for Broken {
-    fn from(message: String) -> Self {
-        Broken::Markup(message)
+impl From<XmlError> for Broken {
+    fn from(error: XmlError) -> Self {
+        Broken::Markup(error)
     }
 }
 
