@@ -54,6 +54,13 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
     reader.writer.finish(Format::Docx)
 }
 
+/// The bit of `tblLook` that says that the first row is a header.
+const FIRST_ROW_BIT: u32 = 0x20;
+/// A cell that claims to span more columns is taken to span this many: no table is wider.
+const MAX_SPAN: usize = 64;
+/// The outline level that Word gives running text; headings have 0 to 8.
+const RUNNING_TEXT: u8 = 9;
+
 /// Why a part could not be read.
 enum Broken {
     Markup(XmlError),
@@ -210,6 +217,13 @@ impl Reader {
             "noBreakHyphen" => self.writer.text("\u{2011}"),
             "footnoteReference" => self.writer.text(&mark("footnote", element)),
             "endnoteReference" => self.writer.text(&mark("endnote", element)),
+            _ => self.start_in_table(element),
+        }
+    }
+
+    fn start_in_table(&mut self, element: &Element<'_>) {
+        let value = || element.attribute("val");
+        match element.name() {
             "tbl" => {
                 self.close_lists(0);
                 self.writer.start_table();
@@ -217,11 +231,11 @@ impl Reader {
             }
             "tblLook" => {
                 let marked = element.attribute("firstRow").is_some_and(|v| is_on(Some(&v)));
-                // Older files write the same as bits; the first row is 0x20.
+                // Older files write the same as bits.
                 let bits =
                     value().and_then(|bits| u32::from_str_radix(&bits, 16).ok()).unwrap_or(0);
                 if let Some(table) = self.tables.last_mut() {
-                    table.first_row_is_header = marked || bits & 0x20 != 0;
+                    table.first_row_is_header = marked || bits & FIRST_ROW_BIT != 0;
                 }
             }
             "tr" => {
@@ -246,7 +260,7 @@ impl Reader {
                 if let Some(cell) =
                     self.tables.last_mut().and_then(|table| table.pending_cell.as_mut())
                 {
-                    *cell = usize::clamp(span, 1, 64);
+                    *cell = usize::clamp(span, 1, MAX_SPAN);
                 }
             }
             _ => {}
@@ -293,8 +307,11 @@ impl Reader {
     fn start_paragraph(&mut self) {
         self.paragraph_has_begun = true;
         let style = self.styles.of(self.paragraph.style.as_deref());
-        let heading =
-            self.paragraph.outline_level.or(style.outline_level).filter(|level| *level < 9);
+        let heading = self
+            .paragraph
+            .outline_level
+            .or(style.outline_level)
+            .filter(|level| *level < RUNNING_TEXT);
         let list =
             self.paragraph.list.as_deref().or(style.list.as_deref()).filter(|list| *list != "0");
         let level = self.paragraph.list_level.or(style.list_level).unwrap_or(0).min(8);
