@@ -4,6 +4,9 @@ use super::writer::Rows;
 use crate::error::Fault;
 use crate::{Document, Error, Format};
 
+/// Lines from which the delimiter is told.
+const SAMPLE_LINES: usize = 20;
+
 /// Reads delimited rows. The delimiter is the one of `, ; tab |` that cuts the first lines most
 /// evenly; the first row names the columns unless it looks like data.
 pub(crate) fn read_csv(text: &str) -> Result<Document, Error> {
@@ -75,12 +78,13 @@ fn is_header(names: &[String]) -> bool {
         && filled.iter().all(|name| name.parse::<f64>().is_err())
 }
 
+/// The mark that occurs equally often in most of the first lines; of several, the most frequent.
 fn delimiter(text: &str) -> u8 {
     let score = |mark: u8| {
         let counts: Vec<usize> = text
             .lines()
             .filter(|line| !line.trim().is_empty())
-            .take(20)
+            .take(SAMPLE_LINES)
             .map(|line| line.bytes().filter(|&b| b == mark).count())
             .collect();
         let first = counts.first().copied().unwrap_or(0);

@@ -36,13 +36,16 @@ pub(crate) fn read(
     Ok(document)
 }
 
+/// Lines among which the header of a message must show itself.
+const MAX_HEADER_LINES: usize = 200;
+
 /// Whether text begins as a message does: with header lines, among them who sent it and one that
 /// only messages have.
 pub(crate) fn begins_like_one(text: &str) -> bool {
     const TELLING: [&str; 6] =
         ["date", "received", "message-id", "mime-version", "return-path", "delivered-to"];
     let (mut from, mut telling, mut lines) = (false, false, 0);
-    for line in text.trim_start_matches('\u{feff}').lines().take(200) {
+    for line in text.trim_start_matches('\u{feff}').lines().take(MAX_HEADER_LINES) {
         if line.is_empty() {
             break;
         }

@@ -230,7 +230,7 @@ fn colspan(tag: &Tag) -> usize {
         .iter()
         .find(|a| &*a.name.local == "colspan")
         .and_then(|a| a.value.trim().parse().ok());
-    span.unwrap_or(1).clamp(1, 64)
+    span.unwrap_or(1)
 }
 
 fn is_void(name: &str) -> bool {

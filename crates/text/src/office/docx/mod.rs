@@ -56,8 +56,10 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
 
 /// The bit of `tblLook` that says that the first row is a header.
 const FIRST_ROW_BIT: u32 = 0x20;
-/// A cell that claims to span more columns is taken to span this many: no table is wider.
-const MAX_SPAN: usize = 64;
+/// WordprocessingML has nine levels of lists, from 0.
+const DEEPEST_LEVEL: usize = 8;
+/// Headings have levels 1 to 6 here, as in Markdown and HTML.
+const DEEPEST_HEADING: u8 = 6;
 /// The outline level that Word gives running text; headings have 0 to 8.
 const RUNNING_TEXT: u8 = 9;
 
@@ -260,7 +262,7 @@ impl Reader {
                 if let Some(cell) =
                     self.tables.last_mut().and_then(|table| table.pending_cell.as_mut())
                 {
-                    *cell = usize::clamp(span, 1, MAX_SPAN);
+                    *cell = span;
                 }
             }
             _ => {}
@@ -314,12 +316,12 @@ impl Reader {
             .filter(|level| *level < RUNNING_TEXT);
         let list =
             self.paragraph.list.as_deref().or(style.list.as_deref()).filter(|list| *list != "0");
-        let level = self.paragraph.list_level.or(style.list_level).unwrap_or(0).min(8);
+        let level = self.paragraph.list_level.or(style.list_level).unwrap_or(0).min(DEEPEST_LEVEL);
         if style.is_title || heading.is_some() {
             let level = heading.unwrap_or(0);
             self.in_title = style.is_title && self.title.is_none();
             self.close_lists(0);
-            self.writer.start_heading((level + 1).min(6));
+            self.writer.start_heading((level + 1).min(DEEPEST_HEADING));
         } else if let Some(list) = list.map(str::to_owned) {
             self.start_item(&list, level);
         } else {
