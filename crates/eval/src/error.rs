@@ -1,3 +1,5 @@
+//! What can be wrong with the material handed to the judge.
+
 use std::fmt;
 
 use crate::Arm;

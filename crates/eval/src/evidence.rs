@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::decision::Contrast;
+use crate::contrast::Contrast;
 use crate::stats::{Bootstrap, Interval, Resampled, Row, mcnemar_exact, tango, wilson};
 use crate::trial::RIGHT;
 use crate::{Arm, Error, Trial};

@@ -83,12 +83,8 @@ pub struct Gate {
 ///   fine-tuned arm was measured on dev, defects don't count.
 pub fn gate(dev: &[Trial], options: &GateOptions) -> Result<Option<Gate>, Error> {
     let table = Table::new(dev)?;
-    let bootstrap = Bootstrap {
-        alpha: options.alpha,
-        resamples: options.resamples,
-        seed: options.seed,
-        ..Bootstrap::default()
-    };
+    let bootstrap =
+        Bootstrap { alpha: options.alpha, resamples: options.resamples, seed: options.seed };
     let (Some(rag), Some(attribution)) =
         (table.mean(Arm::Rag, &bootstrap), of_table(&table, &bootstrap))
     else {

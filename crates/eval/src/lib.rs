@@ -19,6 +19,7 @@
 pub mod abstention;
 pub mod arm;
 pub mod attribute;
+mod contrast;
 pub mod cost;
 pub mod curve;
 pub mod decide;

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::{Error, Format, code, email};
+use crate::verbatim::code;
+use crate::web::email;
+use crate::{Error, Format};
 
 /// How the bytes are to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,11 @@ pub(crate) enum Kind {
     /// Characters; which of the text formats is decided by [`text_format`] after decoding.
     Text,
 }
+
+/// The header of a PDF may stand anywhere in its first kilobyte.
+const PDF_HEADER_WITHIN: usize = 1024;
+/// Comments and declarations before the document type of a page that are passed over.
+const MAX_PROLOGUE: usize = 64;
 
 /// First bytes of formats that are known and not read.
 const MAGIC: &[(&[u8], &str)] = &[
@@ -62,8 +69,7 @@ pub(crate) fn kind(path: &Path, bytes: &[u8]) -> Result<Kind, Error> {
     if bytes.is_empty() {
         return Err(Error::Empty);
     }
-    // The header of a PDF may stand anywhere in its first kilobyte.
-    if bytes[..bytes.len().min(1024)].windows(5).any(|w| w == b"%PDF-")
+    if bytes[..bytes.len().min(PDF_HEADER_WITHIN)].windows(5).any(|w| w == b"%PDF-")
         && !is_text_before_pdf(bytes)
     {
         return Ok(Kind::Pdf);
@@ -77,14 +83,14 @@ pub(crate) fn kind(path: &Path, bytes: &[u8]) -> Result<Kind, Error> {
     }
 }
 
-/// Whether `%PDF-` is only spoken about: it stands inside a line of text.
+/// Whether a text merely mentions `%PDF-`: it stands inside a line.
 fn is_text_before_pdf(bytes: &[u8]) -> bool {
     let at = bytes.windows(5).position(|w| w == b"%PDF-").unwrap_or(0);
     at > 0 && !matches!(bytes[at - 1], b'\n' | b'\r' | 0) && bytes[..at].is_ascii()
 }
 
-/// Tells what is in a zip archive by the names of its parts near its beginning and end; by its own
-/// name where it is cut short.
+/// Tells what is in a zip archive by the names of its parts, which stand near its beginning and its
+/// end; by the file's own name where the archive is cut short.
 fn zip_content(path: &Path, bytes: &[u8]) -> Result<Kind, Error> {
     const NEAR: usize = 1 << 16;
     let ends = [&bytes[..bytes.len().min(NEAR)], &bytes[bytes.len().saturating_sub(NEAR)..]];
@@ -150,7 +156,7 @@ fn file_name(path: &Path) -> String {
 /// Whether text begins with a document type or an `html` element, after comments and declarations.
 fn looks_like_html(text: &str) -> bool {
     let mut rest = text.trim_start_matches('\u{feff}').trim_start();
-    for _ in 0..64 {
+    for _ in 0..MAX_PROLOGUE {
         let skipped = if rest.starts_with("<!--") {
             rest.find("-->").map(|end| end + 3)
         } else if rest.starts_with("<?xml") {

@@ -41,7 +41,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// All of them.
+    /// Every format, in the order of display.
     pub const ALL: [Format; 14] = [
         Format::Markdown,
         Format::Plain,
@@ -81,11 +81,10 @@ impl Format {
 }
 
 impl FromStr for Format {
-    type Err = String;
+    type Err = UnknownFormat;
 
-    fn from_str(name: &str) -> Result<Self, String> {
-        let named = Self::ALL.into_iter().find(|format| format.as_str() == name);
-        named.ok_or_else(|| format!("expected one of {}", Self::ALL.map(Self::as_str).join(", ")))
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
+        Self::ALL.into_iter().find(|format| format.as_str() == name).ok_or(UnknownFormat)
     }
 }
 
@@ -94,6 +93,11 @@ impl fmt::Display for Format {
         f.write_str(self.as_str())
     }
 }
+
+/// A name that no [`Format`] has; its message lists the names there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected one of {}", Format::ALL.map(Format::as_str).join(", "))]
+pub struct UnknownFormat;
 
 /// A file that has been read.
 #[derive(Debug, Clone, PartialEq)]

@@ -39,7 +39,8 @@ pub(crate) fn decode(bytes: &[u8], declared: bool) -> Result<String, Error> {
 fn utf8(bytes: &[u8]) -> Result<String, Error> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| Error::InvalidUtf8 { offset: error.valid_up_to() })?;
-    // Control characters that no editor writes: data that happens to be valid UTF-8.
+    // Control characters that no editor writes. More than one in a hundred means data that happens
+    // to be valid UTF-8.
     let control =
         |b: &u8| b.is_ascii_control() && !matches!(b, b'\t'..=b'\r' | 0x08 | 0x1a | 0x1b | 0x7f);
     match bytes.iter().position(control) {
@@ -73,10 +74,10 @@ fn declared_encoding(bytes: &[u8]) -> Option<&'static Encoding> {
 
 /// Whether bytes that are not UTF-8 read as western European text in windows-1252.
 ///
-/// Any bytes decode as windows-1252, so certainty has to come from sense: no whole UTF-8 sequence
-/// among them (that is a damaged UTF-8 file), no undefined byte, few enough of them (Cyrillic or
-/// Greek text in its own encoding is nearly all high bytes), and letters that stand in words, marks
-/// that are in use.
+/// Any bytes decode as windows-1252, so the text has to make sense: no whole UTF-8 sequence (the file
+/// would be damaged UTF-8), no undefined byte, at most two fifths of the characters outside ASCII
+/// (Cyrillic or Greek text in its own encoding is nearly all high bytes), and nine tenths of these
+/// letters inside words or marks in daily use.
 fn is_windows_1252(bytes: &[u8]) -> bool {
     if bytes.utf8_chunks().any(|chunk| !chunk.valid().is_ascii()) {
         return false;
@@ -117,7 +118,9 @@ fn is_windows_1252(bytes: &[u8]) -> bool {
         });
     }
     let printed = bytes.iter().filter(|b| !b.is_ascii_whitespace()).count();
-    high * 5 <= printed * 2 && sensible * 10 >= high * 9
+    let are_few = high * 5 <= printed * 2;
+    let make_sense = sensible * 10 >= high * 9;
+    are_few && make_sense
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What can be wrong with one file.
 
+use std::time::Duration;
+
 use crate::Format;
 
 /// Why a file could not be read as a document.
@@ -63,24 +65,24 @@ pub enum Error {
     #[error("is encrypted and needs a password")]
     Encrypted,
     /// A line breaks the rules of its format.
-    #[error("line {line}{}: {message}", field.as_ref().map(|f| format!(", field {f}")).unwrap_or_default())]
+    #[error("line {line}: {source}")]
     Malformed {
         /// The format whose rules are broken.
         format: Format,
         /// Line number, from 1.
         line: usize,
-        /// The column or key, where one can be named.
-        field: Option<String>,
         /// What was expected and what was found.
-        message: String,
+        source: Cause,
     },
     /// A container whose parts cannot be read: cut short, or not what it seems.
-    #[error("is {name}, but damaged: {message}")]
+    #[error("is {name}, but damaged: {}{source}", part.as_ref().map(|part| format!("{part}: ")).unwrap_or_default())]
     Damaged {
         /// What it seems to be with its article, such as "a Word document (docx)".
         name: &'static str,
-        /// Which part is concerned and what is wrong with it.
-        message: String,
+        /// The part concerned, where it is not the container as a whole.
+        part: Option<String>,
+        /// What is wrong with it.
+        source: Cause,
     },
     /// A part of a container that grows without end when it is unpacked.
     #[error("its part {part} grows to more than {limit} bytes when it is unpacked")]
@@ -91,11 +93,37 @@ pub enum Error {
         limit: u64,
     },
     /// The format's parser gave up.
-    #[error("is not a readable {format} file: {message}")]
+    #[error("is not a readable {format} file: {source}")]
     Parser {
         /// The format that was tried.
         format: Format,
-        /// The parser's own words.
-        message: String,
+        /// Why.
+        source: Cause,
     },
+}
+
+/// What a parser or a reader says of the file; the message of the [`Error`] ends with it.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a reader finds wrong by itself, where no parser has an error for it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("a quote is opened and never closed")]
+    OpenQuote,
+    #[error("{expected} was expected: {source}")]
+    Json { expected: &'static str, source: serde_json::Error },
+    #[error("no header line was found")]
+    NoHeaderLine,
+    #[error("it is missing")]
+    MissingPart,
+    #[error("it holds {found} files, at most {most} are looked at")]
+    TooManyParts { found: usize, most: usize },
+    #[error("it names no package document")]
+    NoPackageDocument,
+    #[error("none of its pages can be read")]
+    NoReadablePage,
+    #[error("the parser failed on it")]
+    ParserPanicked,
+    #[error("given up after {} seconds", .0.as_secs())]
+    TimeLimit(Duration),
 }

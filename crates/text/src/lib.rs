@@ -9,33 +9,24 @@
 
 mod blocks;
 mod chunk;
-mod code;
 mod detect;
 mod document;
-mod email;
 mod encoding;
-mod epub;
 mod error;
-mod html;
 mod language;
-mod markdown;
 mod office;
-mod package;
 mod pdf;
-mod pdf_layout;
-mod plain;
 mod records;
-mod rst;
-mod split;
+mod verbatim;
+mod web;
 mod writer;
-mod xml;
 
 use std::path::Path;
 use std::time::Instant;
 
 pub use chunk::{Chunk, ChunkOptions, Sizer, Words, chunk};
-pub use document::{Block, BlockKind, Document, Format, Receipt};
-pub use error::Error;
+pub use document::{Block, BlockKind, Document, Format, Receipt, UnknownFormat};
+pub use error::{Cause, Error};
 
 /// The largest file that is read, in bytes.
 pub const MAX_BYTES: u64 = 256 << 20;
@@ -69,7 +60,7 @@ fn read_nested(path: &Path, bytes: &[u8], depth: usize) -> Result<Document, Erro
         detect::Kind::Docx => office::docx::read(bytes)?,
         detect::Kind::Pptx => office::pptx::read(bytes)?,
         detect::Kind::Xlsx => office::xlsx::read(bytes)?,
-        detect::Kind::Epub => epub::read(bytes)?,
+        detect::Kind::Epub => office::epub::read(bytes)?,
         detect::Kind::Text => read_text(path, bytes, depth)?,
     };
     document.language = language::detect(&document.text, &document.blocks);
@@ -83,7 +74,7 @@ fn read_text(path: &Path, bytes: &[u8], depth: usize) -> Result<Document, Error>
     let begins_as = detect::text_format(path, &head).ok();
     // The parts of a message have encodings of their own.
     if begins_as == Some(Format::Email) {
-        return email::read(bytes, depth);
+        return web::email::read(bytes, depth, read_nested);
     }
     // A page may say what its encoding is.
     let text = encoding::decode(bytes, begins_as == Some(Format::Html))?;
@@ -94,15 +85,15 @@ fn read_text(path: &Path, bytes: &[u8], depth: usize) -> Result<Document, Error>
         return Err(Error::TooLarge { bytes: text.len() as u64, limit: MAX_TEXT as u64 });
     }
     match detect::text_format(path, &text)? {
-        Format::Markdown => markdown::read(text),
-        Format::Html => html::read(&text),
+        Format::Markdown => verbatim::markdown::read(text),
+        Format::Html => web::html::read(&text),
         Format::Csv => records::read_csv(&text),
         Format::Jsonl => records::read_jsonl(&text),
-        Format::Email => email::read(text.as_bytes(), depth),
+        Format::Email => web::email::read(text.as_bytes(), depth, read_nested),
         Format::Json => records::read_json(&text),
-        Format::Rst => rst::read(text),
-        Format::Code => code::read(text),
-        _ => plain::read(text),
+        Format::Rst => verbatim::rst::read(text),
+        Format::Code => verbatim::code::read(text),
+        _ => verbatim::plain::read(text),
     }
 }
 

@@ -3,6 +3,18 @@
 use crate::blocks::{Outline, cover};
 use crate::{Block, BlockKind, Document, Error, Format, Receipt};
 
+/// A list of so many items may be a menu; shorter ones cost little if they are kept.
+const MENU_ITEMS: usize = 12;
+/// A menu has at least so many letters inside links to one outside of them.
+const MENU_LINKED_SHARE: usize = 20;
+/// A paragraph of so many bytes is running text, after which a list of links may be what the page is
+/// about.
+const PROSE_BYTES: usize = 80;
+/// Deeper lists are indented no further: it would say nothing and grow the text.
+const DEEPEST_INDENT: usize = 8;
+/// A cell that claims to span more columns is taken to span this many: no table is wider.
+const MAX_SPAN: usize = 64;
+
 /// Receives what a file says in order and keeps text and blocks.
 #[derive(Default)]
 pub(crate) struct Writer {
@@ -42,9 +54,10 @@ struct ListContent {
 }
 
 impl ListContent {
-    /// A menu that no `nav` element gives away: many items, and nothing but links.
+    /// Whether the list is a menu outside any `nav` element: many items, and next to nothing but
+    /// links.
     fn is_menu(&self) -> bool {
-        self.items >= 12 && self.plain * 20 <= self.linked
+        self.items >= MENU_ITEMS && self.plain * MENU_LINKED_SHARE <= self.linked
     }
 }
 
@@ -186,6 +199,7 @@ impl Writer {
         }
     }
 
+    /// Begins a cell that spans so many columns, at most [`MAX_SPAN`].
     pub(crate) fn start_cell(&mut self, header: bool, span: usize) {
         self.end_paragraph();
         if let Some(Layer::Data(table)) = self.tables.last_mut() {
@@ -195,7 +209,7 @@ impl Writer {
             if let Some(row) = table.rows.last_mut() {
                 row.is_header &= header;
                 row.cells.push(String::new());
-                row.cells.extend((1..span).map(|_| SPANNED.to_string()));
+                row.cells.extend((1..span.min(MAX_SPAN)).map(|_| SPANNED.to_string()));
             }
             table.cell_is_open = true;
         }
@@ -310,7 +324,7 @@ impl Writer {
 
     fn block(&mut self, kind: BlockKind, content: &str) {
         self.end_list_block();
-        self.prose_seen |= kind == BlockKind::Paragraph && content.len() >= 80;
+        self.prose_seen |= kind == BlockKind::Paragraph && content.len() >= PROSE_BYTES;
         let start = self.separate();
         self.text.push_str(content);
         let heading_path = self.outline.path();
@@ -339,8 +353,7 @@ impl Writer {
             None => self.list_start = Some(self.separate()),
         }
         self.list.items += usize::from(begins);
-        // Deeper than this, indentation says nothing and would grow the text.
-        let indent = "  ".repeat(self.lists.len().saturating_sub(1).min(8));
+        let indent = "  ".repeat(self.lists.len().saturating_sub(1).min(DEEPEST_INDENT));
         let mark = match self.lists.last_mut() {
             _ if !begins => "  ".to_string(),
             Some(Some(number)) => {
@@ -357,7 +370,6 @@ impl Writer {
     fn end_list_block(&mut self) {
         let content = std::mem::take(&mut self.list);
         if let Some(start) = self.list_start.take() {
-            // Further down, a list of links may be what the page is about.
             if content.is_menu() && !self.prose_seen {
                 return self.text.truncate(self.text[..start].trim_end().len());
             }

@@ -2,13 +2,17 @@
 //! between them needs.
 
 use crate::attribute::Attribution;
-use crate::decision::{ArmSummary, Contrast};
+use crate::contrast::Contrast;
+use crate::decision::ArmSummary;
 use crate::stats::{detectable_difference, questions_for_non_inferiority, required_questions};
 use crate::{Arm, Gate, LearningCurve, Outcome, Rule};
 
-/// With fewer source documents the bootstrap has next to nothing to resample, however many the
-/// questions.
+/// With fewer source documents the bootstrap has next to nothing to resample, however many questions
+/// there are.
 pub(super) const MIN_CLUSTERS: usize = 5;
+
+/// Discordance assumed where two arms can't be compared: the middle row of the method's table.
+const USUAL_DISCORDANCE: f64 = 0.3;
 
 /// Without a target, an arm is "nothing needed" only if it is not shown to fail half the time.
 pub(super) const HALF: f64 = 0.5;
@@ -152,6 +156,26 @@ impl Case<'_> {
     pub(super) fn detectable(&self, contrast: &Contrast) -> f64 {
         let questions = contrast.questions as f64 / contrast.design_effect;
         detectable_difference(questions, contrast.discordance, self.rule.power, self.rule.alpha)
+    }
+
+    /// The smallest difference these questions can show between the best arm and the runner-up,
+    /// clusters allowed for.
+    pub(super) fn detectable_by_leaders(&self) -> f64 {
+        let mut eligible = self.eligible();
+        eligible.sort_by(|a, b| b.score.estimate.total_cmp(&a.score.estimate));
+        let leading = match eligible[..] {
+            [first, second, ..] => self.contrast(first.arm, second.arm),
+            _ => None,
+        };
+        match leading {
+            Some(contrast) => self.detectable(&contrast),
+            None => detectable_difference(
+                self.questions as f64,
+                USUAL_DISCORDANCE,
+                self.rule.power,
+                self.rule.alpha,
+            ),
+        }
     }
 
     /// The differences an outcome rests on; empty for `undetermined`.

@@ -9,16 +9,18 @@ mod sentence;
 mod summary;
 
 use crate::attribute::of_table;
+use crate::contrast::Contrast;
 use crate::cost::break_even;
-use crate::decision::Contrast;
+use crate::decision::ArmSummary;
 use crate::evidence::Table;
-use crate::stats::{Bootstrap, detectable_difference, holm};
-use crate::{Arm, Decision, DecisionInput, Error, LearningCurve, Rule};
+use crate::stats::{Bootstrap, holm};
+use crate::{Arm, Costs, Decision, DecisionInput, Error, LearningCurve, Rule};
 
 use case::Case;
 
-/// Discordance assumed where two arms can't be compared: the middle row of the method's table.
-const USUAL_DISCORDANCE: f64 = 0.3;
+/// The most resamples drawn for the learning curve: each is a fit, and its few points give no finer
+/// bounds than this many show.
+const CURVE_RESAMPLES: usize = 2000;
 
 /// Decides between RAG, fine-tuning, both, or neither.
 ///
@@ -32,17 +34,17 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
         return Err(Error::NoTrials { set: input.set.clone() });
     }
     let rule = &input.rule;
-    let bootstrap = Bootstrap {
-        alpha: rule.alpha,
-        resamples: rule.resamples,
-        seed: rule.seed,
-        ..Bootstrap::default()
-    };
+    let bootstrap = Bootstrap { alpha: rule.alpha, resamples: rule.resamples, seed: rule.seed };
 
     let arms = summary::arms(&table, &input.costs, rule, &bootstrap);
     let contrasts = contrasts(&table, &bootstrap);
     let attribution = of_table(&table, &bootstrap);
-    let curve = LearningCurve::fit(&input.curve, rule.alpha, rule.resamples.min(2000), rule.seed);
+    let curve = LearningCurve::fit(
+        &input.curve,
+        rule.alpha,
+        rule.resamples.min(CURVE_RESAMPLES),
+        rule.seed,
+    );
     let case = Case {
         arms: &arms,
         contrasts: &contrasts,
@@ -55,21 +57,11 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
     };
 
     let verdict = case.apply();
-    let per_query =
-        |arm: Arm| arms.iter().find(|summary| summary.arm == arm).map(|s| s.seconds_per_query);
-    let training = input
-        .costs
-        .iter()
-        .find(|costs| costs.arm == Arm::Tuned)
-        .map(|costs| costs.training_seconds);
-    let break_even_queries = match (training, per_query(Arm::Rag), per_query(Arm::Tuned)) {
-        (Some(training), Some(rag), Some(tuned)) => break_even(training, rag, tuned),
-        _ => None,
-    };
+    let break_even_queries = break_even_queries(&arms, &input.costs);
     let flips = flips::flips(&case, &verdict);
     let criteria = criteria::criteria(&case, &input.retrieval);
     let warnings = summary::warnings(&case, &verdict, input);
-    let detectable_difference = detectable(&case);
+    let detectable_difference = case.detectable_by_leaders();
     Ok(Decision {
         set: input.set.clone(),
         measure: input.measure,
@@ -98,6 +90,16 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
     })
 }
 
+/// The number of queries from which `tuned` is cheaper than `rag`; `None` where it never is, or not
+/// both were measured.
+fn break_even_queries(arms: &[ArmSummary], costs: &[Costs]) -> Option<f64> {
+    let per_query = |arm: Arm| {
+        arms.iter().find(|summary| summary.arm == arm).map(|summary| summary.seconds_per_query)
+    };
+    let training = costs.iter().find(|costs| costs.arm == Arm::Tuned)?.training_seconds;
+    break_even(training, per_query(Arm::Rag)?, per_query(Arm::Tuned)?)
+}
+
 /// The pre-registered contrasts: every two arms that could be recommended, the oracle arm against
 /// each of them, and the two diagnostic steps (learning on top of gold passages, distraction by
 /// other passages). The list depends on which arms were run, never on their scores. Holm adjusts it
@@ -119,26 +121,6 @@ fn contrasts(table: &Table<'_>, bootstrap: &Bootstrap) -> Vec<Contrast> {
         contrast.p_holm = adjusted;
     }
     contrasts
-}
-
-/// The smallest difference these questions can show between the best arm and the runner-up,
-/// clusters allowed for.
-fn detectable(case: &Case<'_>) -> f64 {
-    let mut eligible = case.eligible();
-    eligible.sort_by(|a, b| b.score.estimate.total_cmp(&a.score.estimate));
-    let leading = match eligible[..] {
-        [first, second, ..] => case.contrast(first.arm, second.arm),
-        _ => None,
-    };
-    match leading {
-        Some(contrast) => case.detectable(&contrast),
-        None => detectable_difference(
-            case.questions as f64,
-            USUAL_DISCORDANCE,
-            case.rule.power,
-            case.rule.alpha,
-        ),
-    }
 }
 
 fn check(rule: &Rule) -> Result<(), Error> {

@@ -1,19 +1,21 @@
 //! The rule: among the arms that pass the hard gates, recommend the cheapest that is not worse than
-//! the best by more than the margin, and say nothing that the data don't show.
+//! the best by more than the margin, and claim nothing that the data don't show.
 //!
-//! Every word of that sentence is a test on the evidence:
+//! The idea is that of non-inferiority trials: a cheaper treatment is preferred once it is shown to
+//! be at most a margin worse (Piaggio et al. 2012). Each part of the sentence is a test on the
+//! evidence:
 //!
 //! - **Not worse than the best by more than the margin**: against *every* other eligible arm, the
 //!   lower bound of the paired difference lies above minus the margin. All comparisons must
-//!   succeed, so no correction is needed (intersection-union), and nobody has to know which arm is
-//!   truly best.
+//!   succeed, so no correction for their number is needed (intersection-union test, Berger 1982),
+//!   and nobody has to know which arm is truly best.
 //! - **Cheapest**: every arm that costs less must be *shown* not to be the answer: either worse
 //!   than the recommended arm (upper bound below 0, and a Holm-adjusted p below alpha), or worse
 //!   than some eligible arm by more than the margin (upper bound below minus the margin). A cheaper
 //!   arm that is neither leaves the decision undetermined.
 //! - **Identical arms** therefore end with the cheapest arm once there are enough questions to show
-//!   the rest not better by the margin, and undetermined before; a dearer arm is named by chance in
-//!   fewer than alpha of all runs.
+//!   that no other is better by the margin, and undetermined before that. A dearer arm is named by
+//!   chance in fewer than alpha of all runs.
 //! - **Few questions**: below the minimum (or with fewer than
 //!   [`MIN_CLUSTERS`](super::case::MIN_CLUSTERS) source documents) every difference the outcome
 //!   rests on must exceed what that many questions detect at the rule's power.
@@ -35,10 +37,59 @@ pub(super) struct Verdict {
     pub(super) more_questions: Option<usize>,
 }
 
+/// The outcomes that recommend an arm.
+const ARM_OUTCOMES: [Outcome; 5] =
+    [Outcome::Rag, Outcome::Tuned, Outcome::Raft, Outcome::Base, Outcome::FewShot];
+
 /// The answer of one node, with the figures behind it.
 struct Finding {
     answer: bool,
     measurement: String,
+}
+
+/// What must hold before any outcome is stated: the first three nodes.
+struct Conditions {
+    graders: Finding,
+    limits: Finding,
+    questions: Finding,
+}
+
+impl Conditions {
+    fn hold(&self) -> bool {
+        self.graders.answer && self.limits.answer && self.questions.answer
+    }
+}
+
+/// The answers of the nodes that tell the outcomes apart, in the order of the tree.
+struct Answers {
+    /// The arm by which `enough` is answered with yes.
+    simple: Option<Arm>,
+    enough: Finding,
+    retrieval: Finding,
+    untried: Finding,
+    data: Finding,
+    not_worse: Finding,
+    cheapest: Finding,
+}
+
+impl Answers {
+    /// The outcome at the first node that is answered with yes, and the arm it recommends.
+    fn outcome(&self, choice: Choice) -> (Outcome, Option<Arm>) {
+        let recommend = |arm: Arm| (Outcome::of(arm).unwrap_or(Outcome::Undetermined), Some(arm));
+        if let Some(arm) = self.simple {
+            recommend(arm)
+        } else if self.retrieval.answer {
+            (Outcome::ImproveRetrieval, None)
+        } else if self.untried.answer {
+            (Outcome::Undetermined, None)
+        } else if self.data.answer {
+            (Outcome::CollectData, None)
+        } else if let Choice::Arm(arm) = choice {
+            recommend(arm)
+        } else {
+            (Outcome::Undetermined, None)
+        }
+    }
 }
 
 impl Case<'_> {
@@ -46,97 +97,20 @@ impl Case<'_> {
     /// can show what it would have said.
     pub(super) fn apply(&self) -> Verdict {
         let choice = self.choose();
-        let enough = self.enough_already();
-        let needed = self.needed(&choice);
-        let retrieval = self.retrieval_holds_back();
-        let (untried, collect) = (self.fine_tuning_is_due(needed), self.data_is_missing(needed));
-        let (not_worse, cheapest) =
-            (self.shown_not_worse(&choice), self.cheaper_shown_worse(&choice));
-
-        let (mut outcome, mut recommended) = (Outcome::Undetermined, None);
-        if let (Some(arm), _) = &enough {
-            (outcome, recommended) = (Outcome::of(*arm).unwrap_or(outcome), Some(*arm));
-        } else if retrieval.answer {
-            outcome = Outcome::ImproveRetrieval;
-        } else if untried.answer {
-            outcome = Outcome::Undetermined;
-        } else if collect.answer {
-            outcome = Outcome::CollectData;
-        } else if let Choice::Arm(arm) = choice {
-            (outcome, recommended) = (Outcome::of(arm).unwrap_or(outcome), Some(arm));
-        }
-        let complete = self.graders_worked();
-        let eligible = self.something_to_choose();
-        let sized = self.enough_questions(outcome, recommended);
-        let stopped = !(complete.answer && eligible.answer && sized.answer);
-        if stopped {
-            (outcome, recommended) = (Outcome::Undetermined, None);
-        }
-
-        let arms =
-            vec![Outcome::Rag, Outcome::Tuned, Outcome::Raft, Outcome::Base, Outcome::FewShot];
-        let undetermined = || Lead::Outcome(vec![Outcome::Undetermined]);
-        let to = |id: &str| Lead::Node(id.to_owned());
-        let mut tree = vec![
-            node("graders", "Did the graders work?", complete, to("limits"), undetermined()),
-            node(
-                "limits",
-                "Are there arms to choose from?",
-                eligible,
-                to("questions"),
-                undetermined(),
-            ),
-            node("questions", "Do the questions suffice?", sized, to("enough"), undetermined()),
-            node(
-                "enough",
-                "Is the target met with nothing built?",
-                enough.1,
-                Lead::Outcome(vec![Outcome::Base, Outcome::FewShot]),
-                to("retrieval"),
-            ),
-            node(
-                "retrieval",
-                "Is retrieval what holds the documents back?",
-                retrieval,
-                Lead::Outcome(vec![Outcome::ImproveRetrieval]),
-                to("untried"),
-            ),
-            node(
-                "untried",
-                "Is fine-tuning due, but not measured?",
-                untried,
-                undetermined(),
-                to("data"),
-            ),
-            node(
-                "data",
-                "Is no arm good enough, for want of data or a larger model?",
-                collect,
-                Lead::Outcome(vec![Outcome::CollectData]),
-                to("not-worse"),
-            ),
-            node(
-                "not-worse",
-                &format!(
-                    "Is one arm shown not worse than any other by {} points?",
-                    size(self.rule.margin)
-                ),
-                not_worse,
-                to("cheapest"),
-                undetermined(),
-            ),
-            node(
-                "cheapest",
-                "Is every cheaper arm shown to be worse?",
-                cheapest,
-                Lead::Outcome(arms),
-                undetermined(),
-            ),
-        ];
+        let answers = self.answers(&choice);
+        let (outcome, recommended) = answers.outcome(choice);
+        let conditions = Conditions {
+            graders: self.graders_worked(),
+            limits: self.something_to_choose(),
+            questions: self.enough_questions(outcome, recommended),
+        };
+        let (outcome, recommended) =
+            if conditions.hold() { (outcome, recommended) } else { (Outcome::Undetermined, None) };
+        let mut tree = self.tree(conditions, answers);
         mark_path(&mut tree);
 
         let best = self.best().map(|summary| summary.arm);
-        // More questions help only where questions are what was short.
+        // More questions help only where the path stopped for want of questions.
         let short = ["questions", "not-worse", "cheapest"];
         let stop = tree.iter().rfind(|node| node.reached && outcome == Outcome::Undetermined);
         let more_questions = stop
@@ -144,6 +118,79 @@ impl Case<'_> {
             .and_then(|_| self.more_questions());
         let sentence = self.sentence(outcome, recommended, &tree, more_questions);
         Verdict { outcome, recommended, best, sentence, tree, more_questions }
+    }
+
+    fn answers(&self, choice: &Choice) -> Answers {
+        let needed = self.needed(choice);
+        let (simple, enough) = self.enough_already();
+        Answers {
+            simple,
+            enough,
+            retrieval: self.retrieval_holds_back(),
+            untried: self.fine_tuning_is_due(needed),
+            data: self.data_is_missing(needed),
+            not_worse: self.shown_not_worse(choice),
+            cheapest: self.cheaper_shown_worse(choice),
+        }
+    }
+
+    /// The nodes in the order in which they are asked.
+    fn tree(&self, conditions: Conditions, answers: Answers) -> Vec<Node> {
+        let to = |id: &str| Lead::Node(id.to_owned());
+        let end = |outcomes: &[Outcome]| Lead::Outcome(outcomes.to_vec());
+        let undetermined = || end(&[Outcome::Undetermined]);
+        let Conditions { graders, limits, questions } = conditions;
+        let not_worse = format!(
+            "Is one arm shown not worse than any other by {} points?",
+            size(self.rule.margin)
+        );
+        vec![
+            node("graders", "Did the graders work?", graders, to("limits"), undetermined()),
+            node(
+                "limits",
+                "Are there arms to choose from?",
+                limits,
+                to("questions"),
+                undetermined(),
+            ),
+            node("questions", "Do the questions suffice?", questions, to("enough"), undetermined()),
+            node(
+                "enough",
+                "Is the target met with nothing built?",
+                answers.enough,
+                end(&[Outcome::Base, Outcome::FewShot]),
+                to("retrieval"),
+            ),
+            node(
+                "retrieval",
+                "Is retrieval what holds the documents back?",
+                answers.retrieval,
+                end(&[Outcome::ImproveRetrieval]),
+                to("untried"),
+            ),
+            node(
+                "untried",
+                "Is fine-tuning due, but not measured?",
+                answers.untried,
+                undetermined(),
+                to("data"),
+            ),
+            node(
+                "data",
+                "Is no arm good enough, for want of data or a larger model?",
+                answers.data,
+                end(&[Outcome::CollectData]),
+                to("not-worse"),
+            ),
+            node("not-worse", &not_worse, answers.not_worse, to("cheapest"), undetermined()),
+            node(
+                "cheapest",
+                "Is every cheaper arm shown to be worse?",
+                answers.cheapest,
+                end(&ARM_OUTCOMES),
+                undetermined(),
+            ),
+        ]
     }
 
     /// An arm with too many missing trials may owe its score to which ones are missing.
@@ -234,13 +281,13 @@ impl Case<'_> {
         (found, Finding { answer: found.is_some(), measurement })
     }
 
-    /// The passages would help, and retrieval does not bring them. Shown when
+    /// The passages would help, but retrieval does not bring them. This is shown when
     /// 1. oracle - rag is above the margin (lower bound),
     /// 2. so is oracle - best eligible arm: nothing measured makes up for it,
     /// 3. no eligible arm is shown to meet the target, and
     /// 4. all of them are shown to miss it, or retrieval brings less than half of what the gold
-    ///    passages would: (rag - base) / (oracle - base) < 1/2. Retrieval that delivers most of its
-    ///    worth is no reason to hold back a decision, even if it could still gain something.
+    ///    passages would: (rag - base) / (oracle - base) < 1/2. Retrieval that delivers more than
+    ///    that is no reason to hold back a decision, even if it could still be improved.
     fn retrieval_holds_back(&self) -> Finding {
         let no = |measurement: &str| Finding { answer: false, measurement: measurement.to_owned() };
         let Some(best) = self.best() else { return no("no arm to compare with") };
@@ -275,8 +322,8 @@ impl Case<'_> {
         }
     }
 
-    /// A choice among the arms without training would be premature: none was fine-tuned, and either
-    /// the ceiling gate is open, or it was not read and nothing measured is good enough.
+    /// It is too early to choose among untrained arms: no arm was fine-tuned, and either the ceiling
+    /// gate is open, or it was not read and nothing measured is good enough.
     fn fine_tuning_is_due(&self, needed: Option<f64>) -> Finding {
         let trained: Vec<Arm> =
             self.arms.iter().map(|arm| arm.arm).filter(|arm| arm.needs_adapter()).collect();
@@ -295,9 +342,9 @@ impl Case<'_> {
         Finding { answer: due && trained.is_empty(), measurement: format!("{gate}; {measured}") }
     }
 
-    /// What an arm must reach: the target. Without one, doing nothing must not be sold as "nothing
-    /// needed" when every arm fails more than half of the questions, so half is needed where the
-    /// choice would be `base`.
+    /// What an arm must reach: the target. Without a target, half of the questions are needed where
+    /// the choice would be `base`: when every arm fails more than half, "nothing needed" would be
+    /// the wrong advice.
     fn needed(&self, choice: &Choice) -> Option<f64> {
         self.rule.target.or(matches!(choice, Choice::Arm(Arm::Base)).then_some(HALF))
     }

@@ -12,6 +12,10 @@ use crate::{Arm, Costs, DecisionInput, Outcome, Rule};
 /// Seeds from which a fine-tuned arm shows its variance.
 const SEEDS_ASKED_FOR: usize = 3;
 
+/// A margin is too fine for the questions when they can show only a difference of more than so many
+/// margins.
+const COARSE: f64 = 2.0;
+
 pub(super) fn arms(
     table: &Table<'_>,
     costs: &[Costs],
@@ -108,7 +112,16 @@ fn fails(costs: &Costs, latency_p95: f64, limits: &Limits) -> Vec<String> {
     fails
 }
 
+/// What the reader should know before trusting the figures.
 pub(super) fn warnings(case: &Case<'_>, verdict: &Verdict, input: &DecisionInput) -> Vec<String> {
+    let mut warnings = about_trials(case);
+    warnings.extend(about_test_split(input));
+    warnings.extend(about_verdict(case, verdict));
+    warnings
+}
+
+/// Few questions, few sources, trials without a grade, few seeds.
+fn about_trials(case: &Case<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     let rule = &case.rule;
     if case.questions < rule.min_questions {
@@ -139,6 +152,12 @@ pub(super) fn warnings(case: &Case<'_>, verdict: &Verdict, input: &DecisionInput
             names(&few)
         ));
     }
+    warnings
+}
+
+/// Questions that training has seen, and repeated looks at the test split.
+fn about_test_split(input: &DecisionInput) -> Vec<String> {
+    let mut warnings = Vec::new();
     if input.left_out > 0 {
         warnings.push(format!(
             "{} test questions stand, exactly or nearly, in the training pairs and were left out.",
@@ -152,6 +171,13 @@ pub(super) fn warnings(case: &Case<'_>, verdict: &Verdict, input: &DecisionInput
             input.openings.len()
         ));
     }
+    warnings
+}
+
+/// A recommended arm that misses the target, and a margin finer than the questions can show.
+fn about_verdict(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let rule = &case.rule;
     let missed = |arm: Arm| {
         case.summary(arm).is_some_and(|s| rule.target.is_some_and(|t| s.score.upper < t))
     };
@@ -163,11 +189,13 @@ pub(super) fn warnings(case: &Case<'_>, verdict: &Verdict, input: &DecisionInput
             percent(target)
         ));
     }
-    if verdict.outcome != Outcome::Undetermined && super::detectable(case) > 2.0 * rule.margin {
+    if verdict.outcome != Outcome::Undetermined
+        && case.detectable_by_leaders() > COARSE * rule.margin
+    {
         warnings.push(format!(
             "The margin is {} points, but these questions can show a difference of {} points at best.",
             size(rule.margin),
-            size(super::detectable(case))
+            size(case.detectable_by_leaders())
         ));
     }
     warnings

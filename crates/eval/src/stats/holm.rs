@@ -1,3 +1,5 @@
+//! Several comparisons judged as one family.
+
 /// Holm's step-down adjustment (1979): p-values, in the order given, whose comparison with alpha
 /// keeps the chance of any false rejection in the family at alpha.
 pub fn holm(p: &[f64]) -> Vec<f64> {

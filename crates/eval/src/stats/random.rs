@@ -1,3 +1,5 @@
+//! Random numbers that a reported seed reproduces.
+
 /// xoshiro256++ (Blackman and Vigna 2019), seeded by SplitMix64: the same numbers on every machine
 /// and in every version of this crate, so that a reported seed reproduces a reported interval.
 #[derive(Debug, Clone)]

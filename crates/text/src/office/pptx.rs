@@ -1,10 +1,13 @@
 //! Presentations: a slide is a page, its title a heading, its notes a paragraph behind it.
 
-use super::{main_part, relationships, title};
-use crate::package::Package;
+use super::ooxml::{main_part, relationships, title};
+use crate::office::package::Package;
+use crate::office::xml::{Element, Event, Xml, XmlError};
 use crate::writer::Writer;
-use crate::xml::{Element, Event, Xml};
 use crate::{Document, Error, Format, MAX_TEXT};
+
+/// DrawingML has nine levels of lists, from 0.
+const DEEPEST_LEVEL: usize = 8;
 
 /// Reads a presentation, slides in the order in which they are shown.
 pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
@@ -92,74 +95,105 @@ struct Cell {
 }
 
 /// The shapes of a slide or of its notes, groups opened, in their order.
-fn shapes(text: &str) -> Result<Vec<Shape>, String> {
-    let mut shapes: Vec<Shape> = Vec::new();
-    let mut open = Shape::default();
-    let mut paragraph: Option<Paragraph> = None;
-    let mut table: Option<Vec<Vec<Cell>>> = None;
-    let mut in_text = false;
+fn shapes(text: &str) -> Result<Vec<Shape>, XmlError> {
+    let mut reader = ShapeReader::default();
     let mut events = Xml::new(text);
     while let Some(event) = events.next()? {
         match event {
-            Event::Start(element) => match element.name() {
-                "Fallback" => events.skip()?,
-                "sp" | "graphicFrame" => open = Shape::default(),
-                "ph" => open.role = role(&element),
-                "tbl" => table = Some(Vec::new()),
-                "tr" => table.iter_mut().for_each(|rows| rows.push(Vec::new())),
-                "tc" => {
-                    let on = |name: &str| {
-                        matches!(element.attribute(name).as_deref(), Some("1" | "true"))
-                    };
-                    let covered = on("hMerge") || on("vMerge");
-                    if let Some(row) = table.as_mut().and_then(|rows| rows.last_mut()) {
-                        row.push(Cell { text: String::new(), covered });
-                    }
-                }
-                "p" => paragraph = Some(Paragraph::default()),
-                "pPr" => {
-                    if let Some(paragraph) = &mut paragraph {
-                        let level =
-                            element.attribute("lvl").and_then(|n| n.parse().ok()).unwrap_or(0);
-                        paragraph.level = usize::min(level, 8);
-                    }
-                }
-                "buNone" => {
-                    paragraph.iter_mut().for_each(|paragraph| paragraph.marked = Some(false))
-                }
-                "buChar" | "buAutoNum" | "buBlip" => {
-                    paragraph.iter_mut().for_each(|paragraph| paragraph.marked = Some(true));
-                }
-                "t" => in_text = true,
-                "br" => paragraph.iter_mut().for_each(|paragraph| paragraph.text.push('\n')),
-                _ => {}
-            },
-            Event::Text(text) if in_text => {
-                paragraph.iter_mut().for_each(|paragraph| paragraph.text.push_str(&text));
-            }
-            Event::Text(_) => {}
-            Event::End(end) => match end.name() {
-                "t" => in_text = false,
-                "p" => {
-                    let Some(paragraph) = paragraph.take().filter(|p| !p.text.trim().is_empty())
-                    else {
-                        continue;
-                    };
-                    match table.as_mut().and_then(|rows| rows.last_mut()?.last_mut()) {
-                        Some(cell) => {
-                            cell.text.push(' ');
-                            cell.text.push_str(&paragraph.text);
-                        }
-                        None => open.content.push(Content::Paragraph(paragraph)),
-                    }
-                }
-                "tbl" => open.content.extend(table.take().map(Content::Table)),
-                "sp" | "graphicFrame" => shapes.push(std::mem::take(&mut open)),
-                _ => {}
-            },
+            // What older programs are to show instead of the element before it.
+            Event::Start(element) if element.name() == "Fallback" => events.skip()?,
+            Event::Start(element) => reader.start(&element),
+            Event::Text(text) => reader.text(&text),
+            Event::End(end) => reader.end(end.name()),
         }
     }
-    Ok(shapes)
+    Ok(reader.shapes)
+}
+
+/// What is open while a slide is read.
+#[derive(Default)]
+struct ShapeReader {
+    shapes: Vec<Shape>,
+    shape: Shape,
+    paragraph: Option<Paragraph>,
+    /// The rows of the table that is open.
+    table: Option<Vec<Vec<Cell>>>,
+    /// Inside an element whose text is shown.
+    in_text: bool,
+}
+
+impl ShapeReader {
+    fn start(&mut self, element: &Element<'_>) {
+        match element.name() {
+            "sp" | "graphicFrame" => self.shape = Shape::default(),
+            "ph" => self.shape.role = role(element),
+            "tbl" => self.table = Some(Vec::new()),
+            "tr" => self.table.iter_mut().for_each(|rows| rows.push(Vec::new())),
+            "tc" => {
+                if let Some(row) = self.table.as_mut().and_then(|rows| rows.last_mut()) {
+                    row.push(Cell { text: String::new(), covered: is_covered(element) });
+                }
+            }
+            "p" => self.paragraph = Some(Paragraph::default()),
+            "t" => self.in_text = true,
+            name => {
+                if let Some(paragraph) = &mut self.paragraph {
+                    paragraph.start(name, element);
+                }
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        if let Some(paragraph) = self.paragraph.as_mut().filter(|_| self.in_text) {
+            paragraph.text.push_str(text);
+        }
+    }
+
+    fn end(&mut self, name: &str) {
+        match name {
+            "t" => self.in_text = false,
+            "p" => self.end_paragraph(),
+            "tbl" => self.shape.content.extend(self.table.take().map(Content::Table)),
+            "sp" | "graphicFrame" => self.shapes.push(std::mem::take(&mut self.shape)),
+            _ => {}
+        }
+    }
+
+    /// Adds the paragraph to the cell or shape it stands in, unless it is empty.
+    fn end_paragraph(&mut self) {
+        let paragraph = self.paragraph.take().filter(|p| !p.text.trim().is_empty());
+        let Some(paragraph) = paragraph else { return };
+        match self.table.as_mut().and_then(|rows| rows.last_mut()?.last_mut()) {
+            Some(cell) => {
+                cell.text.push(' ');
+                cell.text.push_str(&paragraph.text);
+            }
+            None => self.shape.content.push(Content::Paragraph(paragraph)),
+        }
+    }
+}
+
+impl Paragraph {
+    /// Takes in an element inside the paragraph that says how it is set.
+    fn start(&mut self, name: &str, element: &Element<'_>) {
+        match name {
+            "pPr" => {
+                let level = element.attribute("lvl").and_then(|n| n.parse().ok()).unwrap_or(0);
+                self.level = usize::min(level, DEEPEST_LEVEL);
+            }
+            "buNone" => self.marked = Some(false),
+            "buChar" | "buAutoNum" | "buBlip" => self.marked = Some(true),
+            "br" => self.text.push('\n'),
+            _ => {}
+        }
+    }
+}
+
+/// Whether a cell is covered by one that was merged over it.
+fn is_covered(cell: &Element<'_>) -> bool {
+    let on = |name: &str| matches!(cell.attribute(name).as_deref(), Some("1" | "true"));
+    on("hMerge") || on("vMerge")
 }
 
 fn role(placeholder: &Element<'_>) -> Role {
@@ -254,7 +288,7 @@ fn write_table(writer: &mut Writer, rows: &[Vec<Cell>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::tests::packed;
+    use crate::office::package::tests::packed;
 
     fn shape(placeholder: &str, paragraphs: &[&str]) -> String {
         let paragraphs: String = paragraphs.iter().map(|p| format!("<a:p>{p}</a:p>")).collect();

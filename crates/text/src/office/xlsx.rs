@@ -6,9 +6,10 @@ use std::panic::catch_unwind;
 
 use calamine::{DataRef, ExcelDateTime, Reader, Xlsx, XlsxError};
 
-use crate::package::Package;
+use crate::error::Fault;
+use crate::office::package::Package;
 use crate::writer::Writer;
-use crate::{Document, Error, Format, MAX_TEXT};
+use crate::{Cause, Document, Error, Format, MAX_TEXT};
 
 /// A table with fewer than one cell in so many filled is written row by row, without columns.
 const SPARSE: usize = 16;
@@ -20,13 +21,14 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
     // The parser unpacks without bounds.
     Package::open(bytes, NAME)?.check_all()?;
     // It adds up numbers of rows and columns that a damaged file makes as large as it likes.
-    catch_unwind(|| read_sheets(bytes)).unwrap_or_else(|_| {
-        Err(Error::Damaged { name: NAME, message: "the parser failed on it".to_owned() })
-    })
+    catch_unwind(|| read_sheets(bytes)).unwrap_or_else(|_| Err(damaged(Fault::ParserPanicked)))
+}
+
+fn damaged(source: impl Into<Cause>) -> Error {
+    Error::Damaged { name: NAME, part: None, source: source.into() }
 }
 
 fn read_sheets(bytes: &[u8]) -> Result<Document, Error> {
-    let damaged = |error: XlsxError| Error::Damaged { name: NAME, message: error.to_string() };
     let mut workbook: Xlsx<_> = Xlsx::new(Cursor::new(bytes)).map_err(damaged)?;
     let mut writer = Writer::default();
     for sheet in workbook.sheet_names() {
@@ -150,7 +152,7 @@ fn moment(date: &ExcelDateTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::tests::packed;
+    use crate::office::package::tests::packed;
 
     fn workbook(rows: &str) -> Vec<u8> {
         let styles = "<styleSheet><cellXfs count='2'><xf numFmtId='0'/><xf numFmtId='14'/></cellXfs></styleSheet>";

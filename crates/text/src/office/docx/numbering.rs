@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::xml::{Event, Xml};
+use crate::office::xml::{Event, Xml, XmlError};
 
 /// Levels that a list can have.
 const LEVELS: usize = 9;
@@ -33,7 +33,7 @@ pub(super) struct Numbering {
 
 impl Numbering {
     /// Reads `numbering.xml`.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
+    pub(super) fn read(text: &str) -> Result<Self, XmlError> {
         let mut numbering = Numbering::default();
         let mut definition = None;
         let mut list = None;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::xml::{Event, Xml};
+use crate::office::xml::{Event, Xml, XmlError};
 
 /// A style may be based on another that is based on another; a file that goes in circles ends here.
 const MAX_GENERATIONS: usize = 16;
@@ -29,7 +29,7 @@ pub(super) struct Styles {
 
 impl Styles {
     /// Reads `styles.xml`.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
+    pub(super) fn read(text: &str) -> Result<Self, XmlError> {
         let mut styles = HashMap::new();
         let mut open: Option<(String, Style)> = None;
         let mut events = Xml::new(text);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::BlockKind;
-use crate::package::tests::packed;
+use crate::office::package::tests::packed;
 
 fn document(body: &str) -> Vec<u8> {
     let relationship = |id: usize, kind: &str| {

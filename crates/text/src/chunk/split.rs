@@ -1,10 +1,16 @@
-//! Cutting a stretch of text at its own joints: lines, sentences, words, and at last between
-//! characters.
+//! Cutting a stretch of text where it is least harmful: between lines, sentences, words, and only if
+//! nothing else helps, between characters.
 
 use std::ops::Range;
 
 use crate::Sizer;
 use crate::blocks::trimmed;
+
+/// Bytes of the longest character in UTF-8: a shorter step would find no boundary to cut at.
+const LONGEST_CHARACTER: usize = 4;
+/// How many bytes before a dot are looked at for an abbreviation: no known one is longer, and a word
+/// without end must not make this slow.
+const LONGEST_ABBREVIATION: usize = 16;
 
 /// Where text may be cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,64 +32,64 @@ pub(crate) fn split(
     budget: usize,
     sizer: &dyn Sizer,
 ) -> Vec<(Range<usize>, usize)> {
-    let mut parts = Vec::new();
+    let mut splitter = Splitter { text, budget, sizer, parts: Vec::new() };
     let levels: Vec<Level> = levels.iter().copied().chain([Level::Words]).collect();
-    cut(text, span, &levels, budget, sizer, &mut parts);
-    parts
+    splitter.cut(span, &levels);
+    splitter.parts
 }
 
-/// Recursion is as deep as there are levels.
-fn cut(
-    text: &str,
-    span: Range<usize>,
-    levels: &[Level],
+/// A text on its way into parts of at most `budget` tokens.
+struct Splitter<'a> {
+    text: &'a str,
     budget: usize,
-    sizer: &dyn Sizer,
-    parts: &mut Vec<(Range<usize>, usize)>,
-) {
-    let span = trimmed(text, span);
-    if span.is_empty() {
-        return;
-    }
-    let tokens = sizer.tokens(&text[span.clone()]);
-    if tokens <= budget {
-        return parts.push((span, tokens));
-    }
-    let Some((level, finer)) = levels.split_first() else {
-        return between_characters(text, span, budget, sizer, parts);
-    };
-    let mut start = span.start;
-    for end in ends(&text[span.clone()], *level) {
-        cut(text, start..span.start + end, finer, budget, sizer, parts);
-        start = span.start + end;
-    }
-    cut(text, start..span.end, finer, budget, sizer, parts);
+    sizer: &'a dyn Sizer,
+    /// The parts so far, in order, each with its size in tokens.
+    parts: Vec<(Range<usize>, usize)>,
 }
 
-/// No tokenizer makes more tokens than bytes, so parts of `budget` bytes are small enough.
-fn between_characters(
-    text: &str,
-    span: Range<usize>,
-    budget: usize,
-    sizer: &dyn Sizer,
-    parts: &mut Vec<(Range<usize>, usize)>,
-) {
-    let mut start = span.start;
-    while start < span.end {
-        let mut end = text.floor_char_boundary((start + budget.max(4)).min(span.end));
-        if end <= start {
-            end = span.end;
+impl Splitter<'_> {
+    /// Cuts `span` at the first level, what is still too large at the next one, and so on. The
+    /// recursion is as deep as there are levels.
+    fn cut(&mut self, span: Range<usize>, levels: &[Level]) {
+        let span = trimmed(self.text, span);
+        if span.is_empty() {
+            return;
         }
-        let part = trimmed(text, start..end);
-        if !part.is_empty() {
-            let tokens = sizer.tokens(&text[part.clone()]);
-            parts.push((part, tokens));
+        let tokens = self.sizer.tokens(&self.text[span.clone()]);
+        if tokens <= self.budget {
+            return self.parts.push((span, tokens));
         }
-        start = end;
+        let Some((level, finer)) = levels.split_first() else {
+            return self.cut_between_characters(span);
+        };
+        let mut start = span.start;
+        for end in ends(&self.text[span.clone()], *level) {
+            self.cut(start..span.start + end, finer);
+            start = span.start + end;
+        }
+        self.cut(start..span.end, finer);
+    }
+
+    /// No tokenizer makes more tokens than bytes, so parts of `budget` bytes are small enough.
+    fn cut_between_characters(&mut self, span: Range<usize>) {
+        let step = self.budget.max(LONGEST_CHARACTER);
+        let mut start = span.start;
+        while start < span.end {
+            let mut end = self.text.floor_char_boundary((start + step).min(span.end));
+            if end <= start {
+                end = span.end;
+            }
+            let part = trimmed(self.text, start..end);
+            if !part.is_empty() {
+                let tokens = self.sizer.tokens(&self.text[part.clone()]);
+                self.parts.push((part, tokens));
+            }
+            start = end;
+        }
     }
 }
 
-/// Offsets at which a part of `text` ends, the end of `text` itself left out.
+/// Byte offsets at which a part of `text` ends, without the end of `text` itself.
 fn ends(text: &str, level: Level) -> Vec<usize> {
     match level {
         Level::Lines => text.match_indices('\n').map(|(at, _)| at + 1).collect(),
@@ -95,9 +101,9 @@ fn ends(text: &str, level: Level) -> Vec<usize> {
     }
 }
 
-/// A sentence ends at `. ! ? …` and closing quotes or brackets, before white space and no small
-/// letter, unless the word before the dot is an abbreviation or an initial. Ideographic full stops
-/// end one anywhere.
+/// A sentence ends at `. ! ? …`, with the quotes or brackets that close behind it, if white space
+/// follows and then no small letter. It does not end where the word before the dot is an
+/// abbreviation or an initial. Ideographic full stops always end a sentence.
 fn sentence_ends(text: &str) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut chars = text.char_indices().peekable();
@@ -131,8 +137,8 @@ fn is_abbreviation(before: &str) -> bool {
         "nos", "vol", "pp", "cf", "al", "inc", "ltd", "co", "jr", "sr", "approx", "dept", "ca",
         "viz",
     ];
-    // No known one is longer; a word without end must not make this slow.
-    let near = &before[before.floor_char_boundary(before.len().saturating_sub(16))..];
+    let near =
+        &before[before.floor_char_boundary(before.len().saturating_sub(LONGEST_ABBREVIATION))..];
     let word = near.rsplit(|c: char| !c.is_alphanumeric() && c != '.').next().unwrap_or("");
     let initial = word.chars().count() == 1 && word.chars().all(char::is_uppercase);
     initial || KNOWN.contains(&word.to_ascii_lowercase().as_str())

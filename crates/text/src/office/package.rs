@@ -6,7 +6,8 @@ use std::io::{Cursor, Read};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use crate::{Error, encoding};
+use crate::error::Fault;
+use crate::{Cause, Error, encoding};
 
 /// An archive with more files than this is refused.
 const MAX_PARTS: usize = 20_000;
@@ -27,11 +28,10 @@ pub(crate) struct Package<'a> {
 impl<'a> Package<'a> {
     /// Opens an archive; `name` is what it seems to be, such as "a Word document (docx)".
     pub(crate) fn open(bytes: &'a [u8], name: &'static str) -> Result<Self, Error> {
-        let archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(name, &error))?;
+        let archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(name, error))?;
         if archive.len() > MAX_PARTS {
-            let message =
-                format!("it holds {} files, at most {MAX_PARTS} are looked at", archive.len());
-            return Err(Error::Damaged { name, message });
+            let fault = Fault::TooManyParts { found: archive.len(), most: MAX_PARTS };
+            return Err(Error::Damaged { name, part: None, source: fault.into() });
         }
         Ok(Package { archive, name, unpacked: 0 })
     }
@@ -48,12 +48,12 @@ impl<'a> Package<'a> {
 
     /// A part as text, an error where there is none of this name.
     pub(crate) fn required(&mut self, part: &str) -> Result<String, Error> {
-        self.text(part)?.ok_or_else(|| self.broken(part, "it is missing"))
+        self.text(part)?.ok_or_else(|| self.broken(part, Fault::MissingPart))
     }
 
-    /// What to say of a part that cannot be read.
-    pub(crate) fn broken(&self, part: &str, message: impl ToString) -> Error {
-        Error::Damaged { name: self.name, message: format!("{part}: {}", message.to_string()) }
+    /// The error of a part that cannot be read.
+    pub(crate) fn broken(&self, part: &str, source: impl Into<Cause>) -> Error {
+        Error::Damaged { name: self.name, part: Some(part.to_owned()), source: source.into() }
     }
 
     fn bytes(&mut self, part: &str) -> Result<Option<Vec<u8>>, Error> {
@@ -63,7 +63,7 @@ impl<'a> Package<'a> {
         let read = match self.archive.by_name(part) {
             Ok(file) => file.take(limit + 1).read_to_end(&mut bytes),
             Err(ZipError::FileNotFound) => return Ok(None),
-            Err(error) => return Err(damaged(self.name, &error)),
+            Err(error) => return Err(damaged(self.name, error)),
         };
         let read = read.map_err(|error| self.broken(part, error))?;
         if read as u64 > limit {
@@ -77,7 +77,7 @@ impl<'a> Package<'a> {
     pub(crate) fn check_all(&mut self) -> Result<(), Error> {
         let mut left = MAX_UNPACKED;
         for at in 0..self.archive.len() {
-            let file = self.archive.by_index(at).map_err(|error| damaged(self.name, &error))?;
+            let file = self.archive.by_index(at).map_err(|error| damaged(self.name, error))?;
             let part = String::from_utf8_lossy(file.name_raw()).into_owned();
             let limit = MAX_PART.min(left);
             let read = std::io::copy(&mut file.take(limit + 1), &mut std::io::sink());
@@ -91,12 +91,10 @@ impl<'a> Package<'a> {
     }
 }
 
-fn damaged(name: &'static str, error: &ZipError) -> Error {
+fn damaged(name: &'static str, error: ZipError) -> Error {
     match error {
-        ZipError::UnsupportedArchive(reason) if *reason == ZipError::PASSWORD_REQUIRED => {
-            Error::Encrypted
-        }
-        error => Error::Damaged { name, message: error.to_string() },
+        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => Error::Encrypted,
+        error => Error::Damaged { name, part: None, source: error.into() },
     }
 }
 

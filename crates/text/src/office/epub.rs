@@ -4,10 +4,12 @@
 
 use std::collections::HashMap;
 
-use crate::package::{Package, resolve};
+use crate::error::Fault;
+use crate::office::package::{Package, resolve};
+use crate::office::xml::{Event, Xml, XmlError};
+use crate::web::html;
 use crate::writer::Writer;
-use crate::xml::{Event, Xml};
-use crate::{Document, Error, Format, MAX_TEXT, html};
+use crate::{Document, Error, Format, MAX_TEXT};
 
 const CONTAINER: &str = "META-INF/container.xml";
 const ENCRYPTION: &str = "META-INF/encryption.xml";
@@ -17,7 +19,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
     let mut package = Package::open(bytes, "an electronic book (epub)")?;
     let container = package.required(CONTAINER)?;
     let root = root_file(&container).map_err(|error| package.broken(CONTAINER, error))?;
-    let root = root.ok_or_else(|| package.broken(CONTAINER, "it names no package document"))?;
+    let root = root.ok_or_else(|| package.broken(CONTAINER, Fault::NoPackageDocument))?;
     let text = package.required(&root)?;
     let book = Book::read(&root, &text).map_err(|error| package.broken(&root, error))?;
     let encrypted = package.text(ENCRYPTION)?.unwrap_or_default();
@@ -30,7 +32,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
             return Err(Error::Encrypted);
         }
         let Some(page) = package.text(part)? else {
-            return Err(package.broken(part, "it is missing"));
+            return Err(package.broken(part, Fault::MissingPart));
         };
         writer = html::read_into(writer, &page)?;
         writer.close_all();
@@ -43,7 +45,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
 }
 
 /// The package document that the container names first.
-fn root_file(container: &str) -> Result<Option<String>, String> {
+fn root_file(container: &str) -> Result<Option<String>, XmlError> {
     let mut events = Xml::new(container);
     while let Some(event) = events.next()? {
         if let Event::Start(element) = event
@@ -55,7 +57,7 @@ fn root_file(container: &str) -> Result<Option<String>, String> {
     Ok(None)
 }
 
-fn encrypted_parts(text: &str) -> Result<Vec<String>, String> {
+fn encrypted_parts(text: &str) -> Result<Vec<String>, XmlError> {
     let mut parts = Vec::new();
     let mut events = Xml::new(text);
     while let Some(event) = events.next()? {
@@ -77,7 +79,7 @@ struct Book {
 }
 
 impl Book {
-    fn read(root: &str, text: &str) -> Result<Self, String> {
+    fn read(root: &str, text: &str) -> Result<Self, XmlError> {
         let mut book = Book::default();
         let mut pages = HashMap::new();
         let mut in_title = false;
@@ -141,7 +143,7 @@ fn unescaped(address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::tests::packed;
+    use crate::office::package::tests::packed;
 
     fn book(encryption: &str) -> Vec<u8> {
         let package = "<package xmlns:dc='d'><metadata><dc:title>A &amp; B</dc:title></metadata><manifest>\

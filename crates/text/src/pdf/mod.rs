@@ -2,9 +2,11 @@
 //!
 //! `pdf-extract` (on `lopdf`) was chosen over `pdf_oxide`: on the same files it kept table rows and
 //! inline runs together where the other lost them, with 64 crates instead of 141. It panics on
-//! damaged files, recurses into cyclic ones and inflates whatever it is given, so all of that is
-//! fenced here: cycles and inflated size are checked first, and each page is read under
-//! `catch_unwind` on a thread with a deadline.
+//! damaged files, recurses into cyclic ones and inflates whatever it is given. So cycles and the
+//! inflated size are checked first, and each page is read under `catch_unwind` on a thread with a
+//! deadline.
+
+mod layout;
 
 use std::collections::HashSet;
 use std::io::Read as _;
@@ -15,18 +17,28 @@ use std::time::{Duration, Instant};
 use flate2::read::ZlibDecoder;
 use pdf_extract::{Dictionary, Document as Pdf, Object, ObjectId, output_doc_page};
 
+use self::layout::{Collector, Page, flow};
 use crate::blocks::cover;
-use crate::pdf_layout::{Collector, Page, flow};
-use crate::{Document, Error, Format, MAX_TEXT, Receipt};
+use crate::error::Fault;
+use crate::{Cause, Document, Error, Format, MAX_TEXT, Receipt};
 
 /// All streams of a file together may inflate to this many bytes.
 const MAX_INFLATED: u64 = 1 << 30;
-/// A file that takes longer is given up.
+/// Reading a file that takes longer is given up.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// The reader's stack. Fonts and forms nest a little; a page description does not.
 const STACK: usize = 64 << 20;
 /// Forms inside forms deeper than this are a loop, or made to hurt.
 const MAX_FORM_DEPTH: usize = 12;
+/// Forms of one page that are followed; more are made to hurt.
+const MAX_FORMS: usize = 4096;
+/// Parents of a page that are followed; a tree of pages is no deeper.
+const MAX_PARENTS: usize = 256;
+/// Filters applied to one stream that are undone to find its size.
+const MAX_FILTERS: usize = 3;
+/// Bytes of a stream in which another one is looked for: enough to find a bomb inside, without
+/// keeping a large picture.
+const INNER_HEAD: u64 = 1 << 20;
 /// Name of the thread whose panics are expected and therefore not printed.
 const THREAD: &str = "tunesmith-pdf";
 
@@ -36,8 +48,8 @@ struct Pages {
     pages: Vec<Option<Page>>,
 }
 
-/// Reads the text layer. Pages that cannot be read count as empty; a file of nothing else is an
-/// error.
+/// Reads the text layer. Pages that cannot be read count as empty; if there are no others, that is
+/// an error.
 pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
     check_inflated_size(bytes, MAX_INFLATED)?;
     let Pages { title, pages } = on_a_thread(bytes.to_vec())??;
@@ -46,7 +58,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
     let flow = flow(pages.into_iter().map(Option::unwrap_or_default).collect());
     if flow.text.is_empty() {
         return Err(if broken {
-            parser("none of its pages can be read")
+            parser(Fault::NoReadablePage)
         } else {
             Error::NoText { pages: count }
         });
@@ -65,14 +77,14 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
     })
 }
 
-fn parser(message: impl ToString) -> Error {
-    Error::Parser { format: Format::Pdf, message: message.to_string() }
+fn parser(source: impl Into<Cause>) -> Error {
+    Error::Parser { format: Format::Pdf, source: source.into() }
 }
 
-/// Inflates every compressed stream into nothing and adds up.
+/// Inflates every compressed stream, keeps nothing, and adds up the sizes.
 ///
-/// Streams are found by their keyword, not by the file's own tables, which may lie. Filters applied
-/// twice are followed, since a bomb's favourite form is a bomb in a bomb.
+/// Streams are found by their keyword, since the file's own tables may lie. A stream inside a stream
+/// is inflated too: bombs are often nested.
 fn check_inflated_size(bytes: &[u8], limit: u64) -> Result<(), Error> {
     let mut budget = limit;
     let mut at = 0;
@@ -85,7 +97,7 @@ fn check_inflated_size(bytes: &[u8], limit: u64) -> Result<(), Error> {
             _ => continue,
         };
         budget = budget
-            .checked_sub(inflated(data, budget, 3))
+            .checked_sub(inflated(data, budget, MAX_FILTERS))
             .filter(|&left| left > 0)
             .ok_or(Error::TooLarge { bytes: limit, limit })?;
     }
@@ -105,8 +117,7 @@ fn inflated(data: &[u8], budget: u64, depth: usize) -> u64 {
     }
     let mut decoder = ZlibDecoder::new(data);
     let mut head = Vec::new();
-    // Enough of the inner data to inflate a bomb inside, without keeping a large picture.
-    if decoder.by_ref().take(1 << 20).read_to_end(&mut head).is_err() {
+    if decoder.by_ref().take(INNER_HEAD).read_to_end(&mut head).is_err() {
         return head.len() as u64;
     }
     let inner = inflated(&head, budget, depth - 1);
@@ -129,13 +140,11 @@ fn on_a_thread(bytes: Vec<u8>) -> Result<Result<Pages, Error>, Error> {
     let deadline = Instant::now() + TIME_LIMIT;
     std::thread::Builder::new().name(THREAD.to_string()).stack_size(STACK).spawn(move || {
         let pages = catch_unwind(AssertUnwindSafe(|| read_pages(&bytes, deadline)))
-            .unwrap_or_else(|_| Err(parser("the parser failed on it")));
+            .unwrap_or_else(|_| Err(parser(Fault::ParserPanicked)));
         // Nobody listens any more when the deadline has passed.
         let _ = sender.send(pages);
     })?;
-    receiver
-        .recv_timeout(TIME_LIMIT)
-        .map_err(|_| parser(format!("given up after {} seconds", TIME_LIMIT.as_secs())))
+    receiver.recv_timeout(TIME_LIMIT).map_err(|_| parser(Fault::TimeLimit(TIME_LIMIT)))
 }
 
 fn read_pages(bytes: &[u8], deadline: Instant) -> Result<Pages, Error> {
@@ -152,7 +161,7 @@ fn read_pages(bytes: &[u8], deadline: Instant) -> Result<Pages, Error> {
     let mut pages = Vec::with_capacity(numbers.len());
     for (number, id) in numbers {
         if Instant::now() > deadline {
-            return Err(parser(format!("given up after {} seconds", TIME_LIMIT.as_secs())));
+            return Err(parser(Fault::TimeLimit(TIME_LIMIT)));
         }
         pages.push(if is_tame(&pdf, id) { read_page(&pdf, number) } else { None });
     }
@@ -162,7 +171,7 @@ fn read_pages(bytes: &[u8], deadline: Instant) -> Result<Pages, Error> {
 fn read_page(pdf: &Pdf, number: u32) -> Option<Page> {
     let mut collector = Collector::default();
     let read = catch_unwind(AssertUnwindSafe(|| output_doc_page(pdf, &mut collector, number)));
-    // A page that fails half-way still said something, in order.
+    // What a page said before it failed is kept.
     let said_something = !collector.page.lines.is_empty();
     (matches!(read, Ok(Ok(()))) || said_something).then_some(collector.page)
 }
@@ -179,21 +188,22 @@ fn drop_pictures(pdf: &mut Pdf) {
     }
 }
 
-/// Whether a page can be read without going round in circles: its parents end, and no form draws
-/// itself.
+/// Whether a page can be read without running in circles: its chain of parents ends, and no form
+/// draws itself.
 fn is_tame(pdf: &Pdf, page: ObjectId) -> bool {
     let mut seen = HashSet::new();
     let mut next = Some(page);
     let mut resources = None;
     while let Some(id) = next {
         let Ok(dictionary) = pdf.get_dictionary(id) else { break };
-        if !seen.insert(id) || seen.len() > 256 {
+        if !seen.insert(id) || seen.len() > MAX_PARENTS {
             return false;
         }
         resources = resources.or_else(|| sub_dictionary(pdf, dictionary, b"Resources"));
         next = dictionary.get(b"Parent").and_then(Object::as_reference).ok();
     }
-    resources.is_none_or(|resources| forms_end(pdf, resources, &mut Vec::new(), &mut 4096))
+    let mut budget = MAX_FORMS;
+    resources.is_none_or(|resources| forms_end(pdf, resources, &mut Vec::new(), &mut budget))
 }
 
 fn sub_dictionary<'a>(
@@ -226,8 +236,8 @@ fn forms_end(
         above.push(id);
         let ends = match sub_dictionary(pdf, &stream.dict, b"Resources") {
             Some(own) => forms_end(pdf, own, above, budget),
-            // Without resources of its own a form uses its page's, itself among them; it may then
-            // draw nothing.
+            // A form without resources of its own uses those of its page, which contain the form
+            // itself. So it must not draw any form.
             None => {
                 stream.decompressed_content().is_ok_and(|content| find(&content, b" Do").is_none())
             }

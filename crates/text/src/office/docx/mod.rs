@@ -5,10 +5,10 @@ mod styles;
 
 use self::numbering::Numbering;
 use self::styles::Styles;
-use super::{main_part, relationships, title};
-use crate::package::Package;
+use super::ooxml::{main_part, relationships, title};
+use crate::office::package::Package;
+use crate::office::xml::{Element, Event, Xml, XmlError};
 use crate::writer::Writer;
-use crate::xml::{Element, Event, Xml};
 use crate::{Document, Error, Format, MAX_TEXT};
 
 /// Reads a Word document.
@@ -29,7 +29,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
         .filter_map(|(kind, element)| Some(part(kind).transpose()?.map(|part| (element, part))))
         .collect::<Result<Vec<_>, Error>>()?;
 
-    let broken = |name: &str, error: String| package.broken(name, error);
+    let broken = |name: &str, error: XmlError| package.broken(name, error);
     let styles = match &styles {
         Some((name, text)) => Styles::read(text).map_err(|error| broken(name, error))?,
         None => Styles::default(),
@@ -54,24 +54,33 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
     reader.writer.finish(Format::Docx)
 }
 
+/// The bit of `tblLook` that says that the first row is a header.
+const FIRST_ROW_BIT: u32 = 0x20;
+/// WordprocessingML has nine levels of lists, from 0.
+const DEEPEST_LEVEL: usize = 8;
+/// Headings have levels 1 to 6 here, as in Markdown and HTML.
+const DEEPEST_HEADING: u8 = 6;
+/// The outline level that Word gives running text; headings have 0 to 8.
+const RUNNING_TEXT: u8 = 9;
+
 /// Why a part could not be read.
 enum Broken {
-    Markup(String),
+    Markup(XmlError),
     Other(Error),
 }
 
 impl Broken {
     fn of(self, package: &Package<'_>, part: &str) -> Error {
         match self {
-            Broken::Markup(message) => package.broken(part, message),
+            Broken::Markup(error) => package.broken(part, error),
             Broken::Other(error) => error,
         }
     }
 }
 
-impl From<String> for Broken {
-    fn from(message: String) -> Self {
-        Broken::Markup(message)
+impl From<XmlError> for Broken {
+    fn from(error: XmlError) -> Self {
+        Broken::Markup(error)
     }
 }
 
@@ -210,6 +219,13 @@ impl Reader {
             "noBreakHyphen" => self.writer.text("\u{2011}"),
             "footnoteReference" => self.writer.text(&mark("footnote", element)),
             "endnoteReference" => self.writer.text(&mark("endnote", element)),
+            _ => self.start_in_table(element),
+        }
+    }
+
+    fn start_in_table(&mut self, element: &Element<'_>) {
+        let value = || element.attribute("val");
+        match element.name() {
             "tbl" => {
                 self.close_lists(0);
                 self.writer.start_table();
@@ -217,11 +233,11 @@ impl Reader {
             }
             "tblLook" => {
                 let marked = element.attribute("firstRow").is_some_and(|v| is_on(Some(&v)));
-                // Older files write the same as bits; the first row is 0x20.
+                // Older files write the same as bits.
                 let bits =
                     value().and_then(|bits| u32::from_str_radix(&bits, 16).ok()).unwrap_or(0);
                 if let Some(table) = self.tables.last_mut() {
-                    table.first_row_is_header = marked || bits & 0x20 != 0;
+                    table.first_row_is_header = marked || bits & FIRST_ROW_BIT != 0;
                 }
             }
             "tr" => {
@@ -246,7 +262,7 @@ impl Reader {
                 if let Some(cell) =
                     self.tables.last_mut().and_then(|table| table.pending_cell.as_mut())
                 {
-                    *cell = usize::clamp(span, 1, 64);
+                    *cell = span;
                 }
             }
             _ => {}
@@ -293,16 +309,19 @@ impl Reader {
     fn start_paragraph(&mut self) {
         self.paragraph_has_begun = true;
         let style = self.styles.of(self.paragraph.style.as_deref());
-        let heading =
-            self.paragraph.outline_level.or(style.outline_level).filter(|level| *level < 9);
+        let heading = self
+            .paragraph
+            .outline_level
+            .or(style.outline_level)
+            .filter(|level| *level < RUNNING_TEXT);
         let list =
             self.paragraph.list.as_deref().or(style.list.as_deref()).filter(|list| *list != "0");
-        let level = self.paragraph.list_level.or(style.list_level).unwrap_or(0).min(8);
+        let level = self.paragraph.list_level.or(style.list_level).unwrap_or(0).min(DEEPEST_LEVEL);
         if style.is_title || heading.is_some() {
             let level = heading.unwrap_or(0);
             self.in_title = style.is_title && self.title.is_none();
             self.close_lists(0);
-            self.writer.start_heading((level + 1).min(6));
+            self.writer.start_heading((level + 1).min(DEEPEST_HEADING));
         } else if let Some(list) = list.map(str::to_owned) {
             self.start_item(&list, level);
         } else {

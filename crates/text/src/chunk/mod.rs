@@ -1,9 +1,11 @@
 //! Cutting a document into chunks along its structure.
 
+mod split;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use crate::split::{Level, split};
+use self::split::{Level, split};
 use crate::{Block, BlockKind};
 
 /// A contiguous piece of a document, small enough to embed and to put in a prompt.
@@ -64,40 +66,56 @@ fn is_ideograph(c: char) -> bool {
     matches!(c, '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
-/// Limits for [`chunk`].
+/// Sizes for [`chunk`], in tokens of its sizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkOptions {
-    /// No chunk is larger, as far as the sizer is additive. At least 16.
+    /// The most that one chunk may hold, as far as the sizer is additive. Taken as 16 where it is
+    /// less.
     pub max_tokens: usize,
     /// A section smaller than this is joined with the next one.
     pub min_tokens: usize,
 }
 
 impl Default for ChunkOptions {
-    /// 200 tokens fit the 256 of the small sentence encoders together with their headings; under 40
-    /// there is too little to judge a passage by.
+    /// 160 and 40 tokens, the one place where these defaults are set.
+    ///
+    /// With headings, 160 tokens fit the 256 of the small sentence encoders. Larger chunks hold the
+    /// evidence a little more often, but cost a prompt in proportion (docs/log.md, 2026-11-23).
+    /// Under 40 tokens there is too little to judge a passage by.
     fn default() -> Self {
-        ChunkOptions { max_tokens: 200, min_tokens: 40 }
+        ChunkOptions { max_tokens: 160, min_tokens: 40 }
     }
 }
+
+/// The smallest size limit that is honoured: with less there would be no sentence in a chunk.
+const SMALLEST_MAX_TOKENS: usize = 16;
+/// Text is cut to fit beside its heading only where at least this part of a chunk is left for it;
+/// otherwise the heading stands alone and the text begins a chunk of its own.
+const LEAST_SHARE_BESIDE_HEADING: usize = 4;
+/// A table header is repeated in each chunk of its table unless it takes more than this part of it.
+const LARGEST_SHARE_OF_HEADER: usize = 2;
 
 /// Cuts a document's canonical text into chunks: in order, without overlap, covering all its
 /// blocks.
 ///
-/// A chunk starts at a heading where it can, and ends with one only where the document does; tables
-/// are cut between rows and keep their header; running text is cut between sentences.
+/// A chunk starts at a heading where it can, and ends with a heading only where the document does.
+/// Tables are cut between rows and keep their header. Running text is cut between sentences.
+///
+/// Pieces of blocks are added to an open chunk while they fit. When one does not fit, the chunk is
+/// closed, and headings at its end go to the next one. So at any time every piece before the open
+/// chunk is in exactly one closed chunk.
 pub fn chunk(
     text: &str,
     blocks: &[Block],
     options: &ChunkOptions,
     sizer: &dyn Sizer,
 ) -> Vec<Chunk> {
-    let max = options.max_tokens.max(16);
+    let max = options.max_tokens.max(SMALLEST_MAX_TOKENS);
     let cutter = Cutter { text, max, min: options.min_tokens.min(max), sizer };
     let mut chunks = Vec::new();
     let mut open = Open::default();
     for block in blocks {
-        let mut pieces: VecDeque<Piece<'_>> = cutter.pieces(block, max).into();
+        let mut pieces: VecDeque<BlockPart<'_>> = cutter.pieces(block, max).into();
         while let Some(piece) = pieces.pop_front() {
             if cutter.belongs(&open, &piece) {
                 open.add(piece);
@@ -106,8 +124,11 @@ pub fn chunk(
             if open.is_only_headings() {
                 // A heading stays with its text: cut the text to what is left beside it.
                 let left = max - open.tokens.min(max);
-                let smaller =
-                    if left * 4 >= max { cutter.smaller(&piece, left) } else { Vec::new() };
+                let smaller = if left * LEAST_SHARE_BESIDE_HEADING >= max {
+                    cutter.smaller(&piece, left)
+                } else {
+                    Vec::new()
+                };
                 if smaller.len() > 1 {
                     smaller.into_iter().rev().for_each(|piece| pieces.push_front(piece));
                     continue;
@@ -129,9 +150,9 @@ pub fn chunk(
     chunks
 }
 
-/// A part of a block that is not cut any more.
+/// A block, or the part of a block that fits into a chunk.
 #[derive(Debug, Clone)]
-struct Piece<'a> {
+struct BlockPart<'a> {
     block: &'a Block,
     span: Range<usize>,
     tokens: usize,
@@ -139,21 +160,21 @@ struct Piece<'a> {
     header: Option<(Range<usize>, usize)>,
 }
 
-impl Piece<'_> {
+impl BlockPart<'_> {
     fn is_heading(&self) -> bool {
         matches!(self.block.kind, BlockKind::Heading { .. })
     }
 }
 
-/// The chunk being filled.
+/// The chunk that is being filled.
 #[derive(Debug, Default)]
 struct Open<'a> {
-    pieces: Vec<Piece<'a>>,
+    pieces: Vec<BlockPart<'a>>,
     tokens: usize,
 }
 
 impl<'a> Open<'a> {
-    fn add(&mut self, piece: Piece<'a>) {
+    fn add(&mut self, piece: BlockPart<'a>) {
         if self.pieces.is_empty() {
             self.tokens = piece.header.as_ref().map_or(0, |(_, tokens)| *tokens);
         }
@@ -162,7 +183,7 @@ impl<'a> Open<'a> {
     }
 
     fn is_only_headings(&self) -> bool {
-        !self.pieces.is_empty() && self.pieces.iter().all(Piece::is_heading)
+        !self.pieces.is_empty() && self.pieces.iter().all(BlockPart::is_heading)
     }
 
     /// Takes the headings off the end, which belong to what comes next.
@@ -175,6 +196,7 @@ impl<'a> Open<'a> {
     }
 }
 
+/// What all cuts of a document have in common.
 struct Cutter<'a> {
     text: &'a str,
     max: usize,
@@ -183,22 +205,24 @@ struct Cutter<'a> {
 }
 
 impl<'a> Cutter<'a> {
-    fn belongs(&self, open: &Open<'_>, piece: &Piece<'_>) -> bool {
+    /// Whether a piece goes into the open chunk.
+    fn belongs(&self, open: &Open<'_>, piece: &BlockPart<'_>) -> bool {
         if open.pieces.is_empty() {
             return true;
         }
-        // A section that is large enough is not mixed with the next one. Headings alone are not yet
-        // a section.
-        let section_ends = piece.is_heading() && !open.pieces.last().is_some_and(Piece::is_heading);
+        // A section that is large enough is not mixed with the next one. Headings alone are no
+        // section yet.
+        let section_ends =
+            piece.is_heading() && !open.pieces.last().is_some_and(BlockPart::is_heading);
         let enough = section_ends && open.tokens >= self.min;
         !enough && open.tokens + piece.tokens <= self.max
     }
 
     /// The block in pieces of at most `budget` tokens.
-    fn pieces<'b>(&self, block: &'b Block, budget: usize) -> Vec<Piece<'b>> {
+    fn pieces<'b>(&self, block: &'b Block, budget: usize) -> Vec<BlockPart<'b>> {
         let tokens = self.sizer.tokens(&self.text[block.span.clone()]);
         if tokens <= budget {
-            return vec![Piece { block, span: block.span.clone(), tokens, header: None }];
+            return vec![BlockPart { block, span: block.span.clone(), tokens, header: None }];
         }
         match &block.kind {
             BlockKind::Table { header } if !header.is_empty() && header.end < block.span.end => {
@@ -216,16 +240,17 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    /// Rows, each knowing the header it stands under. A header that would take more than half of
-    /// every chunk is not repeated.
+    /// A table's header, then its rows, each with the header to repeat above it. A header that would
+    /// take more than half of every chunk is not repeated.
     fn table_pieces<'b>(
         &self,
         block: &'b Block,
         header: &Range<usize>,
         budget: usize,
-    ) -> Vec<Piece<'b>> {
+    ) -> Vec<BlockPart<'b>> {
         let header_tokens = self.sizer.tokens(&self.text[header.clone()]);
-        let repeated = (header_tokens * 2 <= budget).then(|| (header.clone(), header_tokens));
+        let repeated = (header_tokens * LARGEST_SHARE_OF_HEADER <= budget)
+            .then(|| (header.clone(), header_tokens));
         let rows_budget = budget - repeated.as_ref().map_or(0, |(_, tokens)| *tokens);
         let levels = [Level::Lines, Level::Sentences];
         let mut pieces = self.cut(block, header.clone(), &levels, budget, None);
@@ -234,6 +259,7 @@ impl<'a> Cutter<'a> {
         pieces
     }
 
+    /// The parts of `span`, which lies in `block`, each at most `budget` tokens.
     fn cut<'b>(
         &self,
         block: &'b Block,
@@ -241,15 +267,15 @@ impl<'a> Cutter<'a> {
         levels: &[Level],
         budget: usize,
         header: Option<(Range<usize>, usize)>,
-    ) -> Vec<Piece<'b>> {
+    ) -> Vec<BlockPart<'b>> {
         split(self.text, span, levels, budget, self.sizer)
             .into_iter()
-            .map(|(span, tokens)| Piece { block, span, tokens, header: header.clone() })
+            .map(|(span, tokens)| BlockPart { block, span, tokens, header: header.clone() })
             .collect()
     }
 
     /// A piece cut again, to a smaller budget.
-    fn smaller<'b>(&self, piece: &Piece<'b>, budget: usize) -> Vec<Piece<'b>> {
+    fn smaller<'b>(&self, piece: &BlockPart<'b>, budget: usize) -> Vec<BlockPart<'b>> {
         if piece.span == piece.block.span {
             self.pieces(piece.block, budget)
         } else {
@@ -258,6 +284,7 @@ impl<'a> Cutter<'a> {
         }
     }
 
+    /// The open chunk as it is returned; `None` where nothing is in it.
     fn close(&self, open: Open<'_>) -> Option<Chunk> {
         let (first, last) = (open.pieces.first()?, open.pieces.last()?);
         let mut content =

@@ -14,6 +14,7 @@ use html5ever::tokenizer::{
     BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts,
 };
 
+use crate::error::Fault;
 use crate::writer::Writer;
 use crate::{Document, Error, Format, MAX_TEXT};
 
@@ -45,8 +46,8 @@ pub(crate) fn read_into(writer: Writer, text: &str) -> Result<Writer, Error> {
         let _ = tokenizer.feed(&queue);
         rest = after;
         if started.elapsed() > TIME_LIMIT {
-            let message = format!("given up after {} seconds", TIME_LIMIT.as_secs());
-            return Err(Error::Parser { format: Format::Html, message });
+            let source = Fault::TimeLimit(TIME_LIMIT).into();
+            return Err(Error::Parser { format: Format::Html, source });
         }
         let written = tokenizer.sink.page.borrow().writer.len();
         if written > MAX_TEXT {
@@ -229,7 +230,7 @@ fn colspan(tag: &Tag) -> usize {
         .iter()
         .find(|a| &*a.name.local == "colspan")
         .and_then(|a| a.value.trim().parse().ok());
-    span.unwrap_or(1).clamp(1, 64)
+    span.unwrap_or(1)
 }
 
 fn is_void(name: &str) -> bool {

@@ -1,23 +1,17 @@
-//! Office Open XML: what Word, PowerPoint and Excel write, and what others write in their formats.
+//! What Word, PowerPoint and Excel files have in common: parts that refer to each other, a main part,
+//! and properties.
 //!
-//! Reference: ECMA-376, part 1: WordprocessingML (17), SpreadsheetML (18), PresentationML (19),
-//! DrawingML (20, 21).
-
-pub(crate) mod docx;
-#[cfg(test)]
-mod hostile;
-pub(crate) mod pptx;
-pub(crate) mod xlsx;
+//! Reference: ECMA-376, part 2 (Open Packaging Conventions).
 
 use std::collections::HashMap;
 
 use crate::Error;
-use crate::package::{Package, resolve};
-use crate::xml::{Event, Xml};
+use crate::office::package::{Package, resolve};
+use crate::office::xml::{Event, Xml};
 
 /// Reads the parts that `part` refers to: id -> (kind, name of the part). The kind is the last word
 /// of the type's address.
-fn relationships(
+pub(super) fn relationships(
     package: &mut Package<'_>,
     part: &str,
 ) -> Result<HashMap<String, (String, String)>, Error> {
@@ -42,13 +36,13 @@ fn relationships(
 }
 
 /// The name of the package's main part, such as `word/document.xml`.
-fn main_part(package: &mut Package<'_>, usual: &str) -> Result<String, Error> {
+pub(super) fn main_part(package: &mut Package<'_>, usual: &str) -> Result<String, Error> {
     let main = relationships(package, "")?.into_values().find(|(kind, _)| kind == "officeDocument");
     Ok(main.map_or_else(|| usual.to_owned(), |(_, part)| part))
 }
 
 /// The title in the package's properties.
-fn title(package: &mut Package<'_>) -> Result<Option<String>, Error> {
+pub(super) fn title(package: &mut Package<'_>) -> Result<Option<String>, Error> {
     const PART: &str = "docProps/core.xml";
     let Some(text) = package.text(PART)? else { return Ok(None) };
     let mut events = Xml::new(&text);

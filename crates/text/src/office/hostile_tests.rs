@@ -4,7 +4,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use crate::package::tests::packed;
+use crate::office::package::tests::packed;
 use crate::read;
 
 /// The parts of one small file of each format.

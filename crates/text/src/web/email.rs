@@ -4,28 +4,40 @@ use std::path::Path;
 
 use mail_parser::{Address, Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
+use crate::error::Fault;
+use crate::web::html;
 use crate::writer::Writer;
-use crate::{Document, Error, Format, MAX_TEXT, html};
+use crate::{Document, Error, Format, MAX_TEXT};
 
-/// Messages inside messages, and files inside those, are read so deep.
+/// Messages inside messages are read down to this depth; their attachments at that depth are not.
 const MAX_DEPTH: usize = 3;
-/// Attachments of one message that are read.
+/// At most this many attachments of one message are read.
 const MAX_ATTACHMENTS: usize = 256;
 
-/// Reads a message with its attachments. An attachment that cannot be read is named in the receipt.
-pub(crate) fn read(bytes: &[u8], depth: usize) -> Result<Document, Error> {
+/// Reads the bytes of an attachment as a document: its name, its bytes, and its depth.
+pub(crate) type ReadAttachment = fn(&Path, &[u8], usize) -> Result<Document, Error>;
+
+/// Reads a message with its attachments, itself an attachment of `depth` others. An attachment that cannot be read is named in the receipt.
+pub(crate) fn read(
+    bytes: &[u8],
+    depth: usize,
+    read_attachment: ReadAttachment,
+) -> Result<Document, Error> {
     let message = MessageParser::default().parse(bytes);
     let message = message.ok_or_else(|| Error::Parser {
         format: Format::Email,
-        message: "no header line was found".to_owned(),
+        source: Fault::NoHeaderLine.into(),
     })?;
-    let mut mail = Mail { writer: Writer::default(), warnings: Vec::new() };
-    mail.message(&message, depth)?;
+    let mut mail = Mail { writer: Writer::default(), warnings: Vec::new(), depth, read_attachment };
+    mail.message(&message)?;
     mail.writer.set_title(message.subject().unwrap_or_default());
     let mut document = mail.writer.finish(Format::Email)?;
     document.receipt.warnings = mail.warnings;
     Ok(document)
 }
+
+/// Lines among which the header of a message must show itself.
+const MAX_HEADER_LINES: usize = 200;
 
 /// Whether text begins as a message does: with header lines, among them who sent it and one that
 /// only messages have.
@@ -33,7 +45,7 @@ pub(crate) fn begins_like_one(text: &str) -> bool {
     const TELLING: [&str; 6] =
         ["date", "received", "message-id", "mime-version", "return-path", "delivered-to"];
     let (mut from, mut telling, mut lines) = (false, false, 0);
-    for line in text.trim_start_matches('\u{feff}').lines().take(200) {
+    for line in text.trim_start_matches('\u{feff}').lines().take(MAX_HEADER_LINES) {
         if line.is_empty() {
             break;
         }
@@ -55,10 +67,13 @@ pub(crate) fn begins_like_one(text: &str) -> bool {
 struct Mail {
     writer: Writer,
     warnings: Vec<String>,
+    /// How many messages this one is an attachment of.
+    depth: usize,
+    read_attachment: ReadAttachment,
 }
 
 impl Mail {
-    fn message(&mut self, message: &Message<'_>, depth: usize) -> Result<(), Error> {
+    fn message(&mut self, message: &Message<'_>) -> Result<(), Error> {
         self.header(message);
         for part in 0..message.text_body_count() {
             match message.text_part(part as u32).map(|part| &part.body) {
@@ -74,7 +89,7 @@ impl Mail {
                     .push(format!("only the first {MAX_ATTACHMENTS} attachments were read"));
                 break;
             }
-            self.attachment(part, depth)?;
+            self.attachment(part)?;
         }
         Ok(())
     }
@@ -117,15 +132,15 @@ impl Mail {
         self.writer.end_paragraph();
     }
 
-    fn attachment(&mut self, part: &MessagePart<'_>, depth: usize) -> Result<(), Error> {
+    fn attachment(&mut self, part: &MessagePart<'_>) -> Result<(), Error> {
         let name = part.attachment_name().unwrap_or("without a name").to_owned();
-        if depth == MAX_DEPTH {
+        if self.depth == MAX_DEPTH {
             self.warnings.push(format!(
                 "attachment {name}: it lies {MAX_DEPTH} messages deep, and was not read"
             ));
             return Ok(());
         }
-        match crate::read_nested(Path::new(&name), part.contents(), depth + 1) {
+        match (self.read_attachment)(Path::new(&name), part.contents(), self.depth + 1) {
             Ok(document) => {
                 self.writer.start_heading(2);
                 self.writer.text(&format!("Attachment: {name}"));
@@ -178,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_message_with_its_attachments() {
-        let document = read(MULTIPART.as_bytes(), 0).unwrap();
+        let document = read(MULTIPART.as_bytes(), 0, crate::read_nested).unwrap();
         assert_eq!(document.title.as_deref(), Some("Grüße"));
         assert_eq!(
             document.text,
@@ -195,7 +210,7 @@ mod tests {
     #[test]
     fn a_page_alone_is_read_as_a_page() {
         let mail = "From: a@example.org\nMIME-Version: 1.0\nContent-Type: text/html\n\n<h1>Head</h1><p>Text<script>no</script>";
-        let document = read(mail.as_bytes(), 0).unwrap();
+        let document = read(mail.as_bytes(), 0, crate::read_nested).unwrap();
         assert_eq!(document.text, "From: a@example.org\n\n# Head\n\nText");
     }
 
@@ -208,7 +223,7 @@ mod tests {
                 "From: a@example.org\nMIME-Version: 1.0\nContent-Type: message/rfc822\nContent-Disposition: attachment\n\n{mail}"
             );
         }
-        let document = read(mail.as_bytes(), 0).unwrap();
+        let document = read(mail.as_bytes(), 0, crate::read_nested).unwrap();
         assert!(!document.text.contains("the innermost"));
         assert!(
             document.receipt.warnings[0].ends_with("messages deep, and was not read"),

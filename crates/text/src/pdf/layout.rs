@@ -1,9 +1,9 @@
 //! From characters at places on pages to paragraphs and headings.
 //!
-//! A PDF says where each character stands and how large it is, and nothing of lines, paragraphs or
-//! headings. They are read off as a person would: a line runs along one height, a paragraph ends at
-//! a wider gap, a heading is set larger than the text, and what stands alike at the edge of most
-//! pages belongs to the paper and not to the text.
+//! A PDF says where each character stands and how large it is, but nothing of lines, paragraphs or
+//! headings. They are recognised as a person would do it: a line runs along one height, a paragraph
+//! ends at a wider gap, a heading is larger than the text, and a line that recurs at the edge of
+//! most pages (a running head, a page number) is not part of the text.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,6 +12,48 @@ use pdf_extract::{MediaBox, OutputDev, OutputError, Transform};
 
 use crate::blocks::Outline;
 use crate::{Block, BlockKind};
+
+/// A string further up or down than this, in heights of its letters, begins a new line wherever it
+/// stands. What moves less and goes on to the right is raised or lowered, as indices are.
+const NEW_LINE: f64 = 1.5;
+/// A string that goes back to the left begins a new line from this distance on.
+const NEW_LINE_BACK: f64 = 0.5;
+/// A string that begins this far behind the last character, in heights of its letters, is another
+/// word: the spaces of most fonts are at least twice as wide.
+const WORD_GAP: f64 = 0.1;
+
+/// A running head or foot stands on more than half of the pages, and on two at least.
+const RUNNING_LINE_PAGES: usize = 2;
+/// How many lines at each edge of a page are looked at for running heads and feet.
+const RUNNING_LINES: usize = 2;
+
+/// Distances of lines above this many times their size are no spacing of lines inside a paragraph,
+/// so they are left out of the median.
+const LARGEST_SPACING: f64 = 3.0;
+/// The spacing assumed where no two lines tell: a little over the 1.2 that typesetters begin with.
+const USUAL_SPACING: f64 = 1.3;
+/// A gap up to this many times the usual spacing stays inside a paragraph: what varies less is
+/// rounding and raised letters.
+const PARAGRAPH_GAP: f64 = 1.25;
+/// Lines of one paragraph differ in size by at most this share, as bold or raised letters make them.
+const SIZE_TOLERANCE: f64 = 0.1;
+
+/// A heading is at least this many times as large as the text: what is smaller is emphasis.
+const HEADING_SIZE: f64 = 1.1;
+/// A heading has at most so many lines; what is longer is large text.
+const HEADING_LINES: usize = 3;
+/// A heading has at most so many bytes, for the same reason.
+const HEADING_BYTES: usize = 160;
+/// A heading in the size of the text has at most so many bytes: a full line of prose has about as
+/// many.
+const LABEL_BYTES: usize = 80;
+/// Headings are the exception. Where more than this share (numerator, denominator) of all paragraphs
+/// look like headings, as on slides and forms, none of them is one.
+const MOST_HEADINGS: (usize, usize) = (2, 3);
+/// Sizes that differ by less than three per cent are the same to the eye: one level.
+const SAME_SIZE_PERCENT: i64 = 103;
+/// Levels by size; one more is left for headings in the size of the text.
+const LEVELS_BY_SIZE: u8 = 5;
 
 /// A page of text, line by line in the order of drawing.
 #[derive(Debug, Default, Clone)]
@@ -32,8 +74,8 @@ pub(crate) struct Line {
 
 /// Collects a page's characters into lines.
 ///
-/// What stands beside the page no reader ever sees, so it is left out: labels of programs, or words
-/// that are meant for machines alone.
+/// Characters outside the page are left out, since no reader sees them: labels that programs leave
+/// there, or words that are meant for machines only.
 #[derive(Default)]
 pub(crate) struct Collector {
     pub(crate) page: Page,
@@ -79,9 +121,10 @@ impl OutputDev for Collector {
             && let Some(last) = &self.last
         {
             let down = last.y - y;
-            if down.abs() > 0.5 * size && (x < last.end || down.abs() > 1.5 * size) {
+            let goes_back = x < last.end;
+            if down.abs() > NEW_LINE_BACK * size && (goes_back || down.abs() > NEW_LINE * size) {
                 self.start_line((down > 0.0).then_some(down));
-            } else if x > last.end + 0.1 * size {
+            } else if x > last.end + WORD_GAP * size {
                 self.add(" ", size);
             }
         }
@@ -183,7 +226,8 @@ pub(crate) fn flow(mut pages: Vec<Page>) -> Flow {
     flow
 }
 
-/// Folds white space, spells ligatures out and drops empty lines, whose gap goes to the next one.
+/// Folds white space and spells out ligatures. Drops empty lines, and adds their gap to the next
+/// line's.
 fn tidy_lines(page: &mut Page) {
     let mut kept: Vec<Line> = Vec::with_capacity(page.lines.len());
     let mut skipped = 0.0;
@@ -204,12 +248,11 @@ fn tidy_lines(page: &mut Page) {
     page.lines = kept;
 }
 
-/// Drops first and last lines that stand on most pages alike, numbers aside: running heads and page
-/// numbers.
+/// Drops running heads and page numbers: first and last lines that are the same on most pages, apart
+/// from their numbers.
 fn drop_running_lines(pages: &mut [Page]) {
     let filled = pages.iter().filter(|page| !page.lines.is_empty()).count();
-    // Twice, for a head or foot of two lines.
-    for _ in 0..2 {
+    for _ in 0..RUNNING_LINES {
         for last in [false, true] {
             let edge =
                 |page: &Page| if last { page.lines.last() } else { page.lines.first() }.map(shape);
@@ -220,7 +263,7 @@ fn drop_running_lines(pages: &mut [Page]) {
             for page in pages.iter_mut() {
                 let count = edge(page).and_then(|shape| counts.get(&shape).copied()).unwrap_or(0);
                 // A page's only line is its text.
-                if count >= 2 && count * 2 > filled && page.lines.len() > 1 {
+                if count >= RUNNING_LINE_PAGES && count * 2 > filled && page.lines.len() > 1 {
                     if last {
                         page.lines.pop();
                     } else {
@@ -271,9 +314,9 @@ fn usual_spacing(pages: &[Page]) -> f64 {
             }
         }
     }
-    spacings.retain(|spacing| *spacing < 3.0);
+    spacings.retain(|spacing| *spacing < LARGEST_SPACING);
     spacings.sort_by(f64::total_cmp);
-    spacings.get(spacings.len() / 2).copied().unwrap_or(1.3)
+    spacings.get(spacings.len() / 2).copied().unwrap_or(USUAL_SPACING)
 }
 
 struct Paragraph {
@@ -284,7 +327,9 @@ struct Paragraph {
 
 impl Paragraph {
     fn is_short(&self) -> bool {
-        self.lines <= 3 && self.text.len() <= 160 && self.text.contains(char::is_alphabetic)
+        self.lines <= HEADING_LINES
+            && self.text.len() <= HEADING_BYTES
+            && self.text.contains(char::is_alphabetic)
     }
 
     /// Whether it reads as running text rather than as a label.
@@ -292,11 +337,11 @@ impl Paragraph {
         self.lines > 1 || self.text.ends_with(['.', '!', '?'])
     }
 
-    /// A line that stands alone before running text and is no sentence: a heading that is bold or
-    /// spaced, not large.
+    /// Whether this is a line of its own before running text, and no sentence: a heading that is set
+    /// in bold or with space around it instead of larger.
     fn labels(&self, next: Option<&Paragraph>) -> bool {
         self.lines == 1
-            && self.text.len() <= 80
+            && self.text.len() <= LABEL_BYTES
             && self.text.starts_with(|c: char| c.is_uppercase() || c.is_numeric())
             && self.text.contains(char::is_alphabetic)
             && !self.text.ends_with(['.', '!', '?', ',', ';', ':'])
@@ -308,11 +353,12 @@ fn paragraphs(page: &Page, spacing: f64) -> Vec<Paragraph> {
     let mut paragraphs: Vec<Paragraph> = Vec::new();
     for line in &page.lines {
         let joins = paragraphs.last().is_some_and(|paragraph| {
-            let alike = (paragraph.size - line.size).abs() <= 0.1 * paragraph.size.max(line.size);
-            // After a jump upwards, as to the next column, only a word cut in two says that it goes
-            // on.
+            let alike = (paragraph.size - line.size).abs()
+                <= SIZE_TOLERANCE * paragraph.size.max(line.size);
+            // After a jump upwards, as to the next column, a paragraph goes on only where a word is
+            // cut in two.
             let near = match line.gap {
-                Some(gap) => gap <= line.size.max(paragraph.size) * spacing * 1.25,
+                Some(gap) => gap <= line.size.max(paragraph.size) * spacing * PARAGRAPH_GAP,
                 None => is_cut(&paragraph.text, &line.text),
             };
             alike && near
@@ -339,29 +385,31 @@ fn paragraphs(page: &Page, spacing: f64) -> Vec<Paragraph> {
 struct Levels {
     /// Levels of the sizes that are clearly larger than the text, the largest first.
     by_size: HashMap<i64, u8>,
-    /// Level of headings in the size of the text, below all of these; `None` where labels are no
-    /// exception.
+    /// Level of headings in the size of the text, below all of these; `None` where most paragraphs
+    /// look like one.
     of_labels: Option<u8>,
 }
 
 impl Levels {
-    /// Headings are an exception on a page; where most paragraphs look like one, as on slides and
-    /// forms, none is.
+    /// Finds the sizes of headings in all paragraphs of a file whose text has the size `body`.
     fn new(pages: &[Vec<Paragraph>], body: f64) -> Self {
         let all: usize = pages.iter().map(Vec::len).sum();
-        let large: Vec<&Paragraph> =
-            pages.iter().flatten().filter(|p| p.size >= body * 1.1 && p.is_short()).collect();
+        let large: Vec<&Paragraph> = pages
+            .iter()
+            .flatten()
+            .filter(|p| p.size >= body * HEADING_SIZE && p.is_short())
+            .collect();
         let mut sizes: Vec<i64> = large.iter().map(|heading| rounded(heading.size)).collect();
-        if sizes.len() * 3 > all * 2 {
+        let is_rule = |count: usize| count * MOST_HEADINGS.1 > all * MOST_HEADINGS.0;
+        if is_rule(sizes.len()) {
             sizes.clear();
         }
         sizes.sort_unstable_by(|a, b| b.cmp(a));
         let mut by_size = HashMap::new();
         let (mut level, mut above) = (0, None);
         for size in sizes {
-            // Sizes that differ by less than three per cent are the same to the eye.
-            if above.is_none_or(|above: i64| size * 103 < above * 100) {
-                level = (level + 1).min(5);
+            if above.is_none_or(|above: i64| size * SAME_SIZE_PERCENT < above * 100) {
+                level = (level + 1).min(LEVELS_BY_SIZE);
                 above = Some(size);
             }
             by_size.insert(size, level);
@@ -369,7 +417,7 @@ impl Levels {
         let labels = pages.iter().flat_map(|page| {
             page.iter().enumerate().filter(|(at, paragraph)| paragraph.labels(page.get(at + 1)))
         });
-        let of_labels = (labels.count() * 3 <= all * 2).then_some(level + 1);
+        let of_labels = (!is_rule(labels.count())).then_some(level + 1);
         Levels { by_size, of_labels }
     }
 

@@ -7,6 +7,15 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesEnd, BytesStart, Event as Raw};
 use quick_xml::{Reader, XmlVersion};
 
+/// Why XML cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum XmlError {
+    #[error("{source}, at byte {offset}")]
+    Markup { source: quick_xml::Error, offset: u64 },
+    #[error("the text ends inside an element")]
+    OpenElement,
+}
+
 /// What readers of a format look at. An empty element is a start and an end.
 pub(crate) enum Event<'a> {
     Start(Element<'a>),
@@ -71,13 +80,13 @@ impl<'a> Xml<'a> {
     /// The next event, `None` at the end.
     ///
     /// # Errors
-    /// What is wrong with the mark-up, and at which byte.
-    pub(crate) fn next(&mut self) -> Result<Option<Event<'a>>, String> {
+    /// [`XmlError::Markup`] where the mark-up breaks the rules of XML.
+    pub(crate) fn next(&mut self) -> Result<Option<Event<'a>>, XmlError> {
         loop {
-            let event = self
-                .reader
-                .read_event()
-                .map_err(|error| format!("{error}, at byte {}", self.reader.error_position()))?;
+            let event = self.reader.read_event().map_err(|source| XmlError::Markup {
+                source,
+                offset: self.reader.error_position(),
+            })?;
             return Ok(Some(match event {
                 Raw::Start(start) => Event::Start(Element(start)),
                 Raw::End(end) => Event::End(EndOf(end)),
@@ -96,15 +105,18 @@ impl<'a> Xml<'a> {
         }
     }
 
-    /// Passes over all that is inside the element whose start tag came last, its end tag included.
-    pub(crate) fn skip(&mut self) -> Result<(), String> {
+    /// Skips everything up to and including the end tag of the element that was entered last.
+    ///
+    /// # Errors
+    /// [`XmlError::OpenElement`] where the text ends before it; [`XmlError::Markup`].
+    pub(crate) fn skip(&mut self) -> Result<(), XmlError> {
         let mut open = 1;
         while open > 0 {
             match self.next()? {
                 Some(Event::Start(_)) => open += 1,
                 Some(Event::End(_)) => open -= 1,
                 Some(Event::Text(_)) => {}
-                None => return Err("the text ends inside an element".to_owned()),
+                None => return Err(XmlError::OpenElement),
             }
         }
         Ok(())
@@ -115,7 +127,7 @@ impl<'a> Xml<'a> {
 mod tests {
     use super::*;
 
-    fn text_of(xml: &str) -> Result<String, String> {
+    fn text_of(xml: &str) -> Result<String, XmlError> {
         let mut events = Xml::new(xml);
         let mut out = String::new();
         while let Some(event) = events.next()? {
@@ -146,7 +158,7 @@ mod tests {
 
     #[test]
     fn broken_markup_is_named_with_its_place() {
-        assert!(text_of("<a><b></a>").unwrap_err().contains("at byte"));
+        assert!(text_of("<a><b></a>").unwrap_err().to_string().contains("at byte"));
         assert!(Xml::new("<a>").next().is_ok());
     }
 }
