@@ -284,7 +284,7 @@ fn retrieval_figures(grounded: &[Grounded], passages: usize, weight: f32) -> Vec
 
 /// What each arm costs, as measured.
 fn costs(knowledge: &Knowledge, trials: &[Trial], manifests: &[Manifest]) -> Result<Vec<Costs>> {
-    let index = crate::ingest::index_cost(&knowledge.store)?;
+    let index = crate::search::index_cost::index_cost(&knowledge.store)?;
     let mut arms: Vec<Arm> = trials.iter().map(|trial| trial.arm).collect();
     arms.sort_unstable();
     arms.dedup();
