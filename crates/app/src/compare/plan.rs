@@ -1,11 +1,13 @@
 //! Which arms run on which questions, and how long that should take.
 
 use std::str::FromStr;
+use std::sync::atomic::AtomicBool;
 
 use eval::Arm;
 use serde::Serialize;
 
-use super::trials::{Job, Runner};
+use super::costs::mean;
+use super::trials::{TrialJob, TrialRunner};
 use crate::error::Result;
 use crate::project::config::SetConfig;
 
@@ -77,7 +79,7 @@ pub(super) fn test_arms(choice: &ArmChoice, material: Material, gate_open: bool)
 
 /// What a comparison will take.
 #[derive(Clone, Debug, Serialize)]
-pub struct Estimate {
+pub struct ComparisonEstimate {
     /// The set.
     pub set: String,
     /// Arms on dev.
@@ -101,58 +103,75 @@ pub struct Estimate {
     pub fine_tuned_seconds: f64,
 }
 
-/// Estimates a comparison from the dev prompts (`sized`, of all arms on base weights) and from the
-/// speed of a first trial. The test split stays closed: its prompts are taken to be as long as
-/// those of dev.
-pub(super) fn estimate(
-    runner: &mut Runner,
-    set: &SetConfig,
-    dev: &[Job],
-    sized: &[Job],
-    dev_arms: &[Arm],
-    test_arms: &[Arm],
-    test: usize,
-) -> Result<Estimate> {
-    // Without documents nothing is run on dev.
-    let speed = runner.calibrate(if dev.is_empty() { sized } else { dev })?;
-    // Answers seldom use all the tokens they may.
-    let answer = set.max_tokens as f64 * 0.6;
-    let seconds = |tokens: f64| speed.seconds(tokens, answer);
-    let pending = runner.pending(dev)?;
-    let pending: Vec<&Job> =
-        dev.iter().zip(pending).filter(|(_, pending)| *pending).map(|(job, _)| job).collect();
-    let of_arm = |arm: Arm| {
-        // An arm reads as much as the arm on base weights with the same prompt.
+/// The share of the tokens an answer may have that the estimate counts for it: answers seldom use
+/// them all, and an estimate should rather be too long than too short.
+const ANSWER_SHARE: f64 = 0.6;
+
+/// The work of a comparison before any of it is done. The test split stays closed: its prompts are
+/// taken to be as long as those of dev.
+pub(super) struct ComparisonWork<'a> {
+    pub(super) set: &'a SetConfig,
+    /// The trials on dev.
+    pub(super) dev: &'a [TrialJob],
+    /// Dev prompts of all arms on base weights, by whose lengths those of test are estimated.
+    pub(super) sized: &'a [TrialJob],
+    pub(super) dev_arms: Vec<Arm>,
+    pub(super) test_arms: Vec<Arm>,
+    /// Questions of test.
+    pub(super) test_questions: usize,
+}
+
+impl ComparisonWork<'_> {
+    /// Estimates the work from the speed of a first trial.
+    pub(super) fn estimate(
+        &self,
+        runner: &mut TrialRunner<'_>,
+        stop: &AtomicBool,
+    ) -> Result<ComparisonEstimate> {
+        // Without documents nothing is run on dev.
+        let sample = if self.dev.is_empty() { self.sized } else { self.dev };
+        let speed = runner.calibrate(sample, stop)?;
+        let answer = self.set.max_tokens as f64 * ANSWER_SHARE;
+        let seconds = |job: &TrialJob| speed.seconds(job.prompt_tokens as f64, answer);
+        let pending = runner.pending(self.dev)?;
+        let pending: Vec<&TrialJob> = self
+            .dev
+            .iter()
+            .zip(pending)
+            .filter(|(_, pending)| *pending)
+            .map(|(job, _)| job)
+            .collect();
+        let (cheap, fine_tuned): (Vec<Arm>, Vec<Arm>) =
+            self.test_arms.iter().partition(|arm| !arm.needs_adapter());
+        let on_test = |arms: &[Arm]| -> f64 {
+            let each = |arm: &Arm| mean(self.alike(*arm).map(seconds)) * self.test_questions as f64;
+            arms.iter().map(each).sum()
+        };
+        Ok(ComparisonEstimate {
+            set: self.set.name.clone(),
+            dev_trials: self.dev.len(),
+            dev_reused: self.dev.len() - pending.len(),
+            test_trials: self.test_questions * cheap.len(),
+            fine_tuned_trials: self.test_questions * fine_tuned.len(),
+            dev_seconds: pending.into_iter().map(seconds).sum(),
+            test_seconds: on_test(&cheap),
+            fine_tuned_seconds: on_test(&fine_tuned),
+            dev_arms: self.dev_arms.clone(),
+            test_arms: self.test_arms.clone(),
+        })
+    }
+
+    /// Trials with prompts as long as those of an arm: it reads as much as the arm on base weights
+    /// with the same prompt.
+    fn alike(&self, arm: Arm) -> impl Iterator<Item = &TrialJob> {
         let alike = match arm {
             Arm::Tuned => Arm::Base,
             Arm::TunedRag | Arm::Raft => Arm::Rag,
             Arm::RaftOracle => Arm::Oracle,
             other => other,
         };
-        let jobs = || sized.iter().filter(move |job| job.arm == alike);
-        super::mean(jobs().map(|job| seconds(job.prompt_tokens as f64)))
-    };
-    let sum = |tuned: bool| -> f64 {
-        test_arms
-            .iter()
-            .filter(|arm| arm.needs_adapter() == tuned)
-            .map(|arm| of_arm(*arm) * test as f64)
-            .sum()
-    };
-    let count =
-        |tuned: bool| test * test_arms.iter().filter(|arm| arm.needs_adapter() == tuned).count();
-    Ok(Estimate {
-        set: set.name.clone(),
-        dev_arms: dev_arms.to_vec(),
-        test_arms: test_arms.to_vec(),
-        dev_trials: dev.len(),
-        dev_reused: dev.len() - pending.len(),
-        test_trials: count(false),
-        fine_tuned_trials: count(true),
-        dev_seconds: pending.iter().map(|job| seconds(job.prompt_tokens as f64)).sum(),
-        test_seconds: sum(false),
-        fine_tuned_seconds: sum(true),
-    })
+        self.sized.iter().filter(move |job| job.arm == alike)
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use eval::{Arm, Costs, Gate, Measure, Trial};
 use serde::{Deserialize, Serialize};
 use store::Store;
 
-use super::RerankFinding;
+use super::tuning::RerankFinding;
 use crate::error::{Error, Result};
 use crate::models::hash_bytes;
 use crate::questions::Question;
