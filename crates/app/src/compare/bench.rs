@@ -6,11 +6,12 @@ use eval::{Arm, Gate, GateOptions, Trial, gate};
 use lm::Model;
 
 use super::costs::{costs, mean};
+use super::estimate::ComparisonWork;
 use super::event::{CompareEvent, CompareOptions};
-use super::plan::{self, ComparisonWork, Material};
-use super::record::{Comparison, TrainingRecord, documents_hash, example_questions};
+use super::plan::{self, Material};
+use super::record::{Comparison, RerankFinding, TrainingRecord, documents_hash, example_questions};
 use super::trials::{GroundedSplit, LoadedAdapter, TrialJob, TrialRunner};
-use super::tuning::{self, HITS, RerankFinding, RetrievalTuner};
+use super::tuning::{self, HITS, RetrievalTuner};
 use crate::Progress;
 use crate::ask::shots::Shots;
 use crate::error::{Error, Result};

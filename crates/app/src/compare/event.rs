@@ -3,7 +3,7 @@
 use eval::{Arm, Gate};
 
 use super::plan::{ArmChoice, ComparisonEstimate};
-use super::tuning::RerankFinding;
+use super::record::RerankFinding;
 use crate::questions::Split;
 use crate::tune::TuneEvent;
 use crate::tune::adapters::Recipe;

@@ -8,6 +8,7 @@
 mod bench;
 mod costs;
 pub mod decide;
+mod estimate;
 mod event;
 mod plan;
 mod record;
@@ -17,5 +18,4 @@ mod tuning;
 pub use bench::Bench;
 pub use event::{CompareEvent, CompareOptions, TrialDone};
 pub use plan::{ArmChoice, ComparisonEstimate};
-pub use record::{Comparison, TrainingRecord};
-pub use tuning::RerankFinding;
+pub use record::{Comparison, RerankFinding, TrainingRecord};

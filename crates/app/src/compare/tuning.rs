@@ -1,12 +1,10 @@
 //! Retrieval, tuned on dev questions: the BM25 weight by the evidence it finds, the number of
 //! passages by the answers.
 
-use std::fmt;
 use std::sync::atomic::AtomicBool;
 
-use serde::{Deserialize, Serialize};
-
 use super::event::CompareEvent;
+use super::record::RerankFinding;
 use crate::Progress;
 use crate::error::{Error, Result};
 use crate::project::config::SetConfig;
@@ -121,32 +119,6 @@ impl<'a> RetrievalTuner<'a> {
             reciprocal_rank: [without.1, with.1],
             used,
         }))
-    }
-}
-
-/// What a reranker does to the dev evidence of a set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RerankFinding {
-    /// The model, as configured.
-    pub model: String,
-    /// Share of dev questions whose evidence is in the prompt, without it and with it.
-    pub recall: [f64; 2],
-    /// Mean of 1 / place of the evidence, without it and with it.
-    pub reciprocal_rank: [f64; 2],
-    /// Whether it is used: it is not worse in either.
-    pub used: bool,
-}
-
-impl fmt::Display for RerankFinding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [without, with] = self.reciprocal_rank;
-        let [found, found_with] = self.recall.map(|share| 100.0 * share);
-        let verdict = if self.used { "used" } else { "not used: it is worse than none" };
-        write!(
-            f,
-            "the reranker is {verdict} (on dev without and with it: evidence in the prompt {found:.1} and {found_with:.1} %, mean \
-             reciprocal rank {without:.3} and {with:.3})"
-        )
     }
 }
 
