@@ -11,12 +11,13 @@ use std::ops::{ControlFlow, Range};
 use lm::{GenerateOptions, Message, Model, Role};
 use store::{DocumentId, Synthetic};
 
+use super::leak::{normalised_tokens, similar};
+use super::question::{Evidence, Place, Question, Split};
 use crate::Progress;
 use crate::ask::citation::{content_words, sentences};
 use crate::error::{Error, Result};
 use crate::models::hash_bytes;
 use crate::prompt::Passage;
-use crate::questions::{Evidence, Place, Question, Split, normalised_tokens, similar};
 use crate::search::knowledge::Knowledge;
 
 /// The name under which they are reported; no set can bear it.
