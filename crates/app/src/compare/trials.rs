@@ -10,7 +10,8 @@ use lm::{FinishReason, GenerateOptions, Lora, Message, Model};
 use serde::{Deserialize, Serialize};
 use store::{DocumentId, Hit};
 
-use super::{CompareEvent, evidence_in_prompt};
+use super::event::{CompareEvent, TrialDone};
+use crate::Progress;
 use crate::ask::shots::Shots;
 use crate::error::{Error, Result};
 use crate::models::hash_bytes;
@@ -20,11 +21,10 @@ use crate::prompt::{Passage, Prompt};
 use crate::questions::{Question, Split};
 use crate::search::grounding::Grounded;
 use crate::search::knowledge::Knowledge;
-use crate::tune::adapters;
-use crate::tune::adapters::{Manifest, Recipe};
+use crate::tune::adapters::{self, Manifest, Recipe};
 
 /// An adapter in memory.
-pub(super) struct Weights {
+pub(super) struct LoadedAdapter {
     recipe: Recipe,
     seed: u64,
     /// SHA-256 of its file.
@@ -32,7 +32,7 @@ pub(super) struct Weights {
     lora: Arc<Lora>,
 }
 
-impl Weights {
+impl LoadedAdapter {
     pub(super) fn load(project: &Project, model: &Model, manifest: &Manifest) -> Result<Self> {
         let folder = project.adapter_folder(&manifest.set, manifest.recipe.as_str(), manifest.seed);
         let lora = Arc::new(adapters::load(&folder, model)?);
@@ -45,10 +45,20 @@ impl Weights {
     }
 }
 
+/// The questions of one split, each with its evidence and what retrieval finds for it.
+pub(super) struct GroundedSplit<'a> {
+    pub(super) split: Split,
+    pub(super) questions: &'a [Question],
+    /// In the order of the questions.
+    pub(super) grounded: Vec<Grounded>,
+}
+
 /// A trial to be run, or already there.
-pub(super) struct Job {
+pub(super) struct TrialJob {
     pub(super) arm: Arm,
     pub(super) prompt_tokens: usize,
+    /// Retrieved passages in the prompt of an arm that has some.
+    pub(super) passages: usize,
     /// Index of the question.
     question: usize,
     qid: String,
@@ -65,7 +75,7 @@ pub(super) struct Job {
 /// What is kept of a trial: the answer and what it took. Its score is computed anew each time,
 /// being free.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Stored {
+struct StoredAnswer {
     answer: String,
     prompt_tokens: usize,
     completion_tokens: usize,
@@ -77,103 +87,83 @@ struct Stored {
     decode_seconds: f64,
 }
 
-/// How far the trials are.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Progress {
-    /// The arm of the trial that was done last.
-    pub arm: Arm,
-    /// Trials done of those to run.
-    pub done: usize,
-    /// Trials to run.
-    pub total: usize,
-    /// Seconds left, from the tokens read so far.
-    pub seconds_left: f64,
-}
-
 /// Measured speed of the engine on this machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Speed {
+pub(super) struct EngineSpeed {
     /// Seconds for a token of a prompt.
-    pub prefill: f64,
+    prefill: f64,
     /// Seconds for a token of an answer.
-    pub decode: f64,
+    decode: f64,
 }
 
-impl Speed {
+impl EngineSpeed {
     /// Seconds for a prompt and its answer, lengths in tokens.
-    pub fn seconds(&self, prompt: f64, answer: f64) -> f64 {
+    pub(super) fn seconds(&self, prompt: f64, answer: f64) -> f64 {
         self.prefill * prompt + self.decode * answer
     }
 }
 
 /// Runs the trials of a set.
-pub(super) struct Runner<'a> {
+pub(super) struct TrialRunner<'a> {
     model: &'a Model,
     knowledge: &'a mut Knowledge,
     set: &'a SetConfig,
-    /// Retrieved passages in a prompt.
-    pub(super) passages: usize,
     shots: &'a Shots,
     options: GenerateOptions,
-    stop: &'a AtomicBool,
 }
 
-impl<'a> Runner<'a> {
+impl<'a> TrialRunner<'a> {
     pub(super) fn new(
         model: &'a Model,
         knowledge: &'a mut Knowledge,
         set: &'a SetConfig,
-        passages: usize,
         shots: &'a Shots,
-        stop: &'a AtomicBool,
     ) -> Self {
         // One decoding setting for every arm: greedy.
         let options = GenerateOptions { max_tokens: set.max_tokens, ..GenerateOptions::default() };
-        Self { model, knowledge, set, passages, shots, options, stop }
+        Self { model, knowledge, set, shots, options }
     }
 
-    /// The trials of `arms` on `questions`; arms on fine-tuned weights once for each of their
-    /// adapters.
+    /// The trials of `arms` with so many retrieved `passages`; arms on fine-tuned weights once for
+    /// each of their adapters.
     pub(super) fn jobs(
         &self,
-        questions: &[Question],
-        grounded: &[Grounded],
+        asked: &GroundedSplit<'_>,
         arms: &[Arm],
-        weights: &[Weights],
-    ) -> Result<Vec<Job>> {
+        passages: usize,
+        adapters: &[LoadedAdapter],
+    ) -> Result<Vec<TrialJob>> {
         let mut jobs = Vec::new();
         for arm in arms {
-            let adapters: Vec<Option<&Weights>> = match Recipe::of(*arm) {
+            let adapters: Vec<Option<&LoadedAdapter>> = match Recipe::of(*arm) {
                 None => vec![None],
                 Some(recipe) => {
-                    weights.iter().filter(|weights| weights.recipe == recipe).map(Some).collect()
+                    adapters.iter().filter(|adapter| adapter.recipe == recipe).map(Some).collect()
                 }
             };
-            for (index, (question, grounded)) in questions.iter().zip(grounded).enumerate() {
+            for (index, (question, grounded)) in
+                asked.questions.iter().zip(&asked.grounded).enumerate()
+            {
                 // A question without evidence has nothing to put before an arm that reads gold
                 // passages.
                 if arm.uses_gold() && grounded.gold.is_empty() {
                     continue;
                 }
-                let (messages, documents) = self.messages(*arm, question, grounded)?;
-                let retrieval_seconds = match (arm.uses_retrieval(), arm.uses_examples()) {
-                    (true, _) => grounded.retrieved.seconds(),
-                    (false, true) => grounded.retrieved.embed_seconds,
-                    (false, false) => 0.0,
-                };
+                let (messages, documents) = self.messages(*arm, question, grounded, passages)?;
                 let prompt_tokens = self.model.prompt_ids(&messages)?.len();
                 for adapter in &adapters {
-                    jobs.push(Job {
+                    jobs.push(TrialJob {
                         arm: *arm,
+                        prompt_tokens,
+                        passages,
                         question: index,
                         qid: question.id.clone(),
-                        seed: adapter.map_or(0, |weights| weights.seed),
-                        key: self.key(&messages, adapter.map(|weights| weights.hash.as_str()))?,
+                        seed: adapter.map_or(0, |adapter| adapter.seed),
+                        key: self.key(&messages, adapter.map(|adapter| adapter.hash.as_str()))?,
                         messages: messages.clone(),
                         documents: documents.clone(),
-                        retrieval_seconds,
-                        prompt_tokens,
-                        lora: adapter.map(|weights| Arc::clone(&weights.lora)),
+                        retrieval_seconds: retrieval_seconds(*arm, grounded),
+                        lora: adapter.map(|adapter| Arc::clone(&adapter.lora)),
                     });
                 }
             }
@@ -181,24 +171,24 @@ impl<'a> Runner<'a> {
         Ok(jobs)
     }
 
-    /// The messages of a trial, and the documents that passages in them come from.
+    /// The messages of a trial with `count` retrieved passages, and the documents that passages in
+    /// them come from.
     fn messages(
         &self,
         arm: Arm,
         question: &Question,
         grounded: &Grounded,
+        count: usize,
     ) -> Result<(Vec<Message>, Vec<DocumentId>)> {
         let gold = || grounded.gold.iter().map(|gold| (gold.document, gold.passage.clone()));
         let passage = |hit: &Hit| (hit.document, Passage::from(hit));
         let passages: Vec<(DocumentId, Passage)> = match (arm.uses_gold(), arm.uses_retrieval()) {
             (true, true) => {
-                let count = self.passages.max(grounded.gold.len());
+                let count = count.max(grounded.gold.len());
                 gold().chain(grounded.distractors().map(passage)).take(count).collect()
             }
             (true, false) => gold().collect(),
-            (false, true) => {
-                grounded.retrieved.hits.iter().take(self.passages).map(passage).collect()
-            }
+            (false, true) => grounded.retrieved.hits.iter().take(count).map(passage).collect(),
             (false, false) => Vec::new(),
         };
         let (documents, passages) = passages.into_iter().unzip();
@@ -251,39 +241,42 @@ impl<'a> Runner<'a> {
     }
 
     /// Which of the jobs have yet to be run.
-    pub(super) fn pending(&self, jobs: &[Job]) -> Result<Vec<bool>> {
+    pub(super) fn pending(&self, jobs: &[TrialJob]) -> Result<Vec<bool>> {
         jobs.iter().map(|job| Ok(self.stored(job)?.is_none())).collect()
     }
 
     /// The stored answer of a job. One in another version's form counts as none: it only has to be
     /// run again.
-    fn stored(&self, job: &Job) -> Result<Option<Stored>> {
+    fn stored(&self, job: &TrialJob) -> Result<Option<StoredAnswer>> {
         Ok(self.knowledge.store.trial(&job.key)?.and_then(|json| serde_json::from_str(&json).ok()))
     }
 
     /// Measures the speed on one trial: the longest that has to be run (its answer is kept), or,
     /// when none has, the longest of all by what was measured when it ran.
-    pub(super) fn calibrate(&mut self, jobs: &[Job]) -> Result<Speed> {
+    pub(super) fn calibrate(
+        &mut self,
+        jobs: &[TrialJob],
+        stop: &AtomicBool,
+    ) -> Result<EngineSpeed> {
         let pending = self.pending(jobs)?;
         let longest =
             jobs.iter().zip(&pending).max_by_key(|(job, pending)| (**pending, job.prompt_tokens));
         let Some((job, _)) = longest else {
-            return Ok(Speed { prefill: 0.0, decode: 0.0 });
+            return Ok(EngineSpeed { prefill: 0.0, decode: 0.0 });
         };
-        let stored = self.answer(job, Split::Dev)?;
+        let stored = self.answer(job, Split::Dev, stop)?;
         let decoded = stored.completion_tokens.saturating_sub(1).max(1);
-        Ok(Speed {
+        Ok(EngineSpeed {
             prefill: stored.prefill_seconds / stored.prompt_tokens.max(1) as f64,
             decode: stored.decode_seconds / decoded as f64,
         })
     }
 
     /// The stored answer of a job, or a new one, which is stored.
-    fn answer(&mut self, job: &Job, split: Split) -> Result<Stored> {
+    fn answer(&mut self, job: &TrialJob, split: Split, stop: &AtomicBool) -> Result<StoredAnswer> {
         if let Some(stored) = self.stored(job)? {
             return Ok(stored);
         }
-        let stop = self.stop;
         let generation =
             self.model.generate(&job.messages, job.lora.as_deref(), &self.options, &mut |_| {
                 if stop.load(Ordering::Relaxed) {
@@ -295,7 +288,7 @@ impl<'a> Runner<'a> {
         if generation.finish_reason == FinishReason::Cancelled {
             return Err(Error::Interrupted);
         }
-        let stored = Stored {
+        let stored = StoredAnswer {
             answer: generation.text,
             prompt_tokens: generation.prompt_tokens,
             completion_tokens: generation.completion_tokens,
@@ -315,49 +308,32 @@ impl<'a> Runner<'a> {
     /// Runs what is not there yet and grades everything.
     pub(super) fn run(
         &mut self,
-        split: Split,
-        jobs: &[Job],
-        questions: &[Question],
-        grounded: &[Grounded],
-        on_event: &mut dyn FnMut(CompareEvent),
+        asked: &GroundedSplit<'_>,
+        jobs: &[TrialJob],
+        progress: &mut Progress<'_, CompareEvent>,
     ) -> Result<Vec<Trial>> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
+        let split = asked.split;
         let pending = self.pending(jobs)?;
-        let total = pending.iter().filter(|pending| **pending).count();
-        on_event(CompareEvent::Running { split, trials: total, reused: jobs.len() - total });
-        let work = |pending: &bool, job: &Job| {
-            if *pending { job.prompt_tokens + self.set.max_tokens } else { 0 }
-        };
-        let mut left: usize =
-            pending.iter().zip(jobs).map(|(pending, job)| work(pending, job)).sum();
-        let (start, mut read, mut done) = (Instant::now(), 0, 0);
-        let weights: Vec<usize> =
-            pending.iter().zip(jobs).map(|(pending, job)| work(pending, job)).collect();
+        let mut pace = Pace::new(jobs, &pending, self.set.max_tokens);
+        let (trials, reused) = (pace.total, jobs.len() - pace.total);
+        progress.report(CompareEvent::Running { split, trials, reused });
         let mut trials = Vec::with_capacity(jobs.len());
-        for ((job, pending), weight) in jobs.iter().zip(pending).zip(weights) {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
-            }
-            let stored = self.answer(job, split)?;
+        for (job, pending) in jobs.iter().zip(pending) {
+            progress.check()?;
+            let stored = self.answer(job, split, progress.stop())?;
             if pending {
-                (read, left, done) = (read + weight, left - weight, done + 1);
-                let seconds_left = start.elapsed().as_secs_f64() / read.max(1) as f64 * left as f64;
-                on_event(CompareEvent::Trial(Progress { arm: job.arm, done, total, seconds_left }));
+                progress.report(CompareEvent::Trial(pace.done(job)));
             }
-            trials.push(self.graded(
-                job,
-                stored,
-                &questions[job.question],
-                &grounded[job.question],
-            ));
+            trials.push(self.graded(job, stored, asked));
         }
         Ok(trials)
     }
 
-    fn graded(&self, job: &Job, stored: Stored, question: &Question, grounded: &Grounded) -> Trial {
-        let arm = job.arm;
+    fn graded(&self, job: &TrialJob, stored: StoredAnswer, asked: &GroundedSplit<'_>) -> Trial {
+        let question = &asked.questions[job.question];
         let first_token_seconds = stored.retrieval_seconds + stored.prefill_seconds;
         let score = grade(self.set.measure, &stored.answer, &question.answers);
         Trial {
@@ -366,14 +342,77 @@ impl<'a> Runner<'a> {
             seed: job.seed,
             score: score.is_finite().then_some(score),
             lenient: lenient(&stored.answer, &question.answers),
-            evidence_retrieved: evidence_in_prompt(arm, grounded, question, self.passages),
+            evidence_retrieved: evidence_in_prompt(job, question, &asked.grounded[job.question]),
             prompt_tokens: stored.prompt_tokens,
             completion_tokens: stored.completion_tokens,
             latency_seconds: first_token_seconds + stored.decode_seconds,
             first_token_seconds,
             abstained: stored.answer.trim().is_empty(),
             answer: stored.answer,
-            ..Trial::new(arm)
+            ..Trial::new(job.arm)
         }
+    }
+}
+
+/// How fast the trials of a split go, in tokens: those of the prompt and as many as an answer may
+/// have.
+struct Pace {
+    start: Instant,
+    max_tokens: usize,
+    /// Trials to run.
+    total: usize,
+    /// Trials that were run.
+    run: usize,
+    tokens_done: usize,
+    tokens_left: usize,
+}
+
+impl Pace {
+    fn new(jobs: &[TrialJob], pending: &[bool], max_tokens: usize) -> Self {
+        let to_run = || jobs.iter().zip(pending).filter(|(_, pending)| **pending);
+        Self {
+            start: Instant::now(),
+            max_tokens,
+            total: to_run().count(),
+            run: 0,
+            tokens_done: 0,
+            tokens_left: to_run().map(|(job, _)| job.prompt_tokens + max_tokens).sum(),
+        }
+    }
+
+    /// Counts a trial that was run just now.
+    fn done(&mut self, job: &TrialJob) -> TrialDone {
+        let tokens = job.prompt_tokens + self.max_tokens;
+        self.run += 1;
+        self.tokens_done += tokens;
+        self.tokens_left -= tokens;
+        let seconds_per_token = self.start.elapsed().as_secs_f64() / self.tokens_done.max(1) as f64;
+        TrialDone {
+            arm: job.arm,
+            done: self.run,
+            total: self.total,
+            seconds_left: seconds_per_token * self.tokens_left as f64,
+        }
+    }
+}
+
+/// Seconds it took to find what stands in the prompt of an arm.
+fn retrieval_seconds(arm: Arm, grounded: &Grounded) -> f64 {
+    match (arm.uses_retrieval(), arm.uses_examples()) {
+        (true, _) => grounded.retrieved.seconds(),
+        (false, true) => grounded.retrieved.embed_seconds,
+        (false, false) => 0.0,
+    }
+}
+
+/// Whether the evidence of a question stands in the prompt; `None` where the question names none or
+/// the arm reads none.
+fn evidence_in_prompt(job: &TrialJob, question: &Question, grounded: &Grounded) -> Option<bool> {
+    if question.evidence.is_empty() || !job.arm.uses_passages() {
+        None
+    } else if job.arm.uses_gold() {
+        Some(true)
+    } else {
+        grounded.evidence_retrieved(job.passages)
     }
 }

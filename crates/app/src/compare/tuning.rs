@@ -1,125 +1,125 @@
-//! Retrieval, tuned on dev questions: the share of BM25 by the evidence it finds, the number of
+//! Retrieval, tuned on dev questions: the BM25 weight by the evidence it finds, the number of
 //! passages by the answers.
 
-use std::fmt;
 use std::sync::atomic::AtomicBool;
 
-use serde::{Deserialize, Serialize};
-
-use super::{CompareEvent, HITS};
+use super::event::CompareEvent;
+use super::record::RerankFinding;
+use crate::Progress;
 use crate::error::{Error, Result};
 use crate::project::config::SetConfig;
 use crate::questions::Question;
 use crate::search::grounding::{Grounded, ground, recall, reciprocal_rank};
 use crate::search::knowledge::{DEFAULT_LEXICAL_WEIGHT, DEFAULT_PASSAGES, Knowledge, Wanted};
 
-/// Steps of the search from vectors only to words only.
+/// Hits looked at for each question: enough for the prompt, the distractors and the rank of the
+/// evidence.
+pub(super) const HITS: usize = 12;
+
+/// Steps of the BM25 weight from 0 (vectors alone) to 1 (words alone).
 const STEPS: usize = 10;
 
-/// The share of BM25 for a set: as configured; else the one with which most dev evidence is found
-/// (then: stands highest, then: is nearest to the default), which is kept for `ask`; else, without
-/// evidence, the default.
-pub(super) fn lexical_weight(
-    knowledge: &mut Knowledge,
-    set: &SetConfig,
-    dev: &[Question],
+/// Numbers of passages tried beside the default: fewer cost less and distract less, more hold more
+/// of the evidence.
+const OTHER_PASSAGES: [usize; 3] = [2, 1, 5];
+
+/// Tunes retrieval on the dev questions of a set that name their evidence.
+pub(super) struct RetrievalTuner<'a> {
+    knowledge: &'a mut Knowledge,
+    set: &'a SetConfig,
+    /// Dev questions with evidence.
+    questions: Vec<Question>,
+    /// Passages in a prompt.
     passages: usize,
-    stop: &AtomicBool,
-    on_event: &mut dyn FnMut(CompareEvent),
-) -> Result<f32> {
-    if let Some(weight) = knowledge.configured_lexical_weight() {
-        return Ok(weight);
+}
+
+impl<'a> RetrievalTuner<'a> {
+    pub(super) fn new(
+        knowledge: &'a mut Knowledge,
+        set: &'a SetConfig,
+        dev: &[Question],
+        passages: usize,
+    ) -> Self {
+        let evident = dev.iter().filter(|question| !question.evidence.is_empty());
+        Self { knowledge, set, questions: evident.cloned().collect(), passages }
     }
-    let evident: Vec<Question> =
-        dev.iter().filter(|question| !question.evidence.is_empty()).cloned().collect();
-    if evident.is_empty() {
-        return Ok(DEFAULT_LEXICAL_WEIGHT);
-    }
-    let mut wanted = Wanted {
-        hits: HITS,
-        lexical_weight: DEFAULT_LEXICAL_WEIGHT,
-        filter: set.filter(),
-        neighbours: knowledge.neighbours(),
-        rerank: false,
-    };
-    let mut grounded = ground(knowledge, &evident, &wanted, stop)?;
-    let mut best: Option<(f64, f64, f32)> = None;
-    for weight in candidates() {
-        wanted.lexical_weight = weight;
-        for (question, found) in evident.iter().zip(&mut grounded) {
-            found.retrieved = knowledge.search_vector(&question.text, &found.vector, &wanted)?;
+
+    /// The BM25 weight for the set: as configured; else the one with which most dev evidence is
+    /// found (then: stands highest, then: is nearest to the default), which is kept for `ask`;
+    /// else, without evidence, the default.
+    pub(super) fn lexical_weight(
+        &mut self,
+        progress: &mut Progress<'_, CompareEvent>,
+    ) -> Result<f32> {
+        let mut wanted = self.wanted(DEFAULT_LEXICAL_WEIGHT);
+        let Self { knowledge, set, questions, passages } = self;
+        if let Some(weight) = knowledge.configured_lexical_weight() {
+            return Ok(weight);
         }
-        let (found, rank) = score(&grounded, passages);
-        // Candidates come nearest to the default first, so that only a real gain moves away from
-        // it.
-        if best.is_none_or(|(best_found, best_rank, _)| (found, rank) > (best_found, best_rank)) {
-            best = Some((found, rank, weight));
+        if questions.is_empty() {
+            return Ok(DEFAULT_LEXICAL_WEIGHT);
+        }
+        let mut grounded = ground(knowledge, questions, &wanted, progress.stop())?;
+        let mut best: Option<(f64, f64, f32)> = None;
+        for weight in weights() {
+            wanted.lexical_weight = weight;
+            for (question, found) in questions.iter().zip(&mut grounded) {
+                found.retrieved =
+                    knowledge.search_vector(&question.text, &found.vector, &wanted)?;
+            }
+            let (found, rank) = score(&grounded, *passages);
+            // Weights come nearest to the default first, so that only a real gain moves away from
+            // it.
+            if best.is_none_or(|(best_found, best_rank, _)| (found, rank) > (best_found, best_rank))
+            {
+                best = Some((found, rank, weight));
+            }
+        }
+        let (recall, _, weight) = best.unwrap_or((0.0, 0.0, DEFAULT_LEXICAL_WEIGHT));
+        knowledge.put_lexical_weight(&set.name, weight)?;
+        progress.report(CompareEvent::Tuned { lexical_weight: weight, recall });
+        Ok(weight)
+    }
+
+    /// What is searched for with a BM25 weight, before any reranking.
+    pub(super) fn wanted(&self, lexical_weight: f32) -> Wanted {
+        Wanted {
+            hits: HITS,
+            lexical_weight,
+            filter: self.set.filter(),
+            neighbours: self.knowledge.neighbours(),
+            rerank: false,
         }
     }
-    let (recall, _, weight) = best.unwrap_or((0.0, 0.0, DEFAULT_LEXICAL_WEIGHT));
-    knowledge.put_lexical_weight(&set.name, weight)?;
-    on_event(CompareEvent::Tuned { lexical_weight: weight, recall });
-    Ok(weight)
-}
 
-/// What a reranker does to the dev evidence of a set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RerankFinding {
-    /// The model, as configured.
-    pub model: String,
-    /// Share of dev questions whose evidence is in the prompt, without it and with it.
-    pub recall: [f64; 2],
-    /// Mean of 1 / place of the evidence, without it and with it.
-    pub reciprocal_rank: [f64; 2],
-    /// Whether it is used: it is not worse in either.
-    pub used: bool,
-}
-
-impl fmt::Display for RerankFinding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [without, with] = self.reciprocal_rank;
-        let [found, found_with] = self.recall.map(|share| 100.0 * share);
-        let verdict = if self.used { "used" } else { "not used: it is worse than none" };
-        write!(
-            f,
-            "the reranker is {verdict} (on dev without and with it: evidence in the prompt {found:.1} and {found_with:.1} %, mean \
-             reciprocal rank {without:.3} and {with:.3})"
-        )
+    /// Measures the configured reranker, if there is one, and keeps for `ask` whether it is to be
+    /// used. A reranker trained on other texts may well put worse passages first.
+    pub(super) fn reranker(
+        &mut self,
+        wanted: &Wanted,
+        stop: &AtomicBool,
+    ) -> Result<Option<RerankFinding>> {
+        let Self { knowledge, set, questions, passages } = self;
+        let Some(model) = knowledge.rerank.as_ref().map(|rerank| rerank.name.clone()) else {
+            return Ok(None);
+        };
+        if questions.is_empty() {
+            return Ok(None);
+        }
+        let score_with = |rerank| {
+            let wanted = Wanted { rerank, ..wanted.clone() };
+            Ok::<_, Error>(score(&ground(knowledge, questions, &wanted, stop)?, *passages))
+        };
+        let (without, with) = (score_with(false)?, score_with(true)?);
+        let used = with.0 >= without.0 && with.1 >= without.1;
+        knowledge.put_reranks(&set.name, used)?;
+        Ok(Some(RerankFinding {
+            model,
+            recall: [without.0, with.0],
+            reciprocal_rank: [without.1, with.1],
+            used,
+        }))
     }
-}
-
-/// Measures the configured reranker, if there is one, on the dev questions that name their
-/// evidence, and keeps for `ask` whether it is to be used. A reranker trained on other texts may
-/// well put worse passages first.
-pub(super) fn reranker(
-    knowledge: &mut Knowledge,
-    set: &SetConfig,
-    dev: &[Question],
-    wanted: &Wanted,
-    passages: usize,
-    stop: &AtomicBool,
-) -> Result<Option<RerankFinding>> {
-    let Some(model) = knowledge.rerank.as_ref().map(|rerank| rerank.name.clone()) else {
-        return Ok(None);
-    };
-    let evident: Vec<Question> =
-        dev.iter().filter(|question| !question.evidence.is_empty()).cloned().collect();
-    if evident.is_empty() {
-        return Ok(None);
-    }
-    let score_with = |rerank| {
-        let wanted = Wanted { rerank, ..wanted.clone() };
-        Ok::<_, Error>(score(&ground(knowledge, &evident, &wanted, stop)?, passages))
-    };
-    let (without, with) = (score_with(false)?, score_with(true)?);
-    let used = with.0 >= without.0 && with.1 >= without.1;
-    knowledge.put_reranks(&set.name, used)?;
-    Ok(Some(RerankFinding {
-        model,
-        recall: [without.0, with.0],
-        reciprocal_rank: [without.1, with.1],
-        used,
-    }))
 }
 
 /// The numbers of passages to try for a set, the default first: only the configured one where there
@@ -131,7 +131,7 @@ pub(super) fn passage_candidates(
 ) -> Vec<usize> {
     match knowledge.configured_passages(Some(set)) {
         Some(passages) => vec![passages],
-        None if evidence => vec![DEFAULT_PASSAGES, 2, 1, 5],
+        None if evidence => [&[DEFAULT_PASSAGES][..], &OTHER_PASSAGES].concat(),
         None => vec![DEFAULT_PASSAGES],
     }
 }
@@ -143,8 +143,8 @@ pub(super) fn best_passages(sweep: &[(usize, f64)]) -> Option<usize> {
     best.map(|(passages, _)| *passages)
 }
 
-/// Shares from 0 to 1, nearest to the default first.
-fn candidates() -> Vec<f32> {
+/// The weights to try, nearest to the default first.
+fn weights() -> Vec<f32> {
     let mut weights: Vec<f32> = (0..=STEPS).map(|step| step as f32 / STEPS as f32).collect();
     weights.sort_by(|a, b| {
         let distance = |weight: &f32| (weight - DEFAULT_LEXICAL_WEIGHT).abs();
@@ -153,6 +153,8 @@ fn candidates() -> Vec<f32> {
     weights
 }
 
+/// How much of the evidence is found, and how high it stands: recall within the prompt, mean
+/// reciprocal rank.
 fn score(grounded: &[Grounded], passages: usize) -> (f64, f64) {
     (recall(grounded, passages).unwrap_or(0.0), reciprocal_rank(grounded).unwrap_or(0.0))
 }

@@ -14,9 +14,9 @@ use store::{Embedder, Hit, SearchOptions, Store};
 use lm::Encoder;
 
 use crate::error::{Error, IoContext, Problem, Result};
-use crate::ingest::{Pending, prepare};
 use crate::models::hash_bytes;
 use crate::project::config::Chunks;
+use crate::search::chunks::{Pending, prepare};
 use crate::search::rerank::{Beside, RERANKED, Rerank, beside};
 
 /// Documents embedded at a time.

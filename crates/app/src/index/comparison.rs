@@ -7,7 +7,6 @@ use eval::stats::Bootstrap;
 use serde::Serialize;
 use store::{Filter, IndexId, Store};
 
-use super::IndexRecipe;
 use crate::error::Result;
 use crate::models::Cache;
 use crate::project::Project;
@@ -17,6 +16,7 @@ use crate::questions::synthetic::SYNTHETIC;
 use crate::questions::{Question, QuestionSet};
 use crate::search::grounding::{Grounded, characters, ground, recall, reciprocal_rank};
 use crate::search::knowledge::{Knowledge, Wanted};
+use crate::search::recipe::IndexRecipe;
 
 /// Hits looked at for each question.
 const DEPTH: usize = 10;

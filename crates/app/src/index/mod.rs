@@ -5,83 +5,22 @@
 
 mod comparison;
 
-use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use lm::Encoder;
-use serde::{Deserialize, Serialize};
-use store::{IndexId, NewChunk, Store, Unindexed};
+use store::{IndexId, IndexRow, NewChunk, Store, Unindexed};
 use text::Block;
 
 pub use self::comparison::{Compared, SetCompared, compare};
 
+use crate::Progress;
 use crate::error::{Error, Result};
-use crate::ingest::{BATCH, cut, index_cost};
-use crate::models::{self, Cache, hash_bytes};
+use crate::models::{Cache, hash_bytes};
 use crate::project::Project;
-use crate::project::config::{Chunks, Config};
-use crate::search::knowledge::embedder_of;
+use crate::search::chunks::cut;
+use crate::search::index_cost::index_cost;
+use crate::search::recipe::{IndexRecipe, embedder_of};
 
-/// How documents are cut and embedded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IndexRecipe {
-    /// The largest chunk, in tokens.
-    pub max_tokens: usize,
-    /// Smaller neighbours under one heading are joined up to this.
-    pub min_tokens: usize,
-    /// Name or folder of the embedder.
-    pub embedder: String,
-}
-
-impl fmt::Display for IndexRecipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {} tokens, {}", self.min_tokens, self.max_tokens, self.embedder)
-    }
-}
-
-impl IndexRecipe {
-    /// What the configuration asks for.
-    pub fn of(config: &Config) -> Self {
-        let Chunks { max_tokens, min_tokens } = config.chunks;
-        Self { max_tokens, min_tokens, embedder: config.embedder.clone() }
-    }
-
-    /// What the index in use was made by: as written down, or as configured while there is nothing
-    /// in it or nobody wrote it down.
-    pub(crate) fn in_use(store: &Store, config: &Config) -> Result<Self> {
-        match Self::read(store.recipe()?.as_deref()) {
-            Some(recipe) if store.has_documents()? => Ok(recipe),
-            _ => Ok(Self::of(config)),
-        }
-    }
-
-    /// A recipe as the store keeps it.
-    pub fn read(json: Option<&str>) -> Option<Self> {
-        json.and_then(|json| serde_json::from_str(json).ok())
-    }
-
-    pub(crate) fn write_down(&self, store: &mut Store) -> Result<()> {
-        let json = self.json();
-        match store.recipe()? {
-            Some(known) if known == json => Ok(()),
-            _ => Ok(store.put_recipe(&json)?),
-        }
-    }
-
-    /// The limits of chunks.
-    pub(crate) fn chunks(&self) -> Chunks {
-        Chunks { max_tokens: self.max_tokens, min_tokens: self.min_tokens }
-    }
-
-    pub(crate) fn encoder(&self, project: &Project, cache: &Cache) -> Result<Encoder> {
-        let located = models::locate(cache, &self.embedder, &project.root)?;
-        Ok(Encoder::open_with(&located.path, project.config.embedder_precision)?)
-    }
-
-    fn json(&self) -> String {
-        serde_json::json!(self).to_string()
-    }
-}
+/// Documents cut, embedded and stored together: few enough to stop soon.
+const BATCH: usize = 64;
 
 /// What happens while an index is filled.
 #[derive(Clone, Copy, Debug)]
@@ -107,29 +46,17 @@ pub enum IndexEvent {
 pub fn build(
     project: &Project,
     cache: &Cache,
-    stop: &AtomicBool,
-    on_event: &mut dyn FnMut(IndexEvent),
+    progress: &mut Progress<'_, IndexEvent>,
 ) -> Result<IndexId> {
     let recipe = IndexRecipe::of(&project.config);
     let encoder = recipe.encoder(project, cache)?;
-    let embedder = embedder_of(&encoder);
-    let mut store = Store::open(&project.state()?)?;
-    let in_use = IndexRecipe::in_use(&store, &project.config)?;
-    let wanted = |row: &store::IndexRow| {
-        let made_by = IndexRecipe::read(row.recipe.as_deref()).unwrap_or_else(|| in_use.clone());
-        made_by == recipe && row.embedder.as_ref().is_none_or(|known| *known == embedder)
+    let store = Store::open(&project.state()?)?;
+    let mut indexer = Indexer { project, store, recipe, encoder };
+    let index = match indexer.begun()? {
+        Some(index) => index,
+        None => indexer.begin()?,
     };
-    let rows = store.indexes()?;
-    // The one in use goes before another of the same kind.
-    let known = rows
-        .iter()
-        .find(|row| row.in_use && wanted(row))
-        .or_else(|| rows.iter().find(|row| wanted(row)));
-    let index = match known {
-        Some(row) => row.id,
-        None => store.new_index(&recipe.json(), &embedder)?,
-    };
-    fill(project, &mut store, index, &recipe, &encoder, stop, on_event)?;
+    indexer.fill(index, progress)?;
     Ok(index)
 }
 
@@ -142,72 +69,89 @@ pub fn switch(
     project: &Project,
     cache: &Cache,
     index: IndexId,
-    stop: &AtomicBool,
-    on_event: &mut dyn FnMut(IndexEvent),
+    progress: &mut Progress<'_, IndexEvent>,
 ) -> Result<IndexRecipe> {
     let mut store = Store::open(&project.state()?)?;
     store.look_at(index)?;
     let recipe = IndexRecipe::in_use(&store, &project.config)?;
     let encoder = recipe.encoder(project, cache)?;
     store.use_embedder(&embedder_of(&encoder))?;
-    fill(project, &mut store, index, &recipe, &encoder, stop, on_event)?;
-    store.use_index(index)?;
-    Ok(recipe)
+    let mut indexer = Indexer { project, store, recipe, encoder };
+    indexer.fill(index, progress)?;
+    indexer.store.use_index(index)?;
+    Ok(indexer.recipe)
 }
 
-/// Cuts and embeds what the index lacks.
-fn fill(
-    project: &Project,
-    store: &mut Store,
-    index: IndexId,
-    recipe: &IndexRecipe,
-    encoder: &Encoder,
-    stop: &AtomicBool,
-    on_event: &mut dyn FnMut(IndexEvent),
-) -> Result<()> {
-    let per_document = index_cost(store)?.seconds_per_document;
-    store.look_at(index)?;
-    let lacking =
-        store.indexes()?.into_iter().find(|row| row.id == index).map_or(0, |row| row.lacking);
-    on_event(IndexEvent::Begun { documents: lacking, seconds: per_document * lacking as f64 });
-    let mut done = 0;
-    loop {
-        if stop.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
-        let batch = store.unindexed(BATCH)?;
-        if batch.is_empty() {
-            break;
-        }
-        done += batch.len();
-        store.index_documents(embed(project, recipe, encoder, batch)?)?;
-        on_event(IndexEvent::Done(done));
-    }
-    Ok(store.commit_index()?)
+/// Cuts and embeds the stored documents of a project by one recipe.
+struct Indexer<'a> {
+    project: &'a Project,
+    store: Store,
+    recipe: IndexRecipe,
+    encoder: Encoder,
 }
 
-/// The documents with their chunks and vectors.
-fn embed(
-    project: &Project,
-    recipe: &IndexRecipe,
-    encoder: &Encoder,
-    documents: Vec<Unindexed>,
-) -> Result<Vec<(Unindexed, Vec<NewChunk>)>> {
-    let mut texts = Vec::new();
-    let mut cut_up = Vec::with_capacity(documents.len());
-    for document in documents {
-        let blocks = blocks(project, &document)?;
-        let (chunks, embedded) =
-            cut(&recipe.chunks(), document.title.as_deref(), &document.text, &blocks);
-        texts.extend(embedded);
-        cut_up.push((document, chunks));
+impl Indexer<'_> {
+    /// Begins an index, empty so far.
+    fn begin(&mut self) -> Result<IndexId> {
+        Ok(self.store.new_index(&self.recipe.json(), &embedder_of(&self.encoder))?)
     }
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let mut vectors = encoder.embed(&texts)?.into_iter();
-    for (_, chunks) in &mut cut_up {
-        chunks.iter_mut().for_each(|chunk| chunk.vector = vectors.next());
+
+    /// The index made by this recipe and encoder, complete or not; the one in use before others.
+    fn begun(&self) -> Result<Option<IndexId>> {
+        let in_use = IndexRecipe::in_use(&self.store, &self.project.config)?;
+        let embedder = embedder_of(&self.encoder);
+        let wanted = |row: &&IndexRow| {
+            let made_by = IndexRecipe::read(row.recipe.as_deref());
+            *made_by.as_ref().unwrap_or(&in_use) == self.recipe
+                && row.embedder.as_ref().is_none_or(|known| *known == embedder)
+        };
+        let rows = self.store.indexes()?;
+        let mut made = rows.iter().filter(wanted);
+        let first = made.clone().find(|row| row.in_use).or_else(|| made.next());
+        Ok(first.map(|row| row.id))
     }
-    Ok(cut_up)
+
+    /// Cuts and embeds what the index lacks.
+    fn fill(&mut self, index: IndexId, progress: &mut Progress<'_, IndexEvent>) -> Result<()> {
+        let seconds_per_document = index_cost(&self.store)?.seconds_per_document;
+        self.store.look_at(index)?;
+        let row = self.store.indexes()?.into_iter().find(|row| row.id == index);
+        let documents = row.map_or(0, |row| row.lacking);
+        let seconds = seconds_per_document * documents as f64;
+        progress.report(IndexEvent::Begun { documents, seconds });
+        let mut done = 0;
+        loop {
+            progress.check()?;
+            let batch = self.store.unindexed(BATCH)?;
+            if batch.is_empty() {
+                return Ok(self.store.commit_index()?);
+            }
+            done += batch.len();
+            let embedded = self.embed(batch)?;
+            self.store.index_documents(embedded)?;
+            progress.report(IndexEvent::Done(done));
+        }
+    }
+
+    /// The documents with their chunks and vectors.
+    fn embed(&self, documents: Vec<Unindexed>) -> Result<Vec<(Unindexed, Vec<NewChunk>)>> {
+        let mut texts = Vec::new();
+        let mut cut_up = Vec::with_capacity(documents.len());
+        for document in documents {
+            let blocks = blocks(self.project, &document)?;
+            let limits = self.recipe.chunks();
+            let (chunks, embedded) =
+                cut(&limits, document.title.as_deref(), &document.text, &blocks);
+            texts.extend(embedded);
+            cut_up.push((document, chunks));
+        }
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let mut vectors = self.encoder.embed(&texts)?.into_iter();
+        for (_, chunks) in &mut cut_up {
+            chunks.iter_mut().for_each(|chunk| chunk.vector = vectors.next());
+        }
+        Ok(cut_up)
+    }
 }
 
 /// What a document's text is made of: as it was written down, or else as its file tells while it is

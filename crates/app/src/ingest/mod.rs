@@ -5,127 +5,44 @@
 
 mod belonging;
 mod fetch;
-mod passages;
+pub mod report;
 mod sources;
 pub mod watch;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use serde::Serialize;
-use store::{Metadata, Store};
-use text::Receipt;
-
-pub(crate) use self::passages::{Pending, cut, passages, prepare};
+use store::Metadata;
 
 pub(crate) use self::belonging::Belonging;
+pub use self::report::{FileReport, IngestReport, Outcome};
+
 use self::belonging::modified;
+use crate::Progress;
 use crate::error::{IoContext, Result};
 use crate::ingest::fetch::{Fetcher, Missing};
 use crate::ingest::sources::{Item, Source};
 use crate::models::hash_bytes;
 use crate::project::Project;
+use crate::search::chunks::{Pending, prepare};
+use crate::search::index_cost::record_ingestion;
 use crate::search::knowledge::Knowledge;
 
 /// Chunks embedded in one batch: enough to sort by length and to keep both cores busy, few enough
 /// to stop soon.
-pub(crate) const BATCH: usize = 64;
-
-/// What became of one file.
-#[derive(Clone, Debug, Serialize)]
-pub struct FileReport {
-    /// The document's name in the store.
-    pub path: String,
-    /// What became of it.
-    #[serde(flatten)]
-    pub outcome: Outcome,
-}
-
-/// What became of a file.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "lowercase", tag = "outcome")]
-pub enum Outcome {
-    /// Read and stored.
-    Stored {
-        /// What reading found.
-        receipt: Receipt,
-        /// Whether an older version was replaced.
-        replaced: bool,
-    },
-    /// The same content is stored already.
-    Unchanged,
-    /// The file is gone, and so is the document.
-    Deleted,
-    /// The file could not be read.
-    Failed {
-        /// Why.
-        reason: String,
-        /// Whether an older version was taken out of the store, because the file no longer says
-        /// what it said.
-        withdrawn: bool,
-    },
-}
-
-/// What an ingestion did.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct IngestReport {
-    /// One entry a file, in order of handling.
-    pub files: Vec<FileReport>,
-    /// Seconds it took.
-    pub seconds: f64,
-    /// Seconds of these spent on turning chunks into vectors.
-    pub embed_seconds: f64,
-    /// Whether it was stopped before the end; what is stored stays stored.
-    pub interrupted: bool,
-}
-
-impl IngestReport {
-    /// Files that were read and stored.
-    pub fn stored(&self) -> usize {
-        self.count(|outcome| matches!(outcome, Outcome::Stored { .. }))
-    }
-
-    /// Files whose content was stored already.
-    pub fn unchanged(&self) -> usize {
-        self.count(|outcome| matches!(outcome, Outcome::Unchanged))
-    }
-
-    /// Documents whose file is gone.
-    pub fn deleted(&self) -> usize {
-        self.count(|outcome| matches!(outcome, Outcome::Deleted))
-    }
-
-    /// Files that could not be read.
-    pub fn failed(&self) -> usize {
-        self.count(|outcome| matches!(outcome, Outcome::Failed { .. }))
-    }
-
-    /// Chunks of the files that were stored.
-    pub fn chunks(&self) -> usize {
-        let of = |file: &FileReport| match &file.outcome {
-            Outcome::Stored { receipt, .. } => receipt.chunks,
-            _ => 0,
-        };
-        self.files.iter().map(of).sum()
-    }
-
-    fn count(&self, matching: impl Fn(&Outcome) -> bool) -> usize {
-        self.files.iter().filter(|file| matching(&file.outcome)).count()
-    }
-}
+const BATCH: usize = 64;
 
 /// What happens during [`ingest`].
-#[derive(Debug)]
-pub enum IngestEvent<'a> {
+#[derive(Clone, Debug)]
+pub enum IngestEvent {
     /// The files are known.
     Found {
         /// How many.
         files: usize,
     },
     /// A file is done.
-    File(&'a FileReport),
+    File(FileReport),
 }
 
 /// What to ingest, and how far to go for it.
@@ -168,14 +85,13 @@ pub fn ingest(
     project: &Project,
     knowledge: &mut Knowledge,
     options: &IngestOptions,
-    stop: &AtomicBool,
-    on_event: &mut dyn FnMut(IngestEvent),
+    progress: &mut Progress<'_, IngestEvent>,
 ) -> Result<IngestReport> {
     let start = Instant::now();
     let sources = options.sources(project)?;
     let stored = stored(knowledge)?;
     let items = sources::items(project, &sources, !options.include_ignored, stored.keys())?;
-    on_event(IngestEvent::Found { files: items.len() });
+    progress.report(IngestEvent::Found { files: items.len() });
     let mut work = Ingestion {
         project,
         fetcher: Fetcher::new(options.allow_private),
@@ -185,11 +101,11 @@ pub fn ingest(
         knowledge,
         report: IngestReport::default(),
         pending: Vec::new(),
-        on_event,
+        progress,
     };
     let mut seen = HashSet::new();
     for item in items {
-        if stop.load(Ordering::Relaxed) {
+        if work.progress.check().is_err() {
             work.report.interrupted = true;
             break;
         }
@@ -206,42 +122,9 @@ pub fn ingest(
     knowledge.store.commit_index()?;
     report.seconds = start.elapsed().as_secs_f64();
     if report.stored() > 0 {
-        record_cost(knowledge, &report)?;
+        record_ingestion(&mut knowledge.store, report.seconds, report.chunks())?;
     }
     Ok(report)
-}
-
-/// What it cost to index the documents that are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct IndexCost {
-    /// Seconds for all of them.
-    pub seconds: f64,
-    /// Seconds for one, in the mean.
-    pub seconds_per_document: f64,
-}
-
-/// The cost of the index, from the time that ingestions took for each of their chunks.
-pub fn index_cost(store: &Store) -> Result<IndexCost> {
-    let spent =
-        store.setting(SPENT)?.and_then(|json| serde_json::from_str::<(f64, usize)>(&json).ok());
-    let (seconds, chunks) = spent.unwrap_or_default();
-    let rows = store.documents()?;
-    let stored: usize = rows.iter().map(|row| row.chunks).sum();
-    let seconds = seconds / chunks.max(1) as f64 * stored as f64;
-    Ok(IndexCost { seconds, seconds_per_document: seconds / rows.len().max(1) as f64 })
-}
-
-/// The setting that holds (seconds, chunks) of all ingestions.
-const SPENT: &str = "ingestion";
-
-fn record_cost(knowledge: &mut Knowledge, report: &IngestReport) -> Result<()> {
-    let spent = knowledge
-        .store
-        .setting(SPENT)?
-        .and_then(|json| serde_json::from_str::<(f64, usize)>(&json).ok());
-    let (seconds, chunks) = spent.unwrap_or_default();
-    let spent = serde_json::json!([seconds + report.seconds, chunks + report.chunks()]);
-    Ok(knowledge.store.put_setting(SPENT, &spent.to_string())?)
 }
 
 /// What is stored of a document.
@@ -257,7 +140,8 @@ fn stored(knowledge: &Knowledge) -> Result<HashMap<String, Stored>> {
     Ok(rows.map(|row| (row.path, Stored { sha256: row.sha256, metadata: row.metadata })).collect())
 }
 
-struct Ingestion<'a> {
+/// One run of [`ingest`].
+struct Ingestion<'a, 'p> {
     project: &'a Project,
     fetcher: Fetcher,
     belonging: Belonging<'a>,
@@ -267,10 +151,10 @@ struct Ingestion<'a> {
     knowledge: &'a mut Knowledge,
     report: IngestReport,
     pending: Vec<Pending>,
-    on_event: &'a mut dyn FnMut(IngestEvent),
+    progress: &'a mut Progress<'p, IngestEvent>,
 }
 
-impl Ingestion<'_> {
+impl Ingestion<'_, '_> {
     fn item(&mut self, name: String, item: Item) -> Result<()> {
         match item {
             Item::File(path) => match text::load(&path) {
@@ -378,7 +262,7 @@ impl Ingestion<'_> {
 
     fn done(&mut self, path: String, outcome: Outcome) {
         let report = FileReport { path, outcome };
-        (self.on_event)(IngestEvent::File(&report));
+        self.progress.report(IngestEvent::File(report.clone()));
         self.report.files.push(report);
     }
 }

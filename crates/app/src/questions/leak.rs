@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::Question;
+use super::question::Question;
 
 /// Token sets that share this much (Jaccard) are near-duplicates.
 const NEAR: f64 = 0.9;

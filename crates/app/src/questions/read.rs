@@ -7,7 +7,7 @@ use std::path::Path;
 use lm::Role;
 use serde_json::{Map, Value};
 
-use super::{Evidence, Place, Question, Split};
+use super::question::{Evidence, Place, Question, Split};
 use crate::error::{Error, IoContext, Problem};
 use crate::project::Project;
 use crate::project::config::SetConfig;

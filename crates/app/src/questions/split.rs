@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::leak::{normalised_tokens, similar};
+use super::question::{Question, Split};
 use super::read::Row;
-use super::{Question, Split};
 use crate::error::{Error, Problem};
 use crate::models::hash_bytes;
 use crate::project::config::SetConfig;

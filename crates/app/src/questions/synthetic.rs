@@ -7,16 +7,17 @@
 //! finds.
 
 use std::ops::{ControlFlow, Range};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use lm::{GenerateOptions, Message, Model, Role};
 use store::{DocumentId, Synthetic};
 
+use super::leak::{normalised_tokens, similar};
+use super::question::{Evidence, Place, Question, Split};
+use crate::Progress;
 use crate::ask::citation::{content_words, sentences};
 use crate::error::{Error, Result};
 use crate::models::hash_bytes;
 use crate::prompt::Passage;
-use crate::questions::{Evidence, Place, Question, Split, normalised_tokens, similar};
 use crate::search::knowledge::Knowledge;
 
 /// The name under which they are reported; no set can bear it.
@@ -35,7 +36,7 @@ pub struct Written {
 }
 
 /// Writes questions about passages that have none, until there are `count` in all or no passage is
-/// left. `on_progress` gets how many there are.
+/// left. Reports how many there are.
 ///
 /// # Errors
 /// [`Error::NoDocuments`]; those of the model; [`Error::Interrupted`]: what is written is kept, and
@@ -45,8 +46,7 @@ pub fn write(
     model: &Model,
     made_by: &str,
     count: usize,
-    stop: &AtomicBool,
-    on_progress: &mut dyn FnMut(usize),
+    progress: &mut Progress<'_, usize>,
 ) -> Result<Written> {
     let passages = passages(knowledge)?;
     let known = knowledge.store.synthetic()?;
@@ -55,7 +55,7 @@ pub fn write(
     let mut done = Written::default();
     for passage in passages {
         let so_far = known.len() + done.written;
-        on_progress(so_far);
+        progress.report(so_far);
         if so_far >= count {
             break;
         }
@@ -67,9 +67,7 @@ pub fn write(
         if known.iter().any(asked_about) {
             continue;
         }
-        if stop.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
+        progress.check()?;
         let said = ask_for_question(model, &passage.shown)?;
         let question = question_in(&said, &passage.shown.text).filter(|question| {
             let fresh = normalised_tokens(question);

@@ -3,6 +3,8 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::error::Error;
+use crate::project::Project;
 use crate::project::config::Config;
 
 /// A project with one set, whose questions file holds `rows`.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use eval::Arm;
 use maud::{Markup, html};
 
+use super::content::{ExampleAnswer, ExampleQuestion};
 use super::figure::arm_class;
-use super::{ExampleAnswer, ExampleQuestion};
 
 /// Questions shown per arm and verdict, and in all.
 const PER_ARM: usize = 2;

@@ -5,8 +5,10 @@ use eval::figures::{count, duration, p_value, percent, percent_interval, size};
 use eval::{Arm, Decision, Outcome};
 use maud::{Markup, html};
 
+use super::content::SetReport;
 use super::figure::{self, Row};
-use super::{SetReport, anchor, examples, tables, tree, typeset};
+use super::text::{anchor, typeset};
+use super::{examples, tables, tree};
 
 pub(super) fn section(set: &SetReport) -> Markup {
     let decision = &set.decision;

@@ -4,8 +4,9 @@ use eval::figures::{count, duration, p_value, percent, percent_interval, points,
 use eval::{Attribution, Decision, Gate};
 use maud::{Markup, html};
 
+use super::content::ReportContext;
 use super::figure::{arm_class, class_name};
-use super::{ReportContext, typeset};
+use super::text::typeset;
 
 pub(super) fn arms(decision: &Decision) -> Markup {
     html! {

@@ -5,7 +5,7 @@ use eval::decision::{Answer, Lead, Node};
 use eval::{Decision, Outcome};
 use maud::{Markup, html};
 
-use super::typeset;
+use super::text::typeset;
 
 pub(super) fn tree(decision: &Decision) -> Markup {
     html! {

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use lm::Encoder;
 use serde::Serialize;
-use store::{Embedder, Filter, Hit, IndexId, SearchOptions, Store};
+use store::{Filter, Hit, IndexId, SearchOptions, Store};
 
-use crate::index::IndexRecipe;
 use crate::models::Cache;
 use crate::project::Project;
 use crate::project::config::{Retrieval, SetConfig};
+use crate::search::recipe::{IndexRecipe, embedder_of};
 use crate::search::rerank::Rerank;
 use crate::{Error, Result};
 
@@ -294,11 +294,6 @@ impl Knowledge {
         self.store.put_setting(&format!("{what}/{set}"), found)?;
         Ok(self.store.put_setting(&format!("{what}/{set}/{index}"), found)?)
     }
-}
-
-/// An encoder as the store knows it.
-pub(crate) fn embedder_of(encoder: &Encoder) -> Embedder {
-    Embedder { identity: encoder.identity().to_owned(), dimension: encoder.dim() }
 }
 
 #[cfg(test)]

@@ -72,10 +72,10 @@ pub struct Lessons {
 
 /// What happens during [`tune`].
 #[derive(Debug)]
-pub enum TuneEvent<'a> {
+pub enum TuneEvent {
     /// An adapter trained with the same examples, options and model is there: nothing is to be
     /// done.
-    Reused(&'a Manifest),
+    Reused(Box<Manifest>),
     /// What the run will take; seconds are measured on one step.
     Estimated {
         /// Examples to learn from.
@@ -83,16 +83,16 @@ pub enum TuneEvent<'a> {
         /// Examples to watch.
         dev: usize,
         /// The options.
-        options: &'a TrainOptions<'a>,
+        options: Box<TrainOptions<'static>>,
         /// Steps, tokens, memory, seconds.
-        estimate: &'a Estimate,
+        estimate: Box<Estimate>,
         /// Memory free on this machine, in bytes, if the system says.
         available: Option<u64>,
     },
     /// Training goes on.
-    Training(&'a TrainEvent),
+    Training(TrainEvent),
     /// The adapter is saved.
-    Saved(&'a Manifest),
+    Saved(Box<Manifest>),
 }
 
 /// Renders the examples of a recipe.
@@ -305,7 +305,7 @@ pub fn tune(
         && (&manifest.data, &manifest.options) == (&lessons.hash, &described)
         && manifest.base == model.identity()?
     {
-        on_event(TuneEvent::Reused(&manifest));
+        on_event(TuneEvent::Reused(Box::new(manifest.clone())));
         return Ok(Some(manifest));
     }
     let run = TrainingRun {
@@ -323,14 +323,14 @@ pub fn tune(
     on_event(TuneEvent::Estimated {
         train,
         dev,
-        options: &options,
-        estimate: &estimate,
+        options: Box::new(TrainOptions { seed, ..self::options(&project.config.training) }),
+        estimate: Box::new(estimate),
         available,
     });
     if dry_run {
         return Ok(None);
     }
-    let mut on_training = |event| on_event(TuneEvent::Training(&event));
+    let mut on_training = |event| on_event(TuneEvent::Training(event));
     let trained = match run.train(&mut on_training) {
         // Raised before the first step.
         Err(lm::Error::Checkpoint { .. }) if resume == Resume::IfSame => {
@@ -346,7 +346,7 @@ pub fn tune(
     if checkpoint.exists() {
         fs::remove_dir_all(&checkpoint).context("remove", &checkpoint)?;
     }
-    on_event(TuneEvent::Saved(&manifest));
+    on_event(TuneEvent::Saved(Box::new(manifest.clone())));
     Ok(Some(manifest))
 }
 

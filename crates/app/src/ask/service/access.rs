@@ -106,8 +106,8 @@ mod tests {
 
     use super::*;
     use crate::ask::AskRequest;
-    use crate::index::IndexRecipe;
     use crate::project::config;
+    use crate::search::recipe::IndexRecipe;
     use crate::tune::adapters;
     use crate::{Knowledge, Project};
 

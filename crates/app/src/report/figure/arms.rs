@@ -2,7 +2,7 @@ use eval::figures::{percent, size};
 use eval::{Decision, Interval};
 use maud::{Markup, html};
 
-use super::{Scale, WIDTH, arm_class, n, svg};
+use super::plot::{Scale, WIDTH, arm_class, n, svg};
 
 const ROW: f64 = 30.0;
 const TOP: f64 = 30.0;

@@ -2,7 +2,7 @@ use eval::figures::{count, duration};
 use eval::{Arm, Decision};
 use maud::{Markup, html};
 
-use super::{Scale, WIDTH, arm_class, n, path, spread, svg};
+use super::plot::{Scale, WIDTH, arm_class, n, path, spread, svg};
 
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 330.0;

@@ -2,7 +2,7 @@ use eval::LearningCurve;
 use eval::figures::{count, percent, percent_interval};
 use maud::{Markup, html};
 
-use super::{Scale, arm_class, n, nice_step, path, spread, svg, ticks};
+use super::plot::{Scale, arm_class, n, nice_step, path, spread, svg, ticks};
 use crate::report::TrainingRun;
 
 const WIDTH: f64 = 420.0;

@@ -2,7 +2,7 @@ use eval::Attribution;
 use eval::attribute::Class;
 use maud::{Markup, html};
 
-use super::{Scale, WIDTH, n, svg};
+use super::plot::{Scale, WIDTH, n, svg};
 
 /// The style class of an error class.
 pub(in crate::report) fn class_name(class: Class) -> &'static str {

@@ -5,123 +5,12 @@ mod arms;
 mod cost;
 mod curves;
 mod errors;
+mod plot;
 mod whiskers;
 
 pub(super) use arms::arms;
 pub(super) use cost::cost;
 pub(super) use curves::{learning, loss};
 pub(super) use errors::{class_name, errors};
+pub(super) use plot::arm_class;
 pub(super) use whiskers::{Row, whiskers};
-
-use eval::Arm;
-use maud::{Markup, html};
-
-/// Width of a full plot in user units.
-const WIDTH: f64 = 800.0;
-
-/// An `svg` element of the given size with its text alternative.
-fn svg(width: f64, height: f64, title: &str, description: &str, body: &Markup) -> Markup {
-    let class = if width < WIDTH { "narrow" } else { "" };
-    html! {
-        svg class=(class) viewBox={ "0 0 " (n(width)) " " (n(height)) } role="img" aria-label={ (title) ". " (description) } {
-            title { (title) }
-            desc { (description) }
-            (body)
-        }
-    }
-}
-
-/// Coordinates need no more than a tenth of a unit.
-fn n(value: f64) -> String {
-    let rounded = (value * 10.0).round() / 10.0;
-    format!("{rounded}")
-}
-
-/// The style class that carries an arm's colour.
-pub(super) fn arm_class(arm: Arm) -> String {
-    format!("arm-{}", arm.as_str().replace('+', "-"))
-}
-
-/// A linear map from values to coordinates.
-#[derive(Clone, Copy)]
-struct Scale {
-    from: (f64, f64),
-    to: (f64, f64),
-}
-
-impl Scale {
-    fn at(self, value: f64) -> f64 {
-        let span = self.from.1 - self.from.0;
-        let share = if span == 0.0 { 0.5 } else { (value - self.from.0) / span };
-        self.to.0 + share * (self.to.1 - self.to.0)
-    }
-}
-
-/// A step of 1, 2 or 5 times a power of ten that cuts `span` into about `parts`.
-fn nice_step(span: f64, parts: f64) -> f64 {
-    let raw = (span / parts).max(f64::MIN_POSITIVE);
-    let power = 10_f64.powf(raw.log10().floor());
-    let factor =
-        [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= raw * 0.999).unwrap_or(10.0);
-    factor * power
-}
-
-/// Round values from the first at or above `low` to the last at or below `high`.
-fn ticks(low: f64, high: f64, parts: f64) -> Vec<f64> {
-    if low >= high {
-        return vec![low];
-    }
-    let step = nice_step(high - low, parts);
-    let first = (low / step - 1e-9).ceil() as i64;
-    let last = (high / step + 1e-9).floor() as i64;
-    (first..=last).map(|index| index as f64 * step).collect()
-}
-
-/// Moves labels apart until each has `gap`, keeping their order, within `low..=high`.
-fn spread(wanted: &[f64], gap: f64, low: f64, high: f64) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..wanted.len()).collect();
-    order.sort_by(|&a, &b| wanted[a].total_cmp(&wanted[b]));
-    let mut placed = vec![0.0; wanted.len()];
-    let mut floor = low;
-    for &index in &order {
-        placed[index] = wanted[index].max(floor);
-        floor = placed[index] + gap;
-    }
-    let mut ceiling = high;
-    for &index in order.iter().rev() {
-        placed[index] = placed[index].min(ceiling);
-        ceiling = placed[index] - gap;
-    }
-    placed
-}
-
-/// The `d` of a path through points.
-fn path(points: impl IntoIterator<Item = (f64, f64)>) -> String {
-    let mut out = String::new();
-    for (index, (x, y)) in points.into_iter().enumerate() {
-        let command = if index == 0 { 'M' } else { 'L' };
-        out.push_str(&format!("{command}{} {}", n(x), n(y)));
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ticks_are_round() {
-        assert_eq!(ticks(0.0, 1.0, 4.0), [0.0, 0.5, 1.0]);
-        assert_eq!(ticks(-13.0, 22.0, 5.0), [-10.0, 0.0, 10.0, 20.0]);
-        assert_eq!(ticks(3.0, 3.0, 5.0), [3.0]);
-    }
-
-    #[test]
-    fn labels_are_spread_without_leaving_the_plot() {
-        let placed = spread(&[50.0, 10.0, 51.0, 99.0], 12.0, 0.0, 100.0);
-        assert!(
-            placed[1] < placed[0] && placed[0] + 12.0 <= placed[2] && placed[2] + 12.0 <= placed[3]
-        );
-        assert!(placed.iter().all(|y| (0.0..=100.0).contains(y)));
-    }
-}

@@ -2,7 +2,7 @@ use eval::figures::{points, points_interval, size};
 use eval::{Arm, Interval};
 use maud::{Markup, html};
 
-use super::{Scale, WIDTH, arm_class, n, svg, ticks};
+use super::plot::{Scale, WIDTH, arm_class, n, svg, ticks};
 
 const ROW: f64 = 30.0;
 const TOP: f64 = 26.0;

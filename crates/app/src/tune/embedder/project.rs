@@ -9,10 +9,10 @@ use store::{ChunkId, Filter};
 use super::measure::DEPTH;
 use super::{Asked, Lessons, TuneEvent, TuneOptions, Tuned, tune};
 use crate::error::{Error, Result};
-use crate::ingest::passages;
 use crate::models::{self, Cache};
 use crate::project::Project;
 use crate::questions::{Question, QuestionSet};
+use crate::search::chunks::passages;
 use crate::search::grounding::ground;
 use crate::search::knowledge::{Knowledge, Wanted};
 

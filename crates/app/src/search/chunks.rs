@@ -1,4 +1,4 @@
-//! What is embedded: documents in chunks, each with the place it stands in.
+//! What is embedded: documents cut into chunks, each with the place it stands in.
 
 use store::{ChunkId, Metadata, NewChunk, NewDocument, Store};
 use text::{Block, ChunkOptions, Document, Receipt, Words};

@@ -1,0 +1,82 @@
+//! What is asked of a comparison, and what it reports on its way.
+
+use eval::{Arm, Gate};
+
+use super::plan::{ArmChoice, ComparisonEstimate};
+use super::record::RerankFinding;
+use crate::questions::Split;
+use crate::tune::TuneEvent;
+use crate::tune::adapters::Recipe;
+
+/// What to compare.
+#[derive(Clone, Debug)]
+pub struct CompareOptions {
+    /// Which arms.
+    pub arms: ArmChoice,
+    /// Adapters trained for each recipe, with seeds 1, 2, …
+    pub seeds: u64,
+    /// Questions of each split at most; a sample that only grows with the number.
+    pub limit: Option<usize>,
+    /// Why the test split is opened, for the log.
+    pub reason: String,
+}
+
+/// What happens during a comparison.
+#[derive(Debug)]
+pub enum CompareEvent {
+    /// What will be done and how long it should take, before anything long starts.
+    Planned(Box<ComparisonEstimate>),
+    /// The BM25 weight that finds most dev evidence.
+    Tuned {
+        /// The weight, from 0 to 1.
+        lexical_weight: f32,
+        /// Share of dev questions whose evidence is in the prompt with it.
+        recall: f64,
+    },
+    /// The configured reranker was measured on dev.
+    Reranked(RerankFinding),
+    /// The number of passages that answers best on dev.
+    Swept {
+        /// The number.
+        passages: usize,
+        /// What was tried, in this order: passages in a prompt, mean score of `rag`.
+        sweep: Vec<(usize, f64)>,
+    },
+    /// A split is about to be run.
+    Running {
+        /// Which.
+        split: Split,
+        /// Trials to run.
+        trials: usize,
+        /// Trials that are there already.
+        reused: usize,
+    },
+    /// A trial is done.
+    Trial(TrialDone),
+    /// The ceiling gate was read.
+    Gate(Box<Gate>),
+    /// An adapter is being trained.
+    Training {
+        /// The recipe.
+        recipe: Recipe,
+        /// The seed.
+        seed: u64,
+        /// What happened.
+        event: TuneEvent,
+    },
+    /// The test split was opened and logged.
+    Opened,
+}
+
+/// How far the trials of a split are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrialDone {
+    /// The arm of the trial that was done last.
+    pub arm: Arm,
+    /// Trials done of those to run.
+    pub done: usize,
+    /// Trials to run.
+    pub total: usize,
+    /// Seconds left, from the tokens read so far.
+    pub seconds_left: f64,
+}
