@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     /// Passages to show
     #[arg(short, long, default_value_t = 5)]
     k: usize,
-    /// Share of words against vectors, 0 to 1 [default: as configured or tuned]
+    /// BM25 weight against vectors, 0 to 1 [default: as configured or tuned]
     #[arg(long)]
     lexical_weight: Option<f32>,
     /// Passages before and after each that are read with it [default: as configured]
@@ -41,13 +41,15 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     if !knowledge.store.has_documents()? {
         return Err(Error::NoDocuments.into());
     }
-    let weight = match arguments.lexical_weight {
-        Some(weight) => weight,
-        None => knowledge.lexical_weight(None)?,
+    let configured = knowledge.wanted(None)?;
+    let weight = arguments.lexical_weight.unwrap_or(configured.lexical_weight);
+    let wanted = Wanted {
+        hits: arguments.k,
+        lexical_weight: weight,
+        filter,
+        neighbours: arguments.neighbours.unwrap_or(configured.neighbours),
+        ..configured
     };
-    let neighbours = arguments.neighbours.unwrap_or_else(|| knowledge.neighbours());
-    let wanted =
-        Wanted { hits: arguments.k, lexical_weight: weight, filter, neighbours, rerank: true };
     let retrieved = knowledge.search(&arguments.query, &wanted)?;
     if arguments.json {
         output::json(&retrieved)?;

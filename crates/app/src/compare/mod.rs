@@ -128,9 +128,8 @@ pub fn compare(
     let mut grounding = Wanted {
         hits: HITS.max(2 * most),
         lexical_weight: weight,
-        filter: set.filter(),
-        neighbours: knowledge.neighbours(),
         rerank: false,
+        ..knowledge.wanted(Some(set))?
     };
     let reranking = tuning::reranker(knowledge, set, &dev, &grounding, candidates[0], stop)?;
     if let Some(finding) = &reranking {

@@ -35,13 +35,7 @@ pub(super) fn lexical_weight(
     if evident.is_empty() {
         return Ok(DEFAULT_LEXICAL_WEIGHT);
     }
-    let mut wanted = Wanted {
-        hits: HITS,
-        lexical_weight: DEFAULT_LEXICAL_WEIGHT,
-        filter: set.filter(),
-        neighbours: knowledge.neighbours(),
-        rerank: false,
-    };
+    let mut wanted = Wanted { hits: HITS, rerank: false, ..knowledge.wanted(Some(set))? };
     let mut grounded = ground(knowledge, &evident, &wanted, stop)?;
     let mut best: Option<(f64, f64, f32)> = None;
     for weight in candidates() {

@@ -131,8 +131,8 @@ fn rank(
         hits: DEPTH,
         lexical_weight: 1.0,
         filter: of.filter,
-        neighbours: knowledge.neighbours(),
         rerank: false,
+        ..knowledge.wanted(None)?
     };
     let mut grounded = ground(knowledge, questions, &wanted, stop)?;
     let embed: f64 = grounded.iter().map(|found| found.retrieved.embed_seconds).sum();

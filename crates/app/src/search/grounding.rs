@@ -1,5 +1,9 @@
-//! Where the questions of a set stand in the documents: the chunks that hold their evidence, and
-//! what retrieval finds for them.
+//! Where the evidence of a question stands in the index, and whether a search finds it.
+//!
+//! A question may name its evidence: a document and a quote from it. The index knows chunks, so the
+//! quote is looked up in the document's text, and every chunk that overlaps it is a gold chunk of
+//! the question. [`ground`] does this for many questions and searches for each of them; recall and
+//! rank then say how much of the evidence stands among the hits.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -28,8 +32,9 @@ pub struct GoldChunk {
     pub evidence: usize,
     /// The bytes of that entry's quote in the document.
     pub quote: Range<usize>,
-    /// Whether it alone is enough for that entry: an answer stands in it, or it holds most of the
-    /// quote.
+    /// Whether this chunk alone is enough for that entry: an expected answer stands in it. Where no
+    /// chunk shows one, a chunk with at least half of the quote is enough; where there is none of
+    /// these either, any chunk with a part of the quote is.
     pub sufficient: bool,
 }
 
