@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 /// Passes text on, sentence by sentence, until one comes again. What could still become a
 /// repetition is held back, so that whoever reads the stream never sees it.
-pub(crate) struct Unrepeated<'a> {
+pub(crate) struct RepetitionGuard<'a> {
     on_text: &'a mut dyn FnMut(&str) -> ControlFlow<()>,
     said: Vec<String>,
     /// The sentence being written: what of it was passed on, and what is held back.
@@ -14,7 +14,7 @@ pub(crate) struct Unrepeated<'a> {
     text: String,
 }
 
-impl<'a> Unrepeated<'a> {
+impl<'a> RepetitionGuard<'a> {
     pub(crate) fn new(on_text: &'a mut dyn FnMut(&str) -> ControlFlow<()>) -> Self {
         Self {
             on_text,
@@ -97,7 +97,7 @@ mod tests {
                 streamed.push_str(piece);
                 ControlFlow::Continue(())
             };
-            let mut guard = Unrepeated::new(&mut pass);
+            let mut guard = RepetitionGuard::new(&mut pass);
             for piece in pieces {
                 if guard.push(piece).is_break() {
                     stopped = true;

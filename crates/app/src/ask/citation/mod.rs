@@ -94,7 +94,7 @@ impl Support {
 }
 
 /// A sentence of a passage.
-struct Source<'a> {
+struct PassageSentence<'a> {
     hit: &'a Hit,
     span: Range<usize>,
     quote: String,
@@ -146,7 +146,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-fn sources<'a>(hits: &'a [Hit], store: &Store) -> Result<Vec<Source<'a>>> {
+fn sources<'a>(hits: &'a [Hit], store: &Store) -> Result<Vec<PassageSentence<'a>>> {
     let mut texts: HashMap<(DocumentId, u32), String> = HashMap::new();
     let mut sources = Vec::new();
     for hit in hits {
@@ -163,7 +163,7 @@ fn sources<'a>(hits: &'a [Hit], store: &Store) -> Result<Vec<Source<'a>>> {
         sources.extend(stating.map(|span| {
             let quote = passage[span.clone()].to_owned();
             let span = hit.span.start + span.start..hit.span.start + span.end;
-            Source { hit, span, words: words(&quote), quote }
+            PassageSentence { hit, span, words: words(&quote), quote }
         }));
     }
     Ok(sources)
@@ -174,11 +174,11 @@ fn sources<'a>(hits: &'a [Hit], store: &Store) -> Result<Vec<Source<'a>>> {
 fn weigh(
     question: &str,
     claim: &str,
-    sources: &[Source],
+    sources: &[PassageSentence],
     cosines: &[f32],
 ) -> (f64, Option<Citation>) {
     let content = content_words(claim);
-    let share = |words: &HashSet<String>, source: &Source| {
+    let share = |words: &HashSet<String>, source: &PassageSentence| {
         words.iter().filter(|word| source.words.contains(*word)).count() as f64
             / words.len().max(1) as f64
     };
@@ -243,13 +243,13 @@ mod tests {
         cosines: &[f32],
     ) -> (f64, Option<String>) {
         let hit = hit();
-        let source = |text: &&str| Source {
+        let source = |text: &&str| PassageSentence {
             hit: &hit,
             span: 0..0,
             quote: (*text).to_owned(),
             words: words(text),
         };
-        let sources: Vec<Source> = sentences.iter().map(source).collect();
+        let sources: Vec<PassageSentence> = sentences.iter().map(source).collect();
         let (support, citation) = weigh(question, claim, &sources, cosines);
         (support, citation.map(|citation| citation.quote))
     }
