@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use app::Error;
 use app::models::Cache;
-use app::search::knowledge::Wanted;
+use app::search::knowledge::{Retrieved, Wanted};
+use store::Hit;
 
 use super::filter::FilterArguments;
 use super::index::open_shared;
@@ -55,26 +56,20 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         output::json(&retrieved)?;
         return Ok(ExitCode::SUCCESS);
     }
+    print(&retrieved, arguments.explain.then_some(weight));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the hits; with a BM25 weight also how every score came about.
+fn print(retrieved: &Retrieved, explain_with: Option<f32>) {
     if retrieved.hits.is_empty() {
         println!("nothing was found");
     }
     for (rank, hit) in retrieved.hits.iter().enumerate() {
         let place = hit.heading_path.join(" > ");
         println!("{}. {} {}..{}  {place}", rank + 1, hit.path, hit.span.start, hit.span.end);
-        if arguments.explain {
-            let explain = &hit.explain;
-            println!(
-                "   score {:.3} = {weight} x {:.3} (words: {}) + {} x {:.3} (vectors: {})",
-                hit.score,
-                explain.bm25_norm,
-                part(explain.bm25, explain.bm25_rank),
-                1.0 - weight,
-                explain.cosine_norm,
-                part(explain.cosine, explain.cosine_rank)
-            );
-            if let Some(score) = explain.reranked {
-                println!("   reranker {score:.3}");
-            }
+        if let Some(weight) = explain_with {
+            print_score(hit, weight);
         }
         if !hit.also_in.is_empty() {
             let others: Vec<&str> = hit.also_in.iter().map(|place| place.path.as_str()).collect();
@@ -85,7 +80,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         }
         println!();
     }
-    if arguments.explain {
+    if explain_with.is_some() {
         println!(
             "embedding {:.1} ms, searching {:.1} ms, reranking {:.1} ms",
             1e3 * retrieved.embed_seconds,
@@ -93,7 +88,22 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
             1e3 * retrieved.rerank_seconds
         );
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn print_score(hit: &Hit, weight: f32) {
+    let explain = &hit.explain;
+    println!(
+        "   score {:.3} = {weight} x {:.3} (words: {}) + {} x {:.3} (vectors: {})",
+        hit.score,
+        explain.bm25_norm,
+        part(explain.bm25, explain.bm25_rank),
+        1.0 - weight,
+        explain.cosine_norm,
+        part(explain.cosine, explain.cosine_rank)
+    );
+    if let Some(score) = explain.reranked {
+        println!("   reranker {score:.3}");
+    }
 }
 
 fn part(score: Option<f32>, rank: Option<usize>) -> String {

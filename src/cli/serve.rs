@@ -62,9 +62,10 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
-/// A keyed service as the server asks it.
+/// Lets the server ask a keyed service.
 struct ProjectChat(KeyedService);
 
+/// An entry of the list of models, with what stands behind it in words.
 fn served_model(offer: Offer<'_>) -> ServedModel {
     let description = match offer {
         Offer::Set(ServedSet { set, arm, decided }) => {
@@ -139,7 +140,8 @@ impl Chat for ProjectChat {
     }
 }
 
-/// What people and the model said before; instructions stand elsewhere in the prompt.
+/// What people and the model said so far. System turns are left out: the last of them becomes the
+/// instruction of the request.
 fn history(turns: &[Turn]) -> Vec<Message> {
     let message = |turn: &Turn| match turn.role {
         TurnRole::System => None,

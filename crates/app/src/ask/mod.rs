@@ -2,7 +2,7 @@
 //!
 //! - `request` -> `plan`: what is asked, and the same with every default resolved
 //! - `answer`, [`citation`]: what comes back, and the sentences of the passages that support it
-//! - [`shots`], `repetition`: examples for the prompt, and the end of an answer that goes in circles
+//! - [`shots`], `repetition`: examples for the prompt, and the end of an answer in circles
 //! - [`service`]: opens all that answering needs, runs the stages, and knows who may ask what
 
 mod answer;

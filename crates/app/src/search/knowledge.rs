@@ -13,8 +13,8 @@ use crate::project::config::Retrieval;
 use crate::search::rerank::Rerank;
 use crate::{Error, Result};
 
-/// BM25 weight where nothing was set or tuned: the best of nine on scifact's training queries, where
-/// the optimum is flat; on squad's training questions .5 and .6 are as good (docs/log.md).
+/// BM25 weight where nothing was set or tuned: the best of nine on scifact's training queries,
+/// where the optimum is flat. On squad's training questions .5 and .6 are as good (docs/log.md).
 pub const DEFAULT_LEXICAL_WEIGHT: f32 = 0.4;
 
 /// Passages in a prompt where nothing was set or tuned.
@@ -70,7 +70,7 @@ pub struct Retrieved {
     pub hits: Vec<Hit>,
     /// Seconds to turn the question into a vector.
     pub embed_seconds: f64,
-    /// Seconds to search and fuse that embedding did not take: words are scored beside it.
+    /// Seconds to search and fuse, without those of embedding: words are scored meanwhile.
     pub search_seconds: f64,
     /// Seconds to put the first hits in order.
     pub rerank_seconds: f64,
@@ -124,8 +124,8 @@ impl Knowledge {
         Ok(knowledge)
     }
 
-    /// A store and an encoder, put together. Vectors of another precision are no obstacle: they
-    /// rank alike.
+    /// A store and an encoder, put together. The vectors in the store may come from the same
+    /// encoder at another precision: they rank alike.
     pub fn new(
         mut store: Store,
         encoder: Encoder,
@@ -137,8 +137,8 @@ impl Knowledge {
         Ok(Self { store, encoder, recipe, rerank: None, settings })
     }
 
-    /// Finds the chunks that fit a question best; what says the same as a better one stands beside
-    /// it.
+    /// Finds the chunks that fit a question best. A chunk that says the same as a better one is
+    /// named with that one instead of taking a place of its own.
     pub fn search(&self, question: &str, wanted: &Wanted) -> Result<Retrieved> {
         let start = Instant::now();
         let mut embed_seconds = 0.0;
@@ -150,12 +150,8 @@ impl Knowledge {
         };
         let hits = self.store.search_embedding(question, embed, &self.search_options(wanted))?;
         let search_seconds = start.elapsed().as_secs_f64() - embed_seconds;
-        self.ordered(
-            question,
-            hits,
-            wanted,
-            Retrieved { embed_seconds, search_seconds, ..Retrieved::default() },
-        )
+        let found = Retrieved { hits, embed_seconds, search_seconds, rerank_seconds: 0.0 };
+        self.reranked(question, wanted, found)
     }
 
     /// As [`Knowledge::search`], for a question whose vector is known.
@@ -168,7 +164,7 @@ impl Knowledge {
         let start = Instant::now();
         let hits = self.store.search(question, vector, &self.search_options(wanted))?;
         let search_seconds = start.elapsed().as_secs_f64();
-        self.ordered(question, hits, wanted, Retrieved { search_seconds, ..Retrieved::default() })
+        self.reranked(question, wanted, Retrieved { hits, search_seconds, ..Retrieved::default() })
     }
 
     fn reranker(&self, wanted: &Wanted) -> Option<&Rerank> {
@@ -189,19 +185,19 @@ impl Knowledge {
     }
 
     /// Lets the reranker put hits in order, where there is one.
-    fn ordered(
+    fn reranked(
         &self,
         question: &str,
-        mut hits: Vec<Hit>,
         wanted: &Wanted,
-        retrieved: Retrieved,
+        mut retrieved: Retrieved,
     ) -> Result<Retrieved> {
         let start = Instant::now();
         if let Some(rerank) = self.reranker(wanted) {
-            rerank.order(question, &mut hits)?;
-            hits.truncate(wanted.hits);
+            rerank.order(question, &mut retrieved.hits)?;
+            retrieved.hits.truncate(wanted.hits);
         }
-        Ok(Retrieved { hits, rerank_seconds: start.elapsed().as_secs_f64(), ..retrieved })
+        retrieved.rerank_seconds = start.elapsed().as_secs_f64();
+        Ok(retrieved)
     }
 }
 

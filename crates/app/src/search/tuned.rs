@@ -71,11 +71,6 @@ impl Knowledge {
         self.put_found(LEXICAL_WEIGHT, set, &weight.to_string())
     }
 
-    /// The chunks before and after a hit that are read with it, as configured.
-    pub fn neighbours(&self) -> usize {
-        self.settings.neighbours
-    }
-
     /// Whether the reranker, if there is one, is used for a set: it is, unless the last comparison
     /// found it to be worse on dev.
     pub fn reranks(&self, set: Option<&SetConfig>) -> Result<bool> {
@@ -146,7 +141,8 @@ mod tests {
     fn what_was_tuned_with_an_index_comes_back_with_it() {
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/tiny-bert");
         let folder = tempfile::tempdir().unwrap();
-        let text = "[project]\nname = \"p\"\n[[set]]\nname = \"facts\"\nquestions = \"q.jsonl\"\nmeasure = \"f1\"\n";
+        let text = "[project]\nname = \"p\"\n\
+                    [[set]]\nname = \"facts\"\nquestions = \"q.jsonl\"\nmeasure = \"f1\"\n";
         let config = Config::parse(Path::new("tunesmith.toml"), text).unwrap();
         let (recipe, set) = (IndexRecipe::of(&config), config.sets[0].clone());
         let encoder = Encoder::open(&model).unwrap();

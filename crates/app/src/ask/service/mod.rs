@@ -1,5 +1,9 @@
 //! An opened project that can answer: knowledge, model and adapters, opened once and shared between
 //! threads.
+//!
+//! - `answering`: the stages of one answer
+//! - `access`: what an answer rests on, and so who may read it
+//! - [`keyed`]: the same service for callers who show keys
 
 mod access;
 mod answering;
@@ -109,7 +113,7 @@ impl Service {
         self.knowledge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens the knowledge base anew when another process has taken another index into use.
+    /// Opens the knowledge base again when another process has taken another index into use.
     fn follow(&self) -> Result<()> {
         let Some(cache) = &self.shared else { return Ok(()) };
         let mut knowledge = self.knowledge();
@@ -118,7 +122,7 @@ impl Service {
         }
         *knowledge = Knowledge::open_shared(&self.project, cache)?;
         drop(knowledge);
-        // Their vectors come from the encoder before.
+        // The vectors of the examples come from the former encoder.
         self.shots.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
     }
@@ -156,7 +160,7 @@ impl Service {
         Ok(Some(ServedAdapter { name, lora, stale }))
     }
 
-    /// The training examples of a set, embedded on first use.
+    /// The training examples of a set; they are embedded at the first call.
     pub fn shots(&self, set: &SetConfig) -> Result<Arc<Shots>> {
         let mut known = self.shots.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shots) = known.get(&set.name) {
