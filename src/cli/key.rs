@@ -33,8 +33,10 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         Action::New { name, collections } => {
             println!("{}", keys::add(&project, name, collections.as_deref())?);
             eprintln!(
-                "This is the secret of {name:?}; it is kept nowhere, so note it now. Clients send `Authorization: Bearer SECRET`.\n\
-                 A server that is running learns of the key when it is started again. To withdraw it, delete its [[key]] from {}.",
+                "This is the secret of {name:?}; it is kept nowhere, so note it now. \
+                 Clients send `Authorization: Bearer SECRET`.\n\
+                 A server that is running learns of the key when it is started again. \
+                 To withdraw it, delete its [[key]] from {}.",
                 app::project::config::FILE
             );
         }

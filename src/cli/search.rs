@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use app::Error;
 use app::models::Cache;
-use app::search::knowledge::Wanted;
+use app::search::knowledge::{Retrieved, Wanted};
+use store::Hit;
 
 use super::filter::FilterArguments;
 use super::index::open_shared;
@@ -18,7 +19,7 @@ pub(crate) struct Arguments {
     /// Passages to show
     #[arg(short, long, default_value_t = 5)]
     k: usize,
-    /// Share of words against vectors, 0 to 1 [default: as configured or tuned]
+    /// BM25 weight against vectors, 0 to 1 [default: as configured or tuned]
     #[arg(long)]
     lexical_weight: Option<f32>,
     /// Passages before and after each that are read with it [default: as configured]
@@ -41,38 +42,34 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     if !knowledge.store.has_documents()? {
         return Err(Error::NoDocuments.into());
     }
-    let weight = match arguments.lexical_weight {
-        Some(weight) => weight,
-        None => knowledge.lexical_weight(None)?,
+    let configured = knowledge.wanted(None)?;
+    let weight = arguments.lexical_weight.unwrap_or(configured.lexical_weight);
+    let wanted = Wanted {
+        hits: arguments.k,
+        lexical_weight: weight,
+        filter,
+        neighbours: arguments.neighbours.unwrap_or(configured.neighbours),
+        ..configured
     };
-    let neighbours = arguments.neighbours.unwrap_or_else(|| knowledge.neighbours());
-    let wanted =
-        Wanted { hits: arguments.k, lexical_weight: weight, filter, neighbours, rerank: true };
     let retrieved = knowledge.search(&arguments.query, &wanted)?;
     if arguments.json {
         output::json(&retrieved)?;
         return Ok(ExitCode::SUCCESS);
     }
+    print(&retrieved, arguments.explain.then_some(weight));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the hits; with a BM25 weight also how every score came about.
+fn print(retrieved: &Retrieved, explain_with: Option<f32>) {
     if retrieved.hits.is_empty() {
         println!("nothing was found");
     }
     for (rank, hit) in retrieved.hits.iter().enumerate() {
         let place = hit.heading_path.join(" > ");
         println!("{}. {} {}..{}  {place}", rank + 1, hit.path, hit.span.start, hit.span.end);
-        if arguments.explain {
-            let explain = &hit.explain;
-            println!(
-                "   score {:.3} = {weight} x {:.3} (words: {}) + {} x {:.3} (vectors: {})",
-                hit.score,
-                explain.bm25_norm,
-                part(explain.bm25, explain.bm25_rank),
-                1.0 - weight,
-                explain.cosine_norm,
-                part(explain.cosine, explain.cosine_rank)
-            );
-            if let Some(score) = explain.reranked {
-                println!("   reranker {score:.3}");
-            }
+        if let Some(weight) = explain_with {
+            print_score(hit, weight);
         }
         if !hit.also_in.is_empty() {
             let others: Vec<&str> = hit.also_in.iter().map(|place| place.path.as_str()).collect();
@@ -83,7 +80,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         }
         println!();
     }
-    if arguments.explain {
+    if explain_with.is_some() {
         println!(
             "embedding {:.1} ms, searching {:.1} ms, reranking {:.1} ms",
             1e3 * retrieved.embed_seconds,
@@ -91,7 +88,22 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
             1e3 * retrieved.rerank_seconds
         );
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn print_score(hit: &Hit, weight: f32) {
+    let explain = &hit.explain;
+    println!(
+        "   score {:.3} = {weight} x {:.3} (words: {}) + {} x {:.3} (vectors: {})",
+        hit.score,
+        explain.bm25_norm,
+        part(explain.bm25, explain.bm25_rank),
+        1.0 - weight,
+        explain.cosine_norm,
+        part(explain.cosine, explain.cosine_rank)
+    );
+    if let Some(score) = explain.reranked {
+        println!("   reranker {score:.3}");
+    }
 }
 
 fn part(score: Option<f32>, rank: Option<usize>) -> String {

@@ -7,16 +7,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use app::ask::AskRequest;
-use app::ask::service::Served;
+use app::ask::service::keyed::{CallerRights, KeyedService, Offer, ServedSet};
 use app::models::Cache;
-use app::project::keys;
-use app::{Access, Error, Key, Service};
+use app::{Error, Service};
 use lm::{EngineOptions, GenerateOptions, Message, Role};
 use server::{
-    Caller, Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServeOptions, ServedModel,
+    Caller, Chat, ChatError, ChatReply, ChatRequest, FinishReason, ServeOptions, ServedModel, Turn,
     TurnRole,
 };
-use store::Filter;
 
 use super::output::plural;
 
@@ -42,13 +40,14 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         ..EngineOptions::default()
     };
     let service = Service::open_shared(project, &Cache::from_env()?)?.at_once(bounds)?;
-    let chat = Arc::new(ProjectChat::new(service)?);
-    for (whose, caller) in chat.callers() {
-        for model in chat.models(&caller) {
-            println!("serving {} ({}){whose}", model.id, model.description);
+    let service = KeyedService::new(service)?;
+    for caller in service.callers() {
+        let whose = caller.key().map(|key| format!(" to {}", key.name)).unwrap_or_default();
+        for ServedModel { id, description } in caller.offers().map(served_model) {
+            println!("serving {id} ({description}){whose}");
         }
     }
-    if chat.needs_key() && !arguments.address.ip().is_loopback() {
+    if service.needs_key() && !arguments.address.ip().is_loopback() {
         eprintln!(
             "keys and answers travel unencrypted: let a proxy with TLS stand before {}",
             arguments.address
@@ -57,107 +56,40 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     println!("computing on {}", plural(lm::computing_threads(), "thread"));
     let options =
         ServeOptions { address: arguments.address, slots: arguments.slots, queue: arguments.queue };
-    server::serve(chat, &options, |address| println!("listening on http://{address}/v1"))?;
+    server::serve(Arc::new(ProjectChat(service)), &options, |address| {
+        println!("listening on http://{address}/v1")
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A project behind the server's door: each question set is a model, answered by the arm that won,
-/// and the project itself is one that answers from the documents.
-struct ProjectChat {
-    service: Service,
-    served: Vec<Served>,
-    /// For each key, which of them it opens.
-    opened: Vec<Vec<bool>>,
-}
+/// Lets the server ask a keyed service.
+struct ProjectChat(KeyedService);
 
-/// Who asks: what they may read, and for each served set whether it is open to them.
-struct Rights<'a> {
-    access: &'a Access,
-    opened: Option<&'a [bool]>,
-}
-
-impl ProjectChat {
-    fn new(service: Service) -> Result<Self, Error> {
-        let served = service.served()?;
-        service.check_keys()?;
-        let open = |key: &Key| {
-            let of = |served: &Served| service.allows(&key.access, &served.set, served.arm);
-            served.iter().map(of).collect::<Result<_, _>>()
-        };
-        let opened = service.project.config.keys.iter().map(open).collect::<Result<_, _>>()?;
-        Ok(Self { service, served, opened })
-    }
-
-    fn keys(&self) -> &[Key] {
-        &self.service.project.config.keys
-    }
-
-    /// All who may come, with words for whose they are.
-    fn callers(&self) -> Vec<(String, Caller)> {
-        if self.keys().is_empty() {
-            return vec![(String::new(), Caller::default())];
+/// An entry of the list of models, with what stands behind it in words.
+fn served_model(offer: Offer<'_>) -> ServedModel {
+    let description = match offer {
+        Offer::Set(ServedSet { set, arm, decided }) => {
+            let state = if *decided { "decided" } else { "not decided yet" };
+            format!("{}: {arm} ({state})", set.name)
         }
-        let named =
-            |key: &Key| (format!(" to {}", key.name), Caller { key: Some(key.name.clone()) });
-        self.keys().iter().map(named).collect()
-    }
-
-    /// What a caller may do; nothing for somebody without the key that is needed.
-    fn rights(&self, caller: &Caller) -> Option<Rights<'_>> {
-        let Some(name) = &caller.key else {
-            return (!self.needs_key())
-                .then_some(Rights { access: &Access::Everything, opened: None });
-        };
-        let at = self.keys().iter().position(|key| key.name == *name)?;
-        Some(Rights { access: &self.keys().get(at)?.access, opened: Some(self.opened.get(at)?) })
-    }
-
-    /// The sets that are open to somebody.
-    fn open(&self, rights: &Rights<'_>) -> impl Iterator<Item = &Served> {
-        let opened = |at: usize| rights.opened.is_none_or(|opened| opened.get(at) == Some(&true));
-        let open: Vec<&Served> = self
-            .served
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| opened(*at))
-            .map(|(_, served)| served)
-            .collect();
-        open.into_iter()
-    }
-
-    fn name(&self) -> &str {
-        &self.service.project.config.name
-    }
+        Offer::Documents(_) => "answers from the documents".to_owned(),
+    };
+    ServedModel { id: offer.name().to_owned(), description }
 }
 
 impl Chat for ProjectChat {
     fn needs_key(&self) -> bool {
-        !self.keys().is_empty()
+        self.0.needs_key()
     }
 
     fn caller(&self, secret: Option<&str>) -> Option<Caller> {
-        if !self.needs_key() {
-            return Some(Caller::default());
-        }
-        keys::holder(self.keys(), secret?).map(|key| Caller { key: Some(key.name.clone()) })
+        let rights = self.0.admit(secret)?;
+        Some(Caller { key: rights.key().map(|key| key.name.clone()) })
     }
 
     fn models(&self, caller: &Caller) -> Vec<ServedModel> {
-        let Some(rights) = self.rights(caller) else { return Vec::new() };
-        let sets = self.open(&rights).map(|served| ServedModel {
-            id: served.set.name.clone(),
-            description: format!(
-                "{}: {} ({})",
-                served.set.name,
-                served.arm,
-                if served.decided { "decided" } else { "not decided yet" }
-            ),
-        });
-        let documents = ServedModel {
-            id: self.name().to_owned(),
-            description: "answers from the documents".to_owned(),
-        };
-        sets.chain([documents]).collect()
+        let rights = self.0.rights(caller.key.as_deref());
+        rights.iter().flat_map(CallerRights::offers).map(served_model).collect()
     }
 
     fn answer(
@@ -166,35 +98,21 @@ impl Chat for ProjectChat {
         request: &ChatRequest,
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<ChatReply, ChatError> {
-        let Some(rights) = self.rights(caller) else {
+        let Some(rights) = self.0.rights(caller.key.as_deref()) else {
             return Err(ChatError::Request("this needs a key".to_owned()));
         };
-        let served = self.open(&rights).find(|served| served.set.name == request.model);
-        if served.is_none() && request.model != self.name() {
+        let Some(offer) = rights.offer(&request.model) else {
             return Err(ChatError::Request(format!("no model called {:?}", request.model)));
-        }
+        };
         let Some((question, before)) = request.turns.split_last() else {
             return Err(ChatError::Request("a conversation needs a message".to_owned()));
         };
         let system = before.iter().rev().find(|turn| turn.role == TurnRole::System);
-        let history: Vec<Message> = before
-            .iter()
-            .filter_map(|turn| match turn.role {
-                TurnRole::System => None,
-                TurnRole::User => Some(Message::new(Role::User, &turn.content)),
-                TurnRole::Assistant => Some(Message::new(Role::Assistant, &turn.content)),
-            })
-            .collect();
+        let history = history(before);
         let ask = AskRequest {
             question: &question.content,
-            set: served.map(|served| &served.set),
-            arm: served.map(|served| served.arm),
             history: &history,
             instruction: system.map(|turn| turn.content.as_str()),
-            passages: None,
-            filter: Filter::ALL,
-            abstain_below: None,
-            access: rights.access.clone(),
             max_tokens: request.max_tokens,
             sampling: GenerateOptions {
                 temperature: request.temperature,
@@ -203,8 +121,9 @@ impl Chat for ProjectChat {
                 stop: request.stop.clone(),
                 ..GenerateOptions::default()
             },
+            ..AskRequest::default()
         };
-        let answer = self.service.ask(&ask, on_text).map_err(refusal)?;
+        let answer = rights.ask(offer, ask, on_text).map_err(refusal)?;
         let finish_reason =
             if answer.truncated { FinishReason::Length } else { FinishReason::Stop };
         let details = serde_json::to_value(&answer).map_err(|error| ChatError::Internal {
@@ -219,6 +138,17 @@ impl Chat for ProjectChat {
             details,
         })
     }
+}
+
+/// What people and the model said so far. System turns are left out: the last of them becomes the
+/// instruction of the request.
+fn history(turns: &[Turn]) -> Vec<Message> {
+    let message = |turn: &Turn| match turn.role {
+        TurnRole::System => None,
+        TurnRole::User => Some(Message::new(Role::User, &turn.content)),
+        TurnRole::Assistant => Some(Message::new(Role::Assistant, &turn.content)),
+    };
+    turns.iter().filter_map(message).collect()
 }
 
 /// Whose fault an error is: a prompt that does not fit is the client's.

@@ -1,5 +1,5 @@
-//! The one renderer from (arm, question, passages, examples) to messages: answering, training and
-//! evaluation all pass here.
+//! The one renderer from (arm, question, passages, examples) to messages. Answering, training and
+//! evaluation all use it, so that a model is trained on the prompts that it is asked with.
 
 use eval::Arm;
 use lm::{ChatTemplate, Message, Role, Tokenizer};
@@ -8,8 +8,9 @@ use store::Hit;
 
 use crate::Result;
 
-/// What `ask` tells the model when no question set says otherwise.
-pub const DEFAULT_INSTRUCTION: &str = "Answer the question from the passages, briefly and in full sentences. If they do not hold the answer, say so.";
+/// What `ask` tells the model where no question set says otherwise.
+pub const DEFAULT_INSTRUCTION: &str = "Answer the question from the passages, briefly and in full \
+     sentences. If they do not hold the answer, say so.";
 
 /// A chunk in a prompt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -183,9 +184,11 @@ mod tests {
         assert_eq!(rendered(Arm::Tuned), rendered(Arm::Base));
         assert_eq!(
             rendered(Arm::FewShot),
-            "System: Be brief.\nUser: Far?\nAssistant: No.\nUser: Near?\nAssistant: Yes.\nUser: Who?\n"
+            "System: Be brief.\nUser: Far?\nAssistant: No.\nUser: Near?\nAssistant: Yes.\n\
+             User: Who?\n"
         );
-        let rag = "System: Be brief.\nUser: Passages:\nCrew\nBo cooks.\n\nGuide > Crew:\nAda is the pilot.\n\n\
+        let rag = "System: Be brief.\nUser: Passages:\nCrew\nBo cooks.\n\n\
+                   Guide > Crew:\nAda is the pilot.\n\n\
                    Answer from the passages above.\nQuestion: Who?\n";
         for arm in [
             Arm::Rag,

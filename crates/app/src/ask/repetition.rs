@@ -1,10 +1,10 @@
-//! Small models fall into loops. An answer ends before it says a sentence it has said already.
+//! Small models fall into loops. So an answer ends where it would say a sentence a second time.
 
 use std::ops::ControlFlow;
 
-/// Passes text on, sentence by sentence, until one comes again. What could still become a
-/// repetition is held back, so that whoever reads the stream never sees it.
-pub(crate) struct Unrepeated<'a> {
+/// Passes text on until a sentence comes a second time. Text that may still turn out to be a
+/// repetition is held back, so that readers of the stream never see one.
+pub(crate) struct RepetitionGuard<'a> {
     on_text: &'a mut dyn FnMut(&str) -> ControlFlow<()>,
     said: Vec<String>,
     /// The sentence being written: what of it was passed on, and what is held back.
@@ -14,7 +14,7 @@ pub(crate) struct Unrepeated<'a> {
     text: String,
 }
 
-impl<'a> Unrepeated<'a> {
+impl<'a> RepetitionGuard<'a> {
     pub(crate) fn new(on_text: &'a mut dyn FnMut(&str) -> ControlFlow<()>) -> Self {
         Self {
             on_text,
@@ -29,7 +29,7 @@ impl<'a> Unrepeated<'a> {
     /// Takes the next piece of text; breaks when a sentence was repeated or the reader wants no
     /// more.
     pub(crate) fn push(&mut self, piece: &str) -> ControlFlow<()> {
-        // Nothing new: only whether anybody still listens.
+        // An empty piece only asks whether anybody still listens.
         if piece.is_empty() {
             return (self.on_text)("");
         }
@@ -49,9 +49,9 @@ impl<'a> Unrepeated<'a> {
 
     fn sentence_end(&mut self) -> ControlFlow<()> {
         let sentence = format!("{}{}", self.passed, self.held).trim().to_owned();
-        // `1.` and `e.g.` come again in good answers.
-        let telling = sentence.split_whitespace().count() > 1;
-        if telling && self.said.contains(&sentence) {
+        // Single words such as `1.` and `e.g.` come again in good answers.
+        let several_words = sentence.split_whitespace().count() > 1;
+        if several_words && self.said.contains(&sentence) {
             self.repeated = true;
             self.held.clear();
             return ControlFlow::Break(());
@@ -69,8 +69,8 @@ impl<'a> Unrepeated<'a> {
         if held.is_empty() { ControlFlow::Continue(()) } else { (self.on_text)(&held) }
     }
 
-    /// Ends the answer: passes on what was held back, unless it began a repetition. Returns all
-    /// that was passed on.
+    /// Ends the answer: passes on what was held back, unless it is the beginning of a repetition.
+    /// Returns all text that was passed on.
     pub(crate) fn finish(mut self) -> String {
         let sentence = format!("{}{}", self.passed, self.held).trim().to_owned();
         let begun_again =
@@ -97,7 +97,7 @@ mod tests {
                 streamed.push_str(piece);
                 ControlFlow::Continue(())
             };
-            let mut guard = Unrepeated::new(&mut pass);
+            let mut guard = RepetitionGuard::new(&mut pass);
             for piece in pieces {
                 if guard.push(piece).is_break() {
                     stopped = true;

@@ -123,7 +123,7 @@ impl<'a> Bench<'a> {
         let most = passages.iter().copied().max().unwrap_or(DEFAULT_PASSAGES);
         let mut tuner = RetrievalTuner::new(self.knowledge, set, &self.dev, passages[0]);
         let lexical_weight = tuner.lexical_weight(progress)?;
-        let mut wanted = tuner.wanted(lexical_weight);
+        let mut wanted = tuner.wanted(lexical_weight)?;
         // As many distractors as passages, should all passages be gold.
         wanted.hits = HITS.max(2 * most);
         let reranking = tuner.reranker(&wanted, progress.stop())?;

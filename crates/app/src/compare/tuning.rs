@@ -51,7 +51,7 @@ impl<'a> RetrievalTuner<'a> {
         &mut self,
         progress: &mut Progress<'_, CompareEvent>,
     ) -> Result<f32> {
-        let mut wanted = self.wanted(DEFAULT_LEXICAL_WEIGHT);
+        let mut wanted = self.wanted(DEFAULT_LEXICAL_WEIGHT)?;
         let Self { knowledge, set, questions, passages } = self;
         if let Some(weight) = knowledge.configured_lexical_weight() {
             return Ok(weight);
@@ -82,14 +82,12 @@ impl<'a> RetrievalTuner<'a> {
     }
 
     /// What is searched for with a BM25 weight, before any reranking.
-    pub(super) fn wanted(&self, lexical_weight: f32) -> Wanted {
-        Wanted {
-            hits: HITS,
-            lexical_weight,
-            filter: self.set.filter(),
-            neighbours: self.knowledge.neighbours(),
-            rerank: false,
-        }
+    ///
+    /// # Errors
+    /// Those of reading what was tuned for the set.
+    pub(super) fn wanted(&self, lexical_weight: f32) -> Result<Wanted> {
+        let of_set = self.knowledge.wanted(Some(self.set))?;
+        Ok(Wanted { hits: HITS, lexical_weight, rerank: false, ..of_set })
     }
 
     /// Measures the configured reranker, if there is one, and keeps for `ask` whether it is to be

@@ -17,7 +17,7 @@ use crate::error::{Error, IoContext, Problem, Result};
 use crate::models::hash_bytes;
 use crate::project::config::Chunks;
 use crate::search::chunks::{Pending, prepare};
-use crate::search::rerank::{Beside, RERANKED, Rerank, beside};
+use crate::search::rerank::{RERANKED, Rerank, RerankEffect, rerank_effects};
 
 /// Documents embedded at a time.
 const BATCH: usize = 128;
@@ -70,7 +70,7 @@ pub struct RetrievalReport {
     pub runs: Vec<RunReport>,
     /// What the reranker changed at each share of words, where there is one: nDCG@10.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub reranker: Vec<Beside>,
+    pub reranker: Vec<RerankEffect>,
     /// Seconds to embed and index what was not there yet.
     pub index_seconds: f64,
     /// Mean seconds for a query: embedding, then searching, by the fused ranking.
@@ -137,7 +137,7 @@ pub fn measure(
         let runs = report.runs.iter();
         let measured: Vec<(&str, f32, f64)> =
             runs.map(|run| (run.name.as_str(), run.lexical_weight, run.ndcg_at_10)).collect();
-        report.reranker = beside(&reranker.name, "nDCG@10", &measured);
+        report.reranker = rerank_effects(&reranker.name, "nDCG@10", &measured);
     }
     Ok(report)
 }

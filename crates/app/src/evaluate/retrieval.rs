@@ -13,7 +13,7 @@ use crate::questions::synthetic::SYNTHETIC;
 use crate::questions::{Question, QuestionSet, Split};
 use crate::search::grounding::{Grounded, characters, ground, recall, reciprocal_rank};
 use crate::search::knowledge::{Knowledge, Wanted};
-use crate::search::rerank::{Beside, RERANKED, beside};
+use crate::search::rerank::{RERANKED, RerankEffect, rerank_effects};
 
 /// Hits looked at for each question.
 const DEPTH: usize = 10;
@@ -33,7 +33,7 @@ pub struct EvidenceReport {
     pub runs: Vec<EvidenceRun>,
     /// What the reranker changed at each share of words, where there is one: MRR@10.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub reranker: Vec<Beside>,
+    pub reranker: Vec<RerankEffect>,
     /// Mean seconds for a question: embedding among others, then searching, by the last ranking.
     pub seconds_per_query: f64,
 }
@@ -131,8 +131,8 @@ fn rank(
         hits: DEPTH,
         lexical_weight: 1.0,
         filter: of.filter,
-        neighbours: knowledge.neighbours(),
         rerank: false,
+        ..knowledge.wanted(None)?
     };
     let mut grounded = ground(knowledge, questions, &wanted, stop)?;
     let embed: f64 = grounded.iter().map(|found| found.retrieved.embed_seconds).sum();
@@ -155,7 +155,7 @@ fn rank(
     let reranker = knowledge.rerank.as_ref();
     Ok(EvidenceReport {
         reranker: reranker
-            .map(|model| beside(&model.name, "MRR@10", &measured))
+            .map(|model| rerank_effects(&model.name, "MRR@10", &measured))
             .unwrap_or_default(),
         set: of.set.to_owned(),
         synthetic: false,

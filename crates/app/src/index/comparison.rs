@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use eval::Interval;
 use eval::stats::Bootstrap;
 use serde::Serialize;
-use store::{Filter, IndexId, Store};
+use store::{IndexId, Store};
 
 use crate::error::Result;
 use crate::models::Cache;
@@ -132,13 +132,7 @@ fn open(project: &Project, cache: &Cache, index: Option<IndexId>) -> Result<Know
 /// What an index finds for the questions of each set.
 fn find(knowledge: &Knowledge, asked: &[Asked], stop: &AtomicBool) -> Result<Vec<Vec<Grounded>>> {
     let found = asked.iter().map(|Asked { set, questions }| {
-        let wanted = Wanted {
-            hits: DEPTH,
-            lexical_weight: knowledge.lexical_weight(set.as_ref())?,
-            filter: set.as_ref().map_or(Filter::ALL, SetConfig::filter),
-            neighbours: knowledge.neighbours(),
-            rerank: knowledge.reranks(set.as_ref())?,
-        };
+        let wanted = Wanted { hits: DEPTH, ..knowledge.wanted(set.as_ref())? };
         ground(knowledge, questions, &wanted, stop)
     });
     found.collect()

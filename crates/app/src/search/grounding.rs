@@ -1,5 +1,9 @@
-//! Where the questions of a set stand in the documents: the chunks that hold their evidence, and
-//! what retrieval finds for them.
+//! Where the evidence of a question stands in the index, and whether a search finds it.
+//!
+//! A question may name its evidence: a document and a quote from it. The index knows chunks, so the
+//! quote is looked up in the document's text, and every chunk that overlaps it is a gold chunk of
+//! the question. [`ground`] does this for many questions and searches for each of them; recall and
+//! rank then say how much of the evidence stands among the hits.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -28,8 +32,9 @@ pub struct GoldChunk {
     pub evidence: usize,
     /// The bytes of that entry's quote in the document.
     pub quote: Range<usize>,
-    /// Whether it alone is enough for that entry: an answer stands in it, or it holds most of the
-    /// quote.
+    /// Whether this chunk alone is enough for that entry: an expected answer stands in it. Where no
+    /// chunk shows one, a chunk with at least half of the quote is enough; where there is none of
+    /// these either, any chunk with a part of the quote is.
     pub sufficient: bool,
 }
 
@@ -192,23 +197,23 @@ fn holding(
             }
         })
         .collect();
-    // Where no single chunk shows the answer (it has to be worked out, or it is spread), most of
-    // the quote must do.
+    // No chunk shows the answer: it has to be worked out, or it is spread over several chunks. Then
+    // a chunk with at least half of the quote is enough.
     if gold.iter().all(|chunk| !chunk.sufficient) {
         let spans = document.chunks.iter().filter(|(_, chunk)| overlap(chunk) > 0);
         for (chunk, (_, stored)) in gold.iter_mut().zip(spans) {
             chunk.sufficient = 2 * overlap(stored) >= span.len();
         }
     }
-    // A quote cut into many pieces: then any of them counts.
+    // The quote is cut into many pieces: then each of them is enough.
     if gold.iter().all(|chunk| !chunk.sufficient) {
         gold.iter_mut().for_each(|chunk| chunk.sufficient = true);
     }
     gold
 }
 
-/// Finds a quote: exactly, else with white space folded, since extracted text breaks its lines
-/// elsewhere.
+/// Finds a quote: exactly, else with white space folded, since extracted text may break its lines
+/// at other places.
 fn find_quote(text: &str, quote: &str) -> Option<Range<usize>> {
     let quote = quote.trim();
     if let Some(start) = text.find(quote) {
@@ -223,8 +228,8 @@ fn find_quote(text: &str, quote: &str) -> Option<Range<usize>> {
     Some(offsets[start]..end)
 }
 
-/// A text with every run of white space as one space, and for each of its bytes the offset in the
-/// original.
+/// A text with every run of white space as one space, and for each byte of it the offset in the
+/// original text.
 fn fold(text: &str) -> (String, Vec<usize>) {
     let mut folded = String::with_capacity(text.len());
     let mut offsets = Vec::with_capacity(text.len());

@@ -4,25 +4,18 @@ use std::time::Instant;
 
 use lm::Encoder;
 use serde::Serialize;
-use store::{Filter, Hit, IndexId, SearchOptions, Store};
+use store::{Embedder, Filter, Hit, IndexId, SearchOptions, Store};
 
 use crate::models::Cache;
 use crate::project::Project;
-use crate::project::config::{Retrieval, SetConfig};
+use crate::project::config::Retrieval;
 use crate::search::recipe::{IndexRecipe, embedder_of};
 use crate::search::rerank::Rerank;
 use crate::{Error, Result};
 
-/// Share of BM25 in the fused score where nothing was set or tuned: the best of nine on scifact's
-/// training queries, where the optimum is flat; on squad's training questions .5 and .6 are as good
-/// (docs/log.md).
+/// BM25 weight where nothing was set or tuned: the best of nine on scifact's training queries,
+/// where the optimum is flat. On squad's training questions .5 and .6 are as good (docs/log.md).
 pub const DEFAULT_LEXICAL_WEIGHT: f32 = 0.4;
-
-/// What is found out about a set, by the names of the store's settings.
-const LEXICAL_WEIGHT: &str = "lexical_weight";
-const PASSAGES: &str = "passages";
-const ABSTAIN_BELOW: &str = "abstain_below";
-const RERANKER_WORSE: &str = "reranker_worse";
 
 /// Passages in a prompt where nothing was set or tuned.
 pub const DEFAULT_PASSAGES: usize = 3;
@@ -38,7 +31,8 @@ pub struct Knowledge {
     pub recipe: IndexRecipe,
     /// Puts the first hits in order, where there is one.
     pub rerank: Option<Rerank>,
-    settings: Retrieval,
+    /// What the configuration says about retrieval.
+    pub(super) settings: Retrieval,
 }
 
 /// What a search is to bring.
@@ -46,7 +40,7 @@ pub struct Knowledge {
 pub struct Wanted {
     /// Hits, at most.
     pub hits: usize,
-    /// Share of BM25.
+    /// Weight of BM25 in the fused score; the cosine has the rest.
     pub lexical_weight: f32,
     /// Which documents may be found.
     pub filter: Filter,
@@ -56,6 +50,19 @@ pub struct Wanted {
     pub rerank: bool,
 }
 
+/// What holds where nothing was set or tuned, without neighbours and reranker.
+impl Default for Wanted {
+    fn default() -> Self {
+        Self {
+            hits: DEFAULT_PASSAGES,
+            lexical_weight: DEFAULT_LEXICAL_WEIGHT,
+            filter: Filter::ALL,
+            neighbours: 0,
+            rerank: false,
+        }
+    }
+}
+
 /// What a search brought, and how long each stage took.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Retrieved {
@@ -63,7 +70,7 @@ pub struct Retrieved {
     pub hits: Vec<Hit>,
     /// Seconds to turn the question into a vector.
     pub embed_seconds: f64,
-    /// Seconds to search and fuse that embedding did not take: words are scored beside it.
+    /// Seconds to search and fuse, without those of embedding: words are scored meanwhile.
     pub search_seconds: f64,
     /// Seconds to put the first hits in order.
     pub rerank_seconds: f64,
@@ -117,8 +124,8 @@ impl Knowledge {
         Ok(knowledge)
     }
 
-    /// A store and an encoder, put together. Vectors of another precision are no obstacle: they
-    /// rank alike.
+    /// A store and an encoder, put together. The vectors in the store may come from the same
+    /// encoder at another precision: they rank alike.
     pub fn new(
         mut store: Store,
         encoder: Encoder,
@@ -130,8 +137,8 @@ impl Knowledge {
         Ok(Self { store, encoder, recipe, rerank: None, settings })
     }
 
-    /// Finds the chunks that fit a question best; what says the same as a better one stands beside
-    /// it.
+    /// Finds the chunks that fit a question best. A chunk that says the same as a better one is
+    /// named with that one instead of taking a place of its own.
     pub fn search(&self, question: &str, wanted: &Wanted) -> Result<Retrieved> {
         let start = Instant::now();
         let mut embed_seconds = 0.0;
@@ -143,12 +150,8 @@ impl Knowledge {
         };
         let hits = self.store.search_embedding(question, embed, &self.search_options(wanted))?;
         let search_seconds = start.elapsed().as_secs_f64() - embed_seconds;
-        self.ordered(
-            question,
-            hits,
-            wanted,
-            Retrieved { embed_seconds, search_seconds, ..Retrieved::default() },
-        )
+        let found = Retrieved { hits, embed_seconds, search_seconds, rerank_seconds: 0.0 };
+        self.reranked(question, wanted, found)
     }
 
     /// As [`Knowledge::search`], for a question whose vector is known.
@@ -161,7 +164,7 @@ impl Knowledge {
         let start = Instant::now();
         let hits = self.store.search(question, vector, &self.search_options(wanted))?;
         let search_seconds = start.elapsed().as_secs_f64();
-        self.ordered(question, hits, wanted, Retrieved { search_seconds, ..Retrieved::default() })
+        self.reranked(question, wanted, Retrieved { hits, search_seconds, ..Retrieved::default() })
     }
 
     fn reranker(&self, wanted: &Wanted) -> Option<&Rerank> {
@@ -182,117 +185,19 @@ impl Knowledge {
     }
 
     /// Lets the reranker put hits in order, where there is one.
-    fn ordered(
+    fn reranked(
         &self,
         question: &str,
-        mut hits: Vec<Hit>,
         wanted: &Wanted,
-        retrieved: Retrieved,
+        mut retrieved: Retrieved,
     ) -> Result<Retrieved> {
         let start = Instant::now();
         if let Some(rerank) = self.reranker(wanted) {
-            rerank.order(question, &mut hits)?;
-            hits.truncate(wanted.hits);
+            rerank.order(question, &mut retrieved.hits)?;
+            retrieved.hits.truncate(wanted.hits);
         }
-        Ok(Retrieved { hits, rerank_seconds: start.elapsed().as_secs_f64(), ..retrieved })
-    }
-
-    /// Whether the reranker, if there is one, is used for a set: it is, unless the last comparison
-    /// found it to be worse on dev.
-    pub fn reranks(&self, set: Option<&SetConfig>) -> Result<bool> {
-        let Some(rerank) = &self.rerank else { return Ok(false) };
-        let Some(set) = set else { return Ok(true) };
-        // The finding is about this reranker and no other.
-        Ok(self.found(RERANKER_WORSE, &set.name)?.is_none_or(|worse| worse != rerank.identity()))
-    }
-
-    /// Keeps whether the reranker was worse than none on the dev questions of a set.
-    pub fn put_reranks(&mut self, set: &str, used: bool) -> Result<()> {
-        let worse =
-            self.rerank.as_ref().filter(|_| !used).map(Rerank::identity).unwrap_or_default();
-        self.put_found(RERANKER_WORSE, set, &worse)
-    }
-
-    /// The passages in a prompt that hold for a set: as configured, for it or for all, else as
-    /// tuned by the last comparison, else the default.
-    pub fn passages(&self, set: Option<&SetConfig>) -> Result<usize> {
-        if let Some(passages) = self.configured_passages(set) {
-            return Ok(passages);
-        }
-        let tuned = match set {
-            Some(set) => self.found(PASSAGES, &set.name)?,
-            None => None,
-        };
-        Ok(tuned.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_PASSAGES))
-    }
-
-    /// The passages of the configuration, which no tuning overrides.
-    pub fn configured_passages(&self, set: Option<&SetConfig>) -> Option<usize> {
-        set.and_then(|set| set.passages).or(self.settings.passages)
-    }
-
-    /// Keeps the passages tuned for a set.
-    pub fn put_passages(&mut self, set: &str, passages: usize) -> Result<()> {
-        self.put_found(PASSAGES, set, &passages.to_string())
-    }
-
-    /// The chunks before and after a hit that are read with it, as configured.
-    pub fn neighbours(&self) -> usize {
-        self.settings.neighbours
-    }
-
-    /// The share of BM25 that holds for a set: as configured, else as tuned by the last comparison,
-    /// else the default.
-    pub fn lexical_weight(&self, set: Option<&SetConfig>) -> Result<f32> {
-        if let Some(weight) = self.settings.lexical_weight {
-            return Ok(weight);
-        }
-        let tuned = match set {
-            Some(set) => self.found(LEXICAL_WEIGHT, &set.name)?,
-            None => None,
-        };
-        Ok(tuned.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_LEXICAL_WEIGHT))
-    }
-
-    /// The share of BM25 of the configuration, which no tuning overrides.
-    pub fn configured_lexical_weight(&self) -> Option<f32> {
-        self.settings.lexical_weight
-    }
-
-    /// The relevance below which nothing is answered: of a set as configured for it, else as
-    /// calibrated on its dev questions, else none, as its questions are answered as they were
-    /// compared; without a set as configured for the project, else the default.
-    pub fn abstain_below(&self, set: Option<&SetConfig>) -> Result<Option<f32>> {
-        let Some(set) = set else { return Ok(Some(self.settings.abstain_below)) };
-        if set.abstain_below.is_some() {
-            return Ok(set.abstain_below);
-        }
-        Ok(self.found(ABSTAIN_BELOW, &set.name)?.and_then(|text| text.parse().ok()))
-    }
-
-    /// Keeps the threshold for abstaining that was calibrated for a set.
-    pub fn put_abstain_below(&mut self, set: &str, threshold: f32) -> Result<()> {
-        self.put_found(ABSTAIN_BELOW, set, &threshold.to_string())
-    }
-
-    /// Keeps the share of BM25 tuned for a set.
-    pub fn put_lexical_weight(&mut self, set: &str, weight: f32) -> Result<()> {
-        self.put_found(LEXICAL_WEIGHT, set, &weight.to_string())
-    }
-
-    /// What was found out about a set with the index that is looked at; with the last one where
-    /// nothing was yet.
-    fn found(&self, what: &str, set: &str) -> Result<Option<String>> {
-        match self.store.setting(&format!("{what}/{set}/{}", self.store.index().0))? {
-            Some(found) => Ok(Some(found)),
-            None => Ok(self.store.setting(&format!("{what}/{set}"))?),
-        }
-    }
-
-    fn put_found(&mut self, what: &str, set: &str, found: &str) -> Result<()> {
-        let IndexId(index) = self.store.index();
-        self.store.put_setting(&format!("{what}/{set}"), found)?;
-        Ok(self.store.put_setting(&format!("{what}/{set}/{index}"), found)?)
+        retrieved.rerank_seconds = start.elapsed().as_secs_f64();
+        Ok(retrieved)
     }
 }
 
@@ -306,30 +211,6 @@ mod tests {
 
     use super::*;
     use crate::project::config::Config;
-
-    #[test]
-    fn what_was_tuned_with_an_index_comes_back_with_it() {
-        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lm/tests/fixtures/tiny-bert");
-        let folder = tempfile::tempdir().unwrap();
-        let text = "[project]\nname = \"p\"\n[[set]]\nname = \"facts\"\nquestions = \"q.jsonl\"\nmeasure = \"f1\"\n";
-        let config = Config::parse(Path::new("tunesmith.toml"), text).unwrap();
-        let (recipe, set) = (IndexRecipe::of(&config), config.sets[0].clone());
-        let encoder = Encoder::open(&model).unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        let mut knowledge = Knowledge::new(store, encoder, recipe, config.retrieval).unwrap();
-        knowledge.put_lexical_weight("facts", 0.7).unwrap();
-        let embedder = embedder_of(&knowledge.encoder);
-        let second = knowledge.store.new_index("{}", &embedder).unwrap();
-        let first = knowledge.store.index();
-        knowledge.store.look_at(second).unwrap();
-        assert_eq!(knowledge.lexical_weight(Some(&set)).unwrap(), 0.7, "until it is tuned itself");
-        knowledge.put_lexical_weight("facts", 0.2).unwrap();
-        knowledge.put_passages("facts", 5).unwrap();
-        assert_eq!(knowledge.lexical_weight(Some(&set)).unwrap(), 0.2);
-        knowledge.store.look_at(first).unwrap();
-        assert_eq!(knowledge.lexical_weight(Some(&set)).unwrap(), 0.7);
-        assert_eq!(knowledge.passages(Some(&set)).unwrap(), 5);
-    }
 
     #[test]
     fn an_index_of_one_precision_is_searched_in_any_other() {
@@ -361,13 +242,8 @@ mod tests {
         for precision in [Precision::Int8, Precision::F32, Precision::Auto] {
             let knowledge = open(precision);
             for text in texts {
-                let wanted = Wanted {
-                    hits: 1,
-                    lexical_weight: 0.0,
-                    filter: Filter::ALL,
-                    neighbours: 0,
-                    rerank: true,
-                };
+                let wanted =
+                    Wanted { hits: 1, lexical_weight: 0.0, rerank: true, ..Wanted::default() };
                 let found = knowledge.search(text, &wanted).unwrap();
                 assert_eq!(found.hits[0].path, text, "{precision:?}");
                 assert!(found.best_cosine().unwrap() > 0.999, "{precision:?}");

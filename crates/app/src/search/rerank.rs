@@ -51,15 +51,15 @@ impl Rerank {
         format!("{} {}", self.model.identity(), self.candidates)
     }
 
-    /// Puts the first hits in order, best first; equal ones stay as they were, and so do those
-    /// further down.
+    /// Puts the first hits in order, best first. Hits of equal score keep their order, and those
+    /// after the first [`Rerank::candidates`] keep their places.
     ///
     /// # Errors
     /// As [`Reranker::score`].
     pub fn order(&self, question: &str, hits: &mut [Hit]) -> Result<()> {
         let end = self.candidates.min(hits.len());
         let head = &mut hits[..end];
-        // With title and headings, as the model that answers reads it and as it was embedded.
+        // With title and headings, as in the prompt and as the chunk was embedded.
         let texts: Vec<String> = head
             .iter()
             .map(|hit| {
@@ -77,12 +77,12 @@ impl Rerank {
     }
 }
 
-/// What a reranker changed.
+/// What a reranker changed in one fused ranking.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Beside {
+pub struct RerankEffect {
     /// The reranker.
     pub model: String,
-    /// Share of BM25 in the ranking it started from.
+    /// BM25 weight of the ranking it started from.
     pub lexical_weight: f32,
     /// Name of the measure.
     pub measure: &'static str,
@@ -94,9 +94,13 @@ pub struct Beside {
     pub finding: String,
 }
 
-/// Puts the measure of each fused ranking beside that of the reranked one; `runs` are (name, share
-/// of BM25, measure).
-pub(crate) fn beside(model: &str, measure: &'static str, runs: &[(&str, f32, f64)]) -> Vec<Beside> {
+/// Compares each reranked ranking with the fused one it started from; `runs` are (name, BM25
+/// weight, value of the measure).
+pub(crate) fn rerank_effects(
+    model: &str,
+    measure: &'static str,
+    runs: &[(&str, f32, f64)],
+) -> Vec<RerankEffect> {
     let reranked = runs.iter().filter(|(name, ..)| *name == RERANKED);
     let pairs = reranked.filter_map(|(_, weight, with)| {
         let without = runs.iter().find(|(name, other, _)| *name == "fusion" && other == weight)?.2;
@@ -111,7 +115,14 @@ pub(crate) fn beside(model: &str, measure: &'static str, runs: &[(&str, f32, f64
             };
             let finding =
                 format!("the reranker is {word} ({measure} {without:.3} without, {with:.3} with)");
-            Beside { model: model.to_owned(), lexical_weight, measure, without, with, finding }
+            RerankEffect {
+                model: model.to_owned(),
+                lexical_weight,
+                measure,
+                without,
+                with,
+                finding,
+            }
         })
         .collect()
 }
@@ -178,7 +189,7 @@ mod tests {
             (RERANKED, 0.4, 0.55),
             (RERANKED, 0.5, 0.7),
         ];
-        let found = beside("m", "nDCG@10", &runs);
+        let found = rerank_effects("m", "nDCG@10", &runs);
         assert_eq!(found.len(), 2);
         assert_eq!(
             found[0].finding,

@@ -154,13 +154,7 @@ fn raft_passages(
         return Err(Error::NoDocuments);
     }
     let k = knowledge.passages(Some(set))?;
-    let wanted = Wanted {
-        hits: HITS.max(2 * k),
-        lexical_weight: knowledge.lexical_weight(Some(set))?,
-        filter: set.filter(),
-        neighbours: knowledge.neighbours(),
-        rerank: knowledge.reranks(Some(set))?,
-    };
+    let wanted = Wanted { hits: HITS.max(2 * k), ..knowledge.wanted(Some(set))? };
     let grounded = ground(knowledge, questions, &wanted, stop)?;
     let mut all = Vec::with_capacity(questions.len());
     for (question, grounded) in questions.iter().zip(&grounded) {

@@ -1,13 +1,13 @@
 //! Citations: which sentences of the retrieved passages support an answer, as exact quotes with
 //! their place.
 //!
-//! An answer is taken sentence by sentence, and held against the passage sentence that shares most
-//! with it. What that sentence says of the answer is weighed by two pieces of evidence: the share
-//! of the words it holds that the question did not hold already, and the cosine of its vector with
-//! that of question and answer. The weights are those of a logistic regression (Cox 1958) on
-//! sentences that the default model wrote for squad's training questions, those with the right
-//! answer against all others, both kinds weighing the same (docs/log.md). What nothing supports is
-//! marked, not decorated.
+//! Each sentence of an answer is compared with the passage sentence that is nearest to it. Two
+//! numbers then say how far that passage sentence supports it: the share of the answer's words that
+//! stand there, counting only words that the question did not hold, and the cosine of its vector
+//! with that of question and answer. Their weights come from a logistic regression (Cox 1958) on
+//! sentences that the default model wrote for squad's training questions: those with the right
+//! answer against all others, both kinds weighing the same (docs/log.md). A sentence that nothing
+//! supports gets no citation and is marked as unsupported.
 
 mod text;
 
@@ -28,10 +28,10 @@ use text::words;
 const NEW_WORDS: f64 = 2.0;
 /// Weight of the cosine of the quote with question and answer.
 const COSINE: f64 = 5.4;
-/// What both have to outweigh.
+/// Intercept of the regression: what the other two terms have to outweigh.
 const BIAS: f64 = -4.8;
-/// A sentence is supported from here on: then its evidence is more typical of right answers than of
-/// wrong ones.
+/// A sentence is supported from this value on: its evidence is then more typical of right answers
+/// than of wrong ones.
 const SUPPORTED: f64 = 0.5;
 
 /// A sentence of a document that supports an answer.
@@ -47,8 +47,8 @@ pub struct Citation {
     pub span: Range<usize>,
     /// Those bytes.
     pub quote: String,
-    /// Share of the answer sentence's words, of those that the question did not hold, that stand
-    /// here.
+    /// Of the answer sentence's words that the question did not hold, the share that stand in the
+    /// quote.
     pub overlap: f64,
     /// Cosine between the vectors of the quote and of question and answer sentence.
     pub cosine: f32,
@@ -59,7 +59,7 @@ pub struct Citation {
 pub struct Claim {
     /// Bytes of the answer.
     pub span: Range<usize>,
-    /// How much speaks for it, 0 to 1: from one half on it is supported.
+    /// The strength of its support, 0 to 1; from one half on it counts as supported.
     pub support: f64,
     /// Indices of the citations that support it; empty when nothing does.
     pub citations: Vec<usize>,
@@ -87,14 +87,14 @@ impl Support {
         !self.claims.is_empty() && self.claims.iter().all(Claim::is_supported)
     }
 
-    /// How much speaks for the sentence that least speaks for; 0 for an empty answer.
+    /// The support of the sentence with the least support; 0 for an empty answer.
     pub fn weakest(&self) -> f64 {
         self.claims.iter().map(|claim| claim.support).min_by(f64::total_cmp).unwrap_or(0.0)
     }
 }
 
 /// A sentence of a passage.
-struct Source<'a> {
+struct PassageSentence<'a> {
     hit: &'a Hit,
     span: Range<usize>,
     quote: String,
@@ -146,7 +146,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-fn sources<'a>(hits: &'a [Hit], store: &Store) -> Result<Vec<Source<'a>>> {
+fn sources<'a>(hits: &'a [Hit], store: &Store) -> Result<Vec<PassageSentence<'a>>> {
     let mut texts: HashMap<(DocumentId, u32), String> = HashMap::new();
     let mut sources = Vec::new();
     for hit in hits {
@@ -157,38 +157,38 @@ fn sources<'a>(hits: &'a [Hit], store: &Store) -> Result<Vec<Source<'a>>> {
                 .insert(store.document_text(hit.document, Some(hit.version))?.unwrap_or_default()),
         };
         let Some(passage) = text.get(hit.span.clone()) else { continue };
-        // A heading names its topic but states nothing.
+        // A heading names a topic but states nothing that could support an answer.
         let stating =
             sentences(passage).into_iter().filter(|span| !passage[span.clone()].starts_with('#'));
         sources.extend(stating.map(|span| {
             let quote = passage[span.clone()].to_owned();
             let span = hit.span.start + span.start..hit.span.start + span.end;
-            Source { hit, span, words: words(&quote), quote }
+            PassageSentence { hit, span, words: words(&quote), quote }
         }));
     }
     Ok(sources)
 }
 
-/// How much the best of `sources` speaks for a sentence of an answer, and its citation where that
-/// is enough. `cosines` are those of question and sentence with the sources.
+/// How far the best of `sources` supports a sentence of an answer, 0 to 1, and its citation where
+/// that is enough. `cosines` holds one cosine a source, with the vector of question and sentence.
 fn weigh(
     question: &str,
     claim: &str,
-    sources: &[Source],
+    sources: &[PassageSentence],
     cosines: &[f32],
 ) -> (f64, Option<Citation>) {
     let content = content_words(claim);
-    let share = |words: &HashSet<String>, source: &Source| {
+    let share = |words: &HashSet<String>, source: &PassageSentence| {
         words.iter().filter(|word| source.words.contains(*word)).count() as f64
             / words.len().max(1) as f64
     };
     let nearness = |index: usize| share(&content, &sources[index]) + f64::from(cosines[index]);
-    // Among equals the first one: it stands in the better hit.
+    // Among equals the first one is taken: it stands in the better hit.
     let best =
         (0..sources.len()).max_by(|a, b| nearness(*a).total_cmp(&nearness(*b)).then(b.cmp(a)));
     let Some(index) = best.filter(|_| !content.is_empty()) else { return (0.0, None) };
     let (source, cosine) = (&sources[index], cosines[index]);
-    // Words of the question say that the topic is right, not that the answer is.
+    // Words of the question only show that the topic is right, not that the answer is.
     let asked = words(question);
     let mut new: HashSet<String> = content.difference(&asked).cloned().collect();
     if new.is_empty() {
@@ -243,13 +243,13 @@ mod tests {
         cosines: &[f32],
     ) -> (f64, Option<String>) {
         let hit = hit();
-        let source = |text: &&str| Source {
+        let source = |text: &&str| PassageSentence {
             hit: &hit,
             span: 0..0,
             quote: (*text).to_owned(),
             words: words(text),
         };
-        let sources: Vec<Source> = sentences.iter().map(source).collect();
+        let sources: Vec<PassageSentence> = sentences.iter().map(source).collect();
         let (support, citation) = weigh(question, claim, &sources, cosines);
         (support, citation.map(|citation| citation.quote))
     }

@@ -120,7 +120,8 @@ mod tests {
     fn sentences_end_where_they_should() {
         assert_eq!(
             split(
-                "# Crew\nDr. Ada Lund (b. 1961) leads it. She costs 4.5\nmillion! \"Really?\" Yes.\n\nNext"
+                "# Crew\nDr. Ada Lund (b. 1961) leads it. She costs 4.5\nmillion! \
+                 \"Really?\" Yes.\n\nNext"
             ),
             [
                 "# Crew",

@@ -1,4 +1,4 @@
-//! What a key opens: documents, and the sets whose answers rest on none but those.
+//! What a key opens: documents, and the sets whose answers rest on those documents only.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
@@ -15,11 +15,16 @@ use crate::tune::adapters;
 use crate::tune::adapters::{Manifest, Recipe};
 
 impl Service {
-    /// Whether answers to a set's questions by this arm rest on documents alone that may be read:
-    /// the set's collections (those of all documents where it names none), and where examples stand
-    /// in the prompt or weights were trained on them, the documents of their evidence and every one
-    /// that the adapter was trained with. A document that is no longer there, and an adapter whose
-    /// documents nobody knows, cannot be told to be harmless.
+    /// Whether everything that this arm's answers to a set's questions rest on may be read.
+    ///
+    /// Every answer rests on the set's collections, or on all there are where the set names none.
+    /// Where examples stand in the prompt, or the weights were trained on them, it also rests on
+    /// the documents of their evidence and on those that the adapter was trained with. A document
+    /// that is no longer in the store counts as one that may not be read, and so does an adapter
+    /// of which no documents are recorded.
+    ///
+    /// # Errors
+    /// The question files, the adapters or the store cannot be read.
     pub fn allows(&self, access: &Access, set: &SetConfig, arm: Arm) -> Result<bool> {
         let Access::Collections(readable) = access else { return Ok(true) };
         let collections = match &set.collections {
@@ -52,7 +57,8 @@ impl Service {
         Ok(names)
     }
 
-    /// The documents in which the examples of a set have their evidence, read on first use.
+    /// The documents in which the examples of a set have their evidence; their files are read at
+    /// the first call.
     fn evidence(&self, set: &SetConfig) -> Result<Arc<BTreeSet<String>>> {
         let mut known = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(documents) = known.get(&set.name) {
@@ -73,7 +79,7 @@ impl Service {
         Ok(trained.first().map(Manifest::name))
     }
 
-    /// Makes sure that every key opens what the configuration says it does.
+    /// Makes sure that no key opens more than the configuration says.
     ///
     /// # Errors
     /// [`Error::Moved`] when a key would open a document that has moved to another collection in
@@ -111,10 +117,31 @@ mod tests {
     use crate::tune::adapters;
     use crate::{Knowledge, Project};
 
-    const CONFIG: &str = "[project]\nname = \"p\"\n[[collection]]\nname = \"staff\"\ndocuments = []\n\
-         [[set]]\nname = \"inside\"\nquestions = \"inside.jsonl\"\nmeasure = \"label\"\ncollections = [\"documents\"]\n\
-         [[set]]\nname = \"astray\"\nquestions = \"astray.jsonl\"\nmeasure = \"label\"\ncollections = [\"documents\"]\n\
-         [[set]]\nname = \"whole\"\nquestions = \"inside.jsonl\"\nmeasure = \"label\"\n";
+    const CONFIG: &str = r#"
+[project]
+name = "p"
+
+[[collection]]
+name = "staff"
+documents = []
+
+[[set]]
+name = "inside"
+questions = "inside.jsonl"
+measure = "label"
+collections = ["documents"]
+
+[[set]]
+name = "astray"
+questions = "astray.jsonl"
+measure = "label"
+collections = ["documents"]
+
+[[set]]
+name = "whole"
+questions = "inside.jsonl"
+measure = "label"
+"#;
 
     fn document(path: &str, collection: &str, text: &str) -> NewDocument {
         NewDocument {
@@ -134,7 +161,8 @@ mod tests {
         for (file, cited) in [("inside", "open.md"), ("astray", "closed.md")] {
             let row = |split: &str| {
                 format!(
-                    "{{\"question\":\"a {split} word\",\"answers\":[\"word\"],\"split\":\"{split}\",\
+                    "{{\"question\":\"a {split} word\",\"answers\":[\"word\"],\
+                     \"split\":\"{split}\",\
                      \"evidence\":[{{\"document\":\"{cited}\",\"quote\":\"word\"}}]}}\n"
                 )
             };
@@ -173,7 +201,8 @@ mod tests {
         let folder = service.project.adapter_folder(set, Recipe::Plain.as_str(), 1);
         fs::create_dir_all(&folder).unwrap();
         let manifest = serde_json::json!({
-            "set": set, "recipe": "plain", "seed": 1, "base": "", "base_name": "", "data": "", "options": "", "weights": "",
+            "set": set, "recipe": "plain", "seed": 1, "base": "", "base_name": "",
+            "data": "", "options": "", "weights": "",
             "examples": 1, "best_step": 1, "dev_loss": null, "seconds": 0.0, "tokens": 1,
             "history": serde_json::to_value(lm::History::default()).unwrap(),
         });

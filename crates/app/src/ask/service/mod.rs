@@ -1,17 +1,22 @@
 //! An opened project that can answer: knowledge, model and adapters, opened once and shared between
 //! threads.
+//!
+//! - `answering`: the stages of one answer
+//! - `access`: what an answer rests on, and so who may read it
+//! - [`keyed`]: the same service for callers who show keys
 
 mod access;
+mod answering;
+pub mod keyed;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use eval::{Arm, Decision};
-use lm::{Engine, EngineOptions, GenerateOptions, Generation, Lora, Message, Model, Precision};
+use lm::{Engine, EngineOptions, Lora, Message, Model, Precision};
 
 use crate::ask::shots::Shots;
-use crate::ask::{Answer, AskRequest, answer};
 use crate::error::{Error, Result};
 use crate::models::{self, Cache};
 use crate::project::Project;
@@ -38,17 +43,6 @@ pub struct Service {
     shots: Mutex<HashMap<String, Arc<Shots>>>,
     /// The documents in which the examples of a set have their evidence.
     evidence: Mutex<HashMap<String, Arc<BTreeSet<String>>>>,
-}
-
-/// A set and the arm that answers its questions: the one decided on, else retrieval.
-#[derive(Clone, Debug)]
-pub struct Served {
-    /// The set.
-    pub set: SetConfig,
-    /// The arm.
-    pub arm: Arm,
-    /// Whether a decision recommended it.
-    pub decided: bool,
 }
 
 /// An adapter in memory.
@@ -113,27 +107,13 @@ impl Service {
         Ok(self)
     }
 
-    /// Lets the model answer, beside other questions where there is an engine.
-    pub(crate) fn generate(
-        &self,
-        messages: &[Message],
-        adapter: Option<&Arc<Lora>>,
-        options: &GenerateOptions,
-        on_text: &mut dyn FnMut(&str) -> std::ops::ControlFlow<()>,
-    ) -> Result<Generation> {
-        Ok(match &self.engine {
-            Some(engine) => engine.generate(messages, adapter, options, on_text)?,
-            None => self.model.generate(messages, adapter.map(|lora| &**lora), options, on_text)?,
-        })
-    }
-
     /// The knowledge base, for as long as the guard lives.
     pub fn knowledge(&self) -> MutexGuard<'_, Knowledge> {
         // A panic elsewhere leaves the store as consistent as a crash would.
         self.knowledge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens the knowledge base anew when another process has taken another index into use.
+    /// Opens the knowledge base again when another process has taken another index into use.
     fn follow(&self) -> Result<()> {
         let Some(cache) = &self.shared else { return Ok(()) };
         let mut knowledge = self.knowledge();
@@ -142,46 +122,18 @@ impl Service {
         }
         *knowledge = Knowledge::open_shared(&self.project, cache)?;
         drop(knowledge);
-        // Their vectors come from the encoder before.
+        // The vectors of the examples come from the former encoder.
         self.shots.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
     }
 
-    /// Answers a question, handing out the text as it comes.
-    ///
-    /// # Errors
-    /// No documents where the arm needs them, no adapter where it needs one, and whatever store and
-    /// engine refuse.
-    pub fn ask(
-        &self,
-        request: &AskRequest,
-        on_text: &mut dyn FnMut(&str) -> std::ops::ControlFlow<()>,
-    ) -> Result<Answer> {
-        self.follow()?;
-        answer(self, request, on_text)
-    }
-
-    /// The sets that can be served, in order of the configuration.
-    pub fn served(&self) -> Result<Vec<Served>> {
-        let knowledge = self.knowledge();
-        self.project
-            .config
-            .sets
-            .iter()
-            .map(|set| {
-                let winner = winner(&knowledge, &set.name)?;
-                Ok(Served {
-                    set: set.clone(),
-                    arm: winner.unwrap_or(Arm::Rag),
-                    decided: winner.is_some(),
-                })
-            })
-            .collect()
-    }
-
     /// The arm the latest decision on a set recommends.
     pub fn winner(&self, set: &str) -> Result<Option<Arm>> {
-        winner(&self.knowledge(), set)
+        let latest = self.knowledge().store.latest_decision(set)?;
+        let Some(record) = latest else { return Ok(None) };
+        let decision: Decision = serde_json::from_str(&record.json)
+            .map_err(|source| Error::Record { what: format!("decision of set {set:?}"), source })?;
+        Ok(decision.recommended)
     }
 
     /// The adapter an arm of a set answers with: the one of the lowest seed, and whether documents
@@ -208,7 +160,7 @@ impl Service {
         Ok(Some(ServedAdapter { name, lora, stale }))
     }
 
-    /// The training examples of a set, embedded on first use.
+    /// The training examples of a set; they are embedded at the first call.
     pub fn shots(&self, set: &SetConfig) -> Result<Arc<Shots>> {
         let mut known = self.shots.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shots) = known.get(&set.name) {
@@ -224,12 +176,4 @@ impl Service {
     pub fn prompt_tokens(&self, messages: &[Message]) -> Result<usize> {
         Ok(self.model.template.prompt_ids(&self.model.tokenizer, messages)?.len())
     }
-}
-
-/// The arm the latest decision on a set recommends.
-fn winner(knowledge: &Knowledge, set: &str) -> Result<Option<Arm>> {
-    let Some(record) = knowledge.store.latest_decision(set)? else { return Ok(None) };
-    let decision: Decision = serde_json::from_str(&record.json)
-        .map_err(|source| Error::Record { what: format!("decision of set {set:?}"), source })?;
-    Ok(decision.recommended)
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 
-use store::{ChunkId, Filter};
+use store::ChunkId;
 
 use super::measure::DEPTH;
 use super::{Asked, Lessons, TuneEvent, TuneOptions, Tuned, tune};
@@ -76,13 +76,7 @@ fn asked(
     stop: &AtomicBool,
 ) -> Result<Vec<Asked>> {
     // By words alone: what vectors find is found anew for every embedder.
-    let wanted = Wanted {
-        hits: DEPTH,
-        lexical_weight: 1.0,
-        filter: Filter::ALL,
-        neighbours: 0,
-        rerank: false,
-    };
+    let wanted = Wanted { hits: DEPTH, lexical_weight: 1.0, ..Wanted::default() };
     let grounded = ground(knowledge, questions, &wanted, stop)?;
     let asked = questions.iter().zip(grounded).map(|(question, grounded)| {
         let (gold, beside): (Vec<_>, Vec<_>) =
