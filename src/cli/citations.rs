@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use app::evaluate::citations::{CitingOptions, CitingReport, Share, measure};
+use app::evaluate::citations::{Answered, CitingOptions, CitingReport, Share, measure};
 use app::models::Cache;
 use app::{QuestionSet, Service, Split};
 use eval::abstention::{CoveragePoint, Objective};
@@ -51,14 +51,14 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         limit: arguments.limit.map(|limit| limit as usize),
         calibrate: arguments.calibrate.then_some(objective),
     };
-    let mut progress: Option<Progress> = None;
-    let report = measure(&service, &set, &options, &stop, &mut |done, total| {
-        progress
-            .get_or_insert_with(|| Progress::new("answering", total as u64))
-            .set(done as u64, "");
-    })?;
-    if let Some(progress) = progress {
-        progress.finish();
+    let mut bar: Option<Progress> = None;
+    let mut show = |Answered { questions, of }| {
+        bar.get_or_insert_with(|| Progress::new("answering", of as u64)).set(questions as u64, "");
+    };
+    let progress = &mut app::Progress::new(&stop, &mut show);
+    let report = measure(&service, &set, &options, progress)?;
+    if let Some(bar) = bar {
+        bar.finish();
     }
     if arguments.json {
         output::json(&report)?;

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use app::evaluate::beir::{BeirOptions, measure};
+use app::evaluate::beir::tuned::{EmbedderFolders, tune_and_measure};
+use app::evaluate::beir::{BeirOptions, Indexed, measure};
 use app::evaluate::retrieval;
 use app::models::{self, Cache};
 use app::project::config::{Chunks, Config};
 use app::search::rerank::Rerank;
-use app::tune::embedder::beir::{Folders, tune_and_measure};
 use app::{QuestionSet, Split};
 use clap::Subcommand;
 use lm::{Encoder, Precision};
@@ -59,7 +59,7 @@ struct Retrieval {
     /// The number format of the embedder: auto, int8, bf16 or f32
     #[arg(long, default_value = "auto")]
     embedder_precision: Precision,
-    /// Shares of words to fuse with
+    /// BM25 weights to fuse with
     #[arg(long, value_delimiter = ',', default_values_t = [0.3, 0.4, 0.5, 0.6, 0.7])]
     lexical_weights: Vec<f32>,
     /// A folder to write each ranking of a collection into, a file each, as trec_eval and its kin
@@ -163,29 +163,28 @@ fn on_collection(beir: &Path, arguments: &Retrieval) -> anyhow::Result<ExitCode>
     let options =
         BeirOptions { folder: beir, split, store: folder, chunks, lexical_weights, reranker, runs };
     if let Some(tuned) = &arguments.tune {
-        let folders = Folders { base: &located.path, tuned };
+        let folders = EmbedderFolders { base: &located.path, tuned };
         let tune_options = arguments.learning.options(
             arguments.seed,
             arguments.resume,
             arguments.embedder_precision,
         );
         let mut view = View::default();
-        let report = tune_and_measure(&options, folders, &tune_options, &stop, &mut |event| {
-            view.show(&event)
-        })?;
+        let mut show = |event| view.show(&event);
+        let mut progress = app::Progress::new(&stop, &mut show);
+        let report = tune_and_measure(&options, folders, &tune_options, &mut progress)?;
         view.finish();
         output::json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
     let encoder = Encoder::open_with(&located.path, arguments.embedder_precision)?;
-    let mut progress: Option<Progress> = None;
-    let report = measure(&options, &encoder, &stop, &mut |done, total| {
-        progress
-            .get_or_insert_with(|| Progress::new("embedding", total as u64))
-            .set(done as u64, "");
-    })?;
-    if let Some(progress) = progress {
-        progress.finish();
+    let mut bar: Option<Progress> = None;
+    let mut show = |Indexed { documents, of }| {
+        bar.get_or_insert_with(|| Progress::new("embedding", of as u64)).set(documents as u64, "");
+    };
+    let report = measure(&options, &encoder, &mut app::Progress::new(&stop, &mut show))?;
+    if let Some(bar) = bar {
+        bar.finish();
     }
     output::json(&report)?;
     Ok(ExitCode::SUCCESS)

@@ -32,7 +32,7 @@ use crate::questions::{Question, QuestionSet, Split, sample};
 use crate::search::grounding::{Grounded, ground, recall, reciprocal_rank};
 use crate::search::knowledge::{DEFAULT_PASSAGES, Knowledge, Wanted};
 use crate::tune::adapters::{Manifest, Recipe};
-use crate::tune::{Resume, TuneEvent, TuneRequest, tune};
+use crate::tune::{Resume, TuneEvent, TuneRequest, Tuner};
 use trials::{Runner, Weights};
 
 /// Hits looked at for each question: enough for the prompt, the distractors and the rank of the
@@ -93,7 +93,7 @@ pub enum CompareEvent<'a> {
         /// The seed.
         seed: u64,
         /// What happened.
-        event: TuneEvent<'a>,
+        event: TuneEvent,
     },
     /// The test split was opened and logged.
     Opened,
@@ -252,18 +252,12 @@ fn train(
             continue;
         }
         for seed in 1..=seeds {
-            let request = TuneRequest {
-                set: questions,
-                recipe,
-                seed,
-                resume: Resume::IfSame,
-                again: false,
-                dry_run: false,
-            };
-            let manifest = tune(project, knowledge, model, &request, stop, &mut |event| {
-                on_event(CompareEvent::Training { recipe, seed, event });
-            })?;
-            manifests.extend(manifest);
+            let request =
+                TuneRequest { recipe, seed, resume: Resume::IfSame, again: false, dry_run: false };
+            let mut report = |event| on_event(CompareEvent::Training { recipe, seed, event });
+            let mut progress = crate::Progress::new(stop, &mut report);
+            let mut tuner = Tuner { project, knowledge, model, set: questions };
+            manifests.extend(tuner.tune(&request, &mut progress)?);
         }
     }
     Ok(manifests)
