@@ -190,7 +190,7 @@ impl View {
             }
             EmbedderEvent::Resumed { step } => self.line(&format!("goes on from step {step}")),
             EmbedderEvent::Step { step, tokens_per_second } => {
-                // Steps are of a size, all but the last of an epoch.
+                // All steps are equally large, except the last of an epoch.
                 let left = self.tokens as f64 * (1.0 - step.step as f64 / step.steps as f64);
                 let left = duration(left / tokens_per_second);
                 if let Some(progress) = &mut self.training {

@@ -41,10 +41,19 @@ struct Retrieval {
     #[arg(long, value_name = "FOLDER", required_unless_present_any = ["set", "synthetic"])]
     beir: Option<PathBuf>,
     /// A question set of the project, by the `evidence` of its questions
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["beir", "store", "embedder", "embedder_precision"])]
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with_all = ["beir", "store", "embedder", "embedder_precision"]
+    )]
     set: Option<String>,
     /// The questions that `tunesmith questions write` made
-    #[arg(long, conflicts_with_all = ["beir", "set", "split", "store", "embedder", "embedder_precision", "max_tokens", "tune"])]
+    #[arg(
+        long,
+        conflicts_with_all = [
+            "beir", "set", "split", "store", "embedder", "embedder_precision", "max_tokens", "tune"
+        ]
+    )]
     synthetic: bool,
     /// The split to measure on [default: test of a BEIR folder, dev of a set; opening a set's test
     /// split is logged]
@@ -71,10 +80,20 @@ struct Retrieval {
     #[arg(long, value_name = "MODEL", conflicts_with = "tune")]
     reranker: Option<String>,
     /// Hits that it puts in order
-    #[arg(long, value_name = "N", default_value_t = Config::default().retrieval.rerank_candidates, requires = "reranker")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = Config::default().retrieval.rerank_candidates,
+        requires = "reranker"
+    )]
     rerank_candidates: usize,
     /// The largest chunk of a collection, in tokens
-    #[arg(long, value_name = "N", default_value_t = Config::default().chunks.max_tokens, conflicts_with = "set")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = Config::default().chunks.max_tokens,
+        conflicts_with = "set"
+    )]
     max_tokens: usize,
     /// Tune the embedder on qrels/train.tsv first (a part of it chooses the epoch), keep it in this
     /// folder, and measure it beside the untuned one
@@ -146,7 +165,7 @@ fn on_collection(beir: &Path, arguments: &Retrieval) -> anyhow::Result<ExitCode>
     let stop = super::stop_flag()?;
     let here = std::env::current_dir().context("the current folder")?;
     let located = models::locate(&Cache::from_env()?, &arguments.embedder, &here)?;
-    // Dropped, and with it removed, when the measuring is done.
+    // The folder is removed when this is dropped, after measuring.
     let temporary = match &arguments.store {
         Some(_) => None,
         None => Some(tempfile::tempdir().context("cannot make a temporary folder")?),

@@ -2,7 +2,7 @@
 //! it, also those that it would refuse; what the answer cites and how sure it was is then compared
 //! with what is known of the question.
 //!
-//! How an answer gets its citations is told in [`crate::ask::citation`]; here they are only counted.
+//! How an answer gets its citations is told in [`crate::ask::citation`]; here they are counted.
 
 mod outcome;
 mod report;

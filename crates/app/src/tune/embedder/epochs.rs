@@ -69,8 +69,8 @@ impl<'a> EpochLoop<'a> {
         self.epochs.iter().rfind(|epoch| epoch.best)
     }
 
-    /// Trains epoch by epoch until all epochs are over or the patience is spent; begins at the saved
-    /// state if there is one and the options say so.
+    /// Trains epoch by epoch until all epochs are over or the patience is spent. Begins at the
+    /// saved state if there is one and the options say so.
     ///
     /// # Errors
     /// Those of training and measuring; [`Error::EmbedderInterrupted`] after the state was saved.

@@ -4,8 +4,8 @@
 //! The index is never changed here. The tuned embedder is a model folder like any other; whoever
 //! adopts it embeds all passages anew.
 //!
-//! [`ProjectEmbedder`] learns from a question set of a project; [`crate::evaluate::beir::tuned`] learns
-//! from a collection in BEIR layout and measures on its test split.
+//! [`ProjectEmbedder`] lets it learn from a question set of a project. Learning from a collection
+//! in BEIR layout, and measuring what that brings on the test split, is `evaluate::beir::tuned`.
 
 mod epochs;
 mod event;

@@ -6,7 +6,7 @@ use eval::Interval;
 use eval::ranking::{Qrels, Ranking, Run, average};
 use serde::Serialize;
 
-/// RankingMeasures of one way of ranking.
+/// Measures of one ranking, each the mean over the dev questions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct RankingMeasures {
     /// nDCG@10
@@ -20,7 +20,7 @@ pub struct RankingMeasures {
 }
 
 impl RankingMeasures {
-    /// Of a run.
+    /// The means over the queries of a run.
     pub fn of(qrels: &Qrels, run: &Run) -> Self {
         Self {
             ndcg_at_10: average(Ranking::Ndcg(10), qrels, run),
@@ -31,7 +31,7 @@ impl RankingMeasures {
     }
 }
 
-/// An embedder's measures.
+/// An embedder on the dev questions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct EmbedderMeasures {
     /// By vectors alone.

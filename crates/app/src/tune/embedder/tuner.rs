@@ -37,7 +37,7 @@ pub struct EmbedderTuner<'a> {
     /// Gets the tuned one as `NAME-IDENTITY`, with the first letters of its identity, so that no
     /// embedder in use is overwritten; until then the run keeps its state in `NAME.partial`.
     pub folder: &'a Path,
-    /// NAME
+    /// The question set or collection that it learns from.
     pub name: &'a str,
     /// How.
     pub options: &'a EmbedderTuneOptions,
