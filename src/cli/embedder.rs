@@ -9,7 +9,7 @@ use app::models::Cache;
 use app::tune::embedder::{
     EmbedderEvent, EmbedderTuneOptions, ProjectEmbedder, TunedEmbedder, Verdict,
 };
-use lm::{EmbedderOptions, Precision};
+use lm::{EmbedderOptions, EmbedderStep, Precision};
 
 use super::index::open_knowledge;
 use super::output::{self, Progress, bytes, duration, plural};
@@ -189,18 +189,7 @@ impl View {
                 self.training = Some(Progress::new("training", estimate.steps as u64));
             }
             EmbedderEvent::Resumed { step } => self.line(&format!("goes on from step {step}")),
-            EmbedderEvent::Step { step, tokens_per_second } => {
-                // All steps are equally large, except the last of an epoch.
-                let left = self.tokens as f64 * (1.0 - step.step as f64 / step.steps as f64);
-                let left = duration(left / tokens_per_second);
-                if let Some(progress) = &mut self.training {
-                    let remark = format!(
-                        "loss {:.3}, {tokens_per_second:.0} tokens/s, {left} left",
-                        step.loss
-                    );
-                    progress.set(step.step as u64, &remark);
-                }
-            }
+            EmbedderEvent::Step { step, tokens_per_second } => self.step(step, *tokens_per_second),
             EmbedderEvent::Epoch(epoch) => {
                 let note = if epoch.best { ", the best so far" } else { "" };
                 let loss = epoch.loss.map_or_else(String::new, |loss| format!(" loss {loss:.3};"));
@@ -209,6 +198,17 @@ impl View {
                     epoch.epoch, epoch.vectors, epoch.fused
                 ));
             }
+        }
+    }
+
+    fn step(&mut self, step: &EmbedderStep, tokens_per_second: f64) {
+        // All steps are equally large, except the last of an epoch.
+        let left = self.tokens as f64 * (1.0 - step.step as f64 / step.steps as f64);
+        let left = duration(left / tokens_per_second);
+        if let Some(progress) = &mut self.training {
+            let remark =
+                format!("loss {:.3}, {tokens_per_second:.0} tokens/s, {left} left", step.loss);
+            progress.set(step.step as u64, &remark);
         }
     }
 

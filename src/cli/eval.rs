@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use app::evaluate::beir::tuned::{EmbedderFolders, tune_and_measure};
@@ -183,18 +184,7 @@ fn on_collection(beir: &Path, arguments: &Retrieval) -> anyhow::Result<ExitCode>
         BeirOptions { folder: beir, split, store: folder, chunks, lexical_weights, reranker, runs };
     if let Some(tuned) = &arguments.tune {
         let folders = EmbedderFolders { base: &located.path, tuned };
-        let tune_options = arguments.learning.options(
-            arguments.seed,
-            arguments.resume,
-            arguments.embedder_precision,
-        );
-        let mut view = View::default();
-        let mut show = |event| view.show(&event);
-        let mut progress = app::Progress::new(&stop, &mut show);
-        let report = tune_and_measure(&options, folders, &tune_options, &mut progress)?;
-        view.finish();
-        output::json(&report)?;
-        return Ok(ExitCode::SUCCESS);
+        return with_tuning(arguments, &options, folders, &stop);
     }
     let encoder = Encoder::open_with(&located.path, arguments.embedder_precision)?;
     let mut bar: Option<Progress> = None;
@@ -205,6 +195,24 @@ fn on_collection(beir: &Path, arguments: &Retrieval) -> anyhow::Result<ExitCode>
     if let Some(bar) = bar {
         bar.finish();
     }
+    output::json(&report)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tunes the embedder first, and measures it beside the untuned one.
+fn with_tuning(
+    arguments: &Retrieval,
+    options: &BeirOptions<'_>,
+    folders: EmbedderFolders<'_>,
+    stop: &AtomicBool,
+) -> anyhow::Result<ExitCode> {
+    let Retrieval { seed, resume, embedder_precision, .. } = *arguments;
+    let tune_options = arguments.learning.options(seed, resume, embedder_precision);
+    let mut view = View::default();
+    let mut show = |event| view.show(&event);
+    let mut progress = app::Progress::new(stop, &mut show);
+    let report = tune_and_measure(options, folders, &tune_options, &mut progress)?;
+    view.finish();
     output::json(&report)?;
     Ok(ExitCode::SUCCESS)
 }
