@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use app::evaluate::citations::{CitingOptions, CitingReport, Share, measure};
+use app::evaluate::citations::{Answered, CitingOptions, CitingReport, Share, measure};
 use app::models::Cache;
 use app::{QuestionSet, Service, Split};
 use eval::abstention::{CoveragePoint, Objective};
@@ -51,14 +51,14 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         limit: arguments.limit.map(|limit| limit as usize),
         calibrate: arguments.calibrate.then_some(objective),
     };
-    let mut progress: Option<Progress> = None;
-    let report = measure(&service, &set, &options, &stop, &mut |done, total| {
-        progress
-            .get_or_insert_with(|| Progress::new("answering", total as u64))
-            .set(done as u64, "");
-    })?;
-    if let Some(progress) = progress {
-        progress.finish();
+    let mut bar: Option<Progress> = None;
+    let mut show = |Answered { questions, of }| {
+        bar.get_or_insert_with(|| Progress::new("answering", of as u64)).set(questions as u64, "");
+    };
+    let progress = &mut app::Progress::new(&stop, &mut show);
+    let report = measure(&service, &set, &options, progress)?;
+    if let Some(bar) = bar {
+        bar.finish();
     }
     if arguments.json {
         output::json(&report)?;
@@ -87,6 +87,17 @@ fn print(report: &CitingReport, calibrate: bool) {
     line("  of wrong answers", citing.supported_wrong);
     line("  of answers to unanswerable questions", citing.supported_unanswerable);
     println!();
+    print_signals(report);
+    println!();
+    print_coverage(&report.coverage);
+    println!();
+    if calibrate && report.calibrated_by.is_none() {
+        println!("no threshold keeps that few answers wrong: nothing was changed");
+    }
+    print_refusal(report);
+}
+
+fn print_signals(report: &CitingReport) {
     println!("how well a signal parts questions (area under the ROC curve; .5 is chance)");
     println!("{:42}answerable   answered rightly", "");
     let figure = |auc: Option<f64>| auc.map_or_else(|| "-".to_owned(), |auc| format!("{auc:.3}"));
@@ -94,11 +105,13 @@ fn print(report: &CitingReport, calibrate: bool) {
         let (answerable, right) = (figure(signal.auc_answerable), figure(signal.auc_right));
         println!("{:42}{answerable:10}   {right}", signal.name);
     }
-    println!();
+}
+
+fn print_coverage(coverage: &[CoveragePoint]) {
     println!(
         "relevance from   answered   of these right   answerable answered   unanswerable refused"
     );
-    for point in &report.coverage {
+    for point in coverage {
         let CoveragePoint {
             threshold,
             coverage,
@@ -114,10 +127,9 @@ fn print(report: &CitingReport, calibrate: bool) {
             percent(*coverage)
         );
     }
-    println!();
-    if calibrate && report.calibrated_by.is_none() {
-        println!("no threshold keeps that few answers wrong: nothing was changed");
-    }
+}
+
+fn print_refusal(report: &CitingReport) {
     let Some(refusal) = &report.refusal else {
         println!("nothing is refused: `--calibrate` on dev sets a threshold");
         return;

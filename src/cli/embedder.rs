@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use app::QuestionSet;
 use app::models::Cache;
-use app::tune::embedder::{TuneEvent, TuneOptions, Tuned, Verdict, tune_for_set};
-use lm::{EmbedderOptions, Precision};
+use app::tune::embedder::{
+    EmbedderEvent, EmbedderTuneOptions, ProjectEmbedder, TunedEmbedder, Verdict,
+};
+use lm::{EmbedderOptions, EmbedderStep, Precision};
 
 use super::index::open_knowledge;
 use super::output::{self, Progress, bytes, duration, plural};
@@ -38,7 +40,12 @@ pub(crate) struct Learning {
 
 impl Learning {
     /// The options, with their defaults.
-    pub(crate) fn options(&self, seed: u64, resume: bool, precision: Precision) -> TuneOptions {
+    pub(crate) fn options(
+        &self,
+        seed: u64,
+        resume: bool,
+        precision: Precision,
+    ) -> EmbedderTuneOptions {
         let usual = EmbedderOptions::default();
         let training = EmbedderOptions {
             epochs: self.epochs.unwrap_or(usual.epochs),
@@ -50,7 +57,7 @@ impl Learning {
             seed,
             ..usual
         };
-        TuneOptions { training, resume, precision, ..TuneOptions::default() }
+        EmbedderTuneOptions { training, resume, precision, ..EmbedderTuneOptions::default() }
     }
 }
 
@@ -58,7 +65,7 @@ impl Learning {
 pub(crate) fn run(
     project: Option<&Path>,
     set: &str,
-    options: impl FnOnce(Precision) -> TuneOptions,
+    options: impl FnOnce(Precision) -> EmbedderTuneOptions,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let project = super::open_project(project)?;
@@ -68,10 +75,10 @@ pub(crate) fn run(
     let knowledge = open_knowledge(&project, &cache)?;
     let options = options(project.config.embedder_precision);
     let mut view = View::default();
-    let tuned =
-        tune_for_set(&project, &knowledge, &cache, &questions, &options, &stop, &mut |event| {
-            view.show(&event);
-        })?;
+    let mut report = |event| view.show(&event);
+    let embedder = ProjectEmbedder { project: &project, knowledge: &knowledge, cache: &cache };
+    let mut progress = app::Progress::new(&stop, &mut report);
+    let tuned = embedder.tune(&questions, &options, &mut progress)?;
     view.finish();
     if json {
         output::json(&tuned)?;
@@ -81,11 +88,13 @@ pub(crate) fn run(
     let folder = tuned.folder.strip_prefix(&project.root).unwrap_or(&tuned.folder);
     match tuned.verdict {
         Verdict::Better => println!(
-            "It is better on dev. To adopt it, set `embedder = {:?}` below [models] in tunesmith.toml and run `tunesmith index build --adopt`.",
+            "It is better on dev. To adopt it, set `embedder = {:?}` below [models] in \
+             tunesmith.toml and run `tunesmith index build --adopt`.",
             folder.display().to_string()
         ),
         Verdict::Undetermined => println!(
-            "That may be chance: {} are too few to tell. Keep the embedder you have, or add questions; the tuned one is in {}.",
+            "That may be chance: {} are too few to tell. Keep the embedder you have, or add \
+             questions; the tuned one is in {}.",
             plural(tuned.dev, "dev question"),
             folder.display()
         ),
@@ -100,7 +109,7 @@ pub(crate) fn run(
 }
 
 /// Prints the measures on dev, before and after.
-pub(crate) fn summary(tuned: &Tuned) {
+pub(crate) fn summary(tuned: &TunedEmbedder) {
     println!(
         "{} over {}; epoch {} of {} was best",
         plural(tuned.dev, "dev question"),
@@ -141,9 +150,9 @@ pub(crate) struct View {
 }
 
 impl View {
-    pub(crate) fn show(&mut self, event: &TuneEvent) {
+    pub(crate) fn show(&mut self, event: &EmbedderEvent) {
         match event {
-            TuneEvent::Embedding { done, passages } => {
+            EmbedderEvent::Embedding { done, passages } => {
                 let total = *passages as u64;
                 let progress =
                     self.embedding.get_or_insert_with(|| Progress::new("embedding", total));
@@ -154,7 +163,7 @@ impl View {
                     progress.finish();
                 }
             }
-            TuneEvent::Planned { train, left_out, dev, negatives, estimate, before } => {
+            EmbedderEvent::Planned { train, left_out, dev, negatives, estimate, before } => {
                 let left_out = match left_out {
                     0 => String::new(),
                     n => format!(" ({n} left out: held-out questions are nearly the same)"),
@@ -179,20 +188,9 @@ impl View {
                 self.tokens = estimate.tokens;
                 self.training = Some(Progress::new("training", estimate.steps as u64));
             }
-            TuneEvent::Resumed { step } => self.line(&format!("goes on from step {step}")),
-            TuneEvent::Step { step, tokens_per_second } => {
-                // Steps are of a size, all but the last of an epoch.
-                let left = self.tokens as f64 * (1.0 - step.step as f64 / step.steps as f64);
-                let left = duration(left / tokens_per_second);
-                if let Some(progress) = &mut self.training {
-                    let remark = format!(
-                        "loss {:.3}, {tokens_per_second:.0} tokens/s, {left} left",
-                        step.loss
-                    );
-                    progress.set(step.step as u64, &remark);
-                }
-            }
-            TuneEvent::Epoch(epoch) => {
+            EmbedderEvent::Resumed { step } => self.line(&format!("goes on from step {step}")),
+            EmbedderEvent::Step { step, tokens_per_second } => self.step(step, *tokens_per_second),
+            EmbedderEvent::Epoch(epoch) => {
                 let note = if epoch.best { ", the best so far" } else { "" };
                 let loss = epoch.loss.map_or_else(String::new, |loss| format!(" loss {loss:.3};"));
                 self.line(&format!(
@@ -200,6 +198,17 @@ impl View {
                     epoch.epoch, epoch.vectors, epoch.fused
                 ));
             }
+        }
+    }
+
+    fn step(&mut self, step: &EmbedderStep, tokens_per_second: f64) {
+        // All steps are equally large, except the last of an epoch.
+        let left = self.tokens as f64 * (1.0 - step.step as f64 / step.steps as f64);
+        let left = duration(left / tokens_per_second);
+        if let Some(progress) = &mut self.training {
+            let remark =
+                format!("loss {:.3}, {tokens_per_second:.0} tokens/s, {left} left", step.loss);
+            progress.set(step.step as u64, &remark);
         }
     }
 

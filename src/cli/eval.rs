@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use app::evaluate::beir::{BeirOptions, measure};
+use app::evaluate::beir::tuned::{EmbedderFolders, tune_and_measure};
+use app::evaluate::beir::{BeirOptions, Indexed, measure};
 use app::evaluate::retrieval;
 use app::models::{self, Cache};
 use app::project::config::{Chunks, Config};
 use app::search::rerank::Rerank;
-use app::tune::embedder::beir::{Folders, tune_and_measure};
 use app::{QuestionSet, Split};
 use clap::Subcommand;
 use lm::{Encoder, Precision};
@@ -41,10 +42,19 @@ struct Retrieval {
     #[arg(long, value_name = "FOLDER", required_unless_present_any = ["set", "synthetic"])]
     beir: Option<PathBuf>,
     /// A question set of the project, by the `evidence` of its questions
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["beir", "store", "embedder", "embedder_precision"])]
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with_all = ["beir", "store", "embedder", "embedder_precision"]
+    )]
     set: Option<String>,
     /// The questions that `tunesmith questions write` made
-    #[arg(long, conflicts_with_all = ["beir", "set", "split", "store", "embedder", "embedder_precision", "max_tokens", "tune"])]
+    #[arg(
+        long,
+        conflicts_with_all = [
+            "beir", "set", "split", "store", "embedder", "embedder_precision", "max_tokens", "tune"
+        ]
+    )]
     synthetic: bool,
     /// The split to measure on [default: test of a BEIR folder, dev of a set; opening a set's test
     /// split is logged]
@@ -59,7 +69,7 @@ struct Retrieval {
     /// The number format of the embedder: auto, int8, bf16 or f32
     #[arg(long, default_value = "auto")]
     embedder_precision: Precision,
-    /// Shares of words to fuse with
+    /// BM25 weights to fuse with
     #[arg(long, value_delimiter = ',', default_values_t = [0.3, 0.4, 0.5, 0.6, 0.7])]
     lexical_weights: Vec<f32>,
     /// A folder to write each ranking of a collection into, a file each, as trec_eval and its kin
@@ -71,10 +81,20 @@ struct Retrieval {
     #[arg(long, value_name = "MODEL", conflicts_with = "tune")]
     reranker: Option<String>,
     /// Hits that it puts in order
-    #[arg(long, value_name = "N", default_value_t = Config::default().retrieval.rerank_candidates, requires = "reranker")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = Config::default().retrieval.rerank_candidates,
+        requires = "reranker"
+    )]
     rerank_candidates: usize,
     /// The largest chunk of a collection, in tokens
-    #[arg(long, value_name = "N", default_value_t = Config::default().chunks.max_tokens, conflicts_with = "set")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = Config::default().chunks.max_tokens,
+        conflicts_with = "set"
+    )]
     max_tokens: usize,
     /// Tune the embedder on qrels/train.tsv first (a part of it chooses the epoch), keep it in this
     /// folder, and measure it beside the untuned one
@@ -146,7 +166,7 @@ fn on_collection(beir: &Path, arguments: &Retrieval) -> anyhow::Result<ExitCode>
     let stop = super::stop_flag()?;
     let here = std::env::current_dir().context("the current folder")?;
     let located = models::locate(&Cache::from_env()?, &arguments.embedder, &here)?;
-    // Dropped, and with it removed, when the measuring is done.
+    // The folder is removed when this is dropped, after measuring.
     let temporary = match &arguments.store {
         Some(_) => None,
         None => Some(tempfile::tempdir().context("cannot make a temporary folder")?),
@@ -163,30 +183,36 @@ fn on_collection(beir: &Path, arguments: &Retrieval) -> anyhow::Result<ExitCode>
     let options =
         BeirOptions { folder: beir, split, store: folder, chunks, lexical_weights, reranker, runs };
     if let Some(tuned) = &arguments.tune {
-        let folders = Folders { base: &located.path, tuned };
-        let tune_options = arguments.learning.options(
-            arguments.seed,
-            arguments.resume,
-            arguments.embedder_precision,
-        );
-        let mut view = View::default();
-        let report = tune_and_measure(&options, folders, &tune_options, &stop, &mut |event| {
-            view.show(&event)
-        })?;
-        view.finish();
-        output::json(&report)?;
-        return Ok(ExitCode::SUCCESS);
+        let folders = EmbedderFolders { base: &located.path, tuned };
+        return with_tuning(arguments, &options, folders, &stop);
     }
     let encoder = Encoder::open_with(&located.path, arguments.embedder_precision)?;
-    let mut progress: Option<Progress> = None;
-    let report = measure(&options, &encoder, &stop, &mut |done, total| {
-        progress
-            .get_or_insert_with(|| Progress::new("embedding", total as u64))
-            .set(done as u64, "");
-    })?;
-    if let Some(progress) = progress {
-        progress.finish();
+    let mut bar: Option<Progress> = None;
+    let mut show = |Indexed { documents, of }| {
+        bar.get_or_insert_with(|| Progress::new("embedding", of as u64)).set(documents as u64, "");
+    };
+    let report = measure(&options, &encoder, &mut app::Progress::new(&stop, &mut show))?;
+    if let Some(bar) = bar {
+        bar.finish();
     }
+    output::json(&report)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tunes the embedder first, and measures it beside the untuned one.
+fn with_tuning(
+    arguments: &Retrieval,
+    options: &BeirOptions<'_>,
+    folders: EmbedderFolders<'_>,
+    stop: &AtomicBool,
+) -> anyhow::Result<ExitCode> {
+    let Retrieval { seed, resume, embedder_precision, .. } = *arguments;
+    let tune_options = arguments.learning.options(seed, resume, embedder_precision);
+    let mut view = View::default();
+    let mut show = |event| view.show(&event);
+    let mut progress = app::Progress::new(stop, &mut show);
+    let report = tune_and_measure(options, folders, &tune_options, &mut progress)?;
+    view.finish();
     output::json(&report)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! What the verbs have in common when they print: errors as sentences, progress, figures, JSON.
+//! What the verbs share when they print: errors as sentences, progress, figures, JSON.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 /// Prints an error with its causes as one sentence.
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
-    // A reader that left (`| head`) wants no more, not even an error.
+    // Whoever closed the pipe (`| head`) wants to read nothing more, not even an error.
     if error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
@@ -21,7 +21,7 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     let mut said = String::new();
     for cause in error.chain() {
         let cause = cause.to_string();
-        // Some errors repeat their source in their own words.
+        // Some errors already end with the message of their source.
         if said.ends_with(&cause) {
             continue;
         }
@@ -41,7 +41,7 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     writeln!(out).context("cannot write to standard output")
 }
 
-/// Progress on standard error: a bar on a terminal, otherwise a line now and then.
+/// Progress on standard error: a bar on a terminal, otherwise a line every ten seconds.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     title: String,

@@ -7,7 +7,7 @@ use app::QuestionSet;
 use app::ask::service;
 use app::models::Cache;
 use app::tune::adapters::Recipe;
-use app::tune::{Resume, TuneEvent, TuneRequest, lessons, tune};
+use app::tune::{Resume, TrainingPlan, TuneEvent, TuneRequest, Tuner};
 use lm::TrainEvent;
 
 use super::embedder::{self, Learning};
@@ -60,8 +60,10 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     let mut knowledge = open_knowledge(&project, &cache)?;
     let model = service::open_model(&project, &cache)?;
     let recipe = arguments.recipe;
+    let mut tuner =
+        Tuner { project: &project, knowledge: &mut knowledge, model: &model, set: &set };
     if arguments.show {
-        let lessons = lessons(&project, &knowledge, &model, &set, recipe, &stop)?;
+        let lessons = tuner.lessons(recipe, &stop)?;
         println!(
             "{} to learn from, {} to watch; the first, with what is trained in brackets:",
             plural(lessons.train.len(), "example"),
@@ -73,7 +75,6 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         return Ok(ExitCode::SUCCESS);
     }
     let request = TuneRequest {
-        set: &set,
         recipe,
         seed: arguments.seed,
         resume: if arguments.resume { Resume::Yes } else { Resume::No },
@@ -82,9 +83,8 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     };
     let mut view = TrainingView::default();
     let title = format!("{} ({})", arguments.set, recipe.as_str());
-    let manifest = tune(&project, &mut knowledge, &model, &request, &stop, &mut |event| {
-        view.show(&title, &event)
-    })?;
+    let mut report = |event| view.show(&title, &event);
+    let manifest = tuner.tune(&request, &mut app::Progress::new(&stop, &mut report))?;
     view.finish();
     let Some(manifest) = manifest else { return Ok(ExitCode::SUCCESS) };
     if arguments.json {
@@ -114,30 +114,7 @@ impl TrainingView {
                     manifest.name()
                 ));
             }
-            TuneEvent::Estimated { train, dev, options, estimate, available } => {
-                let time = estimate.seconds.map_or_else(|| "unknown time".to_owned(), duration);
-                let free = available
-                    .map_or_else(String::new, |available| format!(" of {} free", bytes(available)));
-                self.line(&format!(
-                    "{title}: {} to learn from, {dev} to watch; rank {}, alpha {}, learning rate {}, at most {}, \
-                     {} tokens a step, seed {}",
-                    plural(*train, "example"),
-                    options.lora.rank,
-                    options.lora.alpha,
-                    options.learning_rate,
-                    plural(options.epochs, "epoch"),
-                    options.batch_tokens,
-                    options.seed
-                ));
-                self.line(&format!(
-                    "{title}: {}, {} tokens ({} trained); about {time} and {}{free}",
-                    plural(estimate.steps, "step"),
-                    estimate.tokens,
-                    estimate.trained_tokens,
-                    bytes(estimate.memory.additional())
-                ));
-                self.progress = Some(Progress::new(title, estimate.steps as u64));
-            }
+            TuneEvent::Planned(plan) => self.plan(title, plan),
             TuneEvent::Training(event) => self.training(title, event),
             TuneEvent::Saved(manifest) => {
                 let loss = manifest
@@ -150,6 +127,32 @@ impl TrainingView {
                 ));
             }
         }
+    }
+
+    fn plan(&mut self, title: &str, plan: &TrainingPlan) {
+        let TrainingPlan { train, dev, options, estimate, available } = plan;
+        let time = estimate.seconds.map_or_else(|| "unknown time".to_owned(), duration);
+        let free = available
+            .map_or_else(String::new, |available| format!(" of {} free", bytes(available)));
+        self.line(&format!(
+            "{title}: {} to learn from, {dev} to watch; rank {}, alpha {}, learning rate {}, \
+             at most {}, {} tokens a step, seed {}",
+            plural(*train, "example"),
+            options.lora.rank,
+            options.lora.alpha,
+            options.learning_rate,
+            plural(options.epochs, "epoch"),
+            options.batch_tokens,
+            options.seed
+        ));
+        self.line(&format!(
+            "{title}: {}, {} tokens ({} trained); about {time} and {}{free}",
+            plural(estimate.steps, "step"),
+            estimate.tokens,
+            estimate.trained_tokens,
+            bytes(estimate.memory.additional())
+        ));
+        self.progress = Some(Progress::new(title, estimate.steps as u64));
     }
 
     fn training(&mut self, title: &str, event: &TrainEvent) {

@@ -1,17 +1,18 @@
 //! The store under many chunks: building it, and asking it as the product does.
 //!
-//!     scale build FOLDER STATE                              every text becomes a document of one chunk
+//!     scale build FOLDER STATE    every text becomes a document of one chunk
 //!     scale query FOLDER STATE [--k 10] [--exact] [--embedder PATH]
 //!
 //! `FOLDER` holds `texts.jsonl` and `queries.jsonl` (`{"id": N, "text": "..."}` a line),
 //! `vectors.f32` and `queries.f32` (384 numbers of 32 bits a text, little endian, unit length).
 //! Each prints one JSON line.
 //!
-//! Queries are timed with words and vectors fused, with the default options. `--embedder` turns the
-//! text into the vector that is searched for, and counts the time, then times both apart; without
-//! it the vector is that of `queries.f32`. `--precision` is the embedder's. `--exact` compares all
-//! vectors even where the store has a graph. `recall_at_10` is that of the vectors of `queries.f32`
-//! alone, against a scan of `vectors.f32`; `k` changes neither.
+//! Queries are timed with BM25 and vectors fused, with the default options. Without `--embedder`
+//! the vectors are those of `queries.f32`. With it, every query's text is turned into a vector
+//! first; that time counts, and afterwards embedding and searching are timed apart. `--precision`
+//! is the embedder's. `--exact` compares all vectors even where the store has a graph.
+//! `recall_at_10` is measured with the vectors of `queries.f32` alone, against a scan of
+//! `vectors.f32`; `--k` does not change it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -29,6 +30,9 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 const DIMENSION: usize = 384;
 /// Documents in a transaction.
 const TOGETHER: usize = 5_000;
+/// What is printed when the arguments are not understood.
+const USAGE: &str = "usage: scale build FOLDER STATE | \
+    query FOLDER STATE [--k K] [--exact] [--embedder PATH]";
 /// Queries whose vectors are compared with all: each costs a pass over `vectors.f32`.
 const RECALLED: usize = 200;
 
@@ -42,34 +46,30 @@ fn main() -> Result<(), Failure> {
     lm::start_threads(None)?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let figures =
-        match words[..] {
-            ["build", folder, state] => build(Path::new(folder), Path::new(state))?,
-            ["query", folder, state, ref options @ ..] => {
-                let options = Options::read(options)?;
-                // As `eval retrieval` asks one query after the other.
-                lm::on_computing_thread(|| query(Path::new(folder), Path::new(state), &options))?
-            }
-            _ => return Err(
-                "usage: scale build FOLDER STATE | query FOLDER STATE [--k K] [--exact] [--embedder PATH]"
-                    .into(),
-            ),
-        };
+    let figures = match words[..] {
+        ["build", folder, state] => build(Path::new(folder), Path::new(state))?,
+        ["query", folder, state, ref options @ ..] => {
+            let options = QueryOptions::read(options)?;
+            // As `eval retrieval` asks one query after the other.
+            lm::on_computing_thread(|| query(Path::new(folder), Path::new(state), &options))?
+        }
+        _ => return Err(USAGE.into()),
+    };
     println!("{figures}");
     Ok(())
 }
 
-struct Options<'a> {
+struct QueryOptions<'a> {
     k: usize,
     exact: bool,
     embedder: Option<&'a Path>,
     precision: Precision,
 }
 
-impl<'a> Options<'a> {
+impl<'a> QueryOptions<'a> {
     fn read(words: &[&'a str]) -> Result<Self, Failure> {
         let mut options =
-            Options { k: 10, exact: false, embedder: None, precision: Precision::Auto };
+            QueryOptions { k: 10, exact: false, embedder: None, precision: Precision::Auto };
         let mut words = words.iter();
         while let Some(&word) = words.next() {
             match word {
@@ -125,7 +125,7 @@ fn build(folder: &Path, state: &Path) -> Result<Value, Failure> {
     }))
 }
 
-fn query(folder: &Path, state: &Path, options: &Options<'_>) -> Result<Value, Failure> {
+fn query(folder: &Path, state: &Path, options: &QueryOptions<'_>) -> Result<Value, Failure> {
     let queries: Vec<Line> = lines(&folder.join("queries.jsonl"))?.collect::<Result<_, _>>()?;
     let mut file = BufReader::new(File::open(folder.join("queries.f32"))?);
     let mut vectors = Vec::new();
@@ -155,7 +155,7 @@ fn query(folder: &Path, state: &Path, options: &Options<'_>) -> Result<Value, Fa
         both.push(milliseconds(start));
     }
     if encoder.is_some() {
-        // What both take by themselves, by a store that has not seen these queries either.
+        // Each of the two alone, with a store opened anew: it must not have seen these queries.
         drop(store);
         store = opened(state, options)?;
     }
@@ -183,7 +183,7 @@ fn query(folder: &Path, state: &Path, options: &Options<'_>) -> Result<Value, Fa
     }))
 }
 
-fn opened(state: &Path, options: &Options<'_>) -> Result<Store, Failure> {
+fn opened(state: &Path, options: &QueryOptions<'_>) -> Result<Store, Failure> {
     let mut store = Store::open(state)?;
     store.compare_all_vectors(options.exact);
     store.commit_index()?;

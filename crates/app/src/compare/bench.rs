@@ -21,7 +21,7 @@ use crate::questions::{Question, QuestionSet, Split, sample};
 use crate::search::grounding::{Grounded, ground, recall, reciprocal_rank};
 use crate::search::knowledge::{DEFAULT_PASSAGES, Knowledge, Wanted};
 use crate::tune::adapters::{Manifest, Recipe};
-use crate::tune::{Resume, TuneRequest, tune};
+use crate::tune::{Resume, TuneRequest, Tuner};
 
 /// A set with all that its arms are compared with.
 pub struct Bench<'a> {
@@ -222,19 +222,18 @@ impl<'a> Bench<'a> {
         seed: u64,
         progress: &mut Progress<'_, CompareEvent>,
     ) -> Result<Option<Manifest>> {
-        let Self { project, knowledge, model, questions, .. } = self;
-        let request = TuneRequest {
-            set: questions,
-            recipe,
-            seed,
-            resume: Resume::IfSame,
-            again: false,
-            dry_run: false,
+        let request =
+            TuneRequest { recipe, seed, resume: Resume::IfSame, again: false, dry_run: false };
+        let mut tuner = Tuner {
+            project: self.project,
+            knowledge: self.knowledge,
+            model: self.model,
+            set: &self.questions,
         };
-        let stop = progress.stop();
-        tune(project, knowledge, model, &request, stop, &mut |event| {
-            progress.report(CompareEvent::Training { recipe, seed, event });
-        })
+        progress.part(
+            |event| CompareEvent::Training { recipe, seed, event },
+            |training| tuner.tune(&request, training),
+        )
     }
 
     /// Opens the test split, once for all arms, and runs them.

@@ -1,5 +1,6 @@
 //! Retrieval measured on a project's own questions: how many have their evidence among the first
-//! hits.
+//! hits. Finding is the work of [`crate::search`]; collections with judgements of their own are
+//! measured in [`super::beir`].
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -8,8 +9,8 @@ use serde::Serialize;
 use store::Filter;
 
 use crate::error::{Error, Result};
-use crate::questions::synthetic;
-use crate::questions::synthetic::SYNTHETIC;
+use crate::evaluate::methods::ranking_methods;
+use crate::questions::synthetic::{self, SYNTHETIC};
 use crate::questions::{Question, QuestionSet, Split};
 use crate::search::grounding::{Grounded, characters, ground, recall, reciprocal_rank};
 use crate::search::knowledge::{Knowledge, Wanted};
@@ -31,7 +32,7 @@ pub struct EvidenceReport {
     pub questions: usize,
     /// One entry for each way of ranking.
     pub runs: Vec<EvidenceRun>,
-    /// What the reranker changed at each share of words, where there is one: MRR@10.
+    /// What the reranker changed at each BM25 weight, where there is one: MRR@10.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reranker: Vec<RerankEffect>,
     /// Mean seconds for a question: embedding among others, then searching, by the last ranking.
@@ -44,7 +45,7 @@ pub struct EvidenceRun {
     /// `bm25`, `vectors`, `fusion`, or `reranked`: the fusion with its first hits put in order by
     /// the reranker.
     pub name: String,
-    /// Share of BM25 in the fused score.
+    /// BM25 weight in the fused score, 0 to 1.
     pub lexical_weight: f32,
     /// Share of questions whose evidence is all in the first hit.
     pub recall_at_1: f64,
@@ -83,8 +84,9 @@ pub fn measure(
     if split == Split::Test {
         knowledge.store.log_test_opening(&set.config.name, "eval retrieval")?;
     }
-    let of = Asked { set: &set.config.name, split, filter: set.config.filter() };
-    rank(knowledge, of, &questions, lexical_weights, stop)
+    let filter = set.config.filter();
+    let asked = AskedQuestions { set: &set.config.name, split, filter, questions };
+    asked.rank(knowledge, lexical_weights, stop)
 }
 
 /// As [`measure`], for the questions that a model wrote: not what people ask, so their figures
@@ -101,69 +103,67 @@ pub fn measure_synthetic(
     if questions.is_empty() {
         return Err(Error::NoSynthetic);
     }
-    let of = Asked { set: SYNTHETIC, split: Split::Dev, filter: Filter::ALL };
-    Ok(EvidenceReport {
-        synthetic: true,
-        ..rank(knowledge, of, &questions, lexical_weights, stop)?
-    })
+    let (split, filter) = (Split::Dev, Filter::ALL);
+    let asked = AskedQuestions { set: SYNTHETIC, split, filter, questions };
+    Ok(EvidenceReport { synthetic: true, ..asked.rank(knowledge, lexical_weights, stop)? })
 }
 
-/// What questions belong to.
-struct Asked<'a> {
+/// Questions that name their evidence, and what they belong to.
+struct AskedQuestions<'a> {
     set: &'a str,
     split: Split,
     filter: Filter,
+    questions: Vec<Question>,
 }
 
-fn rank(
-    knowledge: &Knowledge,
-    of: Asked,
-    questions: &[Question],
-    lexical_weights: &[f32],
-    stop: &AtomicBool,
-) -> Result<EvidenceReport> {
-    let mut ways = vec![("bm25", 1.0), ("vectors", 0.0)];
-    ways.extend(lexical_weights.iter().map(|weight| ("fusion", *weight)));
-    if knowledge.rerank.is_some() {
-        ways.extend(lexical_weights.iter().map(|weight| (RERANKED, *weight)));
-    }
-    let mut wanted = Wanted {
-        hits: DEPTH,
-        lexical_weight: 1.0,
-        filter: of.filter,
-        rerank: false,
-        ..knowledge.wanted(None)?
-    };
-    let mut grounded = ground(knowledge, questions, &wanted, stop)?;
-    let embed: f64 = grounded.iter().map(|found| found.retrieved.embed_seconds).sum();
-    let mut runs = Vec::new();
-    let mut seconds = 0.0;
-    for (name, lexical_weight) in ways {
-        let start = Instant::now();
-        wanted.lexical_weight = lexical_weight;
-        wanted.rerank = name == RERANKED;
-        for (question, found) in questions.iter().zip(&mut grounded) {
-            found.retrieved = knowledge.search_vector(&question.text, &found.vector, &wanted)?;
+impl AskedQuestions<'_> {
+    /// Measures every way of ranking.
+    fn rank(
+        self,
+        knowledge: &Knowledge,
+        lexical_weights: &[f32],
+        stop: &AtomicBool,
+    ) -> Result<EvidenceReport> {
+        let questions = &self.questions;
+        let mut wanted = Wanted {
+            hits: DEPTH,
+            lexical_weight: 1.0,
+            filter: self.filter,
+            rerank: false,
+            ..knowledge.wanted(None)?
+        };
+        let mut grounded = ground(knowledge, questions, &wanted, stop)?;
+        let embed: f64 = grounded.iter().map(|found| found.retrieved.embed_seconds).sum();
+        let mut runs = Vec::new();
+        let mut seconds = 0.0;
+        for (name, lexical_weight) in ranking_methods(lexical_weights, knowledge.rerank.is_some()) {
+            let start = Instant::now();
+            wanted.lexical_weight = lexical_weight;
+            wanted.rerank = name == RERANKED;
+            for (question, found) in questions.iter().zip(&mut grounded) {
+                found.retrieved =
+                    knowledge.search_vector(&question.text, &found.vector, &wanted)?;
+            }
+            seconds = embed + start.elapsed().as_secs_f64();
+            runs.push(run(name, lexical_weight, &grounded));
         }
-        seconds = embed + start.elapsed().as_secs_f64();
-        runs.push(run(name, lexical_weight, &grounded));
+        let measured: Vec<(&str, f32, f64)> = runs
+            .iter()
+            .map(|run: &EvidenceRun| (run.name.as_str(), run.lexical_weight, run.mrr_at_10))
+            .collect();
+        let reranker = knowledge.rerank.as_ref();
+        Ok(EvidenceReport {
+            reranker: reranker
+                .map(|model| rerank_effects(&model.name, "MRR@10", &measured))
+                .unwrap_or_default(),
+            set: self.set.to_owned(),
+            synthetic: false,
+            split: self.split,
+            questions: questions.len(),
+            runs,
+            seconds_per_query: seconds / questions.len() as f64,
+        })
     }
-    let measured: Vec<(&str, f32, f64)> = runs
-        .iter()
-        .map(|run: &EvidenceRun| (run.name.as_str(), run.lexical_weight, run.mrr_at_10))
-        .collect();
-    let reranker = knowledge.rerank.as_ref();
-    Ok(EvidenceReport {
-        reranker: reranker
-            .map(|model| rerank_effects(&model.name, "MRR@10", &measured))
-            .unwrap_or_default(),
-        set: of.set.to_owned(),
-        synthetic: false,
-        split: of.split,
-        questions: questions.len(),
-        runs,
-        seconds_per_query: seconds / questions.len() as f64,
-    })
 }
 
 fn run(name: &str, lexical_weight: f32, grounded: &[Grounded]) -> EvidenceRun {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use lm::Encoder;
 use serde::Serialize;
-use store::{Embedder, Filter, Hit, IndexId, SearchOptions, Store};
+use store::{Filter, Hit, SearchOptions, Store};
 
 use crate::models::Cache;
 use crate::project::Project;

@@ -19,8 +19,8 @@ use crate::project::{Project, STATE};
 pub enum Recipe {
     /// The question alone (arms `tuned` and `tuned+rag`).
     Plain,
-    /// Passages as retrieval brings them, the gold one among them in most (arms `raft` and
-    /// `raft+oracle`).
+    /// The question with the passages that retrieval brings, the gold one among them in most
+    /// prompts (arms `raft` and `raft+oracle`).
     Raft,
 }
 
@@ -78,7 +78,7 @@ pub struct Manifest {
     pub base_name: String,
     /// Hash of the rendered training and dev examples: ids and masks, in order.
     pub data: String,
-    /// The options, in a form that is equal exactly when they are.
+    /// The options as a text: two texts are equal exactly when the options are.
     pub options: String,
     /// SHA-256 of the adapter's weights.
     pub weights: String,
@@ -115,7 +115,8 @@ impl Manifest {
         serde_json::from_slice(&bytes).map(Some).map_err(record)
     }
 
-    /// Writes the manifest: last, so that an adapter with a manifest is whole.
+    /// Writes the manifest. This comes last, so that a folder with a manifest holds a whole
+    /// adapter.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(MANIFEST);
         let json = serde_json::to_vec_pretty(self)
@@ -129,7 +130,10 @@ pub fn name(set: &str, recipe: Recipe, seed: u64) -> String {
     format!("{set}/{}/{seed}", recipe.as_str())
 }
 
-/// The finished adapters of a set and recipe, by seed.
+/// The finished adapters of a set and recipe, in the order of their seeds.
+///
+/// # Errors
+/// A folder or manifest that cannot be read.
 pub fn list(project: &Project, set: &str, recipe: Recipe) -> Result<Vec<Manifest>> {
     let folder = project.root.join(STATE).join("adapters").join(set).join(recipe.as_str());
     if !folder.exists() {
@@ -146,8 +150,8 @@ pub fn list(project: &Project, set: &str, recipe: Recipe) -> Result<Vec<Manifest
 /// Loads an adapter for `model`.
 ///
 /// # Errors
-/// [`Error::OtherBase`] when it was trained on another model; [`Error::WrongHash`] when its weights
-/// are not those of its manifest.
+/// [`Error::OtherBase`] when it was trained on another model; [`Error::ChangedAdapter`] when its
+/// weights are not those of its manifest.
 pub fn load(folder: &Path, model: &Model) -> Result<Lora> {
     let adapter = lm::Adapter::load(folder, model.decoder.config())?;
     if let Some(manifest) = Manifest::read(folder)? {

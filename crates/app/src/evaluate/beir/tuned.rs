@@ -1,9 +1,10 @@
-//! Tuning an embedder on a collection in BEIR layout: it learns from `qrels/train.tsv`, a part of
+//! What tuning the embedder on a collection brings: it learns from `qrels/train.tsv`, a part of
 //! which chooses the epoch, and is then measured on another split, beside the untuned one.
+//!
+//! How an embedder is tuned is told in [`crate::tune::embedder`].
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use eval::Interval;
 use eval::ranking::{Qrels, Ranking, Run, average};
@@ -11,46 +12,53 @@ use lm::Encoder;
 use serde::Serialize;
 use store::{SearchOptions, Store};
 
-use super::measure::{DEPTH, difference};
-use super::{Asked, Lessons, TuneEvent, TuneOptions, Tuned, tune};
+use super::collection::{BeirCollection, read_qrels};
+use super::index::Indexed;
+use super::options::BeirOptions;
+use super::rankings::{BeirRankings, rank};
+use super::report::BeirReport;
 use crate::error::Result;
-use crate::evaluate::beir::{BeirOptions, Collection, RetrievalReport, read_qrels};
+use crate::progress::Progress;
 use crate::search::knowledge::DEFAULT_LEXICAL_WEIGHT;
-use crate::tune::unit;
+use crate::tune::draw::stable_draw;
+use crate::tune::embedder::{
+    DEPTH, EmbedderEvent, EmbedderLessons, EmbedderTuneOptions, EmbedderTuner, JudgedQuestion,
+    TunedEmbedder, difference,
+};
 
-/// The share of the training queries by which the epoch is chosen.
+/// The share of the training queries that choose the epoch instead of being trained on.
 const DEV: f64 = 0.15;
 
-/// What came of it.
+/// An embedder before and after tuning on a collection.
 #[derive(Clone, Debug, Serialize)]
 pub struct TunedRetrieval {
     /// Training, and the measures on its dev part.
-    pub tuning: Tuned,
+    pub tuning: TunedEmbedder,
     /// The split that was measured, by the untuned embedder.
-    pub untuned: RetrievalReport,
+    pub untuned: BeirReport,
     /// The same by the tuned one.
-    pub tuned: RetrievalReport,
+    pub tuned: BeirReport,
     /// nDCG@10 of each ranking, compared.
-    pub compared: Vec<Compared>,
+    pub compared: Vec<ComparedRanking>,
 }
 
 /// nDCG@10 of a ranking by both embedders.
 #[derive(Clone, Debug, Serialize)]
-pub struct Compared {
+pub struct ComparedRanking {
     /// `vectors` or `fusion`.
     pub name: String,
-    /// Share of BM25 in the fused score.
+    /// BM25 weight in the fused score, 0 to 1.
     pub lexical_weight: f32,
     /// Over all queries of the split.
-    pub all: Difference,
-    /// Over queries of which no relevant document answers a training query: what was learnt of
-    /// documents does not help there, only what was learnt of the field.
-    pub documents_unseen: Difference,
+    pub all: NdcgDifference,
+    /// Over the queries that share no relevant document with a training query. What was learnt
+    /// about single documents does not help there, only what was learnt about the subject.
+    pub documents_unseen: NdcgDifference,
 }
 
-/// A measure by both embedders.
+/// Mean nDCG@10 by both embedders.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Difference {
+pub struct NdcgDifference {
     /// Queries.
     pub queries: usize,
     /// By the untuned embedder.
@@ -61,9 +69,9 @@ pub struct Difference {
     pub difference: Interval,
 }
 
-/// Where a run keeps its things.
+/// Where the two embedders are kept.
 #[derive(Clone, Copy, Debug)]
-pub struct Folders<'a> {
+pub struct EmbedderFolders<'a> {
     /// Of the untuned embedder.
     pub base: &'a Path,
     /// Gets the tuned one, and its index beside it.
@@ -73,53 +81,48 @@ pub struct Folders<'a> {
 /// Tunes on the training queries of a collection and measures on `collection.split`.
 ///
 /// # Errors
-/// Those of [`crate::evaluate::beir::measure`] and of [`tune`].
+/// Those of [`super::measure`] and of [`EmbedderTuner::tune`].
 pub fn tune_and_measure(
-    collection: &BeirOptions,
-    folders: Folders,
-    options: &TuneOptions,
-    stop: &AtomicBool,
-    on_event: &mut dyn FnMut(TuneEvent),
+    collection: &BeirOptions<'_>,
+    folders: EmbedderFolders<'_>,
+    options: &EmbedderTuneOptions,
+    progress: &mut Progress<'_, EmbedderEvent>,
 ) -> Result<TunedRetrieval> {
-    let read = Collection::read(collection.folder)?;
+    let read = BeirCollection::read(collection.folder)?;
     let train = read_qrels(collection.folder, "train")?;
     let test = read_qrels(collection.folder, collection.split)?;
 
     let encoder = Encoder::open_with(folders.base, options.precision)?;
-    let before = read
-        .rank(collection, &test, &encoder, stop, &mut |done, of| embedding(on_event, done, of))?;
-    let lessons = lessons(&read, &train, &test, &before.store)?;
+    let before =
+        progress.part(embedding, |indexing| rank(&read, collection, &test, &encoder, indexing))?;
     drop(encoder);
-    let place = (folders.tuned, collection_name(collection.folder));
-    let tuning = tune(&lessons, folders.base, (place.0, &place.1), options, stop, on_event)?;
+    let tuning = EmbedderTuner {
+        lessons: &lessons(&read, &train, &test, &before.store)?,
+        base: folders.base,
+        folder: folders.tuned,
+        name: &collection_name(collection.folder),
+        options,
+    }
+    .tune(progress)?;
 
     let encoder = Encoder::open_with(&tuning.folder, options.precision)?;
     // An index belongs to one embedder.
     let index =
         folders.tuned.join(format!("index-{}", tuning.identity.get(..8).unwrap_or("of-tuned")));
-    let tuned = BeirOptions { store: &index, ..collection.clone() };
-    let after =
-        read.rank(&tuned, &test, &encoder, stop, &mut |done, of| embedding(on_event, done, of))?;
-    let unseen = unseen(&train, &test);
-    let ways = before.ways.iter().zip(&after.ways).filter(|(way, _)| way.lexical_weight < 1.0);
-    let compared = ways
-        .map(|(before, after)| Compared {
-            name: before.name.to_owned(),
-            lexical_weight: before.lexical_weight,
-            all: compare(&test, &before.run, &after.run),
-            documents_unseen: compare(&unseen, &before.run, &after.run),
-        })
-        .collect();
+    let indexed_anew = BeirOptions { store: &index, ..collection.clone() };
+    let after = progress
+        .part(embedding, |indexing| rank(&read, &indexed_anew, &test, &encoder, indexing))?;
     Ok(TunedRetrieval {
         tuning,
-        untuned: before.report(&test),
-        tuned: after.report(&test),
-        compared,
+        untuned: BeirReport::new(&before, &test),
+        tuned: BeirReport::new(&after, &test),
+        compared: compare(&before, &after, &train, &test),
     })
 }
 
-fn embedding(on_event: &mut dyn FnMut(TuneEvent), done: usize, passages: usize) {
-    on_event(TuneEvent::Embedding { done, passages });
+/// To whoever watches, indexing is embedding like any other.
+fn embedding(indexed: Indexed) -> EmbedderEvent {
+    EmbedderEvent::Embedding { done: indexed.documents, passages: indexed.of }
 }
 
 fn collection_name(folder: &Path) -> String {
@@ -128,9 +131,27 @@ fn collection_name(folder: &Path) -> String {
         .map_or_else(|| "collection".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-fn compare(qrels: &Qrels, untuned: &Run, tuned: &Run) -> Difference {
+/// Compares the rankings that vectors take part in.
+fn compare(
+    before: &BeirRankings,
+    after: &BeirRankings,
+    train: &Qrels,
+    test: &Qrels,
+) -> Vec<ComparedRanking> {
+    let unseen = unseen(train, test);
+    let runs = before.runs.iter().zip(&after.runs).filter(|(run, _)| run.lexical_weight < 1.0);
+    runs.map(|(before, after)| ComparedRanking {
+        name: before.name.to_owned(),
+        lexical_weight: before.lexical_weight,
+        all: ndcg_difference(test, &before.run, &after.run),
+        documents_unseen: ndcg_difference(&unseen, &before.run, &after.run),
+    })
+    .collect()
+}
+
+fn ndcg_difference(qrels: &Qrels, untuned: &Run, tuned: &Run) -> NdcgDifference {
     let ndcg = |run| average(Ranking::Ndcg(10), qrels, run);
-    Difference {
+    NdcgDifference {
         queries: qrels.0.len(),
         untuned: ndcg(untuned),
         tuned: ndcg(tuned),
@@ -149,8 +170,8 @@ fn unseen(train: &Qrels, test: &Qrels) -> Qrels {
     Qrels(fresh.map(|(query, grades)| (query.clone(), grades.clone())).collect())
 }
 
-/// Queries about one document have something in common: the first of their relevant ones stands for
-/// them.
+/// What the bootstrap draws together: queries about one document are not independent, so the first
+/// relevant document of a query names its cluster.
 fn cluster(qrels: &Qrels, query: &str) -> String {
     let grades = qrels.0.get(query).into_iter().flatten();
     let first =
@@ -158,19 +179,18 @@ fn cluster(qrels: &Qrels, query: &str) -> String {
     first.unwrap_or_else(|| query.to_owned())
 }
 
-/// Training and dev questions from the training queries.
-fn lessons(collection: &Collection, train: &Qrels, test: &Qrels, store: &Store) -> Result<Lessons> {
+/// Training and dev questions from the training queries, each with its BM25 list.
+fn lessons(
+    collection: &BeirCollection,
+    train: &Qrels,
+    test: &Qrels,
+    store: &Store,
+) -> Result<EmbedderLessons> {
     let passages: Vec<(&str, String)> = collection.passages().collect();
     let places: HashMap<&str, usize> =
         passages.iter().enumerate().map(|(place, (id, _))| (*id, place)).collect();
-    // Several chunks of a document may be among them.
-    let words = SearchOptions {
-        k: 3 * DEPTH,
-        candidates: 3 * DEPTH,
-        lexical_weight: 1.0,
-        ..SearchOptions::default()
-    };
-    let mut lessons = Lessons { lexical_weight: DEFAULT_LEXICAL_WEIGHT, ..Lessons::default() };
+    let mut lessons =
+        EmbedderLessons { lexical_weight: DEFAULT_LEXICAL_WEIGHT, ..EmbedderLessons::default() };
     for (id, text) in collection.judged(train) {
         let grades = train.0.get(id).into_iter().flatten();
         let gold: Vec<usize> = grades
@@ -180,29 +200,45 @@ fn lessons(collection: &Collection, train: &Qrels, test: &Qrels, store: &Store) 
         if gold.is_empty() {
             continue;
         }
-        let hits = store.search(text, &[], &words)?;
-        let mut seen = BTreeSet::new();
-        let by_words = hits
-            .iter()
-            .filter(|hit| seen.insert(hit.document))
-            .filter_map(|hit| Some((*places.get(hit.path.as_str())?, hit.explain.bm25?)))
-            .collect();
-        let asked = Asked {
+        let question = JudgedQuestion {
             id: id.to_owned(),
             cluster: cluster(train, id),
             text: text.to_owned(),
             gold,
             beside: Vec::new(),
-            by_words,
+            by_words: found_by_words(store, text, &places)?,
         };
-        let part = if unit(&["dev", id]) < DEV { &mut lessons.dev } else { &mut lessons.train };
-        part.push(asked);
+        let is_dev = stable_draw(&["dev", id]) < DEV;
+        let part = if is_dev { &mut lessons.dev } else { &mut lessons.train };
+        part.push(question);
     }
     let held_out: Vec<&str> = collection.judged(test).map(|(_, text)| text).collect();
     lessons.keep_apart(&held_out);
     lessons.join_repeated();
     lessons.passages = passages.into_iter().map(|(_, text)| text).collect();
     Ok(lessons)
+}
+
+/// The documents that BM25 finds for a query, best first, each with the score of its best chunk.
+fn found_by_words(
+    store: &Store,
+    query: &str,
+    places: &HashMap<&str, usize>,
+) -> Result<Vec<(usize, f32)>> {
+    // Several chunks of a document may be among them.
+    let by_words = SearchOptions {
+        k: 3 * DEPTH,
+        candidates: 3 * DEPTH,
+        lexical_weight: 1.0,
+        ..SearchOptions::default()
+    };
+    let hits = store.search(query, &[], &by_words)?;
+    let mut seen = BTreeSet::new();
+    let found = hits
+        .iter()
+        .filter(|hit| seen.insert(hit.document))
+        .filter_map(|hit| Some((*places.get(hit.path.as_str())?, hit.explain.bm25?)));
+    Ok(found.collect())
 }
 
 #[cfg(test)]
