@@ -18,46 +18,33 @@
 //! STATE/lock                    held by the one that writes, with its process id
 //! ```
 
-mod analysis;
-mod best;
-mod bm25;
-mod documents;
-mod duplicates;
-mod embeddings;
+mod database;
+mod derived;
 mod error;
-mod filter;
-mod indexes;
-mod lexical;
-mod lock;
-mod neighbours;
-mod places;
-mod ranking;
-mod records;
-mod refresh;
-mod schema;
 mod search;
-mod synthetic;
-mod vectors;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
-pub use bm25::Bm25;
-pub use documents::{ChunkId, DocumentId, DocumentRow, Metadata, NewChunk, NewDocument};
-pub use embeddings::Embedder;
+pub use database::adapters::Adapter;
+pub use database::documents::{DocumentRow, Metadata, NewChunk, NewDocument};
+pub use database::embeddings::Embedder;
+pub use database::ids::{ChunkId, DocumentId, IndexId};
+pub use database::indexes::{IndexRow, Unindexed};
+pub use database::records::{Record, TestOpening, Trial};
+pub use database::synthetic::Synthetic;
+pub use derived::lexical::Bm25;
 pub use error::{Error, Result};
-pub use filter::Filter;
-pub use indexes::{IndexId, IndexRow, Unindexed};
-pub use ranking::fuse;
-pub use records::{Adapter, Job, Record, TestOpening};
-pub use search::{Explain, Hit, Place, SearchOptions};
-pub use synthetic::Synthetic;
+pub use search::{
+    DEFAULT_CANDIDATES, DEFAULT_LEXICAL_WEIGHT, Explain, Filter, Hit, Place, SearchOptions, fuse,
+};
 
-use crate::lexical::Lexical;
-use crate::lock::{Hold, Lock};
-use crate::vectors::Vectors;
+use crate::database::lock::{Hold, Lock};
+use crate::database::schema;
+use crate::derived::{Derived, GRAPH_FROM};
+use crate::search::FilterCache;
 
 /// Name of the database file in the state folder.
 const DATABASE: &str = "store.sqlite";
@@ -70,20 +57,12 @@ pub struct Store {
     /// The index that documents are cut for and that is searched.
     index: IndexId,
     derived: RefCell<Derived>,
+    filters: RefCell<FilterCache>,
     /// Vectors from which on a graph finds them.
     graph_from: usize,
     /// Compare every vector, graph or no graph.
     exact: bool,
     hold: Hold,
-}
-
-/// What is computed from the database, each with the generation of the database it was computed
-/// from.
-#[derive(Default)]
-struct Derived {
-    lexical: Option<Lexical>,
-    vectors: Option<(i64, Vectors)>,
-    filters: filter::Known,
 }
 
 impl Store {
@@ -126,7 +105,8 @@ impl Store {
             folder: dir.to_path_buf(),
             index: IndexId(1),
             derived: RefCell::default(),
-            graph_from: vectors::GRAPH_FROM,
+            filters: RefCell::default(),
+            graph_from: GRAPH_FROM,
             exact: false,
             hold,
         };
