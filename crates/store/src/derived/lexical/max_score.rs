@@ -20,7 +20,7 @@ use super::bm25::with_document;
 use super::bound::{Bound, ROUNDING};
 use super::frequency_table::Lists;
 use super::index::{DELETED, Lexical};
-use super::kernels::{Level, compact};
+use super::kernels::{Kernels, compact};
 use super::postings::{DocumentPostings, Postings, TermSource};
 use super::terms::QueryTerm;
 use super::windows::{SegmentRange, Window};
@@ -167,7 +167,7 @@ impl<'a> WindowScores<'a> {
             if !one_text || matches!(scope, Scope::All) {
                 let known = candidates.len();
                 candidates.extend_from_slice(&postings.ids);
-                Level::current().keep_new(candidates, known, scores);
+                Kernels::current().keep_new(candidates, known, scores);
             }
             postings.add_weights(term.text, range.lengths, scores);
             if !one_text {
@@ -219,7 +219,7 @@ impl<'a> WindowScores<'a> {
         if lexical.each_is_one_text() {
             for (range, at) in ranges() {
                 let scores = &mut texts[range.before..][..range.chunks.len()];
-                Level::current().prune(&mut candidates[at], scores, bound);
+                Kernels::current().prune(&mut candidates[at], scores, bound);
             }
             return;
         }

@@ -9,7 +9,7 @@ use tantivy::schema::IndexRecordOption;
 use super::bm25::TermWeight;
 use super::frequency_table::{FrequencyTable, Lists, listed_frequency};
 use super::index::{Lexical, Segment};
-use super::kernels::{Level, compact_both};
+use super::kernels::{Kernels, compact_both};
 use super::windows::SegmentRange;
 use crate::Result;
 
@@ -140,7 +140,7 @@ impl Postings {
     /// Adds to `scores` what the term is worth to those that hold it. `lengths` and `scores` are
     /// indexed by number.
     pub(super) fn add_weights(&self, weight: TermWeight, lengths: &[f32], scores: &mut [f32]) {
-        Level::current().add_weights(&self.ids, &self.frequencies, weight, lengths, scores);
+        Kernels::current().add_weights(&self.ids, &self.frequencies, weight, lengths, scores);
     }
 
     /// Keeps those for which `keep` holds.
@@ -150,7 +150,7 @@ impl Postings {
 
     /// Keeps those that have a score.
     pub(super) fn retain_scored(&mut self, scores: &[f32]) {
-        Level::current().keep_scored(&mut self.ids, &mut self.frequencies, scores);
+        Kernels::current().keep_scored(&mut self.ids, &mut self.frequencies, scores);
     }
 
     pub(super) fn clear(&mut self) {

@@ -1,116 +1,85 @@
 //! Inner products of rows of bytes, with the widest instructions of this processor.
 //!
-//! A row's codes are stored as unsigned bytes, 128 above their value, and a query's as signed ones:
-//! that is the pairing that AVX-512 VNNI multiplies. What the 128 adds is the same for all rows of
-//! a query, and [`super::rows::Code`] takes it off.
+//! A row's numbers are unsigned bytes, 128 above their value, and a query's are signed bytes: that is
+//! the pairing that AVX-512 VNNI multiplies. What the 128 adds to a product is the same for all rows,
+//! and [`super::rows::Code`] takes it off.
+//!
+//! Every level gives the same numbers. Products of bytes are whole numbers, which add up to the same
+//! in any order, and the fine products are added in the same order on every level.
 
-use std::sync::OnceLock;
+use cpu::Isa;
 
 /// Rows and codes are padded to a multiple of this many bytes: the widest register.
 pub(super) const BLOCK: usize = 64;
 
-/// The levels there are; each gives the same numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Level {
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Vnni,
-}
-
-impl Level {
-    /// The best of this processor.
-    fn current() -> Self {
-        static DETECTED: OnceLock<Level> = OnceLock::new();
-        *DETECTED.get_or_init(|| *Self::all().last().unwrap_or(&Level::Portable))
-    }
-
-    /// All that this processor has, the best last.
-    fn all() -> Vec<Self> {
-        #[allow(unused_mut)]
-        let mut all = vec![Level::Portable];
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        {
-            if is_x86_feature_detected!("avx2") {
-                all.push(Level::Avx2);
-            }
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
-                all.push(Level::Vnni);
-            }
-        }
-        all
-    }
-}
-
 /// The inner products of `code` with the rows that lie one after the other in `rows`, in order. A
 /// row is as long as `code`, which is a multiple of [`BLOCK`].
 pub(super) fn all_dots(rows: &[u8], code: &[i8], dots: &mut Vec<i32>) {
-    all_dots_at(Level::current(), rows, code, dots);
+    all_dots_at(Isa::current(), rows, code, dots);
 }
 
 /// The inner products of `code` with the rows number `which` of `rows`.
 pub(super) fn some_dots(rows: &[u8], which: &[u32], code: &[i8], dots: &mut Vec<i32>) {
-    some_dots_at(Level::current(), rows, which, code, dots);
+    some_dots_at(Isa::current(), rows, which, code, dots);
 }
 
 /// The inner product of `code` with one row, which is as long.
 pub(super) fn one_dot(row: &[u8], code: &[i8]) -> i32 {
-    one_dot_at(Level::current(), row, code)
+    one_dot_at(Isa::current(), row, code)
 }
 
 /// The inner product of `numbers` with a row of two bytes a number: the first 128 above the value,
 /// the second in 254ths of the first's unit.
 pub(super) fn fine_dot(first: &[u8], second: &[u8], numbers: &[f32]) -> f32 {
-    fine_dot_at(Level::current(), first, second, numbers)
+    fine_dot_at(Isa::current(), first, second, numbers)
 }
 
-fn fine_dot_at(level: Level, first: &[u8], second: &[u8], numbers: &[f32]) -> f32 {
-    match level {
-        Level::Portable => fine_dot_lanes(first, second, numbers),
+fn fine_dot_at(isa: Isa, first: &[u8], second: &[u8], numbers: &[f32]) -> f32 {
+    match isa {
         // SAFETY: the level is only chosen where the processor has these instructions.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { fine_dot_avx2(first, second, numbers) },
+        isa if isa >= Isa::Avx512Vnni => unsafe { fine_dot_avx512(first, second, numbers) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Vnni => unsafe { fine_dot_avx512(first, second, numbers) },
+        isa if isa >= Isa::Avx2 => unsafe { fine_dot_avx2(first, second, numbers) },
+        _ => fine_dot_lanes(first, second, numbers),
     }
 }
 
-fn one_dot_at(level: Level, row: &[u8], code: &[i8]) -> i32 {
-    match level {
-        Level::Portable => dot(row, code),
+fn one_dot_at(isa: Isa, row: &[u8], code: &[i8]) -> i32 {
+    match isa {
         // SAFETY: the level is only chosen where the processor has these instructions.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { dot_avx2(row, code) },
+        isa if isa >= Isa::Avx512Vnni => unsafe { dot_vnni(row, code) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Vnni => unsafe { dot_vnni(row, code) },
+        isa if isa >= Isa::Avx2 => unsafe { dot_avx2(row, code) },
+        _ => dot(row, code),
     }
 }
 
-fn all_dots_at(level: Level, rows: &[u8], code: &[i8], dots: &mut Vec<i32>) {
+fn all_dots_at(isa: Isa, rows: &[u8], code: &[i8], dots: &mut Vec<i32>) {
     dots.clear();
     if code.is_empty() {
         return;
     }
-    match level {
+    match isa {
         // SAFETY: the level is only chosen where the processor has these instructions.
         #[cfg(target_arch = "x86_64")]
-        Level::Vnni => unsafe { all_dots_vnni(rows, code, dots) },
-        _ => dots.extend(rows.chunks_exact(code.len()).map(|row| one_dot_at(level, row, code))),
+        isa if isa >= Isa::Avx512Vnni => unsafe { all_dots_vnni(rows, code, dots) },
+        _ => dots.extend(rows.chunks_exact(code.len()).map(|row| one_dot_at(isa, row, code))),
     }
 }
 
-fn some_dots_at(level: Level, rows: &[u8], which: &[u32], code: &[i8], dots: &mut Vec<i32>) {
+fn some_dots_at(isa: Isa, rows: &[u8], which: &[u32], code: &[i8], dots: &mut Vec<i32>) {
     let row = |number: u32| &rows[number as usize * code.len()..][..code.len()];
     which.iter().for_each(|&number| prefetch(row(number)));
     dots.clear();
-    match level {
+    match isa {
         // SAFETY: the level is only chosen where the processor has these instructions.
         #[cfg(target_arch = "x86_64")]
-        Level::Vnni => unsafe { some_dots_vnni(rows, which, code, dots) },
-        _ => dots.extend(which.iter().map(|&number| one_dot_at(level, row(number), code))),
+        isa if isa >= Isa::Avx512Vnni => unsafe { some_dots_vnni(rows, which, code, dots) },
+        _ => dots.extend(which.iter().map(|&number| one_dot_at(isa, row(number), code))),
     }
 }
 
@@ -271,21 +240,21 @@ mod tests {
         let slow = |row: usize| -> i32 {
             (0..width).map(|at| i32::from(rows[row * width + at]) * i32::from(code[at])).sum()
         };
-        for level in Level::all() {
+        for isa in Isa::available() {
             let (mut all, mut some) = (Vec::new(), Vec::new());
-            all_dots_at(level, &rows, &code, &mut all);
-            assert_eq!(all, (0..9).map(slow).collect::<Vec<_>>(), "{level:?}");
+            all_dots_at(isa, &rows, &code, &mut all);
+            assert_eq!(all, (0..9).map(slow).collect::<Vec<_>>(), "{isa}");
             let which = [7, 0, 7, 3, 8, 1, 2];
-            some_dots_at(level, &rows, &which, &code, &mut some);
-            assert_eq!(some, which.map(|row| slow(row as usize)), "{level:?}");
-            assert_eq!(one_dot_at(level, &rows[4 * width..5 * width], &code), slow(4), "{level:?}");
+            some_dots_at(isa, &rows, &which, &code, &mut some);
+            assert_eq!(some, which.map(|row| slow(row as usize)), "{isa}");
+            assert_eq!(one_dot_at(isa, &rows[4 * width..5 * width], &code), slow(4), "{isa}");
         }
         // The largest sums there are.
         let (rows, code) = (vec![255u8; 5 * width], vec![-127i8; width]);
-        for level in Level::all() {
+        for isa in Isa::available() {
             let mut dots = Vec::new();
-            all_dots_at(level, &rows, &code, &mut dots);
-            assert_eq!(dots, [-255 * 127 * width as i32; 5], "{level:?}");
+            all_dots_at(isa, &rows, &code, &mut dots);
+            assert_eq!(dots, [-255 * 127 * width as i32; 5], "{isa}");
         }
     }
 
@@ -295,9 +264,9 @@ mod tests {
         let second: Vec<u8> = (0..83).map(|at| (at * 29 % 256) as u8).collect();
         let numbers: Vec<f32> = (0..83).map(|at| (at as f32).sin()).collect();
         let lanes = fine_dot_lanes(&first, &second, &numbers);
-        for level in Level::all() {
-            let fine = fine_dot_at(level, &first, &second, &numbers);
-            assert_eq!(fine.to_bits(), lanes.to_bits(), "{level:?}");
+        for isa in Isa::available() {
+            let fine = fine_dot_at(isa, &first, &second, &numbers);
+            assert_eq!(fine.to_bits(), lanes.to_bits(), "{isa}");
         }
         let slow: f64 = (0..83)
             .map(|at| {

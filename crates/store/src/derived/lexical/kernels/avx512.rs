@@ -18,7 +18,7 @@ struct Texts {
     all: usize,
 }
 
-/// As [`super::Level::add_weights`].
+/// As [`super::Kernels::add_weights`].
 #[target_feature(enable = "avx512f")]
 pub(super) fn add_weights(
     texts: &[u32],
@@ -41,7 +41,7 @@ pub(super) fn add_weights(
     }
 }
 
-/// As [`super::Level::keep_new`]; returns how many are kept.
+/// As [`super::Kernels::keep_new`]; returns how many are kept.
 #[target_feature(enable = "avx512f")]
 pub(super) fn keep_new(texts: &mut [u32], known: usize, scores: &[f32]) -> usize {
     let zero = _mm512_setzero_ps();
@@ -54,7 +54,7 @@ pub(super) fn keep_new(texts: &mut [u32], known: usize, scores: &[f32]) -> usize
     kept
 }
 
-/// As [`super::Level::prune`]; returns how many are kept.
+/// As [`super::Kernels::prune`]; returns how many are kept.
 #[target_feature(enable = "avx512f")]
 pub(super) fn prune(texts: &mut [u32], scores: &mut [f32], bound: Bound) -> usize {
     let [max_score, rounding, threshold] =
@@ -70,7 +70,7 @@ pub(super) fn prune(texts: &mut [u32], scores: &mut [f32], bound: Bound) -> usiz
     kept
 }
 
-/// As [`super::Level::keep_scored`]; returns how many are kept.
+/// As [`super::Kernels::keep_scored`]; returns how many are kept.
 #[target_feature(enable = "avx512f")]
 pub(super) fn keep_scored(texts: &mut [u32], frequencies: &mut [u32], scores: &[f32]) -> usize {
     let zero = _mm512_setzero_ps();

@@ -7,38 +7,24 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
-use std::sync::OnceLock;
+use cpu::Isa;
 
 use super::bm25::TermWeight;
 use super::bound::Bound;
 
-/// The levels there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Level {
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
+/// The kernels of one level of instructions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kernels {
+    isa: Isa,
 }
 
 /// Weights that are computed at once, by vector instructions of any width.
 const TOGETHER: usize = 128;
 
-impl Level {
-    /// The best of this processor.
+impl Kernels {
+    /// Those of the level in use.
     pub(super) fn current() -> Self {
-        static DETECTED: OnceLock<Level> = OnceLock::new();
-        *DETECTED.get_or_init(|| *Self::all().last().unwrap_or(&Level::Portable))
-    }
-
-    /// All that this processor has, the best last.
-    fn all() -> Vec<Self> {
-        #[allow(unused_mut)]
-        let mut all = vec![Level::Portable];
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        if is_x86_feature_detected!("avx512f") {
-            all.push(Level::Avx512);
-        }
-        all
+        Kernels { isa: Isa::current() }
     }
 
     /// Adds to the `scores` of texts what a term is worth to them; `frequencies` tells how often it
@@ -51,13 +37,13 @@ impl Level {
         lengths: &[f32],
         scores: &mut [f32],
     ) {
-        match self {
+        match self.isa {
             // SAFETY: the level is only chosen where the processor has these instructions.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe {
+            isa if isa >= Isa::Avx512 => unsafe {
                 avx512::add_weights(texts, frequencies, weight, lengths, scores)
             },
-            Level::Portable => {
+            _ => {
                 let mut weights = [0.0; TOGETHER];
                 for (texts, frequencies) in texts.chunks(TOGETHER).zip(frequencies.chunks(TOGETHER))
                 {
@@ -76,27 +62,27 @@ impl Level {
 
     /// Keeps the texts behind the first `known` that have no score yet.
     pub(super) fn keep_new(self, texts: &mut Vec<u32>, known: usize, scores: &[f32]) {
-        match self {
+        match self.isa {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => {
+            isa if isa >= Isa::Avx512 => {
                 // SAFETY: the level is only chosen where the processor has these instructions.
                 let kept = unsafe { avx512::keep_new(texts, known, scores) };
                 texts.truncate(kept);
             }
-            Level::Portable => compact(texts, known, |text| scores[text as usize] == 0.0),
+            _ => compact(texts, known, |text| scores[text as usize] == 0.0),
         }
     }
 
     /// Keeps the texts that may come to the threshold; the scores of the others become 0.
     pub(super) fn prune(self, texts: &mut Vec<u32>, scores: &mut [f32], bound: Bound) {
-        match self {
+        match self.isa {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => {
+            isa if isa >= Isa::Avx512 => {
                 // SAFETY: the level is only chosen where the processor has these instructions.
                 let kept = unsafe { avx512::prune(texts, scores, bound) };
                 texts.truncate(kept);
             }
-            Level::Portable => compact(texts, 0, |text| {
+            _ => compact(texts, 0, |text| {
                 let score = &mut scores[text as usize];
                 let stays = bound.can_reach(*score);
                 *score = if stays { *score } else { 0.0 };
@@ -112,17 +98,15 @@ impl Level {
         frequencies: &mut Vec<u32>,
         scores: &[f32],
     ) {
-        match self {
+        match self.isa {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => {
+            isa if isa >= Isa::Avx512 => {
                 // SAFETY: the level is only chosen where the processor has these instructions.
                 let kept = unsafe { avx512::keep_scored(texts, frequencies, scores) };
                 texts.truncate(kept);
                 frequencies.truncate(kept);
             }
-            Level::Portable => {
-                compact_both(texts, frequencies, 0, |text, _| scores[text as usize] > 0.0)
-            }
+            _ => compact_both(texts, frequencies, 0, |text, _| scores[text as usize] > 0.0),
         }
     }
 }
@@ -162,6 +146,10 @@ mod tests {
     use super::*;
     use crate::Bm25;
 
+    fn levels() -> impl Iterator<Item = Kernels> {
+        Isa::available().map(|isa| Kernels { isa })
+    }
+
     /// Whatever the counts, every level does what the portable one does, to the bit.
     #[test]
     fn all_levels_agree() {
@@ -181,33 +169,33 @@ mod tests {
             let lengths: Vec<f32> = (0..all).map(|_| random(90) as f32).collect();
             let scores: Vec<f32> = (0..all).map(|_| random(4) as f32 * 0.7).collect();
             for known in [0, count as usize / 3, count as usize] {
-                let results = Level::all().into_iter().map(|level| {
+                let results = levels().map(|kernels| {
                     let mut added = scores.clone();
-                    level.add_weights(&texts, &frequencies, weight, &lengths, &mut added);
+                    kernels.add_weights(&texts, &frequencies, weight, &lengths, &mut added);
                     let mut new = texts.clone();
-                    level.keep_new(&mut new, known, &scores);
+                    kernels.keep_new(&mut new, known, &scores);
                     let (mut scored, mut of_scored) = (texts.clone(), frequencies.clone());
-                    level.keep_scored(&mut scored, &mut of_scored, &scores);
+                    kernels.keep_scored(&mut scored, &mut of_scored, &scores);
                     let (mut candidates, mut left) = (texts.clone(), scores.clone());
                     let bound = Bound { max_score: 0.5, threshold: 1.5 };
-                    level.prune(&mut candidates, &mut left, bound);
+                    kernels.prune(&mut candidates, &mut left, bound);
                     (added, new, scored, of_scored, candidates, left)
                 });
                 let results: Vec<_> = results.collect();
                 assert!(results.iter().all(|result| *result == results[0]), "{count} {known}");
             }
         }
-        assert!(Level::all().contains(&Level::current()));
+        assert!(levels().any(|kernels| kernels.isa == Kernels::current().isa));
     }
 
     #[test]
     fn a_text_outside_is_refused() {
-        for level in Level::all() {
+        for kernels in levels() {
             for text in [5, u32::MAX] {
                 let outside = std::panic::catch_unwind(|| {
-                    level.keep_new(&mut vec![0, text, 1], 0, &[0.0; 5])
+                    kernels.keep_new(&mut vec![0, text, 1], 0, &[0.0; 5])
                 });
-                assert!(outside.is_err(), "{level:?} {text}");
+                assert!(outside.is_err(), "{kernels:?} {text}");
             }
         }
     }
