@@ -17,6 +17,26 @@
 //! STATE/indexes/I/vectors/N/    the graph over its vectors, derived, once there are many; N as above
 //! STATE/lock                    held by the one that writes, with its process id
 //! ```
+//!
+//! # Where the methods of [`Store`] are
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `lib.rs` | opens a project, runs transactions, reads rows |
+//! | `database/documents.rs` | documents, their versions and chunks; collections |
+//! | `database/embeddings.rs` | the embedder of an index, and vectors by chunk |
+//! | `database/indexes.rs` | ways of cutting and embedding side by side |
+//! | `database/synthetic.rs` | questions that a model wrote |
+//! | `database/records.rs` | trials, openings of test splits, comparisons, decisions |
+//! | `database/adapters.rs` | trained adapters |
+//! | `database/settings.rs` | settings |
+//! | `derived/mod.rs` | brings what is derived up to date |
+//! | `derived/files.rs` | where derived files lie |
+//! | `derived/lexical/fresh.rs`, `texts.rs` | the text index of the current generation, and its texts |
+//! | `derived/vectors/fresh.rs` | the vectors of the current generation |
+//! | `search/mod.rs` | searches by words, by meaning, or by both |
+//! | `search/filter.rs` | the chunks that a filter lets through |
+//! | `search/neighbours.rs` | the chunks before and after a hit |
 
 mod database;
 mod derived;
@@ -57,6 +77,7 @@ pub struct Store {
     /// The index that documents are cut for and that is searched.
     index: IndexId,
     derived: RefCell<Derived>,
+    /// The chunks that filters let through.
     filters: RefCell<FilterCache>,
     /// Vectors from which on a graph finds them.
     graph_from: usize,

@@ -1,7 +1,7 @@
 //! A vector as the database holds it: two bytes a number.
 //!
-//! `number = scale * (first + second / 254)`, with a scale for each vector. The error of a number is
-//! below a 64,000th of the vector's largest.
+//! `number = scale * (first + second / 254)`, with a scale for each vector. The error of a number
+//! is below a 64,000th of the vector's largest.
 
 /// Bytes before those of the numbers in a packed vector: its scale, an f32, little endian.
 const SCALE: usize = 4;

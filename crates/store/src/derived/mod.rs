@@ -1,4 +1,5 @@
-//! Bringing what is derived from the database up to date with it, whoever has changed it.
+//! What is derived from the database: the text index and the vectors, and bringing both up to date
+//! with it, whoever has changed it.
 
 pub(crate) mod files;
 pub(crate) mod lexical;
@@ -15,8 +16,7 @@ use crate::{ChunkId, Result, Store};
 
 pub(crate) use self::vectors::GRAPH_FROM;
 
-/// What is computed from the database, each with the generation of the database it was computed
-/// from.
+/// What is derived, each part with the generation of the database that it was derived from.
 #[derive(Default)]
 pub(crate) struct Derived {
     pub(crate) lexical: Option<Lexical>,
@@ -24,7 +24,7 @@ pub(crate) struct Derived {
 }
 
 impl Derived {
-    /// Whether words, meaning or both are of this generation.
+    /// Whether the text index (`words`), the vectors (`meaning`) or both are of this generation.
     fn is_of(&self, generation: i64, words: bool, meaning: bool) -> bool {
         (!words
             || self

@@ -23,7 +23,7 @@ pub use self::ranking::fuse;
 impl Store {
     /// Finds the chunks that fit `query` and `vector` best, best first.
     ///
-    /// Scores of both kinds are taken as shares of the best one and added with their weights.
+    /// Scores of both kinds are divided by the best of their kind and added by their weights.
     /// `vector` may be empty when `lexical_weight` is 1, `query` when it is 0. Equal scores are
     /// ordered by chunk.
     pub fn search(&self, query: &str, vector: &[f32], options: &SearchOptions) -> Result<Vec<Hit>> {
@@ -82,7 +82,7 @@ impl Store {
             vectors: derived.vectors.as_ref().map(|(_, vectors)| vectors),
             allowed: allowed.as_deref(),
             count: options.candidates.max(options.k),
-            weight,
+            lexical_weight: weight,
             bm25,
         };
         let embed = embed

@@ -8,8 +8,8 @@ use crate::{Error, Filter, Result};
 /// optimum is flat; on squad's training questions .5 and .6 are as good (docs/log.md, 2026-11-23).
 pub const DEFAULT_LEXICAL_WEIGHT: f32 = 0.4;
 
-/// Chunks taken from each list before the two are fused: with 20 to 300 of them nDCG@10 on scifact's
-/// training queries lies between .7400 and .7425 (docs/log.md).
+/// Chunks taken from each list before the two are fused: with 20 to 300 of them nDCG@10 on
+/// scifact's training queries lies between .7400 and .7425 (docs/log.md).
 pub const DEFAULT_CANDIDATES: usize = 50;
 
 /// Hits wanted.

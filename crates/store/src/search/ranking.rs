@@ -9,8 +9,8 @@ use crate::derived::lexical::Lexical;
 use crate::derived::vectors::Vectors;
 use crate::{Bm25, ChunkId, Error, Result};
 
-/// Texts from which on words and vectors are searched beside each other where the query's vector is
-/// known. Waking another thread takes as long as finding both in a small collection.
+/// Texts from which on two threads search words and vectors at the same time, even if the query's
+/// vector is known. Waking another thread takes as long as searching both in a small collection.
 const BESIDE_FROM: usize = 20_000;
 
 /// What chunks are ranked by.
@@ -22,8 +22,8 @@ pub(crate) struct Ranking<'a> {
     pub(crate) allowed: Option<&'a Allowed>,
     /// Chunks wanted by words, and as many by vectors.
     pub(crate) count: usize,
-    /// Share of words in the score.
-    pub(crate) weight: f32,
+    /// Weight of BM25 in the fused score, 0 to 1.
+    pub(crate) lexical_weight: f32,
     pub(crate) bm25: Bm25,
 }
 
@@ -65,8 +65,9 @@ impl Ranking<'_> {
         let all_words = || words().map(|words| words.map_or((), |words| words.run()));
 
         let (mut embed, mut vector) = (embed, None);
-        // Every thread embeds, and every thread searches then. Where words come in one piece, which
-        // takes less time than embedding, one thread has them done meanwhile.
+        // In a large collection every thread embeds first, and every thread searches then. In a
+        // small one the words are one window, which takes less time than embedding: one thread
+        // scores them meanwhile.
         if embeds && self.lexical.is_some_and(|lexical| lexical.has_windows()) {
             vector = embed.take().map(|embed| embed()).transpose()?;
         }
@@ -76,10 +77,10 @@ impl Ranking<'_> {
                 None => vector,
             };
             let near = vector.as_ref().map(|vector| self.near(vector)).unwrap_or_default();
-            // What the list of words may lack of this one.
+            // BM25 scores of chunks that may not be in the list of words.
             let scores =
                 words()?.map(|words| words.of(near.iter().map(|(chunk, _)| *chunk), beside));
-            // Whoever is done helps with the words.
+            // The thread that is done with vectors helps with the words.
             all_words()?;
             Ok::<_, E>((vector, near, scores.unwrap_or_default()))
         };
@@ -90,13 +91,13 @@ impl Ranking<'_> {
         let by_words = scoring.into_inner().map(|words| words.best()).unwrap_or_default();
         let bm25_of = |chunk| scores.get(&chunk).copied();
         let cosine_of = |chunk| self.vectors?.cosine(vector.as_ref()?, chunk);
-        Ok(fuse(&by_words, &by_vectors, self.weight, bm25_of, cosine_of))
+        Ok(fuse(&by_words, &by_vectors, self.lexical_weight, bm25_of, cosine_of))
     }
 
     /// The chunks whose vectors are the nearest to a query's, best first; none where vectors do not
     /// count.
     fn near(&self, vector: &[f32]) -> Vec<(ChunkId, f32)> {
-        match (self.vectors.filter(|_| self.weight < 1.0), self.allowed) {
+        match (self.vectors.filter(|_| self.lexical_weight < 1.0), self.allowed) {
             (Some(vectors), Some(allowed)) => {
                 vectors.nearest_where(vector, self.count, |chunk| allowed.contains(chunk))
             }
@@ -119,18 +120,18 @@ fn both<A: Send, B: Send>(
     if beside { rayon::join(first, second) } else { (first(), second()) }
 }
 
-/// Adds the scores of all chunks in two ranked lists by weight, each as a share of the best of its
-/// kind. Best first.
+/// Fuses two ranked lists, best first: the BM25 score by `lexical_weight` and the cosine by the
+/// rest of 1, each divided by the best of its kind.
 ///
-/// `bm25_of` and `cosine_of` give the score of a chunk that only the other list has: it was not
-/// among the best, which does not make it 0. As shares of the best, scores keep their distance to
-/// nothing at all, which is 0 for both kinds; minimum and maximum of the lists would hang on how
-/// long they happen to be (Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid
-/// Retrieval", 2023: normalisation by the theoretical minimum).
+/// `bm25_of` and `cosine_of` give the score of a chunk that only the other list has: that it was
+/// not among the best does not make it 0. Both kinds have 0 as their least score, and dividing by
+/// the best keeps the distance to it. The least score of a list would depend on how long the list
+/// happens to be (Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval",
+/// 2023: normalisation by the theoretical minimum).
 pub fn fuse(
     by_words: &[(ChunkId, f32)],
     by_meaning: &[(ChunkId, f32)],
-    weight: f32,
+    lexical_weight: f32,
     bm25_of: impl Fn(ChunkId) -> Option<f32>,
     cosine_of: impl Fn(ChunkId) -> Option<f32>,
 ) -> Vec<(ChunkId, Explain)> {
@@ -158,7 +159,8 @@ pub fn fuse(
     for (_, explain) in &mut fused {
         explain.bm25_norm = share(explain.bm25, best_bm25);
         explain.cosine_norm = share(explain.cosine, best_cosine);
-        explain.fused = weight * explain.bm25_norm + (1.0 - weight) * explain.cosine_norm;
+        explain.fused =
+            lexical_weight * explain.bm25_norm + (1.0 - lexical_weight) * explain.cosine_norm;
     }
     fused.sort_unstable_by(|a, b| b.1.fused.total_cmp(&a.1.fused).then(a.0.cmp(&b.0)));
     fused
@@ -221,7 +223,7 @@ mod tests {
                         vectors,
                         allowed,
                         count: 12,
-                        weight,
+                        lexical_weight: weight,
                         bm25: Bm25::default(),
                     };
                     let embed = || Ok::<_, Error>(vector(5000));

@@ -52,8 +52,8 @@ impl Norm {
         }
     }
 
-    /// Replaces the lengths of texts, in terms, by what a term adds to them; `frequencies` tells how
-    /// often the term stands in each.
+    /// Replaces the lengths of texts, in terms, by what a term adds to them; `frequencies` tells
+    /// how often the term stands in each.
     pub(super) fn weigh(self, idf: f32, frequencies: &[u32], lengths: &mut [f32]) {
         for (length, frequency) in lengths.iter_mut().zip(frequencies) {
             // Every processor has an instruction for many signed numbers at once.

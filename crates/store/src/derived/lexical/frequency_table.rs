@@ -11,8 +11,8 @@ pub(super) type Lists = Vec<Option<BlockSegmentPostings>>;
 pub(super) struct FrequencyTable(Vec<Vec<u8>>);
 
 impl FrequencyTable {
-    /// The table of a term's lists, where `texts` tells how many texts each segment has. `None` if a
-    /// text holds the term more often than a byte can tell.
+    /// The table of a term's lists, where `texts` tells how many texts each segment has. `None` if
+    /// a text holds the term more often than a byte can tell.
     pub(super) fn new(lists: &Lists, texts: impl Iterator<Item = usize>) -> Option<Self> {
         let of_segment = |(list, texts): (&Option<BlockSegmentPostings>, usize)| {
             let mut frequencies = vec![0; texts];

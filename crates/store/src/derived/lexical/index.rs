@@ -1,4 +1,5 @@
-//! An open text index: tantivy's segments, with what scoring reads of each text in lists of its own.
+//! An open text index: tantivy's segments, with what scoring reads of each text in lists of its
+//! own.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;

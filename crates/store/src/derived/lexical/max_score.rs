@@ -2,15 +2,16 @@
 //! Evaluation: Strategies and Optimizations", 1995), window by window as in Lucene's
 //! `MaxScoreBulkScorer`.
 //!
-//! **Idea.** A term that most texts hold is worth least and costs most to read. The best scores found
-//! so far give a threshold. Terms are taken by falling `max_score`, the most that each can add. The
-//! first of them are essential: a text that holds none of these cannot come to the threshold, even
-//! with all the others. So only the essential terms are read for all texts of a window, and every
-//! text that holds one is a candidate. The non-essential terms are added for candidates alone, and
-//! before each of them the candidates are pruned that the terms left cannot lift to the threshold.
+//! **Idea.** A term that most texts hold is worth least and costs most to read. The best scores
+//! found so far give a threshold. Terms are taken by falling `max_score`, the most that each can
+//! add. The first of them are essential: a text that holds none of these cannot come to the
+//! threshold, even with all the others. So only the essential terms are read for all texts of a
+//! window, and every text that holds one is a candidate. The non-essential terms are added for
+//! candidates alone, and before each of them the candidates are pruned that the terms left cannot
+//! lift to the threshold.
 //!
-//! **Windows.** Texts are taken in windows small enough for the first caches, and the threshold rises
-//! from one window to the next.
+//! **Windows.** Texts are taken in windows small enough for the first caches, and the threshold
+//! rises from one window to the next.
 //!
 //! **Invariant.** Every text that could be among the best is a candidate until its window is done,
 //! and gets its terms' weights in the same order as if every text had been scored. So the result is
@@ -46,8 +47,8 @@ pub(super) struct WindowScores<'a> {
     documents: Vec<f32>,
     /// Texts that may still be among the best, by range of the window. Each holds a term.
     candidates: Vec<Vec<u32>>,
-    /// By document of the window: `mark` if it is a candidate. Empty where each document is one text;
-    /// a text that is none has a score of 0 there.
+    /// By document of the window: `mark` if it is a candidate. Empty where each document is one
+    /// text; a text that is none has a score of 0 there.
     marks: Vec<u32>,
     mark: u32,
     postings: Postings,

@@ -114,8 +114,8 @@ impl Postings {
     }
 
     /// Adds the texts `from..to` of a segment that stand in its `list`, deleted ones among them, as
-    /// numbers that count from `origin`. A list is read forwards only, so `from` must not lie before
-    /// what was read last.
+    /// numbers that count from `origin`. A list is read forwards only, so `from` must not lie
+    /// before what was read last.
     pub(super) fn read(
         &mut self,
         list: &mut BlockSegmentPostings,

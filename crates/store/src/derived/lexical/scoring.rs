@@ -33,8 +33,8 @@ pub(crate) struct Scoring<'a, K> {
 
 impl Lexical {
     /// Prepares to find the `count` texts that have the best scores by `query` among those that
-    /// `keep` holds for. The query is read in each language of the texts; a word that stands twice in
-    /// it counts twice.
+    /// `keep` holds for. The query is read in each language of the texts; a word that stands twice
+    /// in it counts twice.
     pub(crate) fn scoring<K: Fn(ChunkId) -> bool + Sync>(
         &self,
         query: &str,
@@ -89,9 +89,9 @@ impl<'a, K: Fn(ChunkId) -> bool + Sync> Scoring<'a, K> {
         Some(window)
     }
 
-    /// The scores of some chunks, whether or not they are among the best. A score is 0 where neither
-    /// the chunk nor its document holds a term of the query. With `beside`, two threads share the
-    /// work if the texts of each document lie together.
+    /// The scores of some chunks, whether or not they are among the best. A score is 0 where
+    /// neither the chunk nor its document holds a term of the query. With `beside`, two threads
+    /// share the work if the texts of each document lie together.
     pub(crate) fn of(
         &self,
         chunks: impl IntoIterator<Item = ChunkId>,
@@ -147,8 +147,8 @@ fn scores_of(lexical: &Lexical, terms: &[QueryTerm], asked: &[Asked]) -> Vec<(Ch
     scores
 }
 
-/// As [`scores_of`], where each document is one text: term by term, which takes less time than window
-/// by window.
+/// As [`scores_of`], where each document is one text: term by term, which takes less time than
+/// window by window.
 fn scores_of_texts(lexical: &Lexical, terms: &[QueryTerm], asked: &[Asked]) -> Vec<(ChunkId, f32)> {
     let length = |&(_, segment, text, _): &Asked| lexical.segments[segment].lengths[text as usize];
     let lengths: Vec<f32> = asked.iter().map(length).collect();

@@ -17,8 +17,8 @@ pub(super) fn nearest(rows: &Rows, code: &Code, count: usize, keep: Keep<'_>) ->
     if threads == 1 {
         return scan(rows, code, count, keep, 0..rows.len());
     }
-    let piece = rows.len().div_ceil(threads);
-    let pieces: Vec<Vec<Scored>> = (0..threads)
+    let each = rows.len().div_ceil(threads);
+    let found: Vec<Vec<Scored>> = (0..threads)
         .into_par_iter()
         .map(|at| {
             scan(
@@ -26,11 +26,11 @@ pub(super) fn nearest(rows: &Rows, code: &Code, count: usize, keep: Keep<'_>) ->
                 code,
                 count,
                 keep,
-                (at * piece).min(rows.len())..((at + 1) * piece).min(rows.len()),
+                (at * each).min(rows.len())..((at + 1) * each).min(rows.len()),
             )
         })
         .collect();
-    let mut all = pieces.concat();
+    let mut all = found.concat();
     all.sort_unstable_by(|a, b| b.cmp(a));
     all.truncate(count);
     all

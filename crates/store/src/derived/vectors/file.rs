@@ -87,8 +87,8 @@ impl Stamp {
 }
 
 impl Saved {
-    /// Writes a graph over the vectors of `chunks` into the empty folder `folder`, which counts once
-    /// the database names it.
+    /// Writes a graph over the vectors of `chunks` into the empty folder `folder`, which counts
+    /// once the database names it.
     pub(super) fn write(
         folder: &Path,
         stamp: Stamp,

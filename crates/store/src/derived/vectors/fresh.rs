@@ -10,8 +10,8 @@ use crate::database::schema;
 use crate::derived::files::{READS, leftovers};
 use crate::{ChunkId, Embedder, Error, Result, Store};
 
-/// As long as new vectors are at most one in so many, they are left out of the graph on disk: opening
-/// links them again, at about a millisecond each.
+/// As long as new vectors are at most one in so many, they are left out of the graph on disk:
+/// opening links them again, at about a millisecond each.
 const UNSAVED_ONE_IN: usize = 500;
 
 impl Store {

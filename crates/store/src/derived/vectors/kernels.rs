@@ -1,11 +1,11 @@
 //! Inner products of rows of bytes, with the widest instructions of this processor.
 //!
-//! A row's numbers are unsigned bytes, 128 above their value, and a query's are signed bytes: that is
-//! the pairing that AVX-512 VNNI multiplies. What the 128 adds to a product is the same for all rows,
-//! and [`super::rows::Code`] takes it off.
+//! A row's numbers are unsigned bytes, 128 above their value, and a query's are signed bytes: that
+//! is the pairing that AVX-512 VNNI multiplies. What the 128 adds to a product is the same for all
+//! rows, and [`super::rows::Code`] takes it off.
 //!
-//! Every level gives the same numbers. Products of bytes are whole numbers, which add up to the same
-//! in any order, and the fine products are added in the same order on every level.
+//! Every level gives the same numbers. Products of bytes are whole numbers, which add up to the
+//! same in any order, and the fine products are added in the same order on every level.
 
 use cpu::Isa;
 

@@ -1,8 +1,8 @@
 //! The vectors of a table, as they are searched: two bytes a number, as the database holds them
 //! ([`packed`](crate::database::packed)).
 //!
-//! The first bytes lie together and are all that a search reads of most vectors. The second bytes lie
-//! apart: only the best few are compared again with both, which is as good as f32.
+//! The first bytes lie together and are all that a search reads of most vectors. The second bytes
+//! lie apart: only the best few are compared again with both, which is as good as f32.
 
 use super::kernels::{self, BLOCK};
 use super::pages;

@@ -20,8 +20,8 @@ pub(super) const EF_SEARCH: usize = 96;
 const EF_SEARCH_AMONG: usize = 100_000;
 
 /// A walk under a filter gives up after looking at one row in so many: reading all rows in order is
-/// as fast then. (Lucene gives up when it has seen as many as the filter lets through, which it knows
-/// beforehand.)
+/// as fast then. (Lucene gives up when it has seen as many as the filter lets through, which it
+/// knows beforehand.)
 const VISITS_ONE_IN: usize = 32;
 
 /// All vectors, by rising chunk number.

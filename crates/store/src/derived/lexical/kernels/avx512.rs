@@ -3,8 +3,8 @@
 
 use std::arch::x86_64::*;
 
-use crate::derived::lexical::bm25::TermWeight;
-use crate::derived::lexical::bound::{Bound, ROUNDING};
+use super::super::bm25::TermWeight;
+use super::super::bound::{Bound, ROUNDING};
 
 const LANES: usize = 16;
 

@@ -1,6 +1,6 @@
 //! Adding term weights to scores, and pruning candidates, with the widest instructions of this
-//! processor. Every level gives the same bits: each weight is computed by the same operations in the
-//! same order, and no product is fused with a sum.
+//! processor. Every level gives the same bits: each weight is computed by the same operations in
+//! the same order, and no product is fused with a sum.
 //!
 //! Texts are given by their places in a window, each once. Those that are kept stay in order.
 

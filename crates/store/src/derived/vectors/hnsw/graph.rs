@@ -12,8 +12,8 @@ use crate::derived::vectors::pages;
 pub(super) const LINKS: usize = 16;
 /// The most links of a node on the ground: 2 M, as the paper recommends.
 const GROUND_LINKS: usize = 2 * LINKS;
-/// Neighbours that are considered for a new node: efConstruction in the paper. 96 would build in four
-/// fifths of the time, and find .9945 of what 128 find among 100,000 (docs/log.md).
+/// Neighbours that are considered for a new node: efConstruction in the paper. 96 would build in
+/// four fifths of the time, and find .9945 of what 128 find among 100,000 (docs/log.md).
 pub(super) const EF_CONSTRUCTION: usize = 128;
 /// Layers there may be: 16 to the power of 8 rows are more than fit the numbers of rows.
 const LAYERS: usize = 8;

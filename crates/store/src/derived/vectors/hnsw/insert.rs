@@ -165,9 +165,10 @@ fn link_back(layer: &mut Layer, rows: &Rows, pairs: &[(u32, u32)]) {
     }
 }
 
-/// Up to `max_links` links for a row, chosen among the `considered` best of `near`, whose cosines are
-/// with that row. First come those that are nearer to the row than to any link chosen before, so that
-/// links lead in all directions (the heuristic of the paper's algorithm 4), then the nearest others.
+/// Up to `max_links` links for a row, chosen among the `considered` best of `near`, whose cosines
+/// are with that row. First come those that are nearer to the row than to any link chosen before,
+/// so that links lead in all directions (the heuristic of the paper's algorithm 4), then the
+/// nearest others.
 pub(super) fn select(
     walker: &mut Walker,
     rows: &Rows,

@@ -2,9 +2,15 @@
 //! worlds (Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using
 //! hierarchical navigable small world graphs", 2018).
 //!
-//! Every row is a node of the ground layer, one in sixteen of the layer above, and so on. A search
-//! descends from the only few nodes at the top, on each layer to the node nearest to the query, and
-//! collects the best rows on the ground.
+//! **Idea.** A walk that always follows the links of the nearest node found so far comes close to
+//! the query in few steps. Every row is a node of the ground layer, one in sixteen of the layer
+//! above, and so on: the layers above have longer links, so a search begins with the few nodes at
+//! the top, descends on each layer to the node nearest to the query, and collects the best rows on
+//! the ground.
+//!
+//! **Invariants.** A row that a layer links to is a node of that layer. Every row can be reached
+//! from the entry on the ground, or is a copy of one that can. The graph depends on the vectors,
+//! their chunks' numbers and the order of changes alone, not on the number of threads.
 //!
 //! What differs from the paper, and why:
 //! - Nodes join in batches whose members look for neighbours at the same time, each in the graph as
