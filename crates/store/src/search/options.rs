@@ -26,8 +26,8 @@ pub struct SearchOptions {
     pub lexical_weight: f32,
     /// Which documents may be found.
     pub filter: Filter,
-    /// Let a chunk that says the same as a better hit stand in [`Hit::also_in`] instead of taking a
-    /// place of its own.
+    /// Let a chunk that says the same as a better hit stand in
+    /// [`Hit::also_in`](crate::Hit::also_in) instead of taking a place of its own.
     pub merge_copies: bool,
     /// Chunks before and after a hit that are read with it, as far as they stand in no better hit.
     pub neighbours: usize,

@@ -126,17 +126,8 @@ impl<'a> WindowScores<'a> {
 
     /// Adds what a term is worth to some texts and their documents.
     fn add(&mut self, window: &Window<'_>, term: usize, scope: Scope<'_>) {
-        let WindowScores {
-            lexical,
-            texts,
-            documents,
-            candidates,
-            marks,
-            mark,
-            postings,
-            of_documents,
-            ..
-        } = self;
+        let (lexical, marks, mark) = (self.lexical, &self.marks, self.mark);
+        let WindowScores { texts, documents, candidates, postings, of_documents, .. } = self;
         let (lists, term) = (&mut self.lists[term], &self.terms[term]);
         let (first, one_text) = (window.documents.start, lexical.each_is_one_text());
         of_documents.clear();
@@ -161,7 +152,7 @@ impl<'a> WindowScores<'a> {
             match scope {
                 Scope::Candidates if one_text => postings.retain_scored(scores),
                 Scope::Candidates => postings.retain(|text| {
-                    marks[(range.documents[text as usize] - first) as usize] == *mark
+                    marks[(range.documents[text as usize] - first) as usize] == mark
                 }),
                 Scope::All | Scope::CandidateTexts | Scope::Documents(_) => {}
             }
