@@ -17,47 +17,54 @@
 //! STATE/indexes/I/vectors/N/    the graph over its vectors, derived, once there are many; N as above
 //! STATE/lock                    held by the one that writes, with its process id
 //! ```
+//!
+//! # Where the methods of [`Store`] are
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `lib.rs` | opens a project, runs transactions, reads rows |
+//! | `database/documents.rs` | documents, their versions and chunks; collections |
+//! | `database/embeddings.rs` | the embedder of an index, and vectors by chunk |
+//! | `database/indexes.rs` | ways of cutting and embedding side by side |
+//! | `database/synthetic.rs` | questions that a model wrote |
+//! | `database/records.rs` | trials, openings of test splits, comparisons, decisions |
+//! | `database/adapters.rs` | trained adapters |
+//! | `database/settings.rs` | settings |
+//! | `derived/mod.rs` | brings what is derived up to date |
+//! | `derived/files.rs` | where derived files lie |
+//! | `derived/lexical/fresh.rs`, `texts.rs` | the text index of the current generation, and its texts |
+//! | `derived/vectors/fresh.rs` | the vectors of the current generation |
+//! | `search/mod.rs` | searches by words, by meaning, or by both |
+//! | `search/filter.rs` | the chunks that a filter lets through |
+//! | `search/neighbours.rs` | the chunks before and after a hit |
 
-mod analysis;
-mod best;
-mod bm25;
-mod documents;
-mod duplicates;
-mod embeddings;
+mod database;
+mod derived;
 mod error;
-mod filter;
-mod indexes;
-mod lexical;
-mod lock;
-mod neighbours;
-mod places;
-mod ranking;
-mod records;
-mod refresh;
-mod schema;
 mod search;
-mod synthetic;
-mod vectors;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
-pub use bm25::Bm25;
-pub use documents::{ChunkId, DocumentId, DocumentRow, Metadata, NewChunk, NewDocument};
-pub use embeddings::Embedder;
+pub use database::adapters::Adapter;
+pub use database::documents::{DocumentRow, Metadata, NewChunk, NewDocument};
+pub use database::embeddings::Embedder;
+pub use database::ids::{ChunkId, DocumentId, IndexId};
+pub use database::indexes::{IndexRow, Unindexed};
+pub use database::records::{Record, TestOpening, Trial};
+pub use database::synthetic::Synthetic;
+pub use derived::lexical::Bm25;
 pub use error::{Error, Result};
-pub use filter::Filter;
-pub use indexes::{IndexId, IndexRow, Unindexed};
-pub use ranking::fuse;
-pub use records::{Adapter, Job, Record, TestOpening};
-pub use search::{Explain, Hit, Place, SearchOptions};
-pub use synthetic::Synthetic;
+pub use search::{
+    DEFAULT_CANDIDATES, DEFAULT_LEXICAL_WEIGHT, Explain, Filter, Hit, Place, SearchOptions, fuse,
+};
 
-use crate::lexical::Lexical;
-use crate::lock::{Hold, Lock};
-use crate::vectors::Vectors;
+use crate::database::lock::{Hold, Lock};
+use crate::database::schema;
+use crate::derived::{Derived, GRAPH_FROM};
+use crate::search::FilterCache;
 
 /// Name of the database file in the state folder.
 const DATABASE: &str = "store.sqlite";
@@ -70,20 +77,13 @@ pub struct Store {
     /// The index that documents are cut for and that is searched.
     index: IndexId,
     derived: RefCell<Derived>,
+    /// The chunks that filters let through.
+    filters: RefCell<FilterCache>,
     /// Vectors from which on a graph finds them.
     graph_from: usize,
     /// Compare every vector, graph or no graph.
     exact: bool,
     hold: Hold,
-}
-
-/// What is computed from the database, each with the generation of the database it was computed
-/// from.
-#[derive(Default)]
-struct Derived {
-    lexical: Option<Lexical>,
-    vectors: Option<(i64, Vectors)>,
-    filters: filter::Known,
 }
 
 impl Store {
@@ -126,7 +126,8 @@ impl Store {
             folder: dir.to_path_buf(),
             index: IndexId(1),
             derived: RefCell::default(),
-            graph_from: vectors::GRAPH_FROM,
+            filters: RefCell::default(),
+            graph_from: GRAPH_FROM,
             exact: false,
             hold,
         };

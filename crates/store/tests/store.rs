@@ -8,7 +8,7 @@ use std::process::Command;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tunesmith_store::{
-    Embedder, Error, Filter, Hit, Metadata, NewChunk, NewDocument, SearchOptions, Store,
+    Embedder, Error, Filter, Hit, Metadata, NewChunk, NewDocument, SearchOptions, Store, Trial,
 };
 
 const WORDS: SearchOptions = SearchOptions {
@@ -162,11 +162,15 @@ fn an_edit_replaces_and_a_deletion_removes_everywhere() {
 fn what_depends_on_a_document_goes_with_it() {
     let (_folder, mut store) = store();
     let id = store.put_document(document("a.txt", "one")).unwrap();
-    store.put_trial("k1", "facts", "rag", "q1", "{}", &[id]).unwrap();
-    store.put_trial("k2", "facts", "base", "q1", "{}", &[]).unwrap();
+    store
+        .put_trial(&Trial { key: "k1", set: "facts", arm: "rag", qid: "q1", json: "{}" }, &[id])
+        .unwrap();
+    store
+        .put_trial(&Trial { key: "k2", set: "facts", arm: "base", qid: "q1", json: "{}" }, &[])
+        .unwrap();
     store.put_adapter("house", "{}", &["a.txt".to_string()]).unwrap();
     store.put_adapter("other", "{}", &[]).unwrap();
-    assert_eq!(store.count_trials("facts").unwrap(), 2);
+    assert!(["k1", "k2"].iter().all(|key| store.trial(key).unwrap().is_some()));
     assert!(!store.adapter("house").unwrap().unwrap().stale);
 
     store.put_document(document("a.txt", "two")).unwrap();
@@ -174,9 +178,8 @@ fn what_depends_on_a_document_goes_with_it() {
         (store.trial("k1").unwrap(), store.trial("k2").unwrap().as_deref()),
         (None, Some("{}"))
     );
-    let stale: Vec<(String, bool)> =
-        store.adapters().unwrap().into_iter().map(|a| (a.name, a.stale)).collect();
-    assert_eq!(stale, [("house".to_string(), true), ("other".to_string(), false)]);
+    let stale = ["house", "other"].map(|name| store.adapter(name).unwrap().unwrap().stale);
+    assert_eq!(stale, [true, false]);
 }
 
 #[test]
@@ -198,8 +201,6 @@ fn records_are_kept_and_the_newest_comes_first() {
     store.put_decision("facts", "{\"n\":1}").unwrap();
     store.put_decision("facts", "{\"n\":2}").unwrap();
     store.put_comparison("facts", "{}").unwrap();
-    store.put_job("j1", "tune", "running", "{}").unwrap();
-    store.put_job("j1", "tune", "done", "{}").unwrap();
     store.put_setting("weight", "0.5").unwrap();
     assert!(store.put_setting("store/generation", "9").is_err());
     drop(store);
@@ -210,8 +211,6 @@ fn records_are_kept_and_the_newest_comes_first() {
     assert_eq!(store.latest_decision("facts").unwrap().unwrap().json, "{\"n\":2}");
     assert!(store.latest_decision("other").unwrap().is_none());
     assert_eq!(store.latest_comparison("facts").unwrap().unwrap().id, 1);
-    assert_eq!(store.job("j1").unwrap().unwrap().state, "done");
-    assert_eq!(store.jobs().unwrap().len(), 1);
     assert_eq!(store.setting("weight").unwrap().as_deref(), Some("0.5"));
 }
 
@@ -521,7 +520,11 @@ fn a_store_of_an_older_format_is_still_read(format: u32, collection: &str) {
     assert_eq!(store.latest_decision("facts").unwrap().unwrap().json, "{\"outcome\":\"rag\"}");
     assert_eq!(store.test_openings("facts").unwrap()[0].reason, "compare");
     assert_eq!(store.adapter("house").unwrap().unwrap().json, "{\"rank\":16}");
-    assert_eq!(store.job("j1").unwrap().unwrap().kind, "tune");
+    let database = rusqlite::Connection::open(folder.path().join("store.sqlite")).unwrap();
+    let sql = "SELECT kind FROM jobs WHERE id = 'j1'";
+    let kind: String = database.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(kind, "tune");
+    drop(database);
     assert_eq!(store.setting("weight").unwrap().as_deref(), Some("0.5"));
     assert_eq!(store.synthetic().unwrap().len(), usize::from(format >= 3));
     store.put_document(document("more.txt", "and it can be written")).unwrap();
@@ -540,12 +543,16 @@ fn write_the_fixture() {
     guide.metadata.tags = vec!["hours".to_string()];
     guide.chunks[1].heading_path = vec!["Guide".to_string(), "Hours".to_string()];
     store.put_document(guide).unwrap();
-    store.put_trial("t1", "facts", "rag", "q1", "{\"score\":1.0}", &[]).unwrap();
+    store
+        .put_trial(
+            &Trial { key: "t1", set: "facts", arm: "rag", qid: "q1", json: "{\"score\":1.0}" },
+            &[],
+        )
+        .unwrap();
     store.put_decision("facts", "{\"outcome\":\"rag\"}").unwrap();
     store.put_comparison("facts", "{}").unwrap();
     store.log_test_opening("facts", "compare").unwrap();
     store.put_adapter("house", "{\"rank\":16}", &["guide.md".to_string()]).unwrap();
-    store.put_job("j1", "tune", "done", "{}").unwrap();
     store.put_setting("weight", "0.5").unwrap();
     let guide = store.document("guide.md").unwrap().unwrap().id;
     store.put_synthetic(guide, &(8..40), "When does the abacus museum open?", "tiny").unwrap();
@@ -554,6 +561,9 @@ fn write_the_fixture() {
     std::fs::create_dir_all(&fixtures).unwrap();
     // Copied by SQLite itself, so that the file is compact and needs no log beside it.
     let database = rusqlite::Connection::open(folder.path().join("store.sqlite")).unwrap();
+    let sql = "INSERT INTO jobs (id, kind, state, json, changed_at)
+               VALUES ('j1', 'tune', 'done', '{}', 1)";
+    database.execute(sql, []).unwrap();
     let format: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     let target = fixtures.join(format!("v{format}.sqlite"));
     let _ = std::fs::remove_file(&target);

@@ -301,7 +301,8 @@ impl<'a> TrialRunner<'a> {
         let arm = format!("{}/{}", split.as_str(), job.arm);
         // Gone with the documents it quotes: an edit or a deletion leaves no trace of the old text.
         let (set, documents) = (&self.set.name, &job.documents);
-        self.knowledge.store.put_trial(&job.key, set, &arm, &job.qid, &json, documents)?;
+        let trial = store::Trial { key: &job.key, set, arm: &arm, qid: &job.qid, json: &json };
+        self.knowledge.store.put_trial(&trial, documents)?;
         Ok(stored)
     }
 
