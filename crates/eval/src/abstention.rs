@@ -19,8 +19,8 @@ pub struct Attempt {
 #[serde(rename_all = "snake_case")]
 pub enum Objective {
     /// The largest sum of two shares: of answerable questions that are answered, and of
-    /// unanswerable ones that are refused (Youden 1950). It depends neither on how many questions of
-    /// each kind there are nor on how good the answers are.
+    /// unanswerable ones that are refused (Youden 1950). It depends neither on how many questions
+    /// of each kind there are nor on how good the answers are.
     Balance,
     /// As many answers as possible, of which at most this share may be wrong.
     MostWrong(f64),
@@ -92,9 +92,9 @@ pub fn coverage(attempts: &[Attempt]) -> Vec<CoveragePoint> {
     (1..=10).filter_map(threshold).map(|threshold| at(attempts, threshold)).collect()
 }
 
-/// The threshold that serves an objective best; of several, the lowest. `None` when no threshold can
-/// be chosen: there is no question of one of the two kinds, or every threshold exceeds the share that
-/// may be wrong.
+/// The threshold that serves an objective best; of several, the lowest. `None` when no threshold
+/// can be chosen: there is no question of one of the two kinds, or every threshold exceeds the
+/// share that may be wrong.
 pub fn threshold(attempts: &[Attempt], objective: Objective) -> Option<f64> {
     let mut candidates: Vec<f64> = attempts.iter().map(|attempt| attempt.confidence).collect();
     candidates.sort_by(f64::total_cmp);

@@ -104,9 +104,9 @@ impl Attribution {
 /// `rag` was not run.
 ///
 /// Three refinements of the table:
-/// - "Learnable" asks whether any arm that saw the pairs is right where the oracle arm is wrong. The
-///   table names `raft+oracle`; the other fine-tuned arms and `few-shot` count as well, since they
-///   prove the same.
+/// - "Learnable" asks whether any arm that saw the pairs is right where the oracle arm is wrong.
+///   The table names `raft+oracle`; the other fine-tuned arms and `few-shot` count as well, since
+///   they prove the same.
 /// - A question that the oracle arm gets right is "not attributable" where it is not recorded what
 ///   was retrieved.
 /// - Without a graded oracle trial, an error is "not attributable" too, unless an arm that saw the

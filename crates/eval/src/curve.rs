@@ -36,8 +36,8 @@ pub struct LearningCurve {
 /// Exponents tried. Three or four noisy points support no finer grid.
 const EXPONENTS: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.3, 1.6];
 
-/// Standard errors are taken to be at least this, so that a point on which every answer is right does
-/// not get infinite weight.
+/// Standard errors are taken to be at least this, so that a point on which every answer is right
+/// does not get infinite weight.
 const LEAST_STANDARD_ERROR: f64 = 0.005;
 /// Sizes of the training set that a fit needs: it has three parameters.
 const LEAST_SIZES: usize = 3;
@@ -60,10 +60,10 @@ impl LearningCurve {
     /// Fits an inverse power law (Hestness et al. 2017; Viering and Loog 2022 find no family
     /// reliably better) to three points or more at different sizes; `None` with fewer.
     ///
-    /// For each exponent of a coarse grid, ceiling (at most 1) and scale (at least 0: more data never
-    /// hurts) follow by weighted least squares, with the inverse squared standard errors as weights.
-    /// The exponent with the smallest residual is kept. The intervals come from `resamples` refits
-    /// to points redrawn from normal distributions around the measured ones.
+    /// For each exponent of a coarse grid, ceiling (at most 1) and scale (at least 0: more data
+    /// never hurts) follow by weighted least squares, with the inverse squared standard errors as
+    /// weights. The exponent with the smallest residual is kept. The intervals come from
+    /// `resamples` refits to points redrawn from normal distributions around the measured ones.
     pub fn fit(points: &[CurvePoint], alpha: f64, resamples: usize, seed: u64) -> Option<Self> {
         let mut points: Vec<CurvePoint> = points
             .iter()
@@ -114,8 +114,8 @@ impl LearningCurve {
         })
     }
 
-    /// Whether more pairs are expected to help: doubling them gains at least `margin`, and the lower
-    /// bound of the gain is above 0.
+    /// Whether more pairs are expected to help: doubling them gains at least `margin`, and the
+    /// lower bound of the gain is above 0.
     pub fn still_rises(&self, margin: f64) -> bool {
         self.gain_of_doubling.lower > 0.0 && self.gain_of_doubling.estimate >= margin
     }

@@ -9,8 +9,8 @@ use crate::{Arm, Error, Trial};
 
 /// A difference of scores below this is rounding, and counts for neither side.
 const ROUNDING: f64 = 1e-12;
-/// With fewer differing questions than this, the bootstrap of graded scores is not trusted alone: it
-/// has next to nothing to resample.
+/// With fewer differing questions than this, the bootstrap of graded scores is not trusted alone:
+/// it has next to nothing to resample.
 const FEW_DIFFERENCES: usize = 10;
 
 /// The trials of one question set.
@@ -106,8 +106,8 @@ impl<'a> Table<'a> {
     /// Mean score of an arm.
     ///
     /// The bootstrap alone gives too narrow an interval when nearly all answers agree. So for
-    /// right/wrong data, and for scores that are all alike, the interval is widened to cover Wilson's
-    /// too.
+    /// right/wrong data, and for scores that are all alike, the interval is widened to cover
+    /// Wilson's too.
     pub(crate) fn mean(&self, arm: Arm, bootstrap: &Bootstrap) -> Option<Resampled> {
         let column = self.column(arm)?;
         let rows: Vec<_> = (column.scores.iter())
@@ -128,14 +128,15 @@ impl<'a> Table<'a> {
     /// The paired difference `a - b` over the questions graded under both; `None` when there are
     /// none. `p_holm` is left at `p` until the family is known.
     ///
-    /// Scores are averaged over seeds before a question counts for one side or the other. Where a seed
-    /// has no graded trial on a question, the question's mean over the other seeds stands in. Seeds
-    /// of the two sides are resampled independently even where both arms share adapters, which can
-    /// only widen the interval.
+    /// Scores are averaged over seeds before a question counts for one side or the other. Where a
+    /// seed has no graded trial on a question, the question's mean over the other seeds stands in.
+    /// Seeds of the two sides are resampled independently even where both arms share adapters,
+    /// which can only widen the interval.
     ///
     /// For right/wrong data the interval covers both the clustered bootstrap and Tango's score
     /// interval: the first accounts for clusters and seeds, the second for how little few questions
-    /// prove that all agree. For graded data the same is done while fewer than ten questions differ.
+    /// prove that all agree. For graded data the same is done while fewer than ten questions
+    /// differ.
     pub(crate) fn contrast(&self, a: Arm, b: Arm, bootstrap: &Bootstrap) -> Option<Contrast> {
         let (left, right) = (self.column(a)?, self.column(b)?);
         let rows: Vec<_> = (left.scores.iter())

@@ -73,10 +73,11 @@ pub struct Gate {
 /// without `rag`.
 ///
 /// Refinements of the method page:
-/// - Where no question names its evidence, there can be no oracle arm, and no retrieval can be shown
-///   to help, so the headroom counts as none. Where evidence is named but the oracle arm was not
-///   run, the first condition fails.
-/// - Without a target, RAG is compared with `1 - margin`: below that there is something left to gain.
+/// - Where no question names its evidence, there can be no oracle arm, and no retrieval can be
+///   shown to help, so the headroom counts as none. Where evidence is named but the oracle arm was
+///   not run, the first condition fails.
+/// - Without a target, RAG is compared with `1 - margin`: below that there is something left to
+///   gain.
 /// - Before anything was fine-tuned, "reasoning-bound" can't be told from "data or capability
 ///   defect", so the third condition counts every error that the gold passage does not cure. Once a
 ///   fine-tuned arm was measured on dev, defects don't count.

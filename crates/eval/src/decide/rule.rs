@@ -329,8 +329,8 @@ impl Case<'_> {
         }
     }
 
-    /// It is too early to choose among untrained arms: no arm was fine-tuned, and either the ceiling
-    /// gate is open, or it was not read and nothing measured is good enough.
+    /// It is too early to choose among untrained arms: no arm was fine-tuned, and either the
+    /// ceiling gate is open, or it was not read and nothing measured is good enough.
     fn fine_tuning_is_due(&self, needed: Option<f64>) -> Finding {
         let trained: Vec<Arm> =
             self.arms.iter().map(|arm| arm.arm).filter(|arm| arm.needs_adapter()).collect();

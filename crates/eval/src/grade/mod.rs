@@ -75,8 +75,8 @@ pub fn macro_f1<P: AsRef<str>, G: AsRef<str>>(pairs: &[(P, G)]) -> f64 {
 /// spaces.
 ///
 /// The official script removes ASCII punctuation. Typographic quotes and ellipses are removed too,
-/// since documents have them and questions don't. Typographic dashes become spaces, so that the words
-/// around one stay apart.
+/// since documents have them and questions don't. Typographic dashes become spaces, so that the
+/// words around one stay apart.
 pub fn normalise(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for c in text.chars().flat_map(char::to_lowercase) {

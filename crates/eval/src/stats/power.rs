@@ -6,8 +6,8 @@
 use super::interval::BISECTIONS;
 use super::normal::normal_quantile;
 
-/// Taken off before rounding up, so that a whole number that arithmetic pushed up by an ulp does not
-/// cost one question more.
+/// Taken off before rounding up, so that a whole number that arithmetic pushed up by an ulp does
+/// not cost one question more.
 const SLACK: f64 = 1e-9;
 
 fn quantiles(power: f64, alpha: f64) -> (f64, f64) {
@@ -50,11 +50,11 @@ pub fn detectable_difference(questions: f64, discordance: f64, power: f64, alpha
 }
 
 /// Questions needed to show that a paired difference is above `-margin`, at the two-sided level
-/// `alpha` with the given `power`, when the true difference is `difference`. `None` when that is not
-/// above `-margin`.
+/// `alpha` with the given `power`, when the true difference is `difference`. `None` when that is
+/// not above `-margin`.
 ///
-/// The result is at least `z^2 (1 - margin) / margin`: so many are needed to bound a difference of 0
-/// by the margin when no pair is discordant.
+/// The result is at least `z^2 (1 - margin) / margin`: so many are needed to bound a difference of
+/// 0 by the margin when no pair is discordant.
 pub fn questions_for_non_inferiority(
     difference: f64,
     margin: f64,

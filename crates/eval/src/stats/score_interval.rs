@@ -1,5 +1,6 @@
 //! Score intervals for right/wrong data. Unlike the bootstrap they keep their width when all
-//! questions agree: no disagreement among 20 questions does not prove that there is none among 2000.
+//! questions agree: no disagreement among 20 questions does not prove that there is none among
+//! 2000.
 
 use super::interval::{BISECTIONS, Interval};
 use super::normal::normal_quantile;
