@@ -19,14 +19,14 @@ pub struct Attempt {
 #[serde(rename_all = "snake_case")]
 pub enum Objective {
     /// The largest sum of two shares: of answerable questions that are answered, and of
-    /// unanswerable ones that are refused (Youden 1950). It hangs on neither how many questions of
-    /// each kind there are nor how good the answers are.
+    /// unanswerable ones that are refused (Youden 1950). It depends neither on how many questions
+    /// of each kind there are nor on how good the answers are.
     Balance,
-    /// As many answers as possible of which at most this share is wrong.
+    /// As many answers as possible, of which at most this share may be wrong.
     MostWrong(f64),
 }
 
-/// What comes of answering from a threshold on.
+/// What happens when the system answers from a threshold on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct CoveragePoint {
     /// The threshold.
@@ -60,7 +60,7 @@ pub fn auc(positive: &[f64], negative: &[f64]) -> Option<f64> {
     Some(sum / (positive.len() * negative.len()) as f64)
 }
 
-/// What comes of one threshold.
+/// What happens with one threshold.
 pub fn at(attempts: &[Attempt], threshold: f64) -> CoveragePoint {
     let count = |wanted: &dyn Fn(&Attempt) -> bool| {
         attempts.iter().filter(|attempt| wanted(attempt)).count()
@@ -81,7 +81,8 @@ pub fn at(attempts: &[Attempt], threshold: f64) -> CoveragePoint {
     }
 }
 
-/// What comes of answering the surest tenth, two tenths, … and all of the questions.
+/// What happens when the surest tenth of the questions is answered, two tenths, and so on up to all
+/// of them.
 pub fn coverage(attempts: &[Attempt]) -> Vec<CoveragePoint> {
     let mut confidences: Vec<f64> = attempts.iter().map(|attempt| attempt.confidence).collect();
     confidences.sort_by(|a, b| b.total_cmp(a));
@@ -91,9 +92,9 @@ pub fn coverage(attempts: &[Attempt]) -> Vec<CoveragePoint> {
     (1..=10).filter_map(threshold).map(|threshold| at(attempts, threshold)).collect()
 }
 
-/// The threshold that serves an objective best, the lowest of several; `None` when there is nothing
-/// to choose it by: no question of one of the two kinds, or no threshold keeps within the share
-/// that may be wrong.
+/// The threshold that serves an objective best; of several, the lowest. `None` when no threshold
+/// can be chosen: there is no question of one of the two kinds, or every threshold exceeds the
+/// share that may be wrong.
 pub fn threshold(attempts: &[Attempt], objective: Objective) -> Option<f64> {
     let mut candidates: Vec<f64> = attempts.iter().map(|attempt| attempt.confidence).collect();
     candidates.sort_by(f64::total_cmp);

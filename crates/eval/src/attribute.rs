@@ -14,10 +14,10 @@ use crate::{Arm, Error, Interval, Trial};
 pub enum Class {
     /// The gold evidence was not retrieved, and with it the base model is right.
     Retrieval,
-    /// The gold evidence was retrieved, yet only without the other passages is the base model
-    /// right.
+    /// The gold evidence was retrieved, but the base model is right only without the other
+    /// passages.
     Distraction,
-    /// No arm is right, but the gold answer stands in what RAG or the oracle arm said.
+    /// No arm is right, but the answer of RAG or of the oracle arm contains the gold answer.
     Format,
     /// Wrong even with the gold passage, right for an arm that learnt from pairs.
     Learnable,
@@ -104,13 +104,13 @@ impl Attribution {
 /// `rag` was not run.
 ///
 /// Three refinements of the table:
-/// - "Learnable" asks whether any arm that saw the pairs is right where the oracle arm is wrong:
-///   `raft+oracle` by the table, and the other fine-tuned arms or `few-shot` just as well, since
+/// - "Learnable" asks whether any arm that saw the pairs is right where the oracle arm is wrong.
+///   The table names `raft+oracle`; the other fine-tuned arms and `few-shot` count as well, since
 ///   they prove the same.
-/// - A question the oracle arm gets right, without a record of what was retrieved, is "not
-///   attributable".
-/// - Without a graded oracle trial, an error that nobody gets right can't be told apart either,
-///   unless some arm that saw the pairs, or the lenient score, tells.
+/// - A question that the oracle arm gets right is "not attributable" where it is not recorded what
+///   was retrieved.
+/// - Without a graded oracle trial, an error is "not attributable" too, unless an arm that saw the
+///   pairs is right or the lenient score finds the gold answer.
 pub fn attribute(trials: &[Trial], bootstrap: &Bootstrap) -> Result<Option<Attribution>, Error> {
     Ok(of_table(&Table::new(trials)?, bootstrap))
 }

@@ -33,8 +33,14 @@ pub struct LearningCurve {
     pub forecast: Vec<(usize, Interval)>,
 }
 
-/// Exponents tried; with three or four noisy points nothing finer can be told.
+/// Exponents tried. Three or four noisy points support no finer grid.
 const EXPONENTS: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.3, 1.6];
+
+/// Standard errors are taken to be at least this, so that a point on which every answer is right
+/// does not get infinite weight.
+const LEAST_STANDARD_ERROR: f64 = 0.005;
+/// Sizes of the training set that a fit needs: it has three parameters.
+const LEAST_SIZES: usize = 3;
 
 /// A fit: ceiling, scale, exponent.
 #[derive(Clone, Copy)]
@@ -54,10 +60,10 @@ impl LearningCurve {
     /// Fits an inverse power law (Hestness et al. 2017; Viering and Loog 2022 find no family
     /// reliably better) to three points or more at different sizes; `None` with fewer.
     ///
-    /// For each exponent of a coarse grid, ceiling (at most 1) and scale (at least 0, more data
-    /// never hurts) follow by least squares weighted with the standard errors; the exponent with
-    /// the smallest residual is kept. The uncertainty is that of the points: `resamples` refits to
-    /// points redrawn from their normal distributions.
+    /// For each exponent of a coarse grid, ceiling (at most 1) and scale (at least 0: more data
+    /// never hurts) follow by weighted least squares, with the inverse squared standard errors as
+    /// weights. The exponent with the smallest residual is kept. The intervals come from
+    /// `resamples` refits to points redrawn from normal distributions around the measured ones.
     pub fn fit(points: &[CurvePoint], alpha: f64, resamples: usize, seed: u64) -> Option<Self> {
         let mut points: Vec<CurvePoint> = points
             .iter()
@@ -67,7 +73,7 @@ impl LearningCurve {
         points.sort_by_key(|point| point.examples);
         let mut sizes: Vec<usize> = points.iter().map(|point| point.examples).collect();
         sizes.dedup();
-        if sizes.len() < 3 {
+        if sizes.len() < LEAST_SIZES {
             return None;
         }
         let largest = sizes[sizes.len() - 1];
@@ -108,8 +114,8 @@ impl LearningCurve {
         })
     }
 
-    /// More pairs are foreseen to help: doubling them gains at least `margin`, and surely
-    /// something.
+    /// Whether more pairs are expected to help: doubling them gains at least `margin`, and the
+    /// lower bound of the gain is above 0.
     pub fn still_rises(&self, margin: f64) -> bool {
         self.gain_of_doubling.lower > 0.0 && self.gain_of_doubling.estimate >= margin
     }
@@ -134,8 +140,7 @@ fn fit(points: &[CurvePoint], scores: &[f64]) -> Fit {
 /// Weighted least squares of `score = ceiling - scale x` with `x = n^-exponent`, within the bounds;
 /// and its residual.
 fn fit_with(exponent: f64, points: &[CurvePoint], scores: &[f64]) -> (Fit, f64) {
-    // A floor on the standard error keeps one all-right point from having infinite weight.
-    let weight = |point: &CurvePoint| 1.0 / point.standard_error.max(0.005).powi(2);
+    let weight = |point: &CurvePoint| 1.0 / point.standard_error.max(LEAST_STANDARD_ERROR).powi(2);
     let rows: Vec<(f64, f64, f64)> = points
         .iter()
         .zip(scores)

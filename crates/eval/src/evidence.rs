@@ -7,7 +7,10 @@ use crate::stats::{Bootstrap, Interval, Resampled, Row, mcnemar_exact, tango, wi
 use crate::trial::RIGHT;
 use crate::{Arm, Error, Trial};
 
-/// With fewer differing questions than this, the bootstrap of graded scores is not trusted alone.
+/// A difference of scores below this is rounding, and counts for neither side.
+const ROUNDING: f64 = 1e-12;
+/// With fewer differing questions than this, the bootstrap of graded scores is not trusted alone:
+/// it has next to nothing to resample.
 const FEW_DIFFERENCES: usize = 10;
 
 /// The trials of one question set.
@@ -102,8 +105,9 @@ impl<'a> Table<'a> {
 
     /// Mean score of an arm.
     ///
-    /// The bootstrap alone is too sure when nearly all answers agree, so for right/wrong data (and
-    /// for scores that are all alike) the interval is widened to cover Wilson's too.
+    /// The bootstrap alone gives too narrow an interval when nearly all answers agree. So for
+    /// right/wrong data, and for scores that are all alike, the interval is widened to cover
+    /// Wilson's too.
     pub(crate) fn mean(&self, arm: Arm, bootstrap: &Bootstrap) -> Option<Resampled> {
         let column = self.column(arm)?;
         let rows: Vec<_> = (column.scores.iter())
@@ -124,14 +128,14 @@ impl<'a> Table<'a> {
     /// The paired difference `a - b` over the questions graded under both; `None` when there are
     /// none. `p_holm` is left at `p` until the family is known.
     ///
-    /// Scores are averaged over seeds before a question counts for one side or the other. A seed
-    /// without a graded trial on a question takes the question's mean over the other seeds. Seeds
-    /// of the two sides are resampled independently even where both arms share adapters, which errs
-    /// towards wider intervals.
+    /// Scores are averaged over seeds before a question counts for one side or the other. Where a
+    /// seed has no graded trial on a question, the question's mean over the other seeds stands in.
+    /// Seeds of the two sides are resampled independently even where both arms share adapters,
+    /// which can only widen the interval.
     ///
     /// For right/wrong data the interval covers both the clustered bootstrap and Tango's score
-    /// interval: the first knows clusters and seeds, the second knows that no disagreement in few
-    /// questions proves little. For graded data the same holds while fewer than ten questions
+    /// interval: the first accounts for clusters and seeds, the second for how little few questions
+    /// prove that all agree. For graded data the same is done while fewer than ten questions
     /// differ.
     pub(crate) fn contrast(&self, a: Arm, b: Arm, bootstrap: &Bootstrap) -> Option<Contrast> {
         let (left, right) = (self.column(a)?, self.column(b)?);
@@ -151,7 +155,7 @@ impl<'a> Table<'a> {
         let n = rows.len() as f64;
         let mean = |scores: &[f64]| scores.iter().sum::<f64>() / scores.len() as f64;
         let differences: Vec<f64> = rows.iter().map(|row| mean(&row.a) - mean(&row.b)).collect();
-        let count = |side: f64| differences.iter().filter(|d| **d * side > 1e-12).count();
+        let count = |side: f64| differences.iter().filter(|d| **d * side > ROUNDING).count();
         let (a_better, b_better) = (count(1.0), count(-1.0));
 
         let found = bootstrap.run(&rows);

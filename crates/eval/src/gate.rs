@@ -73,13 +73,13 @@ pub struct Gate {
 /// without `rag`.
 ///
 /// Refinements of the method page:
-/// - Where no question names its evidence, the oracle arm can't exist and no retrieval can be shown
-///   to help: the headroom counts as none. Where evidence is named but the oracle arm was not run,
-///   the first condition fails.
-/// - Without a target, RAG is held against `1 - margin`: short of that there is something left to
+/// - Where no question names its evidence, there can be no oracle arm, and no retrieval can be
+///   shown to help, so the headroom counts as none. Where evidence is named but the oracle arm was
+///   not run, the first condition fails.
+/// - Without a target, RAG is compared with `1 - margin`: below that there is something left to
 ///   gain.
 /// - Before anything was fine-tuned, "reasoning-bound" can't be told from "data or capability
-///   defect", so the third condition counts every error that the gold passage does not cure; once a
+///   defect", so the third condition counts every error that the gold passage does not cure. Once a
 ///   fine-tuned arm was measured on dev, defects don't count.
 pub fn gate(dev: &[Trial], options: &GateOptions) -> Result<Option<Gate>, Error> {
     let table = Table::new(dev)?;

@@ -1,10 +1,11 @@
 //! The handlers. Each signature shows what it needs.
 
 use crate::{
-    chat::{Caller, ChatError, ChatReply, FinishReason},
+    chat::{Caller, ChatError},
     error::ApiError,
     openai::{CompletionRequest, Delivery},
-    stream::{self, Envelope},
+    reply::{Envelope, finish_reason, usage},
+    stream,
     worker::{Event, Refusal, Worker},
 };
 use axum::{
@@ -19,7 +20,7 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Open to everybody, so that it tells nothing about the project where keys are needed.
+/// Anybody may ask this, so it tells nothing about the project where keys are needed.
 pub(crate) async fn health(State(worker): State<Worker>) -> Json<Value> {
     Json(match worker.caller(None) {
         Some(anybody) => json!({"status": "ok", "models": worker.models(&anybody).len()}),
@@ -95,22 +96,7 @@ async fn whole(
             "tunesmith": reply.details,
         })));
     }
-    Err(ApiError::internal("generation ended without an answer"))
-}
-
-pub(crate) fn finish_reason(reason: FinishReason) -> &'static str {
-    match reason {
-        FinishReason::Stop => "stop",
-        FinishReason::Length => "length",
-    }
-}
-
-pub(crate) fn usage(reply: &ChatReply) -> Value {
-    json!({
-        "prompt_tokens": reply.prompt_tokens,
-        "completion_tokens": reply.completion_tokens,
-        "total_tokens": reply.prompt_tokens + reply.completion_tokens,
-    })
+    Err(ApiError::unanswered())
 }
 
 fn unix_seconds() -> u64 {

@@ -8,19 +8,20 @@ pub trait Chat: Send + Sync + 'static {
     /// Whether clients must show a key.
     fn needs_key(&self) -> bool;
 
-    /// Who it is that shows this secret, or none; `None` for somebody who is to be refused.
+    /// Who shows this secret, or shows none; `None` if they are to be refused.
     fn caller(&self, secret: Option<&str>) -> Option<Caller>;
 
     /// The models this caller may name, best first.
     fn models(&self, caller: &Caller) -> Vec<ServedModel>;
 
-    /// Answers a request for one of the caller's models from what the caller may read, handing
-    /// every new piece of text to `on_text`; stops early when that breaks. While nothing comes,
-    /// `on_text` may be asked with an empty text whether the client is still there. Several threads
-    /// call this at once.
+    /// Answers a request for one of the caller's models from what the caller may read.
+    ///
+    /// Every new piece of text goes to `on_text`, and generation stops early when that returns
+    /// `Break`. While there is no new text, `on_text` may be called with an empty one to find out
+    /// whether the client is still there. Several threads call this at once.
     ///
     /// # Errors
-    /// [`ChatError`], by whose fault it is.
+    /// [`ChatError`], whose variant says whose fault it is.
     fn answer(
         &self,
         caller: &Caller,

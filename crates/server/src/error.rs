@@ -11,7 +11,7 @@ use axum::{
 use serde_json::json;
 use std::net::SocketAddr;
 
-/// Seconds after which a refused client may try again: an answer takes about as long.
+/// Seconds after which a refused client may try again: an answer takes about that long.
 const RETRY_SECONDS: &str = "1";
 
 /// The server could not start or keep running.
@@ -89,7 +89,7 @@ impl ApiError {
         Self::body(StatusCode::NOT_FOUND, format!("there is no {path} here"))
     }
 
-    /// No key, or one that is not known; which of them is not told.
+    /// No key, or an unknown one; the client is not told which.
     pub(crate) fn unauthorised() -> Self {
         Self {
             status: StatusCode::UNAUTHORIZED,
@@ -100,8 +100,8 @@ impl ApiError {
         }
     }
 
-    /// Addressed to a host other than loopback: a page elsewhere may not reach in by rebinding a
-    /// name.
+    /// A request addressed to a host other than loopback. It may come from a web page that has its
+    /// own name resolve to this machine (DNS rebinding).
     pub(crate) fn foreign_host(host: &str) -> Self {
         Self::body(
             StatusCode::FORBIDDEN,
@@ -136,6 +136,11 @@ impl ApiError {
             param: None,
             message: message.into(),
         }
+    }
+
+    /// The answering thread ended before it gave a reply.
+    pub(crate) fn unanswered() -> Self {
+        Self::internal("generation ended without an answer")
     }
 
     /// The error object alone, as it is sent inside a stream that has begun.

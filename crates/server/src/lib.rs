@@ -9,6 +9,7 @@ mod api;
 mod chat;
 mod error;
 mod openai;
+mod reply;
 mod router;
 mod stream;
 mod worker;
@@ -21,6 +22,9 @@ pub use router::router;
 pub use worker::Worker;
 
 use std::{net::SocketAddr, sync::Arc};
+
+/// Threads of the runtime: it only moves requests and text, the answers have threads of their own.
+const RUNTIME_THREADS: usize = 2;
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -56,7 +60,7 @@ pub fn serve(
     }
     let worker = Worker::start(chat, options.slots, options.queue).map_err(ServeError::Io)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(RUNTIME_THREADS)
         .enable_all()
         .build()
         .map_err(ServeError::Io)?;

@@ -184,14 +184,20 @@ fn text(i: usize, content: Option<Content>) -> Result<String, ApiError> {
     }
 }
 
+/// OpenAI's own limit.
+const MAX_STOP_STRINGS: usize = 4;
+
 fn stop_strings(stop: Option<OneOrMany>) -> Result<Vec<String>, ApiError> {
     let stop = match stop {
         None => vec![],
         Some(OneOrMany::One(one)) => vec![one],
         Some(OneOrMany::Many(many)) => many,
     };
-    if stop.len() > 4 || stop.iter().any(String::is_empty) {
-        return Err(ApiError::invalid("stop", "expected at most 4 strings, none of them empty"));
+    if stop.len() > MAX_STOP_STRINGS || stop.iter().any(String::is_empty) {
+        return Err(ApiError::invalid(
+            "stop",
+            format!("expected at most {MAX_STOP_STRINGS} strings, none of them empty"),
+        ));
     }
     Ok(stop)
 }

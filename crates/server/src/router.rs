@@ -24,14 +24,14 @@ pub fn router(worker: Worker) -> Router {
         .route("/v1/chat/completions", post(api::chat_completions))
         .fallback(|uri: Uri| async move { ApiError::unknown_route(uri.path()) })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        // What stands above needs a key, unknown routes too; what stands below does not.
+        // Routes above this line need a key, unknown ones included; those below do not.
         .layer(middleware::from_fn_with_state(worker.clone(), keys_only))
         .route("/health", get(api::health))
         .layer(middleware::from_fn_with_state(worker.clone(), loopback_only))
         .with_state(worker)
 }
 
-/// Finds out who asks, before anything else of the request is read.
+/// Finds out who asks before anything else of the request is read.
 async fn keys_only(State(worker): State<Worker>, mut request: Request, next: Next) -> Response {
     let Some(caller) = worker.caller(bearer(request.headers())) else {
         return ApiError::unauthorised().into_response();
@@ -40,7 +40,7 @@ async fn keys_only(State(worker): State<Worker>, mut request: Request, next: Nex
     next.run(request).await
 }
 
-/// The secret of `Authorization: Bearer SECRET`. Of several such headers none counts.
+/// The secret of `Authorization: Bearer SECRET`. Where there are several such headers, none counts.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let (Some(only), None) = (all.next(), all.next()) else { return None };

@@ -1,31 +1,15 @@
 //! Server-sent events: an answer as OpenAI's `chat.completion.chunk` objects.
 
 use crate::{
-    api::{finish_reason, usage},
     error::ApiError,
+    reply::{Envelope, finish_reason, usage},
     worker::Event,
 };
 use axum::response::sse;
 use futures_util::stream::{self, Stream};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{collections::VecDeque, convert::Infallible};
 use tokio::sync::mpsc;
-
-/// What every chunk of one answer repeats.
-pub(crate) struct Envelope {
-    pub(crate) id: String,
-    pub(crate) created: u64,
-    pub(crate) model: String,
-}
-
-impl Envelope {
-    fn chunk(&self, delta: &Value, finish: Option<&str>) -> Value {
-        json!({
-            "id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model,
-            "choices": [{"index": 0, "delta": delta, "finish_reason": finish, "logprobs": null}],
-        })
-    }
-}
 
 /// Turns worker events into the chunks a client expects: role, text…, finish, optional usage,
 /// `[DONE]`.
@@ -48,11 +32,14 @@ pub(crate) fn chunks(
     })
 }
 
+/// The rest of one answer, on its way to the client.
 struct Pump {
     events: mpsc::Receiver<Event>,
     envelope: Envelope,
     with_usage: bool,
+    /// Chunks that are written and not yet sent.
     ready: VecDeque<String>,
+    /// The last chunk is written.
     done: bool,
 }
 
@@ -86,9 +73,7 @@ impl Pump {
                 self.finish()
             }
             None => {
-                self.ready.push_back(
-                    ApiError::internal("generation ended without an answer").to_json().to_string(),
-                );
+                self.ready.push_back(ApiError::unanswered().to_json().to_string());
                 self.finish()
             }
         }

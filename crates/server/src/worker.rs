@@ -1,8 +1,8 @@
 //! Threads that answer, behind a bounded queue: overload is refused at once, departed clients are
 //! dropped.
 //!
-//! A thread waits for its answer most of the time; the model behind [`Chat`] batches what they ask
-//! at once.
+//! A thread spends most of its time waiting for its answer. The model behind [`Chat`] batches what
+//! the threads ask at the same time.
 
 use crate::chat::{Caller, Chat, ChatError, ChatReply, ChatRequest, ServedModel};
 use std::{
@@ -14,7 +14,7 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Pieces of text that may wait for a slow client before its thread waits with it.
+/// Pieces of text that may wait for a slow client before the thread that answers it has to wait.
 const PIECES: usize = 64;
 
 /// What a waiting client receives.

@@ -1,4 +1,5 @@
-//! Keeping the promise that blocks are in order, apart, and cover everything.
+//! What every document's blocks keep: they are in order, do not overlap, and cover all of the text
+//! but white space.
 
 use std::ops::Range;
 
@@ -13,7 +14,7 @@ pub(crate) fn trimmed(text: &str, span: Range<usize>) -> Range<usize> {
     start..end
 }
 
-/// The headings that are open at a point of a document.
+/// The headings that apply at a point of a document.
 #[derive(Debug, Default)]
 pub(crate) struct Outline {
     open: Vec<(u8, String)>,
@@ -32,8 +33,8 @@ impl Outline {
     }
 }
 
-/// Makes blocks keep the promise: trims them and the headers of tables, drops empty ones and those
-/// that begin inside an earlier one, and turns what no block covers into paragraphs.
+/// Makes blocks keep these promises. Trims them and the headers of tables, drops empty ones and
+/// those that begin inside an earlier one, and turns text that no block covers into paragraphs.
 pub(crate) fn cover(text: &str, blocks: Vec<Block>) -> Vec<Block> {
     let mut covered = Vec::with_capacity(blocks.len());
     let mut at = 0;
@@ -57,6 +58,7 @@ pub(crate) fn cover(text: &str, blocks: Vec<Block>) -> Vec<Block> {
     covered
 }
 
+/// Adds a paragraph for a gap between blocks, unless it is white space.
 fn fill(text: &str, gap: Range<usize>, path: &[String], blocks: &mut Vec<Block>) {
     let span = trimmed(text, gap);
     if !span.is_empty() {

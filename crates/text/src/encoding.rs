@@ -4,7 +4,7 @@ use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 
 use crate::Error;
 
-/// How far into a page its own statement of its encoding is looked for, in bytes.
+/// How many bytes of a page are searched for its own statement of its encoding.
 const DECLARATION_WITHIN: usize = 2048;
 
 /// Decodes a text file.
@@ -74,10 +74,10 @@ fn declared_encoding(bytes: &[u8]) -> Option<&'static Encoding> {
 
 /// Whether bytes that are not UTF-8 read as western European text in windows-1252.
 ///
-/// Any bytes decode as windows-1252, so the text has to make sense: no whole UTF-8 sequence (the file
-/// would be damaged UTF-8), no undefined byte, at most two fifths of the characters outside ASCII
-/// (Cyrillic or Greek text in its own encoding is nearly all high bytes), and nine tenths of these
-/// letters inside words or marks in daily use.
+/// Any bytes decode as windows-1252, so the text has to make sense: no whole UTF-8 sequence (the
+/// file would be damaged UTF-8), no undefined byte, at most two fifths of the characters outside
+/// ASCII (Cyrillic or Greek text in its own encoding is nearly all high bytes), and nine tenths of
+/// these letters inside words or marks in daily use.
 fn is_windows_1252(bytes: &[u8]) -> bool {
     if bytes.utf8_chunks().any(|chunk| !chunk.valid().is_ascii()) {
         return false;

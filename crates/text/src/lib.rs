@@ -5,7 +5,12 @@
 //! embed and to put in a prompt. Every piece is a byte span of the canonical text, so a citation
 //! can be checked.
 //!
-//! One bad file is one [`Error`], never a crash: sizes, nesting and time are bounded.
+//! A bad file is one [`Error`], never a crash: sizes, nesting and time are bounded.
+//!
+//! Where to look: `detect` tells the format, and a folder for each family of formats reads it:
+//! `verbatim` (files that are their own text), `records`, `web`, `office`, `pdf`. What most readers
+//! share is `writer` (text and blocks, in the order of the file) and `blocks` (the promises that
+//! every document's blocks keep). `chunk` cuts.
 
 mod blocks;
 mod chunk;
@@ -33,10 +38,14 @@ pub const MAX_BYTES: u64 = 256 << 20;
 /// The largest canonical text that is made from one file, in bytes.
 pub const MAX_TEXT: usize = 64 << 20;
 
-/// Bytes at the beginning of a file that tell what it is.
+/// How many bytes at the beginning of a text are looked at to tell its format before decoding.
 const HEAD: usize = 16 << 10;
 
-/// Takes the bytes of a file, refusing it unread when it is larger than [`MAX_BYTES`].
+/// Takes the bytes of a file.
+///
+/// # Errors
+/// [`Error::TooLarge`] for a file larger than [`MAX_BYTES`], which is not read;
+/// [`Error::Unreadable`].
 pub fn load(path: &Path) -> Result<Vec<u8>, Error> {
     let bytes = std::fs::metadata(path)?.len();
     check_size(bytes)?;
@@ -45,13 +54,16 @@ pub fn load(path: &Path) -> Result<Vec<u8>, Error> {
 
 /// Reads a file's bytes as a document.
 ///
-/// The content decides the format; the extension of `path` decides only where content cannot
-/// (Markdown, CSV and plain text look alike). `path` itself is not opened.
+/// The content decides the format. The extension of `path` decides only where content cannot, since
+/// Markdown, CSV and plain text look alike. `path` itself is not opened.
+///
+/// # Errors
+/// [`Error`]: what is wrong with this one file.
 pub fn read(path: &Path, bytes: &[u8]) -> Result<Document, Error> {
     read_nested(path, bytes, 0)
 }
 
-/// Reads a file that came inside others, so many deep.
+/// Reads a file that is an attachment inside `depth` messages, one inside the other.
 fn read_nested(path: &Path, bytes: &[u8], depth: usize) -> Result<Document, Error> {
     let started = Instant::now();
     check_size(bytes.len() as u64)?;
@@ -76,7 +88,7 @@ fn read_text(path: &Path, bytes: &[u8], depth: usize) -> Result<Document, Error>
     if begins_as == Some(Format::Email) {
         return web::email::read(bytes, depth, read_nested);
     }
-    // A page may say what its encoding is.
+    // A page may name its encoding.
     let text = encoding::decode(bytes, begins_as == Some(Format::Html))?;
     if text.chars().all(|c| c.is_whitespace() || c == '\u{feff}') {
         return Err(Error::Empty);

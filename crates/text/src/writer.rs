@@ -1,4 +1,4 @@
-//! Writes what a page or an office file says as Markdown-like text with its blocks.
+//! Writes the content of a page or an office file as Markdown-like text, and keeps its blocks.
 
 use crate::blocks::{Outline, cover};
 use crate::{Block, BlockKind, Document, Error, Format, Receipt};
@@ -7,15 +7,15 @@ use crate::{Block, BlockKind, Document, Error, Format, Receipt};
 const MENU_ITEMS: usize = 12;
 /// A menu has at least so many letters inside links to one outside of them.
 const MENU_LINKED_SHARE: usize = 20;
-/// A paragraph of so many bytes is running text, after which a list of links may be what the page is
-/// about.
+/// A paragraph of so many bytes is running text, after which a list of links may be what the page
+/// is about.
 const PROSE_BYTES: usize = 80;
 /// Deeper lists are indented no further: it would say nothing and grow the text.
 const DEEPEST_INDENT: usize = 8;
 /// A cell that claims to span more columns is taken to span this many: no table is wider.
 const MAX_SPAN: usize = 64;
 
-/// Receives what a file says in order and keeps text and blocks.
+/// Takes in what a file says, in its order, and builds the text and the blocks of a document.
 #[derive(Default)]
 pub(crate) struct Writer {
     text: String,
@@ -26,7 +26,7 @@ pub(crate) struct Writer {
     title: String,
     first_heading: Option<String>,
     tables_written: usize,
-    /// Text since the last boundary; a line break in it is one the page asked for.
+    /// Text since the last boundary; a line break in it is one that the file asks for.
     inline: String,
     heading: Option<u8>,
     preformatted: bool,
@@ -36,7 +36,7 @@ pub(crate) struct Writer {
     list_start: Option<usize>,
     /// What stands in the list block being written.
     list: ListContent,
-    /// Text goes into a link now.
+    /// Inside a link.
     in_link: bool,
     /// A paragraph long enough to be running text has been written.
     prose_seen: bool,
@@ -96,7 +96,7 @@ impl Writer {
         self.title.push_str(text);
     }
 
-    /// Sets the document's title, whatever was said before.
+    /// Sets the document's title, replacing what was said before.
     pub(crate) fn set_title(&mut self, title: &str) {
         title.clone_into(&mut self.title);
     }
@@ -164,8 +164,8 @@ impl Writer {
         self.preformatted = false;
     }
 
-    /// Begins a list, one inside the other; `number` is that of its first item where it is
-    /// numbered.
+    /// Begins a list, inside the one that is open if there is one. `number` is that of its first
+    /// item if the list is numbered.
     pub(crate) fn start_list(&mut self, number: Option<usize>) {
         self.end_paragraph();
         self.lists.push(number);
@@ -265,8 +265,8 @@ impl Writer {
         }
     }
 
-    /// Ends whatever is open, as a part of a file that stops in the middle leaves it. What follows
-    /// still stands under the headings that were written.
+    /// Ends everything that is open, where a part of a file ends (perhaps in the middle). What
+    /// follows still stands under the headings that were written.
     pub(crate) fn close_all(&mut self) {
         self.end_paragraph();
         while !self.tables.is_empty() {
@@ -278,10 +278,11 @@ impl Writer {
         (self.preformatted, self.in_link, self.item_begins) = (false, false, false);
     }
 
-    /// The document, its spans and receipt; what only the caller knows is left for it to fill in.
+    /// The document with its blocks and its receipt. What only the caller knows, such as warnings,
+    /// is left for it to fill in.
     ///
     /// # Errors
-    /// [`Error::NoText`] where nothing was written.
+    /// [`Error::NoText`] if nothing was written.
     pub(crate) fn finish(mut self, format: Format) -> Result<Document, Error> {
         self.close_all();
         if self.text.is_empty() {
@@ -312,7 +313,7 @@ impl Writer {
         })
     }
 
-    /// Called at a heading: the tables around it are no data, so what they held so far is written
+    /// Called at a heading: the tables around it serve layout, so what they held so far is written
     /// as text.
     fn treat_table_as_layout(&mut self) {
         for at in 0..self.tables.len() {
@@ -331,6 +332,7 @@ impl Writer {
         self.blocks.push(Block { span: start..self.text.len(), kind, heading_path });
     }
 
+    /// Sets off what comes next by a blank line; where it begins.
     fn separate(&mut self) -> usize {
         if !self.text.is_empty() {
             self.text.push_str("\n\n");
@@ -435,7 +437,7 @@ impl Writer {
     }
 }
 
-/// Stands in the columns that a cell reaches into. No page can write it: control characters are
+/// Fills the columns that a cell reaches into. No file can write it, since control characters are
 /// folded away.
 const SPANNED: &str = "\u{1f}";
 

@@ -7,8 +7,8 @@ use crate::decision::ArmSummary;
 use crate::stats::{detectable_difference, questions_for_non_inferiority, required_questions};
 use crate::{Arm, Gate, LearningCurve, Outcome, Rule};
 
-/// With fewer source documents the bootstrap has next to nothing to resample, however many questions
-/// there are.
+/// With fewer source documents the bootstrap has next to nothing to resample, however many
+/// questions there are.
 pub(super) const MIN_CLUSTERS: usize = 5;
 
 /// Discordance assumed where two arms can't be compared: the middle row of the method's table.

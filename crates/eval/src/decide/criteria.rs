@@ -1,11 +1,15 @@
 //! The criteria of the method page, each with what was measured for it.
 
-use super::case::Case;
+use super::case::{Case, HALF};
 use crate::attribute::Class;
 use crate::decision::Criterion;
 use crate::figures::{duration, percent, percent_interval, points_interval};
 use crate::{Arm, Interval};
 
+/// From this share on, evidence reads as found, without a qualification.
+const MOSTLY: f64 = 0.8;
+
+/// Every criterion in the order of the method page, measured or not.
 pub(super) fn criteria(case: &Case<'_>, retrieval: &[(String, f64)]) -> Vec<Criterion> {
     vec![
         retrievable(case, retrieval),
@@ -62,8 +66,8 @@ fn retrievable(case: &Case<'_>, retrieval: &[(String, f64)]) -> Criterion {
         found.map(|share| format!("evidence retrieved for {} of the questions", percent(share))),
     );
     let reading = match found {
-        Some(share) if share >= 0.8 => "the evidence is found",
-        Some(share) if share >= 0.5 => "the evidence is found for most questions",
+        Some(share) if share >= MOSTLY => "the evidence is found",
+        Some(share) if share >= HALF => "the evidence is found for most questions",
         Some(_) => "the evidence is mostly not found",
         None => "",
     };
@@ -132,7 +136,7 @@ fn unreliable(case: &Case<'_>) -> Criterion {
         )
     });
     let reading = match bound.map(|attribution| attribution.share(Class::Retrieval)) {
-        Some(share) if share > 0.5 => "most errors come from retrieval",
+        Some(share) if share > HALF => "most errors come from retrieval",
         Some(_) => "most errors come from elsewhere",
         None => "",
     };

@@ -7,6 +7,9 @@ use crate::attribute::Class;
 use crate::figures::{count, percent, points_interval, size};
 use crate::{Arm, Outcome, Rule};
 
+/// A class of errors is worth a line from this share of all errors on.
+const NOTABLE: f64 = 0.25;
+
 /// In the order a reader can act on them: own settings first, then further measurements.
 pub(super) fn flips(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
     let mut flips = Vec::new();
@@ -135,7 +138,7 @@ fn measurements(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
             points_interval(headroom.difference)
         ));
     }
-    if let Some(attribution) = case.attribution.filter(|a| a.share(Class::Distraction) > 0.25) {
+    if let Some(attribution) = case.attribution.filter(|a| a.share(Class::Distraction) > NOTABLE) {
         out.push(format!(
             "{} of {} RAG errors had the evidence in the prompt and are right without the other passages: fewer \
              passages, or reranking, might raise rag.",

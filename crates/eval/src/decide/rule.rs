@@ -55,6 +55,27 @@ struct Conditions {
 }
 
 impl Conditions {
+    fn nodes(self) -> [Node; 3] {
+        let undetermined = || end(&[Outcome::Undetermined]);
+        [
+            node("graders", "Did the graders work?", self.graders, to("limits"), undetermined()),
+            node(
+                "limits",
+                "Are there arms to choose from?",
+                self.limits,
+                to("questions"),
+                undetermined(),
+            ),
+            node(
+                "questions",
+                "Do the questions suffice?",
+                self.questions,
+                to("enough"),
+                undetermined(),
+            ),
+        ]
+    }
+
     fn hold(&self) -> bool {
         self.graders.answer && self.limits.answer && self.questions.answer
     }
@@ -73,6 +94,50 @@ struct Answers {
 }
 
 impl Answers {
+    fn nodes(self, margin: f64) -> [Node; 6] {
+        let undetermined = || end(&[Outcome::Undetermined]);
+        let margin = size(margin);
+        let not_worse = format!("Is one arm shown not worse than any other by {margin} points?");
+        [
+            node(
+                "enough",
+                "Is the target met with nothing built?",
+                self.enough,
+                end(&[Outcome::Base, Outcome::FewShot]),
+                to("retrieval"),
+            ),
+            node(
+                "retrieval",
+                "Is retrieval what holds the documents back?",
+                self.retrieval,
+                end(&[Outcome::ImproveRetrieval]),
+                to("untried"),
+            ),
+            node(
+                "untried",
+                "Is fine-tuning due, but not measured?",
+                self.untried,
+                undetermined(),
+                to("data"),
+            ),
+            node(
+                "data",
+                "Is no arm good enough, for want of data or a larger model?",
+                self.data,
+                end(&[Outcome::CollectData]),
+                to("not-worse"),
+            ),
+            node("not-worse", &not_worse, self.not_worse, to("cheapest"), undetermined()),
+            node(
+                "cheapest",
+                "Is every cheaper arm shown to be worse?",
+                self.cheapest,
+                end(&ARM_OUTCOMES),
+                undetermined(),
+            ),
+        ]
+    }
+
     /// The outcome at the first node that is answered with yes, and the arm it recommends.
     fn outcome(&self, choice: Choice) -> (Outcome, Option<Arm>) {
         let recommend = |arm: Arm| (Outcome::of(arm).unwrap_or(Outcome::Undetermined), Some(arm));
@@ -106,7 +171,8 @@ impl Case<'_> {
         };
         let (outcome, recommended) =
             if conditions.hold() { (outcome, recommended) } else { (Outcome::Undetermined, None) };
-        let mut tree = self.tree(conditions, answers);
+        let mut tree: Vec<Node> =
+            conditions.nodes().into_iter().chain(answers.nodes(self.rule.margin)).collect();
         mark_path(&mut tree);
 
         let best = self.best().map(|summary| summary.arm);
@@ -132,65 +198,6 @@ impl Case<'_> {
             not_worse: self.shown_not_worse(choice),
             cheapest: self.cheaper_shown_worse(choice),
         }
-    }
-
-    /// The nodes in the order in which they are asked.
-    fn tree(&self, conditions: Conditions, answers: Answers) -> Vec<Node> {
-        let to = |id: &str| Lead::Node(id.to_owned());
-        let end = |outcomes: &[Outcome]| Lead::Outcome(outcomes.to_vec());
-        let undetermined = || end(&[Outcome::Undetermined]);
-        let Conditions { graders, limits, questions } = conditions;
-        let not_worse = format!(
-            "Is one arm shown not worse than any other by {} points?",
-            size(self.rule.margin)
-        );
-        vec![
-            node("graders", "Did the graders work?", graders, to("limits"), undetermined()),
-            node(
-                "limits",
-                "Are there arms to choose from?",
-                limits,
-                to("questions"),
-                undetermined(),
-            ),
-            node("questions", "Do the questions suffice?", questions, to("enough"), undetermined()),
-            node(
-                "enough",
-                "Is the target met with nothing built?",
-                answers.enough,
-                end(&[Outcome::Base, Outcome::FewShot]),
-                to("retrieval"),
-            ),
-            node(
-                "retrieval",
-                "Is retrieval what holds the documents back?",
-                answers.retrieval,
-                end(&[Outcome::ImproveRetrieval]),
-                to("untried"),
-            ),
-            node(
-                "untried",
-                "Is fine-tuning due, but not measured?",
-                answers.untried,
-                undetermined(),
-                to("data"),
-            ),
-            node(
-                "data",
-                "Is no arm good enough, for want of data or a larger model?",
-                answers.data,
-                end(&[Outcome::CollectData]),
-                to("not-worse"),
-            ),
-            node("not-worse", &not_worse, answers.not_worse, to("cheapest"), undetermined()),
-            node(
-                "cheapest",
-                "Is every cheaper arm shown to be worse?",
-                answers.cheapest,
-                end(&ARM_OUTCOMES),
-                undetermined(),
-            ),
-        ]
     }
 
     /// An arm with too many missing trials may owe its score to which ones are missing.
@@ -322,8 +329,8 @@ impl Case<'_> {
         }
     }
 
-    /// It is too early to choose among untrained arms: no arm was fine-tuned, and either the ceiling
-    /// gate is open, or it was not read and nothing measured is good enough.
+    /// It is too early to choose among untrained arms: no arm was fine-tuned, and either the
+    /// ceiling gate is open, or it was not read and nothing measured is good enough.
     fn fine_tuning_is_due(&self, needed: Option<f64>) -> Finding {
         let trained: Vec<Arm> =
             self.arms.iter().map(|arm| arm.arm).filter(|arm| arm.needs_adapter()).collect();
@@ -430,6 +437,16 @@ impl Case<'_> {
         };
         Finding { answer, measurement }
     }
+}
+
+/// On to the node with this id.
+fn to(id: &str) -> Lead {
+    Lead::Node(id.to_owned())
+}
+
+/// To one of these outcomes.
+fn end(outcomes: &[Outcome]) -> Lead {
+    Lead::Outcome(outcomes.to_vec())
 }
 
 fn node(id: &str, question: &str, finding: Finding, yes: Lead, no: Lead) -> Node {

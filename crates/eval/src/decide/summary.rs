@@ -16,6 +16,7 @@ const SEEDS_ASKED_FOR: usize = 3;
 /// margins.
 const COARSE: f64 = 2.0;
 
+/// Sums up every arm with a graded trial, in order of display.
 pub(super) fn arms(
     table: &Table<'_>,
     costs: &[Costs],
@@ -97,7 +98,7 @@ fn fails(costs: &Costs, latency_p95: f64, limits: &Limits) -> Vec<String> {
         }
         _ => {}
     };
-    let mebibytes = |bytes: f64| format!("{:.0} MiB", bytes / 1_048_576.0);
+    let mebibytes = |bytes: f64| format!("{:.0} MiB", bytes / f64::from(1 << 20));
     limit("p95 latency", Some(latency_p95), limits.p95_latency_seconds, &duration);
     let memory = costs.peak_memory_bytes.map(|bytes| bytes as f64);
     limit("memory", memory, limits.memory_bytes.map(|bytes| bytes as f64), &mebibytes);

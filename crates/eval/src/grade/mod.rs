@@ -74,8 +74,9 @@ pub fn macro_f1<P: AsRef<str>, G: AsRef<str>>(pairs: &[(P, G)]) -> f64 {
 /// SQuAD normalisation: lower case, punctuation removed, the articles a, an, the removed, single
 /// spaces.
 ///
-/// The official script removes ASCII punctuation; typographic quotes and dashes are removed too,
-/// since documents hold them and questions don't. A dash between words parts them.
+/// The official script removes ASCII punctuation. Typographic quotes and ellipses are removed too,
+/// since documents have them and questions don't. Typographic dashes become spaces, so that the
+/// words around one stay apart.
 pub fn normalise(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for c in text.chars().flat_map(char::to_lowercase) {
@@ -137,8 +138,8 @@ fn rouge_l(answer: &[String], gold: &[String]) -> f64 {
 }
 
 /// Numbers in a text: optional sign, digits with commas between groups of three, a decimal point. A
-/// minus counts as a sign only where no word or digit stands before it ("2019-2020" holds no
-/// negative number).
+/// minus is a sign only where no letter or digit stands before it ("2019-2020" has no negative
+/// number).
 fn numbers(text: &str) -> Vec<f64> {
     let chars: Vec<char> = text.chars().collect();
     let digit = |i: usize| chars.get(i).is_some_and(char::is_ascii_digit);
@@ -176,13 +177,15 @@ fn numbers(text: &str) -> Vec<f64> {
     found
 }
 
+/// Added to every tolerance: 0.3 must be within 0.1 of 0.2, which binary fractions miss.
+const ROUNDING: f64 = 1e-9;
+
 /// Whether the first or the last number found is near the gold one. Answers put the number first
 /// ("30 days") or last ("under rule 7 it is 30"); accepting any number would reward an answer that
 /// lists many.
 fn near(found: &[f64], gold: f64, tolerance: f64) -> bool {
     let unit = gold.abs().max(1.0);
-    // A little slack: 0.3 within 0.1 of 0.2 must hold whatever binary makes of it.
-    let allowed = (tolerance + 1e-9) * unit;
+    let allowed = (tolerance + ROUNDING) * unit;
     [found.first(), found.last()]
         .into_iter()
         .flatten()

@@ -8,7 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Interval, Random, normal_cdf, student_quantile};
+use super::interval::Interval;
+use super::normal::{normal_cdf, student_quantile};
+use super::random::Random;
 
 /// Settings of the bootstrap.
 #[derive(Debug, Clone, Copy, PartialEq)]

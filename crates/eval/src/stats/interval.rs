@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Halvings of an interval no wider than 2: what is left is below the rounding of its ends.
+pub(super) const BISECTIONS: usize = 60;
+
 /// An estimate between its two bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Interval {

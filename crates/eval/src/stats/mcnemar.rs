@@ -1,7 +1,7 @@
 //! The exact test for paired right/wrong data.
 
-/// Two-sided p-value of McNemar's exact test (McNemar 1947): with `b` pairs in favour of one side and `c` of the
-/// other, twice the smaller binomial(b + c, 1/2) tail, at most 1.
+/// Two-sided p-value of McNemar's exact test (McNemar 1947): with `b` pairs in favour of one side
+/// and `c` of the other, twice the smaller binomial(b + c, 1/2) tail, at most 1.
 pub fn mcnemar_exact(b: usize, c: usize) -> f64 {
     let n = b + c;
     // ln of C(n, k) / 2^n, by recurrence from k = 0; summing from logs keeps large n within range.

@@ -1,7 +1,14 @@
-//! Sample sizes for paired differences (Connor 1987), for right/wrong data and, with the mean
-//! squared difference in the place of the discordance, for graded data too.
+//! Sample sizes for paired differences (Connor 1987).
+//!
+//! They are meant for right/wrong data. For graded data the mean squared difference takes the place
+//! of the discordance: both are the variance of a pair's difference when the mean is 0.
 
-use super::normal_quantile;
+use super::interval::BISECTIONS;
+use super::normal::normal_quantile;
+
+/// Taken off before rounding up, so that a whole number that arithmetic pushed up by an ulp does
+/// not cost one question more.
+const SLACK: f64 = 1e-9;
 
 fn quantiles(power: f64, alpha: f64) -> (f64, f64) {
     (normal_quantile(1.0 - alpha / 2.0), normal_quantile(power))
@@ -20,9 +27,7 @@ pub fn required_questions(
     let d2 = difference * difference;
     let discordance = discordance.max(d2);
     let n = (z_a * discordance.sqrt() + z_b * (discordance - d2).sqrt()).powi(2) / d2;
-    // The slack keeps a whole number that arithmetic has pushed up by an ulp from costing one
-    // question more.
-    n.is_finite().then(|| (n - 1e-9).ceil() as usize)
+    n.is_finite().then(|| (n - SLACK).ceil() as usize)
 }
 
 /// Smallest paired difference (0..1) that `questions` can show at the two-sided level `alpha` with
@@ -37,16 +42,19 @@ pub fn detectable_difference(questions: f64, discordance: f64, power: f64, alpha
         return 1.0;
     }
     let (mut low, mut high) = (0.0, largest);
-    for _ in 0..60 {
+    for _ in 0..BISECTIONS {
         let middle = 0.5 * (low + high);
         if excess(middle) < 0.0 { low = middle } else { high = middle }
     }
     high
 }
 
-/// Questions needed to show that a paired difference is above `-margin` when it is `difference` in
-/// truth: at least the `z^2 (1 - margin) / margin` that bound a difference of 0 without any
-/// discordant pair. `None` when it isn't above.
+/// Questions needed to show that a paired difference is above `-margin`, at the two-sided level
+/// `alpha` with the given `power`, when the true difference is `difference`. `None` when that is
+/// not above `-margin`.
+///
+/// The result is at least `z^2 (1 - margin) / margin`: so many are needed to bound a difference of
+/// 0 by the margin when no pair is discordant.
 pub fn questions_for_non_inferiority(
     difference: f64,
     margin: f64,
@@ -62,7 +70,7 @@ pub fn questions_for_non_inferiority(
     let variance = (discordance - difference * difference).max(0.0);
     let n = ((z_a + z_b).powi(2) * variance / distance.powi(2))
         .max(z_a * z_a * (1.0 - margin) / margin);
-    n.is_finite().then(|| (n - 1e-9).ceil().max(1.0) as usize)
+    n.is_finite().then(|| (n - SLACK).ceil().max(1.0) as usize)
 }
 
 #[cfg(test)]

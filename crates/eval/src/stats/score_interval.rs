@@ -1,7 +1,9 @@
-//! Score intervals for right/wrong data. Unlike the bootstrap they stay honest when all questions
-//! agree: no disagreement in 20 questions is no proof of none in 2000.
+//! Score intervals for right/wrong data. Unlike the bootstrap they keep their width when all
+//! questions agree: no disagreement among 20 questions does not prove that there is none among
+//! 2000.
 
-use super::{Interval, normal_quantile};
+use super::interval::{BISECTIONS, Interval};
+use super::normal::normal_quantile;
 
 /// Wilson's (1927) interval for a share.
 pub fn wilson(share: f64, n: f64, alpha: f64) -> Interval {
@@ -17,8 +19,8 @@ pub fn wilson(share: f64, n: f64, alpha: f64) -> Interval {
 /// Tango's (1998) interval for a paired difference of shares: of `n` pairs, `b` favour the first
 /// side and `c` the second (whole or, averaged over seeds, fractional).
 ///
-/// Each bound is the difference at which the score statistic, with the discordance estimated under
-/// that difference, reaches the normal quantile; found by bisection.
+/// Each bound is the difference at which the score statistic reaches the normal quantile, where the
+/// discordance is estimated under that difference. It is found by bisection.
 pub fn tango(b: f64, c: f64, n: f64, alpha: f64) -> Interval {
     if n <= 0.0 {
         return Interval { estimate: 0.0, lower: -1.0, upper: 1.0 };
@@ -36,7 +38,7 @@ pub fn tango(b: f64, c: f64, n: f64, alpha: f64) -> Interval {
     };
     // The statistic falls as the supposed difference rises.
     let solve = |goal: f64, mut low: f64, mut high: f64| {
-        for _ in 0..60 {
+        for _ in 0..BISECTIONS {
             let middle = 0.5 * (low + high);
             if statistic(middle) > goal { low = middle } else { high = middle }
         }

@@ -240,8 +240,8 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    /// A table's header, then its rows, each with the header to repeat above it. A header that would
-    /// take more than half of every chunk is not repeated.
+    /// A table's header, then its rows, each with the header to repeat above it. A header that
+    /// would take more than half of every chunk is not repeated.
     fn table_pieces<'b>(
         &self,
         block: &'b Block,

@@ -1,5 +1,5 @@
-//! Cutting a stretch of text where it is least harmful: between lines, sentences, words, and only if
-//! nothing else helps, between characters.
+//! Cutting a stretch of text where it is least harmful: between lines, sentences, words, and only
+//! if nothing else helps, between characters.
 
 use std::ops::Range;
 
@@ -8,8 +8,8 @@ use crate::blocks::trimmed;
 
 /// Bytes of the longest character in UTF-8: a shorter step would find no boundary to cut at.
 const LONGEST_CHARACTER: usize = 4;
-/// How many bytes before a dot are looked at for an abbreviation: no known one is longer, and a word
-/// without end must not make this slow.
+/// How many bytes before a dot are looked at for an abbreviation: no known one is longer, and a
+/// word without end must not make this slow.
 const LONGEST_ABBREVIATION: usize = 16;
 
 /// Where text may be cut.

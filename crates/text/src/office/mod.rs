@@ -1,5 +1,5 @@
-//! Documents packed as a zip archive of XML parts: Office Open XML (docx, pptx, xlsx) and electronic
-//! books (epub).
+//! Documents packed as a zip archive of XML parts: Office Open XML (docx, pptx, xlsx) and
+//! electronic books (epub).
 //!
 //! Reference: ECMA-376, part 1: WordprocessingML (17), SpreadsheetML (18), PresentationML (19),
 //! DrawingML (20, 21).

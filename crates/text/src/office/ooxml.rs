@@ -1,5 +1,5 @@
-//! What Word, PowerPoint and Excel files have in common: parts that refer to each other, a main part,
-//! and properties.
+//! What Word, PowerPoint and Excel files have in common: parts that refer to each other, a main
+//! part, and properties.
 //!
 //! Reference: ECMA-376, part 2 (Open Packaging Conventions).
 

@@ -1,5 +1,4 @@
-//! Files inside a zip archive, as office formats and electronic books are made of, unpacked within
-//! bounds.
+//! A zip archive of parts, as office formats and electronic books are, unpacked within bounds.
 
 use std::io::{Cursor, Read};
 
@@ -20,8 +19,9 @@ const MAX_UNPACKED: u64 = 384 << 20;
 /// A zip archive whose parts are read by name.
 pub(crate) struct Package<'a> {
     archive: ZipArchive<Cursor<&'a [u8]>>,
-    /// What the archive is called when it turns out to be damaged.
+    /// What it seems to be, for errors.
     name: &'static str,
+    /// Bytes unpacked so far.
     unpacked: u64,
 }
 
@@ -59,7 +59,7 @@ impl<'a> Package<'a> {
     fn bytes(&mut self, part: &str) -> Result<Option<Vec<u8>>, Error> {
         let limit = MAX_PART.min(MAX_UNPACKED - self.unpacked);
         let mut bytes = Vec::new();
-        // What the archive says of the size is not believed.
+        // The archive's own statement of the size is not trusted.
         let read = match self.archive.by_name(part) {
             Ok(file) => file.take(limit + 1).read_to_end(&mut bytes),
             Err(ZipError::FileNotFound) => return Ok(None),
@@ -73,7 +73,8 @@ impl<'a> Package<'a> {
         Ok(Some(bytes))
     }
 
-    /// Unpacks all parts once and throws them away, for parsers that know no bounds of their own.
+    /// Unpacks all parts once and keeps nothing, to check their sizes for a parser that has no
+    /// bounds of its own.
     pub(crate) fn check_all(&mut self) -> Result<(), Error> {
         let mut left = MAX_UNPACKED;
         for at in 0..self.archive.len() {

@@ -11,7 +11,7 @@ use crate::office::package::Package;
 use crate::writer::Writer;
 use crate::{Cause, Document, Error, Format, MAX_TEXT};
 
-/// A table with fewer than one cell in so many filled is written row by row, without columns.
+/// Where fewer than one cell in so many is filled, rows are written as lines instead of a table.
 const SPARSE: usize = 16;
 
 const NAME: &str = "an Excel workbook (xlsx)";
@@ -20,7 +20,7 @@ const NAME: &str = "an Excel workbook (xlsx)";
 pub(crate) fn read(bytes: &[u8]) -> Result<Document, Error> {
     // The parser unpacks without bounds.
     Package::open(bytes, NAME)?.check_all()?;
-    // It adds up numbers of rows and columns that a damaged file makes as large as it likes.
+    // It adds row and column numbers, which a damaged file can make large enough to overflow.
     catch_unwind(|| read_sheets(bytes)).unwrap_or_else(|_| Err(damaged(Fault::ParserPanicked)))
 }
 
@@ -48,8 +48,8 @@ fn read_sheets(bytes: &[u8]) -> Result<Document, Error> {
             }
             region.write(writer);
         };
-        // Cells come row by row; the sheet is never held as a whole, however far apart its corners
-        // are.
+        // Cells come row by row. The sheet is never held as a whole, since its corners may be far
+        // apart.
         while let Some(cell) = cells.next_cell().map_err(damaged)? {
             let (row, column) = cell.get_position();
             let Some(text) = shown(cell.get_value()) else { continue };

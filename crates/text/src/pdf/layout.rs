@@ -35,7 +35,8 @@ const USUAL_SPACING: f64 = 1.3;
 /// A gap up to this many times the usual spacing stays inside a paragraph: what varies less is
 /// rounding and raised letters.
 const PARAGRAPH_GAP: f64 = 1.25;
-/// Lines of one paragraph differ in size by at most this share, as bold or raised letters make them.
+/// Lines of one paragraph differ in size by at most this share, as bold or raised letters make
+/// them.
 const SIZE_TOLERANCE: f64 = 0.1;
 
 /// A heading is at least this many times as large as the text: what is smaller is emphasis.
@@ -47,8 +48,8 @@ const HEADING_BYTES: usize = 160;
 /// A heading in the size of the text has at most so many bytes: a full line of prose has about as
 /// many.
 const LABEL_BYTES: usize = 80;
-/// Headings are the exception. Where more than this share (numerator, denominator) of all paragraphs
-/// look like headings, as on slides and forms, none of them is one.
+/// Headings are the exception. Where more than this share (numerator, denominator) of all
+/// paragraphs look like headings, as on slides and forms, none of them is one.
 const MOST_HEADINGS: (usize, usize) = (2, 3);
 /// Sizes that differ by less than three per cent are the same to the eye: one level.
 const SAME_SIZE_PERCENT: i64 = 103;
@@ -248,8 +249,8 @@ fn tidy_lines(page: &mut Page) {
     page.lines = kept;
 }
 
-/// Drops running heads and page numbers: first and last lines that are the same on most pages, apart
-/// from their numbers.
+/// Drops running heads and page numbers: first and last lines that are the same on most pages,
+/// apart from their numbers.
 fn drop_running_lines(pages: &mut [Page]) {
     let filled = pages.iter().filter(|page| !page.lines.is_empty()).count();
     for _ in 0..RUNNING_LINES {
@@ -337,8 +338,8 @@ impl Paragraph {
         self.lines > 1 || self.text.ends_with(['.', '!', '?'])
     }
 
-    /// Whether this is a line of its own before running text, and no sentence: a heading that is set
-    /// in bold or with space around it instead of larger.
+    /// Whether this is a line of its own before running text, and no sentence: a heading that is
+    /// set in bold or with space around it instead of larger.
     fn labels(&self, next: Option<&Paragraph>) -> bool {
         self.lines == 1
             && self.text.len() <= LABEL_BYTES

@@ -83,8 +83,8 @@ fn parser(source: impl Into<Cause>) -> Error {
 
 /// Inflates every compressed stream, keeps nothing, and adds up the sizes.
 ///
-/// Streams are found by their keyword, since the file's own tables may lie. A stream inside a stream
-/// is inflated too: bombs are often nested.
+/// Streams are found by their keyword, since the file's own tables may lie. A stream inside a
+/// stream is inflated too: bombs are often nested.
 fn check_inflated_size(bytes: &[u8], limit: u64) -> Result<(), Error> {
     let mut budget = limit;
     let mut at = 0;

@@ -25,8 +25,8 @@ pub(crate) fn read_jsonl(text: &str) -> Result<Document, Error> {
     rows.finish()
 }
 
-/// Reads one JSON value: the objects of a list are rows, wherever in the value the list stands;
-/// keys around it are its heading.
+/// Reads one JSON value. The objects of a list are rows, wherever in the value the list stands; the
+/// keys around the list are their headings.
 pub(crate) fn read_json(text: &str) -> Result<Document, Error> {
     let text = text.trim_start_matches('\u{feff}');
     let value: Json = serde_json::from_str(text).map_err(|source| Error::Malformed {
@@ -131,7 +131,8 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
-/// Depth is bounded by the JSON parser's own limit of 128.
+/// Adds the fields of a value, each key joined to those around it with dots. The recursion is
+/// bounded by the JSON parser's own limit of 128.
 fn flatten(key: &str, value: Json, fields: &mut Vec<(String, String)>) {
     let joined =
         |name: &str| if key.is_empty() { name.to_string() } else { format!("{key}.{name}") };

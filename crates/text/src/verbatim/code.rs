@@ -1,8 +1,7 @@
-//! Source code: the file is its own canonical text, cut where definitions begin.
+//! Source code, cut where definitions begin.
 //!
-//! No grammar is needed for that: in every language in common use, what belongs to a definition is
-//! indented under it, and the line that begins it names it. That line is the heading of what stands
-//! under it.
+//! This needs no grammar: in every language in common use, what belongs to a definition is indented
+//! under it, and its first line names it. That line is the heading of what stands under it.
 
 use crate::blocks::cover;
 use crate::{Block, BlockKind, Document, Error, Format, Receipt};
@@ -26,7 +25,7 @@ const NAMES: &[&str] = &[
     "makefile",
     "rakefile",
 ];
-/// A definition's first line is its heading as far as this, in characters.
+/// The most characters of a definition's first line that become its heading.
 const MAX_HEADING: usize = 100;
 
 /// Whether a file of this name and beginning is source code.
@@ -40,7 +39,7 @@ pub(crate) fn is_code(name: &str, text: &str) -> bool {
 pub(crate) fn read(text: String) -> Result<Document, Error> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut at = 0;
-    // Comments and attributes wait for the definition they stand above.
+    // Where the comments and attributes began that stand above the next definition.
     let mut waiting: Option<usize> = None;
     let mut after_blank = true;
     for line in text.split_inclusive('\n') {
@@ -83,13 +82,13 @@ pub(crate) fn read(text: String) -> Result<Document, Error> {
     })
 }
 
-/// A comment, an attribute or a decorator: it speaks of what comes next.
+/// Whether a line is a comment, an attribute or a decorator, which belongs to what comes next.
 fn stands_above(line: &str) -> bool {
     const MARKS: [&str; 8] = ["//", "/*", " *", "#[", "@", "--", ";;", "# "];
     MARKS.iter().any(|mark| line.starts_with(mark)) || line == "#"
 }
 
-/// A line that ends or continues what stands above it.
+/// Whether a line ends or continues what stands above it.
 fn closes(line: &str) -> bool {
     const WORDS: [&str; 10] =
         ["end", "else", "elif", "except", "finally", "catch", "then", "do", "fi", "done"];

@@ -1,4 +1,4 @@
-//! Markdown: the file is its own canonical text, so only the blocks have to be found.
+//! Markdown: CommonMark with tables, footnotes and front matter.
 
 use std::ops::Range;
 

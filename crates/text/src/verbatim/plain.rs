@@ -3,8 +3,7 @@
 use crate::blocks::cover;
 use crate::{Block, BlockKind, Document, Error, Format, Receipt};
 
-/// Reads plain text. Without marks there is no telling a heading from a short line, so there are
-/// none.
+/// Reads plain text. Nothing tells a heading from a short line, so no block is a heading.
 pub(crate) fn read(text: String) -> Result<Document, Error> {
     let blocks = paragraphs(&text);
     let blocks = cover(&text, blocks);

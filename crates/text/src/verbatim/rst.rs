@@ -1,7 +1,7 @@
 //! reStructuredText: the file is its own canonical text, so only the blocks have to be found.
 //!
-//! Sections by their underlines, lists, literal blocks, and the two kinds of tables are told apart,
-//! as the docutils specification of the format defines them; everything else is a paragraph.
+//! Sections (by their underlines), lists, literal blocks and the two kinds of tables are recognised
+//! as the docutils specification defines them. Everything else is a paragraph.
 
 use std::ops::Range;
 
@@ -27,7 +27,7 @@ pub(crate) fn read(text: String) -> Result<Document, Error> {
     })
 }
 
-/// The span of every line, its end left out.
+/// The span of every line, without its line break.
 fn lines(text: &str) -> Vec<Range<usize>> {
     let mut at = 0;
     text.split_inclusive('\n')
@@ -47,8 +47,8 @@ struct Reader<'a> {
     blocks: Vec<Block>,
     title: Option<String>,
     tables: usize,
-    /// Mark and whether there is a line above it, in the order of first use: the level of a
-    /// section.
+    /// The styles of titles in the order of first use, which is their level: the mark of the line,
+    /// and whether there is such a line above the title too.
     styles: Vec<(char, bool)>,
 }
 
@@ -67,7 +67,7 @@ impl Reader<'_> {
         self.lines.get(at).map_or("", |span| &self.text[span.clone()])
     }
 
-    /// A title with its lines; where it ends.
+    /// Takes in a title with its lines if one begins at line `at`. Returns the line behind it.
     fn section(&mut self, at: usize) -> Option<usize> {
         let over = adornment(self.line(at));
         let (title, mark, end) = match over {
@@ -77,7 +77,7 @@ impl Reader<'_> {
         };
         let heading = self.line(title).trim().to_owned();
         let width = self.line(end - 1).chars().count();
-        // A short underline is text: `...` under a line of prose.
+        // An underline that is too short is text, such as `...` under a line of prose.
         if heading.is_empty()
             || (width < heading.chars().count() && width < 4)
             || adornment(&heading).is_some()
@@ -96,7 +96,8 @@ impl Reader<'_> {
         Some(end)
     }
 
-    /// A table drawn with `+---+` or `=== ===`; where it ends.
+    /// Takes in a table drawn with `+---+` or `=== ===` if one begins at line `at`. Returns the
+    /// line behind it.
     fn table(&mut self, at: usize) -> Option<usize> {
         let first = self.line(at);
         let is_grid = is_grid_rule(first);
@@ -138,7 +139,8 @@ impl Reader<'_> {
         Some(end)
     }
 
-    /// Whatever else begins here: a paragraph, a list or indented lines; where it ends.
+    /// Takes in what else begins at line `at`: a paragraph, a list or indented lines. Returns the
+    /// line behind it.
     fn block(&mut self, at: usize) -> usize {
         let first = self.line(at);
         let indent = indent_of(first);

@@ -17,7 +17,8 @@ const MAX_ATTACHMENTS: usize = 256;
 /// Reads the bytes of an attachment as a document: its name, its bytes, and its depth.
 pub(crate) type ReadAttachment = fn(&Path, &[u8], usize) -> Result<Document, Error>;
 
-/// Reads a message with its attachments, itself an attachment of `depth` others. An attachment that cannot be read is named in the receipt.
+/// Reads a message with its attachments, itself an attachment of `depth` others. An attachment that
+/// cannot be read is named in the receipt.
 pub(crate) fn read(
     bytes: &[u8],
     depth: usize,

@@ -1,8 +1,8 @@
 //! HTML: what a reader sees, without navigation, scripts and footers.
 //!
-//! The page is read as a stream of tags from html5ever's tokenizer, and no tree is built: nesting
-//! is then a counter and not a stack frame, and time grows with length only, whatever a hostile
-//! page does.
+//! The page is read as a stream of tags from html5ever's tokenizer, and no tree is built. So
+//! nesting costs a counter instead of a stack frame, and time grows only with length, even for a
+//! hostile page.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -20,12 +20,12 @@ use crate::{Document, Error, Format, MAX_TEXT};
 
 /// Elements deeper than this are read as if they were not there.
 const MAX_DEPTH: usize = 512;
-/// How far up an element is looked for that a start tag closes without saying so.
+/// How many open elements are searched for one that a start tag closes implicitly.
 const IMPLIED_DEPTH: usize = 32;
-/// A page that takes longer is given up: many attributes on one tag cost quadratic time in the
-/// tokenizer.
+/// Reading a page that takes longer is given up: many attributes on one tag cost the tokenizer
+/// quadratic time.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
-/// Bytes handed to the tokenizer between two looks at the clock.
+/// Bytes given to the tokenizer before the time is checked again.
 const PORTION: usize = 16 << 10;
 
 /// Reads a page.
@@ -33,7 +33,7 @@ pub(crate) fn read(text: &str) -> Result<Document, Error> {
     read_into(Writer::default(), text)?.finish(Format::Html)
 }
 
-/// Reads a page that is a part of a document: what it says is written behind what stands there.
+/// Reads a page that is a part of a document: its text is written after what `writer` holds.
 pub(crate) fn read_into(writer: Writer, text: &str) -> Result<Writer, Error> {
     let started = Instant::now();
     let page = RefCell::new(Page { writer, ..Page::default() });
@@ -154,7 +154,7 @@ impl Page {
         }
     }
 
-    /// Closes the elements that a start tag ends without saying so.
+    /// Closes the elements that a start tag ends implicitly, as `<li>` ends the item before it.
     fn close_implied(&mut self, name: &str) {
         let (closes, within): (&[&str], &[&str]) = match name {
             "li" => (&["li"], &["ul", "ol", "menu"]),
@@ -200,8 +200,8 @@ impl Page {
     }
 }
 
-/// Elements without content of interest: machinery, navigation, forms, and what the page itself
-/// hides.
+/// Whether an element is left out with all it contains: scripts and media, navigation, controls of
+/// forms, and what the page itself hides.
 fn is_left_out(tag: &Tag) -> bool {
     let value = |key: &str| tag.attrs.iter().find(|a| &*a.name.local == key).map(|a| &*a.value);
     match &*tag.name {

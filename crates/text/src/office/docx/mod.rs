@@ -104,7 +104,7 @@ struct Reader {
     /// The paragraph being read is that title.
     in_title: bool,
     paragraph: Properties,
-    /// What the paragraph is has been told to the writer.
+    /// The writer has been told what the paragraph is.
     paragraph_has_begun: bool,
     /// Inside the properties of a paragraph, run, row or cell.
     in_properties: usize,
@@ -114,8 +114,8 @@ struct Reader {
     note: Option<String>,
     /// The lists that are open, outermost first.
     lists: Vec<String>,
-    /// Header rows at the top of each open table are those it marks, else the first where its look
-    /// says so.
+    /// The open tables, outermost first. Their header rows are those that are marked; if none is,
+    /// the first row where the table's look says so.
     tables: Vec<Table>,
 }
 
