@@ -9,7 +9,7 @@ use lm::Encoder;
 use store::{IndexId, IndexRow, NewChunk, Store, Unindexed};
 use text::Block;
 
-pub use self::comparison::{Compared, SetCompared, compare};
+pub use self::comparison::{IndexComparison, SetComparison, compare};
 
 use crate::Progress;
 use crate::error::{Error, Result};

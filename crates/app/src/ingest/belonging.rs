@@ -4,7 +4,7 @@ use std::path::Path;
 
 use store::Metadata;
 
-use crate::ingest::sources::Source;
+use crate::ingest::sources::DocumentSource;
 use crate::project::Project;
 use crate::project::config::{Collection, DOCUMENTS};
 
@@ -12,7 +12,7 @@ use crate::project::config::{Collection, DOCUMENTS};
 pub(crate) struct Belonging<'a> {
     project: &'a Project,
     /// In order of the configuration: the first that covers a document claims it.
-    collections: Vec<(Source, &'a Collection)>,
+    collections: Vec<(DocumentSource, &'a Collection)>,
 }
 
 impl<'a> Belonging<'a> {
@@ -21,14 +21,15 @@ impl<'a> Belonging<'a> {
         let sources = all
             .flat_map(|collection| collection.documents.iter().map(move |path| (path, collection)));
         // What does not exist holds no document; ingesting it would have said so.
-        let parsed =
-            sources.filter_map(|(path, of)| Some((Source::parse(&project.root, path).ok()?, of)));
+        let parsed = sources
+            .filter_map(|(path, of)| Some((DocumentSource::parse(&project.root, path).ok()?, of)));
         Belonging { project, collections: parsed.collect() }
     }
 
     /// What a document is filtered by, of which `modified` is known.
     pub(crate) fn metadata(&self, name: &str, modified: Option<i64>) -> Metadata {
-        let claims = |(source, _): &&(Source, &Collection)| source.covers(self.project, name);
+        let claims =
+            |(source, _): &&(DocumentSource, &Collection)| source.covers(self.project, name);
         let of = self.collections.iter().find(claims).map(|(_, collection)| *collection);
         let mut tags = of.map(|collection| collection.tags.clone()).unwrap_or_default();
         tags.sort();

@@ -17,7 +17,7 @@ const WHOLE: Duration = Duration::from_secs(120);
 
 /// A page as it came.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct FetchedPage {
     /// Its bytes.
     pub(crate) bytes: Vec<u8>,
     /// A file name to judge its format by where its content does not tell.
@@ -54,7 +54,7 @@ impl Fetcher {
     }
 
     /// Fetches a page, redirections followed.
-    pub(crate) fn get(&self, address: &str) -> Result<Page, Missing> {
+    pub(crate) fn get(&self, address: &str) -> Result<FetchedPage, Missing> {
         let mut response = self.agent.get(address).call().map_err(missing)?;
         let mut file =
             PathBuf::from(response.get_uri().path().rsplit('/').next().unwrap_or_default());
@@ -64,7 +64,7 @@ impl Fetcher {
         }
         let body = response.body_mut().with_config().limit(text::MAX_BYTES);
         let bytes = body.read_to_vec().map_err(missing)?;
-        Ok(Page { bytes, file })
+        Ok(FetchedPage { bytes, file })
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) const IGNORE_FILE: &str = ".tunesmithignore";
 
 /// Where documents come from.
 #[derive(Debug)]
-pub(crate) enum Source {
+pub(crate) enum DocumentSource {
     /// All files below a folder, or one file.
     Path(PathBuf),
     /// The files below `base` that match.
@@ -42,7 +42,7 @@ impl Item {
     }
 }
 
-impl Source {
+impl DocumentSource {
     /// Takes what a user wrote, below `base` where it is relative. What exists is a path, whatever
     /// signs are in its name.
     ///
@@ -53,11 +53,11 @@ impl Source {
         if let Some(address) = written.to_str()
             && is_address(address)
         {
-            return Ok(Source::Page(address.to_owned()));
+            return Ok(DocumentSource::Page(address.to_owned()));
         }
         let path = base.join(written);
         if let Ok(path) = fs::canonicalize(&path) {
-            return Ok(Source::Path(path));
+            return Ok(DocumentSource::Path(path));
         }
         if !is_pattern(written) {
             return Err(Error::MissingDocuments(path));
@@ -75,17 +75,17 @@ impl Source {
             .build()
             .map_err(|source| Error::Pattern { pattern: written.to_owned(), source })?
             .compile_matcher();
-        Ok(Source::Pattern { written: written.to_owned(), base: fixed, matcher })
+        Ok(DocumentSource::Pattern { written: written.to_owned(), base: fixed, matcher })
     }
 
     /// Whether a document of this name in the store came from here, should it have come from
     /// anywhere.
     pub(crate) fn covers(&self, project: &Project, name: &str) -> bool {
         match self {
-            Source::Page(address) => address == name,
+            DocumentSource::Page(address) => address == name,
             _ if is_address(name) => false,
-            Source::Path(root) => project.path(Path::new(name)).starts_with(root),
-            Source::Pattern { base, matcher, .. } => project
+            DocumentSource::Path(root) => project.path(Path::new(name)).starts_with(root),
+            DocumentSource::Pattern { base, matcher, .. } => project
                 .path(Path::new(name))
                 .strip_prefix(base)
                 .is_ok_and(|rest| matcher.is_match(rest)),
@@ -95,8 +95,8 @@ impl Source {
     /// The folder or file it looks into.
     pub(crate) fn into_root(self) -> Option<PathBuf> {
         match self {
-            Source::Path(root) | Source::Pattern { base: root, .. } => Some(root),
-            Source::Page(_) => None,
+            DocumentSource::Path(root) | DocumentSource::Pattern { base: root, .. } => Some(root),
+            DocumentSource::Page(_) => None,
         }
     }
 
@@ -104,10 +104,12 @@ impl Source {
     /// files name are no documents; a file that is named itself is one whatever they say.
     pub(crate) fn items(&self, project: &Project, ignoring: bool) -> Result<Vec<Item>> {
         let (root, matcher) = match self {
-            Source::Page(address) => return Ok(vec![Item::Page(address.clone())]),
-            Source::Path(path) if path.is_file() => return Ok(vec![Item::File(path.clone())]),
-            Source::Path(path) => (path, None),
-            Source::Pattern { base, matcher, .. } => (base, Some(matcher)),
+            DocumentSource::Page(address) => return Ok(vec![Item::Page(address.clone())]),
+            DocumentSource::Path(path) if path.is_file() => {
+                return Ok(vec![Item::File(path.clone())]);
+            }
+            DocumentSource::Path(path) => (path, None),
+            DocumentSource::Pattern { base, matcher, .. } => (base, Some(matcher)),
         };
         let mut walk = WalkBuilder::new(root);
         walk.standard_filters(ignoring).hidden(true);
@@ -131,8 +133,10 @@ impl Source {
     /// As the user wrote it, or where it is.
     fn written(&self) -> PathBuf {
         match self {
-            Source::Path(path) | Source::Pattern { written: path, .. } => path.clone(),
-            Source::Page(address) => address.into(),
+            DocumentSource::Path(path) | DocumentSource::Pattern { written: path, .. } => {
+                path.clone()
+            }
+            DocumentSource::Page(address) => address.into(),
         }
     }
 }
@@ -145,7 +149,7 @@ impl Source {
 /// shall go.
 pub(crate) fn items<'a>(
     project: &Project,
-    sources: &[Source],
+    sources: &[DocumentSource],
     ignoring: bool,
     stored: impl Iterator<Item = &'a String> + Clone,
 ) -> Result<Vec<Item>> {
@@ -195,7 +199,7 @@ mod tests {
     }
 
     fn names(project: &Project, written: &str, ignoring: bool) -> Vec<String> {
-        let source = Source::parse(&project.root, Path::new(written)).unwrap();
+        let source = DocumentSource::parse(&project.root, Path::new(written)).unwrap();
         let items = items(project, &[source], ignoring, [].iter()).unwrap();
         items.iter().map(|item| item.name(project)).collect()
     }
@@ -229,7 +233,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_named() {
         let (_folder, project) = project(&["d/a.md"]);
-        let parse = |written: &str| Source::parse(&project.root, Path::new(written));
+        let parse = |written: &str| DocumentSource::parse(&project.root, Path::new(written));
         assert!(matches!(parse("e"), Err(Error::MissingDocuments(_))));
         assert!(matches!(parse("e/*.md"), Err(Error::MissingDocuments(_))));
         assert!(matches!(parse("d/[.md"), Err(Error::Pattern { .. })));
@@ -244,7 +248,7 @@ mod tests {
     fn a_source_knows_what_came_from_it() {
         let (_folder, project) = project(&["d/a.md"]);
         let covers = |written: &str, name: &str| {
-            Source::parse(&project.root, Path::new(written)).unwrap().covers(&project, name)
+            DocumentSource::parse(&project.root, Path::new(written)).unwrap().covers(&project, name)
         };
         assert!(
             covers("d", "d/gone.md")

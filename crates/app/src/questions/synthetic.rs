@@ -28,7 +28,7 @@ const FEWEST_WORDS: usize = 20;
 
 /// What came of writing questions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Written {
+pub struct WritingReport {
     /// Questions that are new.
     pub written: usize,
     /// Passages for which the model wrote nothing that could be used.
@@ -47,12 +47,12 @@ pub fn write(
     made_by: &str,
     count: usize,
     progress: &mut Progress<'_, usize>,
-) -> Result<Written> {
+) -> Result<WritingReport> {
     let passages = passages(knowledge)?;
     let known = knowledge.store.synthetic()?;
     let mut tokens: Vec<Vec<String>> =
         known.iter().map(|other| normalised_tokens(&other.question)).collect();
-    let mut done = Written::default();
+    let mut done = WritingReport::default();
     for passage in passages {
         let so_far = known.len() + done.written;
         progress.report(so_far);
