@@ -72,8 +72,8 @@ pub(super) struct TrialJob {
     lora: Option<Arc<Lora>>,
 }
 
-/// What is kept of a trial: the answer and what it took. Its score is computed anew each time,
-/// being free.
+/// What is kept of a trial: the answer and the time it took. Its score is not kept, as computing it
+/// again costs nothing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct StoredAnswer {
     answer: String,

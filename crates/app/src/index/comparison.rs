@@ -30,7 +30,7 @@ pub struct IndexMeasures {
     pub recall_at_5: f64,
     /// Mean of 1 / place of the first of ten hits with enough evidence.
     pub mrr_at_10: f64,
-    /// Characters of the first five hits together, in the mean: what finding more costs a prompt.
+    /// Mean characters of the first five hits together: what they cost a prompt.
     pub characters: f64,
 }
 
@@ -52,7 +52,7 @@ pub struct SetComparison {
     pub difference: Interval,
 }
 
-/// Two indexes on all sets that can tell.
+/// Two indexes on all sets with evidence.
 #[derive(Clone, Debug, Serialize)]
 pub struct IndexComparison {
     /// One entry for each set with evidence.
@@ -61,8 +61,8 @@ pub struct IndexComparison {
 
 impl IndexComparison {
     /// Whether the other index is no worse on any set, by recall and by reciprocal rank; `None`
-    /// where no set can tell. Synthetic questions do not count: they favour the index on whose
-    /// passages they were written.
+    /// without a set that has evidence. Synthetic questions do not count: they favour the index on
+    /// whose passages they were written.
     pub fn is_not_worse(&self) -> Option<bool> {
         let not_worse = |set: &SetComparison| {
             set.difference.estimate >= 0.0 && set.after.recall_at_5 >= set.before.recall_at_5

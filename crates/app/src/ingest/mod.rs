@@ -29,7 +29,7 @@ use crate::search::chunks::{Pending, prepare};
 use crate::search::index_cost::record_ingestion;
 use crate::search::knowledge::Knowledge;
 
-/// Chunks embedded in one batch: enough to sort by length and to keep both cores busy, few enough
+/// Chunks embedded in one batch: enough to sort by length and to keep all cores busy, few enough
 /// to stop soon.
 const BATCH: usize = 64;
 
@@ -148,7 +148,7 @@ struct Ingestion<'a, 'p> {
     fetcher: Fetcher,
     belonging: Belonging<'a>,
     stored: HashMap<String, StoredDocument>,
-    /// Unchanged documents that are filtered by something else now.
+    /// Unchanged documents whose metadata changed.
     described: Vec<(String, Metadata)>,
     knowledge: &'a mut Knowledge,
     report: IngestReport,
@@ -206,14 +206,15 @@ impl Ingestion<'_, '_> {
         }
     }
 
-    /// It no longer says what is stored under its name: that must not answer any more.
+    /// Takes a document out of the store whose file or page no longer says what is stored.
     fn withdraw(&mut self, name: String, reason: String) -> Result<()> {
         let withdrawn = self.knowledge.store.delete_document(&name)?;
         self.done(name, FileOutcome::Failed { reason, withdrawn });
         Ok(())
     }
 
-    /// It is there but could not be looked at: what it said before may still hold.
+    /// Reports a file or page that exists but could not be read. What is stored of it may still be
+    /// true, so it stays.
     fn unreadable(&mut self, name: String, reason: String) -> Result<()> {
         self.done(name, FileOutcome::Failed { reason, withdrawn: false });
         Ok(())

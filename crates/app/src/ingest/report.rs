@@ -41,7 +41,7 @@ pub enum FileOutcome {
 /// What an ingestion did.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct IngestReport {
-    /// One entry a file, in order of handling.
+    /// One entry for each file, in the order in which they were handled.
     pub files: Vec<FileReport>,
     /// Seconds it took.
     pub seconds: f64,

@@ -9,7 +9,7 @@ use ignore::WalkBuilder;
 use crate::error::{Error, Result};
 use crate::project::Project;
 
-/// A file of patterns that are not ingested, in the manner of `.gitignore`.
+/// The name of files that say, like `.gitignore`, what is not ingested.
 pub(crate) const IGNORE_FILE: &str = ".tunesmithignore";
 
 /// Where documents come from.
@@ -33,7 +33,7 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    /// How the document is called in the store.
+    /// The name of the document in the store.
     pub(crate) fn name(&self, project: &Project) -> String {
         match self {
             Item::File(path) => project.name_of(path),
@@ -43,8 +43,8 @@ impl Item {
 }
 
 impl DocumentSource {
-    /// Takes what a user wrote, below `base` where it is relative. What exists is a path, whatever
-    /// signs are in its name.
+    /// Reads what a user wrote; a relative path starts at `base`. What exists is taken as a path,
+    /// even if its name looks like a pattern.
     ///
     /// # Errors
     /// [`Error::MissingDocuments`] for a path that does not exist and is no pattern,
@@ -78,8 +78,7 @@ impl DocumentSource {
         Ok(DocumentSource::Pattern { written: written.to_owned(), base: fixed, matcher })
     }
 
-    /// Whether a document of this name in the store came from here, should it have come from
-    /// anywhere.
+    /// Whether a stored document of this name would have come from this source.
     pub(crate) fn covers(&self, project: &Project, name: &str) -> bool {
         match self {
             DocumentSource::Page(address) => address == name,
@@ -100,8 +99,8 @@ impl DocumentSource {
         }
     }
 
-    /// What is there now, which may be nothing. Hidden files, the project's own, and what ignore
-    /// files name are no documents; a file that is named itself is one whatever they say.
+    /// What the source holds now, which may be nothing. Hidden files, `tunesmith.toml` and what
+    /// ignore files name are left out. A single file that the user names is always taken.
     pub(crate) fn items(&self, project: &Project, ignoring: bool) -> Result<Vec<Item>> {
         let (root, matcher) = match self {
             DocumentSource::Page(address) => return Ok(vec![Item::Page(address.clone())]),
@@ -144,9 +143,9 @@ impl DocumentSource {
 /// Everything that the sources hold, in order and each once.
 ///
 /// # Errors
-/// [`Error::NoFiles`] for a source that holds nothing now and held nothing of what is `stored`:
-/// most likely a slip of the user. One that held something has become empty, and what came from it
-/// shall go.
+/// [`Error::NoFiles`] for a source that holds nothing now and that nothing `stored` came from: most
+/// likely a typing error. A source that stored documents came from has become empty, and they will
+/// be deleted.
 pub(crate) fn items<'a>(
     project: &Project,
     sources: &[DocumentSource],

@@ -106,8 +106,8 @@ fn download(
         .arg(folder)
         .args(manager.resumes().then_some("--resume-retries=10"))
         .arg(requirement(entry))
-        // The package manager writes a growing file into its temporary folder: in ours, its length
-        // is our progress.
+        // The package manager downloads into its temporary folder. We choose that folder, so the
+        // length of the file in it is our progress.
         .env("TMPDIR", &partial)
         .stdin(Stdio::null())
         .stdout(log.try_clone().context("open", &log_path)?)
@@ -137,7 +137,7 @@ fn download(
 }
 
 fn end(child: &mut Child) {
-    // It may have ended by itself between the look and the kill: then there is nothing to do.
+    // It may have ended by itself since we looked. Then there is nothing to do.
     let _ = child.kill();
     let _ = child.wait();
 }
@@ -241,7 +241,7 @@ fn unpack(package: &Path, entry: &CatalogueEntry, folder: &Path) -> Result<(), E
         );
     }
     stamps.write(staging.path());
-    // Everything is checked. An older, broken copy makes way; the rename is atomic.
+    // Everything is checked, so an older, broken copy can go. The rename is atomic.
     if folder.exists() {
         fs::remove_dir_all(folder).context("remove", folder)?;
     }
@@ -253,8 +253,8 @@ fn staging_prefix(entry: &CatalogueEntry) -> OsString {
     format!(".{}-", entry.name).into()
 }
 
-/// Writes one file of an archive, reading not one byte more than it should have: an archive may
-/// claim any length.
+/// Writes one file of an archive. An archive may claim any length, so reading stops one byte after
+/// the expected length, and the hash then tells that it is wrong.
 fn write_bounded(packed: impl Read, wanted: &ModelFile, path: &Path) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).context("create the folder", parent)?;
