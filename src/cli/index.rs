@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use app::index::{Compared, IndexEvent, build, compare, switch};
+use app::index::{IndexComparison, IndexEvent, build, compare, switch};
 use app::models::Cache;
 use app::search::recipe::IndexRecipe;
 use app::{Knowledge, Progress, Project, time};
@@ -155,7 +155,7 @@ fn print_verdict(not_worse: Option<bool>, taken: bool, index: IndexId, in_use: I
     }
 }
 
-fn print_compared(compared: &Compared, index: IndexId, in_use: IndexId) {
+fn print_compared(compared: &IndexComparison, index: IndexId, in_use: IndexId) {
     for set in &compared.sets {
         let kind = if set.synthetic { "synthetic question" } else { "dev question" };
         println!("{}, {}:", set.set, plural(set.questions, kind));

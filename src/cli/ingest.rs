@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use app::ingest::watch::Watch;
-use app::ingest::{FileReport, IngestEvent, IngestOptions, IngestReport, Outcome, ingest};
+use app::ingest::{FileOutcome, FileReport, IngestEvent, IngestOptions, IngestReport, ingest};
 use app::models::Cache;
 use app::{Error, Knowledge, Progress, Project};
 
@@ -135,13 +135,13 @@ fn once(
 fn receipt(file: &FileReport) -> Option<String> {
     let path = &file.path;
     Some(match &file.outcome {
-        Outcome::Unchanged => return None,
-        Outcome::Deleted => format!("{path}: deleted, as the file is gone or ignored"),
-        Outcome::Failed { reason, withdrawn } => {
+        FileOutcome::Unchanged => return None,
+        FileOutcome::Deleted => format!("{path}: deleted, as the file is gone or ignored"),
+        FileOutcome::Failed { reason, withdrawn } => {
             let note = if *withdrawn { "; what was stored of it no longer answers" } else { "" };
             format!("{path}: failed: {reason}{note}")
         }
-        Outcome::Stored { receipt, replaced } => {
+        FileOutcome::Stored { receipt, replaced } => {
             let mut parts = Vec::new();
             if receipt.pages > 0 {
                 parts.push(plural(receipt.pages, "page"));

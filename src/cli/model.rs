@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use app::Progress;
-use app::models::{self, CATALOGUE, Cache, Entry, PullEvent, Status};
+use app::models::{self, CATALOGUE, Cache, CatalogueEntry, PullEvent, Status};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn pull(cache: &Cache, names: &[String]) -> anyhow::Result<()> {
-    let entries: Vec<&Entry> = if names.is_empty() {
+    let entries: Vec<&CatalogueEntry> = if names.is_empty() {
         CATALOGUE.iter().collect()
     } else {
         names.iter().map(|name| models::expect(name)).collect::<Result<_, _>>()?
@@ -62,7 +62,7 @@ fn pull(cache: &Cache, names: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn pull_one(cache: &Cache, entry: &Entry, stop: &AtomicBool) -> anyhow::Result<()> {
+fn pull_one(cache: &Cache, entry: &CatalogueEntry, stop: &AtomicBool) -> anyhow::Result<()> {
     let mut bar = Bar::bytes(entry.name, entry.package_bytes);
     let mut present = false;
     let mut show = |event| match event {
@@ -97,7 +97,7 @@ fn list(cache: &Cache, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show(cache: &Cache, entry: &Entry, as_json: bool) -> anyhow::Result<()> {
+fn show(cache: &Cache, entry: &CatalogueEntry, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return output::json(&described(cache, entry));
     }
@@ -119,13 +119,13 @@ fn show(cache: &Cache, entry: &Entry, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn described(cache: &Cache, entry: &Entry) -> serde_json::Value {
+fn described(cache: &Cache, entry: &CatalogueEntry) -> serde_json::Value {
     json!({ "model": entry, "folder": cache.folder(entry), "status": cache.status(entry) })
 }
 
-fn kind(entry: &Entry) -> &'static str {
+fn kind(entry: &CatalogueEntry) -> &'static str {
     match entry.kind {
-        models::Kind::Generator => "generator",
-        models::Kind::Embedder => "embedder",
+        models::ModelKind::Generator => "generator",
+        models::ModelKind::Embedder => "embedder",
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use app::ask::service;
 use app::models::Cache;
-use app::questions::synthetic::write;
+use app::questions::synthetic::{QuestionAuthor, write};
 use app::{Progress, Project};
 use clap::Subcommand;
 use serde_json::json;
@@ -68,10 +68,10 @@ fn write_some(project: &Project, count: usize, json: bool) -> anyhow::Result<()>
     let mut knowledge = open_knowledge(project, &cache)?;
     let model = service::open_model(project, &cache)?;
     let mut bar = Bar::new("writing questions", count as u64);
-    let made_by = &project.config.generator;
+    let author = QuestionAuthor { model: &model, name: &project.config.generator };
     let mut show = |so_far| bar.set(so_far as u64, "");
     let progress = &mut Progress::new(&stop, &mut show);
-    let done = write(&mut knowledge, &model, made_by, count, progress)?;
+    let done = write(&mut knowledge, &author, count, progress)?;
     bar.finish();
     let all = knowledge.store.synthetic()?.len();
     if json {

@@ -13,7 +13,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::project::Project;
 use crate::project::config::SetConfig;
 use crate::report::{
-    DocumentReceipt, ExampleAnswer, ExampleQuestion, ReportContext, SetReport, TrainingRun, html,
+    DocumentReceipt, ExampleAnswer, ExampleQuestion, ReportContext, SetReport, TrainingCourse, html,
 };
 use crate::time;
 
@@ -200,7 +200,7 @@ fn set_report(decided: &Decided) -> SetReport {
     let training = comparison
         .training
         .iter()
-        .map(|run| TrainingRun {
+        .map(|run| TrainingCourse {
             arm: run.recipe.arm(),
             seed: run.seed,
             train_loss: run.train_losses.clone(),

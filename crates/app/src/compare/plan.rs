@@ -40,8 +40,8 @@ impl FromStr for ArmChoice {
 pub(super) struct Material {
     /// Documents to retrieve passages from.
     pub(super) documents: bool,
-    /// Questions that name their evidence in them: without it nobody knows the gold passages, which
-    /// some arms read and others are trained on.
+    /// Questions that name their evidence in the documents. It tells the gold passages, which some
+    /// arms read and others are trained on.
     pub(super) evidence: bool,
 }
 

@@ -72,8 +72,8 @@ pub(super) struct TrialJob {
     lora: Option<Arc<Lora>>,
 }
 
-/// What is kept of a trial: the answer and what it took. Its score is computed anew each time,
-/// being free.
+/// What is kept of a trial: the answer and the time it took. Its score is not kept, as computing it
+/// again costs nothing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct StoredAnswer {
     answer: String,
@@ -318,7 +318,7 @@ impl<'a> TrialRunner<'a> {
         }
         let split = asked.split;
         let pending = self.pending(jobs)?;
-        let mut pace = Pace::new(jobs, &pending, self.set.max_tokens);
+        let mut pace = TrialPace::new(jobs, &pending, self.set.max_tokens);
         let (trials, reused) = (pace.total, jobs.len() - pace.total);
         progress.report(CompareEvent::Running { split, trials, reused });
         let mut trials = Vec::with_capacity(jobs.len());
@@ -357,7 +357,7 @@ impl<'a> TrialRunner<'a> {
 
 /// How fast the trials of a split go, in tokens: those of the prompt and as many as an answer may
 /// have.
-struct Pace {
+struct TrialPace {
     start: Instant,
     max_tokens: usize,
     /// Trials to run.
@@ -368,7 +368,7 @@ struct Pace {
     tokens_left: usize,
 }
 
-impl Pace {
+impl TrialPace {
     fn new(jobs: &[TrialJob], pending: &[bool], max_tokens: usize) -> Self {
         let to_run = || jobs.iter().zip(pending).filter(|(_, pending)| **pending);
         Self {

@@ -25,18 +25,18 @@ const READ: usize = 5;
 
 /// What an index finds for the dev questions of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Found {
+pub struct IndexMeasures {
     /// Share of questions whose evidence is all in the first five hits.
     pub recall_at_5: f64,
     /// Mean of 1 / place of the first of ten hits with enough evidence.
     pub mrr_at_10: f64,
-    /// Characters of the first five hits together, in the mean: what finding more costs a prompt.
+    /// Mean characters of the first five hits together: what they cost a prompt.
     pub characters: f64,
 }
 
 /// Two indexes on one set.
 #[derive(Clone, Debug, Serialize)]
-pub struct SetCompared {
+pub struct SetComparison {
     /// The set.
     pub set: String,
     /// Whether a model wrote its questions.
@@ -44,27 +44,27 @@ pub struct SetCompared {
     /// Its dev questions with evidence.
     pub questions: usize,
     /// The index in use.
-    pub before: Found,
+    pub before: IndexMeasures,
     /// The other one.
-    pub after: Found,
+    pub after: IndexMeasures,
     /// Difference in reciprocal rank, other minus in use, with its 95 % interval: paired bootstrap
     /// over documents.
     pub difference: Interval,
 }
 
-/// Two indexes on all sets that can tell.
+/// Two indexes on all sets with evidence.
 #[derive(Clone, Debug, Serialize)]
-pub struct Compared {
+pub struct IndexComparison {
     /// One entry for each set with evidence.
-    pub sets: Vec<SetCompared>,
+    pub sets: Vec<SetComparison>,
 }
 
-impl Compared {
+impl IndexComparison {
     /// Whether the other index is no worse on any set, by recall and by reciprocal rank; `None`
-    /// where no set can tell. Synthetic questions do not count: they favour the index on whose
-    /// passages they were written.
+    /// without a set that has evidence. Synthetic questions do not count: they favour the index on
+    /// whose passages they were written.
     pub fn is_not_worse(&self) -> Option<bool> {
-        let not_worse = |set: &SetCompared| {
+        let not_worse = |set: &SetComparison| {
             set.difference.estimate >= 0.0 && set.after.recall_at_5 >= set.before.recall_at_5
         };
         let mut counted = self.sets.iter().filter(|set| !set.synthetic).peekable();
@@ -82,39 +82,39 @@ pub fn compare(
     cache: &Cache,
     other: IndexId,
     stop: &AtomicBool,
-) -> Result<Compared> {
+) -> Result<IndexComparison> {
     let mut asked = Vec::new();
     for config in &project.config.sets {
         let set = QuestionSet::load(project, config)?;
         let evident = set.dev.iter().filter(|question| !question.evidence.is_empty());
         let questions: Vec<Question> = evident.cloned().collect();
         if !questions.is_empty() {
-            asked.push(Asked { set: Some(set.config), questions });
+            asked.push(AskedSet { set: Some(set.config), questions });
         }
     }
     let before = open(project, cache, None)?;
     let synthetic = synthetic::questions(&before)?;
     if !synthetic.is_empty() {
-        asked.push(Asked { set: None, questions: synthetic });
+        asked.push(AskedSet { set: None, questions: synthetic });
     }
     let found_before = find(&before, &asked, stop)?;
     drop(before);
     let found_after = find(&open(project, cache, Some(other))?, &asked, stop)?;
     let sets = asked.iter().zip(found_before).zip(found_after).map(|((asked, before), after)| {
-        SetCompared {
+        SetComparison {
             set: asked.set.as_ref().map_or(SYNTHETIC, |set| set.name.as_str()).to_owned(),
             synthetic: asked.set.is_none(),
             questions: asked.questions.len(),
             difference: difference(&asked.questions, &before, &after),
-            before: Found::of(&before),
-            after: Found::of(&after),
+            before: IndexMeasures::of(&before),
+            after: IndexMeasures::of(&after),
         }
     });
-    Ok(Compared { sets: sets.collect() })
+    Ok(IndexComparison { sets: sets.collect() })
 }
 
 /// Questions, and the set they are from; `None` for those that a model wrote.
-struct Asked {
+struct AskedSet {
     set: Option<SetConfig>,
     questions: Vec<Question>,
 }
@@ -130,15 +130,19 @@ fn open(project: &Project, cache: &Cache, index: Option<IndexId>) -> Result<Know
 }
 
 /// What an index finds for the questions of each set.
-fn find(knowledge: &Knowledge, asked: &[Asked], stop: &AtomicBool) -> Result<Vec<Vec<Grounded>>> {
-    let found = asked.iter().map(|Asked { set, questions }| {
+fn find(
+    knowledge: &Knowledge,
+    asked: &[AskedSet],
+    stop: &AtomicBool,
+) -> Result<Vec<Vec<Grounded>>> {
+    let found = asked.iter().map(|AskedSet { set, questions }| {
         let wanted = Wanted { hits: DEPTH, ..knowledge.wanted(set.as_ref())? };
         ground(knowledge, questions, &wanted, stop)
     });
     found.collect()
 }
 
-impl Found {
+impl IndexMeasures {
     fn of(grounded: &[Grounded]) -> Self {
         Self {
             recall_at_5: recall(grounded, READ).unwrap_or(0.0),
@@ -164,21 +168,25 @@ mod tests {
 
     #[test]
     fn worse_in_one_measure_on_one_set_is_worse() {
-        let set = |recall: f64, difference: f64| SetCompared {
+        let set = |recall: f64, difference: f64| SetComparison {
             set: String::new(),
             synthetic: false,
             questions: 10,
-            before: Found { recall_at_5: 0.5, mrr_at_10: 0.4, characters: 100.0 },
-            after: Found { recall_at_5: recall, mrr_at_10: 0.4 + difference, characters: 100.0 },
+            before: IndexMeasures { recall_at_5: 0.5, mrr_at_10: 0.4, characters: 100.0 },
+            after: IndexMeasures {
+                recall_at_5: recall,
+                mrr_at_10: 0.4 + difference,
+                characters: 100.0,
+            },
             difference: Interval { estimate: difference, lower: -1.0, upper: 1.0 },
         };
-        let verdict = |sets: Vec<SetCompared>| Compared { sets }.is_not_worse();
+        let verdict = |sets: Vec<SetComparison>| IndexComparison { sets }.is_not_worse();
         assert_eq!(verdict(vec![]), None);
         assert_eq!(verdict(vec![set(0.5, 0.0), set(0.6, 0.1)]), Some(true));
         assert_eq!(verdict(vec![set(0.5, 0.1), set(0.4, 0.1)]), Some(false));
         assert_eq!(verdict(vec![set(0.5, 0.1), set(0.6, -0.1)]), Some(false));
         // What a model asked does not count.
-        let synthetic = SetCompared { synthetic: true, ..set(0.4, -0.1) };
+        let synthetic = SetComparison { synthetic: true, ..set(0.4, -0.1) };
         assert_eq!(verdict(vec![set(0.6, 0.1), synthetic.clone()]), Some(true));
         assert_eq!(verdict(vec![synthetic]), None);
     }

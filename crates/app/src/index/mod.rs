@@ -1,7 +1,8 @@
 //! Cutting and embedding the documents in another way, beside the way in use.
 //!
-//! What `tunesmith.toml` says of chunks and embedder holds for the next index. The one in use keeps
-//! answering until another one is complete and taken into use, and stays afterwards to go back to.
+//! What `tunesmith.toml` says about chunks and embedder is how the next index is made. The index in
+//! use keeps answering until another one is complete and taken into use. It is kept afterwards, so
+//! that one can go back to it.
 
 mod comparison;
 
@@ -9,7 +10,7 @@ use lm::Encoder;
 use store::{IndexId, IndexRow, NewChunk, Store, Unindexed};
 use text::Block;
 
-pub use self::comparison::{Compared, SetCompared, compare};
+pub use self::comparison::{IndexComparison, SetComparison, compare};
 
 use crate::Progress;
 use crate::error::{Error, Result};
@@ -32,7 +33,7 @@ pub enum IndexEvent {
         /// Seconds it may take, by what ingesting took; 0 where nothing is known.
         seconds: f64,
     },
-    /// So many documents are done.
+    /// The number of documents that are done.
     Done(usize),
 }
 
@@ -154,8 +155,8 @@ impl Indexer<'_> {
     }
 }
 
-/// What a document's text is made of: as it was written down, or else as its file tells while it is
-/// the same.
+/// The blocks of a document's text: as they were stored, else read again from its file, provided
+/// that it has not changed.
 fn blocks(project: &Project, document: &Unindexed) -> Result<Vec<Block>> {
     if let Some(json) = &document.structure_json
         && let Ok(blocks) = serde_json::from_str(json)

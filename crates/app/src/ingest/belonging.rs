@@ -1,18 +1,18 @@
-//! Which collection a document belongs to.
+//! Which collection a document belongs to, by the configuration.
 
 use std::path::Path;
 
 use store::Metadata;
 
-use crate::ingest::sources::Source;
+use crate::ingest::sources::DocumentSource;
 use crate::project::Project;
 use crate::project::config::{Collection, DOCUMENTS};
 
-/// Which collection a document belongs to.
+/// The collections of a project with the sources they claim.
 pub(crate) struct Belonging<'a> {
     project: &'a Project,
     /// In order of the configuration: the first that covers a document claims it.
-    collections: Vec<(Source, &'a Collection)>,
+    collections: Vec<(DocumentSource, &'a Collection)>,
 }
 
 impl<'a> Belonging<'a> {
@@ -20,15 +20,16 @@ impl<'a> Belonging<'a> {
         let all = project.config.collections.iter();
         let sources = all
             .flat_map(|collection| collection.documents.iter().map(move |path| (path, collection)));
-        // What does not exist holds no document; ingesting it would have said so.
-        let parsed =
-            sources.filter_map(|(path, of)| Some((Source::parse(&project.root, path).ok()?, of)));
+        // A path that does not exist holds no document. Ingesting would have reported it.
+        let parsed = sources
+            .filter_map(|(path, of)| Some((DocumentSource::parse(&project.root, path).ok()?, of)));
         Belonging { project, collections: parsed.collect() }
     }
 
-    /// What a document is filtered by, of which `modified` is known.
+    /// What a document can be filtered by. `modified` is in seconds since 1970.
     pub(crate) fn metadata(&self, name: &str, modified: Option<i64>) -> Metadata {
-        let claims = |(source, _): &&(Source, &Collection)| source.covers(self.project, name);
+        let claims =
+            |(source, _): &&(DocumentSource, &Collection)| source.covers(self.project, name);
         let of = self.collections.iter().find(claims).map(|(_, collection)| *collection);
         let mut tags = of.map(|collection| collection.tags.clone()).unwrap_or_default();
         tags.sort();

@@ -10,14 +10,14 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error, ResponseExt};
 
-/// Connecting may take so long.
+/// The longest that connecting may take.
 const CONNECT: Duration = Duration::from_secs(15);
-/// A whole page may take so long.
+/// The longest that a whole page may take.
 const WHOLE: Duration = Duration::from_secs(120);
 
 /// A page as it came.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct FetchedPage {
     /// Its bytes.
     pub(crate) bytes: Vec<u8>,
     /// A file name to judge its format by where its content does not tell.
@@ -27,9 +27,9 @@ pub(crate) struct Page {
 /// Why there is no page.
 #[derive(Debug)]
 pub(crate) enum Missing {
-    /// It is not there any more.
+    /// The server says that it no longer exists.
     Gone(String),
-    /// It could not be had; it may be there.
+    /// It could not be fetched, but may exist.
     Unreachable(String),
 }
 
@@ -44,7 +44,7 @@ impl Fetcher {
     pub(crate) fn new(private: bool) -> Self {
         let config = Agent::config_builder()
             .user_agent(concat!("tunesmith/", env!("CARGO_PKG_VERSION")))
-            // Through a proxy there would be no telling where an address leads.
+            // Behind a proxy we could not check which address a name leads to.
             .proxy(None)
             .timeout_connect(Some(CONNECT))
             .timeout_global(Some(WHOLE))
@@ -54,17 +54,17 @@ impl Fetcher {
     }
 
     /// Fetches a page, redirections followed.
-    pub(crate) fn get(&self, address: &str) -> Result<Page, Missing> {
+    pub(crate) fn get(&self, address: &str) -> Result<FetchedPage, Missing> {
         let mut response = self.agent.get(address).call().map_err(missing)?;
         let mut file =
             PathBuf::from(response.get_uri().path().rsplit('/').next().unwrap_or_default());
-        // The server's word is better than a name without one.
+        // A name without an extension says nothing; the server's content type does.
         if file.extension().is_none() {
             file.set_extension(response.body().mime_type().and_then(extension).unwrap_or_default());
         }
         let body = response.body_mut().with_config().limit(text::MAX_BYTES);
         let bytes = body.read_to_vec().map_err(missing)?;
-        Ok(Page { bytes, file })
+        Ok(FetchedPage { bytes, file })
     }
 }
 
@@ -167,7 +167,7 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
         [0x2002, high, low, ..] => embedded(high, low),
         // Documentation, tunnels (Teredo) and the rest of what is set aside in 2001::/23.
         [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
-        // All that has been given out for the public network.
+        // The whole range that is assigned to the public network.
         [first, ..] => (0x2000..0x4000).contains(&first),
     }
 }

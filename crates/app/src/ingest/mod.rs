@@ -16,20 +16,20 @@ use std::time::Instant;
 use store::Metadata;
 
 pub(crate) use self::belonging::Belonging;
-pub use self::report::{FileReport, IngestReport, Outcome};
+pub use self::report::{FileOutcome, FileReport, IngestReport};
 
 use self::belonging::modified;
 use crate::Progress;
 use crate::error::{IoContext, Result};
 use crate::ingest::fetch::{Fetcher, Missing};
-use crate::ingest::sources::{Item, Source};
+use crate::ingest::sources::{DocumentSource, Item};
 use crate::models::hash_bytes;
 use crate::project::Project;
 use crate::search::chunks::{Pending, prepare};
 use crate::search::index_cost::record_ingestion;
 use crate::search::knowledge::Knowledge;
 
-/// Chunks embedded in one batch: enough to sort by length and to keep both cores busy, few enough
+/// Chunks embedded in one batch: enough to sort by length and to keep all cores busy, few enough
 /// to stop soon.
 const BATCH: usize = 64;
 
@@ -59,20 +59,20 @@ pub struct IngestOptions {
 
 impl IngestOptions {
     /// Where documents come from.
-    fn sources(&self, project: &Project) -> Result<Vec<Source>> {
+    fn sources(&self, project: &Project) -> Result<Vec<DocumentSource>> {
         if self.paths.is_empty() {
             let config = &project.config;
             let others = config.collections.iter().flat_map(|collection| &collection.documents);
             let all = config.documents.iter().chain(others);
-            return all.map(|path| Source::parse(&project.root, path)).collect();
+            return all.map(|path| DocumentSource::parse(&project.root, path)).collect();
         }
         let here = std::env::current_dir().context("open", Path::new("."))?;
-        self.paths.iter().map(|path| Source::parse(&here, path)).collect()
+        self.paths.iter().map(|path| DocumentSource::parse(&here, path)).collect()
     }
 
     /// The folders and files in which a change may concern a document.
     pub(crate) fn watched(&self, project: &Project) -> Result<Vec<PathBuf>> {
-        Ok(self.sources(project)?.into_iter().filter_map(Source::into_root).collect())
+        Ok(self.sources(project)?.into_iter().filter_map(DocumentSource::into_root).collect())
     }
 }
 
@@ -128,16 +128,18 @@ pub fn ingest(
 }
 
 /// What is stored of a document.
-struct Stored {
+struct StoredDocument {
     /// SHA-256 of its content.
     sha256: String,
     metadata: Metadata,
 }
 
 /// What is stored, by the documents' names.
-fn stored(knowledge: &Knowledge) -> Result<HashMap<String, Stored>> {
+fn stored(knowledge: &Knowledge) -> Result<HashMap<String, StoredDocument>> {
     let rows = knowledge.store.documents()?.into_iter();
-    Ok(rows.map(|row| (row.path, Stored { sha256: row.sha256, metadata: row.metadata })).collect())
+    Ok(rows
+        .map(|row| (row.path, StoredDocument { sha256: row.sha256, metadata: row.metadata }))
+        .collect())
 }
 
 /// One run of [`ingest`].
@@ -145,8 +147,8 @@ struct Ingestion<'a, 'p> {
     project: &'a Project,
     fetcher: Fetcher,
     belonging: Belonging<'a>,
-    stored: HashMap<String, Stored>,
-    /// Unchanged documents that are filtered by something else now.
+    stored: HashMap<String, StoredDocument>,
+    /// Unchanged documents whose metadata changed.
     described: Vec<(String, Metadata)>,
     knowledge: &'a mut Knowledge,
     report: IngestReport,
@@ -186,7 +188,7 @@ impl Ingestion<'_, '_> {
             if stored.metadata != metadata {
                 self.described.push((name.clone(), metadata));
             }
-            self.done(name, Outcome::Unchanged);
+            self.done(name, FileOutcome::Unchanged);
             return Ok(());
         }
         match text::read(path, bytes) {
@@ -204,16 +206,17 @@ impl Ingestion<'_, '_> {
         }
     }
 
-    /// It no longer says what is stored under its name: that must not answer any more.
+    /// Takes a document out of the store whose file or page no longer says what is stored.
     fn withdraw(&mut self, name: String, reason: String) -> Result<()> {
         let withdrawn = self.knowledge.store.delete_document(&name)?;
-        self.done(name, Outcome::Failed { reason, withdrawn });
+        self.done(name, FileOutcome::Failed { reason, withdrawn });
         Ok(())
     }
 
-    /// It is there but could not be looked at: what it said before may still hold.
+    /// Reports a file or page that exists but could not be read. What is stored of it may still be
+    /// true, so it stays.
     fn unreadable(&mut self, name: String, reason: String) -> Result<()> {
-        self.done(name, Outcome::Failed { reason, withdrawn: false });
+        self.done(name, FileOutcome::Failed { reason, withdrawn: false });
         Ok(())
     }
 
@@ -236,7 +239,7 @@ impl Ingestion<'_, '_> {
         let mut done = Vec::with_capacity(pending.len());
         let documents = pending.into_iter().map(|Pending { document, receipt, .. }| {
             let replaced = self.stored.contains_key(&document.path);
-            done.push((document.path.clone(), Outcome::Stored { receipt, replaced }));
+            done.push((document.path.clone(), FileOutcome::Stored { receipt, replaced }));
             document
         });
         self.knowledge.store.put_documents(documents)?;
@@ -247,7 +250,11 @@ impl Ingestion<'_, '_> {
     }
 
     /// Deletes documents that came from the sources and are no longer there.
-    fn delete_vanished(&mut self, sources: &[Source], seen: &HashSet<String>) -> Result<()> {
+    fn delete_vanished(
+        &mut self,
+        sources: &[DocumentSource],
+        seen: &HashSet<String>,
+    ) -> Result<()> {
         let vanished = |name: &&String| {
             !seen.contains(*name) && sources.iter().any(|source| source.covers(self.project, name))
         };
@@ -255,12 +262,12 @@ impl Ingestion<'_, '_> {
         gone.sort();
         for name in gone {
             self.knowledge.store.delete_document(&name)?;
-            self.done(name, Outcome::Deleted);
+            self.done(name, FileOutcome::Deleted);
         }
         Ok(())
     }
 
-    fn done(&mut self, path: String, outcome: Outcome) {
+    fn done(&mut self, path: String, outcome: FileOutcome) {
         let report = FileReport { path, outcome };
         self.progress.report(IngestEvent::File(report.clone()));
         self.report.files.push(report);

@@ -10,13 +10,13 @@ pub struct FileReport {
     pub path: String,
     /// What became of it.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: FileOutcome,
 }
 
 /// What became of a file.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "lowercase", tag = "outcome")]
-pub enum Outcome {
+pub enum FileOutcome {
     /// Read and stored.
     Stored {
         /// What reading found.
@@ -41,7 +41,7 @@ pub enum Outcome {
 /// What an ingestion did.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct IngestReport {
-    /// One entry a file, in order of handling.
+    /// One entry for each file, in the order in which they were handled.
     pub files: Vec<FileReport>,
     /// Seconds it took.
     pub seconds: f64,
@@ -54,34 +54,34 @@ pub struct IngestReport {
 impl IngestReport {
     /// Files that were read and stored.
     pub fn stored(&self) -> usize {
-        self.count(|outcome| matches!(outcome, Outcome::Stored { .. }))
+        self.count(|outcome| matches!(outcome, FileOutcome::Stored { .. }))
     }
 
     /// Files whose content was stored already.
     pub fn unchanged(&self) -> usize {
-        self.count(|outcome| matches!(outcome, Outcome::Unchanged))
+        self.count(|outcome| matches!(outcome, FileOutcome::Unchanged))
     }
 
     /// Documents whose file is gone.
     pub fn deleted(&self) -> usize {
-        self.count(|outcome| matches!(outcome, Outcome::Deleted))
+        self.count(|outcome| matches!(outcome, FileOutcome::Deleted))
     }
 
     /// Files that could not be read.
     pub fn failed(&self) -> usize {
-        self.count(|outcome| matches!(outcome, Outcome::Failed { .. }))
+        self.count(|outcome| matches!(outcome, FileOutcome::Failed { .. }))
     }
 
     /// Chunks of the files that were stored.
     pub fn chunks(&self) -> usize {
         let of = |file: &FileReport| match &file.outcome {
-            Outcome::Stored { receipt, .. } => receipt.chunks,
+            FileOutcome::Stored { receipt, .. } => receipt.chunks,
             _ => 0,
         };
         self.files.iter().map(of).sum()
     }
 
-    fn count(&self, matching: impl Fn(&Outcome) -> bool) -> usize {
+    fn count(&self, matching: impl Fn(&FileOutcome) -> bool) -> usize {
         self.files.iter().filter(|file| matching(&file.outcome)).count()
     }
 }

@@ -9,12 +9,12 @@ use ignore::WalkBuilder;
 use crate::error::{Error, Result};
 use crate::project::Project;
 
-/// A file of patterns that are not ingested, in the manner of `.gitignore`.
+/// The name of files that say, like `.gitignore`, what is not ingested.
 pub(crate) const IGNORE_FILE: &str = ".tunesmithignore";
 
 /// Where documents come from.
 #[derive(Debug)]
-pub(crate) enum Source {
+pub(crate) enum DocumentSource {
     /// All files below a folder, or one file.
     Path(PathBuf),
     /// The files below `base` that match.
@@ -33,7 +33,7 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    /// How the document is called in the store.
+    /// The name of the document in the store.
     pub(crate) fn name(&self, project: &Project) -> String {
         match self {
             Item::File(path) => project.name_of(path),
@@ -42,9 +42,9 @@ impl Item {
     }
 }
 
-impl Source {
-    /// Takes what a user wrote, below `base` where it is relative. What exists is a path, whatever
-    /// signs are in its name.
+impl DocumentSource {
+    /// Reads what a user wrote; a relative path starts at `base`. What exists is taken as a path,
+    /// even if its name looks like a pattern.
     ///
     /// # Errors
     /// [`Error::MissingDocuments`] for a path that does not exist and is no pattern,
@@ -53,11 +53,11 @@ impl Source {
         if let Some(address) = written.to_str()
             && is_address(address)
         {
-            return Ok(Source::Page(address.to_owned()));
+            return Ok(DocumentSource::Page(address.to_owned()));
         }
         let path = base.join(written);
         if let Ok(path) = fs::canonicalize(&path) {
-            return Ok(Source::Path(path));
+            return Ok(DocumentSource::Path(path));
         }
         if !is_pattern(written) {
             return Err(Error::MissingDocuments(path));
@@ -75,17 +75,16 @@ impl Source {
             .build()
             .map_err(|source| Error::Pattern { pattern: written.to_owned(), source })?
             .compile_matcher();
-        Ok(Source::Pattern { written: written.to_owned(), base: fixed, matcher })
+        Ok(DocumentSource::Pattern { written: written.to_owned(), base: fixed, matcher })
     }
 
-    /// Whether a document of this name in the store came from here, should it have come from
-    /// anywhere.
+    /// Whether a stored document of this name would have come from this source.
     pub(crate) fn covers(&self, project: &Project, name: &str) -> bool {
         match self {
-            Source::Page(address) => address == name,
+            DocumentSource::Page(address) => address == name,
             _ if is_address(name) => false,
-            Source::Path(root) => project.path(Path::new(name)).starts_with(root),
-            Source::Pattern { base, matcher, .. } => project
+            DocumentSource::Path(root) => project.path(Path::new(name)).starts_with(root),
+            DocumentSource::Pattern { base, matcher, .. } => project
                 .path(Path::new(name))
                 .strip_prefix(base)
                 .is_ok_and(|rest| matcher.is_match(rest)),
@@ -95,19 +94,21 @@ impl Source {
     /// The folder or file it looks into.
     pub(crate) fn into_root(self) -> Option<PathBuf> {
         match self {
-            Source::Path(root) | Source::Pattern { base: root, .. } => Some(root),
-            Source::Page(_) => None,
+            DocumentSource::Path(root) | DocumentSource::Pattern { base: root, .. } => Some(root),
+            DocumentSource::Page(_) => None,
         }
     }
 
-    /// What is there now, which may be nothing. Hidden files, the project's own, and what ignore
-    /// files name are no documents; a file that is named itself is one whatever they say.
+    /// What the source holds now, which may be nothing. Hidden files, `tunesmith.toml` and what
+    /// ignore files name are left out. A single file that the user names is always taken.
     pub(crate) fn items(&self, project: &Project, ignoring: bool) -> Result<Vec<Item>> {
         let (root, matcher) = match self {
-            Source::Page(address) => return Ok(vec![Item::Page(address.clone())]),
-            Source::Path(path) if path.is_file() => return Ok(vec![Item::File(path.clone())]),
-            Source::Path(path) => (path, None),
-            Source::Pattern { base, matcher, .. } => (base, Some(matcher)),
+            DocumentSource::Page(address) => return Ok(vec![Item::Page(address.clone())]),
+            DocumentSource::Path(path) if path.is_file() => {
+                return Ok(vec![Item::File(path.clone())]);
+            }
+            DocumentSource::Path(path) => (path, None),
+            DocumentSource::Pattern { base, matcher, .. } => (base, Some(matcher)),
         };
         let mut walk = WalkBuilder::new(root);
         walk.standard_filters(ignoring).hidden(true);
@@ -131,8 +132,10 @@ impl Source {
     /// As the user wrote it, or where it is.
     fn written(&self) -> PathBuf {
         match self {
-            Source::Path(path) | Source::Pattern { written: path, .. } => path.clone(),
-            Source::Page(address) => address.into(),
+            DocumentSource::Path(path) | DocumentSource::Pattern { written: path, .. } => {
+                path.clone()
+            }
+            DocumentSource::Page(address) => address.into(),
         }
     }
 }
@@ -140,12 +143,12 @@ impl Source {
 /// Everything that the sources hold, in order and each once.
 ///
 /// # Errors
-/// [`Error::NoFiles`] for a source that holds nothing now and held nothing of what is `stored`:
-/// most likely a slip of the user. One that held something has become empty, and what came from it
-/// shall go.
+/// [`Error::NoFiles`] for a source that holds nothing now and that nothing `stored` came from: most
+/// likely a typing error. A source that stored documents came from has become empty, and they will
+/// be deleted.
 pub(crate) fn items<'a>(
     project: &Project,
-    sources: &[Source],
+    sources: &[DocumentSource],
     ignoring: bool,
     stored: impl Iterator<Item = &'a String> + Clone,
 ) -> Result<Vec<Item>> {
@@ -195,7 +198,7 @@ mod tests {
     }
 
     fn names(project: &Project, written: &str, ignoring: bool) -> Vec<String> {
-        let source = Source::parse(&project.root, Path::new(written)).unwrap();
+        let source = DocumentSource::parse(&project.root, Path::new(written)).unwrap();
         let items = items(project, &[source], ignoring, [].iter()).unwrap();
         items.iter().map(|item| item.name(project)).collect()
     }
@@ -229,7 +232,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_named() {
         let (_folder, project) = project(&["d/a.md"]);
-        let parse = |written: &str| Source::parse(&project.root, Path::new(written));
+        let parse = |written: &str| DocumentSource::parse(&project.root, Path::new(written));
         assert!(matches!(parse("e"), Err(Error::MissingDocuments(_))));
         assert!(matches!(parse("e/*.md"), Err(Error::MissingDocuments(_))));
         assert!(matches!(parse("d/[.md"), Err(Error::Pattern { .. })));
@@ -244,7 +247,7 @@ mod tests {
     fn a_source_knows_what_came_from_it() {
         let (_folder, project) = project(&["d/a.md"]);
         let covers = |written: &str, name: &str| {
-            Source::parse(&project.root, Path::new(written)).unwrap().covers(&project, name)
+            DocumentSource::parse(&project.root, Path::new(written)).unwrap().covers(&project, name)
         };
         assert!(
             covers("d", "d/gone.md")

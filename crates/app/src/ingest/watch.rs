@@ -11,12 +11,11 @@ use crate::error::Result;
 use crate::ingest::IngestOptions;
 use crate::project::{Project, STATE};
 
-/// After a change, nothing more may change for so long before it is looked at: editors write a file
-/// in several steps.
+/// How long nothing must change before changes are ingested: editors write a file in several steps.
 const QUIET: Duration = Duration::from_millis(300);
-/// It is looked at after so long even while changes go on.
+/// The longest wait before changes are ingested, even while more arrive.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often the wish to stop is looked for.
+/// How often the stop flag is read.
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// Watches the folders and files that documents come from. Pages of the web are not watched.
@@ -24,7 +23,7 @@ pub struct Watch {
     changes: Receiver<notify::Result<notify::Event>>,
     /// Ends the watching when it is dropped.
     _watcher: RecommendedWatcher,
-    /// The project's own state changes with every ingestion.
+    /// The project's state folder: it changes with every ingestion, which is no reason for another.
     state: PathBuf,
 }
 
@@ -46,7 +45,7 @@ impl Watch {
     /// Waits until something has changed and is quiet again; false when it was told to stop.
     ///
     /// # Errors
-    /// What the system says when it can watch no longer.
+    /// The system can no longer watch.
     pub fn wait(&mut self, stop: &AtomicBool) -> Result<bool> {
         let mut first: Option<Instant> = None;
         let mut last = Instant::now();
@@ -76,7 +75,7 @@ impl Watch {
     }
 }
 
-/// Hidden files are not documents, ignore files aside: they say what is one.
+/// Hidden files are no documents. Ignore files count nevertheless: they decide what is ingested.
 fn is_hidden(path: &Path) -> bool {
     path.file_name()
         .and_then(|name| name.to_str())

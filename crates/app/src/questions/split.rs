@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::leak::{normalised_tokens, similar};
 use super::question::{Question, Split};
-use super::read::Row;
+use super::read::QuestionRow;
 use crate::error::{Error, Problem};
 use crate::models::hash_bytes;
 use crate::project::config::SetConfig;
@@ -13,7 +13,7 @@ use crate::project::config::SetConfig;
 const SHARES: [(Split, f64); 3] = [(Split::Train, 0.6), (Split::Dev, 0.15), (Split::Test, 0.25)];
 
 /// Gives every row its split: the one it names, or one found by group.
-pub(super) fn assign(config: &SetConfig, rows: Vec<Row>) -> Result<Vec<Question>, Error> {
+pub(super) fn assign(config: &SetConfig, rows: Vec<QuestionRow>) -> Result<Vec<Question>, Error> {
     let named = rows.iter().filter(|row| row.split.is_some()).count();
     if named == rows.len() {
         let questions: Vec<Question> = rows.into_iter().map(|row| row.question).collect();

@@ -6,7 +6,7 @@
 //! on them. Which passages are asked about is drawn by hash and does not hang on what retrieval
 //! finds.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::{ControlFlow, Range, RangeInclusive};
 
 use lm::{GenerateOptions, Message, Model, Role};
 use store::{DocumentId, Synthetic};
@@ -26,9 +26,27 @@ pub const SYNTHETIC: &str = "(synthetic)";
 /// A passage must have so many words to be asked about.
 const FEWEST_WORDS: usize = 20;
 
+/// A question may have so many tokens; what comes after them is cut off.
+const MOST_TOKENS: usize = 48;
+
+/// Words of a question that can stand alone.
+const QUESTION_WORDS: RangeInclusive<usize> = 4..=40;
+
+/// Content words that a question must share with the passage it is about.
+const FEWEST_SHARED: usize = 2;
+
+/// The model that writes questions.
+#[derive(Clone, Copy)]
+pub struct QuestionAuthor<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// Its name, which is kept with each question.
+    pub name: &'a str,
+}
+
 /// What came of writing questions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Written {
+pub struct WritingReport {
     /// Questions that are new.
     pub written: usize,
     /// Passages for which the model wrote nothing that could be used.
@@ -43,16 +61,15 @@ pub struct Written {
 /// the next call goes on.
 pub fn write(
     knowledge: &mut Knowledge,
-    model: &Model,
-    made_by: &str,
+    author: &QuestionAuthor<'_>,
     count: usize,
     progress: &mut Progress<'_, usize>,
-) -> Result<Written> {
+) -> Result<WritingReport> {
     let passages = passages(knowledge)?;
     let known = knowledge.store.synthetic()?;
     let mut tokens: Vec<Vec<String>> =
         known.iter().map(|other| normalised_tokens(&other.question)).collect();
-    let mut done = Written::default();
+    let mut done = WritingReport::default();
     for passage in passages {
         let so_far = known.len() + done.written;
         progress.report(so_far);
@@ -68,7 +85,7 @@ pub fn write(
             continue;
         }
         progress.check()?;
-        let said = ask_for_question(model, &passage.shown)?;
+        let said = ask_for_question(author.model, &passage.shown)?;
         let question = question_in(&said, &passage.shown.text).filter(|question| {
             let fresh = normalised_tokens(question);
             tokens.iter().all(|other| !similar(&fresh, other))
@@ -77,7 +94,8 @@ pub fn write(
             None => done.passed_over += 1,
             Some(question) => {
                 let evidence = passage.evidence(&question);
-                knowledge.store.put_synthetic(passage.document, &evidence, &question, made_by)?;
+                let (document, name) = (passage.document, author.name);
+                knowledge.store.put_synthetic(document, &evidence, &question, name)?;
                 tokens.push(normalised_tokens(&question));
                 done.written += 1;
             }
@@ -183,7 +201,7 @@ fn ask_for_question(model: &Model, passage: &Passage) -> Result<String> {
         messages.push(Message::new(Role::Assistant, question));
     }
     messages.push(Message::new(Role::User, turn(&format!("{}\n{}", passage.place, passage.text))));
-    let options = GenerateOptions { max_tokens: 48, ..GenerateOptions::default() };
+    let options = GenerateOptions { max_tokens: MOST_TOKENS, ..GenerateOptions::default() };
     Ok(model.generate(&messages, None, &options, &mut |_| ControlFlow::Continue(()))?.text)
 }
 
@@ -197,10 +215,10 @@ fn question_in(said: &str, passage: &str) -> Option<String> {
     let points =
         ["passage", "the text", "the author", "the article", "this section", "the paragraph"];
     let stands_alone =
-        (4..=40).contains(&words) && points.iter().all(|point| !lower.contains(point));
+        QUESTION_WORDS.contains(&words) && points.iter().all(|point| !lower.contains(point));
     let (asked, told) = (content_words(question), content_words(passage));
     let shared = asked.iter().filter(|word| told.contains(*word)).count();
-    (stands_alone && shared >= 2).then(|| question.to_owned())
+    (stands_alone && shared >= FEWEST_SHARED).then(|| question.to_owned())
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub struct SetReport {
     /// arms apart.
     pub examples: Vec<ExampleQuestion>,
     /// Training runs behind the fine-tuned arms.
-    pub training: Vec<TrainingRun>,
+    pub training: Vec<TrainingCourse>,
     /// Further facts on the set: (name, value), such as the instruction or the sizes of the splits.
     pub facts: Vec<(String, String)>,
 }
@@ -76,7 +76,7 @@ pub struct ExampleAnswer {
 
 /// The course of one training run.
 #[derive(Debug, Clone)]
-pub struct TrainingRun {
+pub struct TrainingCourse {
     /// The arm trained for.
     pub arm: Arm,
     /// Seed.

@@ -14,7 +14,7 @@ use eval::figures::duration;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 pub use content::{
-    DocumentReceipt, ExampleAnswer, ExampleQuestion, ReportContext, SetReport, TrainingRun,
+    DocumentReceipt, ExampleAnswer, ExampleQuestion, ReportContext, SetReport, TrainingCourse,
 };
 use text::{anchor, typeset};
 

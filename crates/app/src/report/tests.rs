@@ -74,7 +74,7 @@ fn set(name: &str, chances: &[(Arm, f64)], questions: usize) -> SetReport {
     SetReport {
         decision: decide(&input).unwrap(),
         examples,
-        training: vec![TrainingRun {
+        training: vec![TrainingCourse {
             arm: Arm::Tuned,
             seed: 1,
             train_loss: vec![(1, 3.0), (2, f64::NAN), (3, 1.0)],

@@ -1,3 +1,4 @@
+use eval::decision::ArmSummary;
 use eval::figures::{count, duration};
 use eval::{Arm, Decision};
 use maud::{Markup, html};
@@ -25,14 +26,16 @@ const LINES: [(f64, &str); 12] = [
     (315_576_000.0, "10 years"),
 ];
 
+/// Seconds that an arm takes for so many queries: training, index, answering.
+fn total(arm: &ArmSummary, queries: f64) -> f64 {
+    (arm.costs.fixed_seconds() + queries * arm.seconds_per_query).max(1e-3)
+}
+
 /// Total seconds (training, index, answering) against the number of queries, both logarithmic.
 pub(in crate::report) fn cost(decision: &Decision) -> Markup {
     let arms: Vec<_> =
         decision.arms.iter().filter(|summary| !summary.arm.is_diagnostic()).collect();
     let expected = decision.rule.expected_queries.max(1);
-    let total = |arm: &eval::decision::ArmSummary, queries: f64| {
-        (arm.costs.fixed_seconds() + queries * arm.seconds_per_query).max(1e-3)
-    };
     let most = (expected as f64).max(decision.break_even_queries.unwrap_or(0.0)).max(1e3);
     let decades = (most.log10() + 1.0).ceil().min(10.0);
     let bounds = |queries: f64| arms.iter().map(move |arm| total(arm, queries).log10());
@@ -81,11 +84,9 @@ pub(in crate::report) fn cost(decision: &Decision) -> Markup {
             }
         }
     };
-    let described: Vec<String> = arms
-        .iter()
-        .map(|arm| {
-            format!("{} {} for {} queries", arm.arm, duration(arm.total_seconds), count(expected))
-        })
-        .collect();
+    let describe = |arm: &&ArmSummary| {
+        format!("{} {} for {} queries", arm.arm, duration(arm.total_seconds), count(expected))
+    };
+    let described: Vec<String> = arms.iter().map(describe).collect();
     svg(WIDTH, BOTTOM + 50.0, "Cost against number of queries", &described.join("; "), &body)
 }

@@ -3,7 +3,7 @@ use eval::figures::{count, percent, percent_interval};
 use maud::{Markup, html};
 
 use super::plot::{Scale, arm_class, n, nice_step, path, spread, svg, ticks};
-use crate::report::TrainingRun;
+use crate::report::TrainingCourse;
 
 const WIDTH: f64 = 420.0;
 const TOP: f64 = 24.0;
@@ -13,7 +13,7 @@ const RIGHT: f64 = 350.0;
 
 /// Loss per trained token over the steps of one training run: train thin, dev strong, the step kept
 /// marked.
-pub(in crate::report) fn loss(run: &TrainingRun) -> Markup {
+pub(in crate::report) fn loss(run: &TrainingCourse) -> Markup {
     let all = || run.train_loss.iter().chain(&run.dev_loss).filter(|(_, loss)| loss.is_finite());
     let steps = all().map(|(step, _)| *step).max().unwrap_or(1) as f64;
     let highest = all().map(|(_, loss)| *loss).fold(0.1, f64::max);
