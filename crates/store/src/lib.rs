@@ -52,7 +52,7 @@ pub use filter::Filter;
 pub use indexes::{IndexId, IndexRow, Unindexed};
 pub use ranking::fuse;
 pub use records::{Adapter, Job, Record, TestOpening};
-pub use search::{Explain, Hit, Place, SearchOptions};
+pub use search::{DEFAULT_LEXICAL_WEIGHT, Explain, Hit, Place, SearchOptions};
 pub use synthetic::Synthetic;
 
 use crate::lexical::Lexical;

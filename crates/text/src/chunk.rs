@@ -74,10 +74,11 @@ pub struct ChunkOptions {
 }
 
 impl Default for ChunkOptions {
-    /// 200 tokens fit the 256 of the small sentence encoders together with their headings; under 40
-    /// there is too little to judge a passage by.
+    /// 160 tokens fit the 256 of the small sentence encoders together with their headings, and what
+    /// larger chunks find more they cost a prompt in proportion (docs/log.md, "other chunks");
+    /// under 40 there is too little to judge a passage by.
     fn default() -> Self {
-        ChunkOptions { max_tokens: 200, min_tokens: 40 }
+        ChunkOptions { max_tokens: 160, min_tokens: 40 }
     }
 }
 

@@ -101,6 +101,10 @@ pub struct Estimate {
     pub fine_tuned_seconds: f64,
 }
 
+/// The share of a set's `max_tokens` that an answer is taken to use: answers seldom use all. A
+/// guess, which only the estimate rests on.
+const USED_OF_MAX_TOKENS: f64 = 0.6;
+
 /// Estimates a comparison from the dev prompts (`sized`, of all arms on base weights) and from the
 /// speed of a first trial. The test split stays closed: its prompts are taken to be as long as
 /// those of dev.
@@ -115,8 +119,7 @@ pub(super) fn estimate(
 ) -> Result<Estimate> {
     // Without documents nothing is run on dev.
     let speed = runner.calibrate(if dev.is_empty() { sized } else { dev })?;
-    // Answers seldom use all the tokens they may.
-    let answer = set.max_tokens as f64 * 0.6;
+    let answer = set.max_tokens as f64 * USED_OF_MAX_TOKENS;
     let seconds = |tokens: f64| speed.seconds(tokens, answer);
     let pending = runner.pending(dev)?;
     let pending: Vec<&Job> =

@@ -13,19 +13,14 @@ use crate::project::config::{Retrieval, SetConfig};
 use crate::search::rerank::Rerank;
 use crate::{Error, Result};
 
-/// Share of BM25 in the fused score where nothing was set or tuned: the best of nine on scifact's
-/// training queries, where the optimum is flat; on squad's training questions .5 and .6 are as good
-/// (docs/log.md).
-pub const DEFAULT_LEXICAL_WEIGHT: f32 = 0.4;
+pub use crate::project::config::DEFAULT_PASSAGES;
+pub use store::DEFAULT_LEXICAL_WEIGHT;
 
 /// What is found out about a set, by the names of the store's settings.
 const LEXICAL_WEIGHT: &str = "lexical_weight";
 const PASSAGES: &str = "passages";
 const ABSTAIN_BELOW: &str = "abstain_below";
 const RERANKER_WORSE: &str = "reranker_worse";
-
-/// Passages in a prompt where nothing was set or tuned.
-pub const DEFAULT_PASSAGES: usize = 3;
 
 /// An opened store and its encoder.
 pub struct Knowledge {
