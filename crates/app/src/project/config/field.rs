@@ -27,6 +27,7 @@ pub(super) struct Field<T> {
     example: Option<String>,
     required: bool,
     tuned: bool,
+    secret: bool,
     template: Template,
     expected: String,
     read: Box<dyn Fn(&mut T, &DeValue<'_>) -> bool>,
@@ -75,6 +76,7 @@ impl<T: 'static> Field<T> {
             example: None,
             required: false,
             tuned: false,
+            secret: false,
             template: Template::Commented,
             expected: kind.expected(),
             read: Box::new(move |into, value| {
@@ -104,6 +106,11 @@ impl<T: 'static> Field<T> {
         Self { example: Some(number.to_string()), tuned: true, ..self }
     }
 
+    /// No message repeats the value: it could be a secret that was written by mistake.
+    pub(super) fn secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
+
     /// How the key appears in the file of a new project.
     pub(super) fn template(self, template: Template) -> Self {
         Self { template, ..self }
@@ -122,8 +129,10 @@ impl<T: Default + 'static> Section<T> {
                 }
                 Some(field) if (field.read)(into, value.get_ref()) => {}
                 Some(field) => {
-                    let message =
-                        format!("expected {}, found {}", field.expected, found(value.get_ref()));
+                    let mut message = format!("expected {}", field.expected);
+                    if !field.secret {
+                        message.push_str(&format!(", found {}", found(value.get_ref())));
+                    }
                     check.problem(&value.span(), field.key, message);
                 }
             }

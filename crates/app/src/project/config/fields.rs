@@ -447,7 +447,8 @@ pub(super) fn key() -> Section<Key> {
                 |to: &mut Key| &mut to.sha256,
                 "The SHA-256 of the key's secret, which is itself written nowhere.",
             )
-            .required(),
+            .required()
+            .secret(),
             Field::new(
                 "collections",
                 Opened,
