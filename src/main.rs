@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Verb::Eval(arguments) => cli::eval::run(project, &arguments),
         Verb::Key(arguments) => cli::key::run(project, &arguments),
         Verb::Serve(arguments) => cli::serve::run(project, &arguments),
+        Verb::Reference(arguments) => Ok(cli::reference::run(&arguments)),
     };
     done.unwrap_or_else(|error| cli::output::fail(&error))
 }

@@ -17,26 +17,26 @@ use super::output;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The question
+    /// Question to answer
     question: String,
-    /// Answer as the winner of this question set
+    /// Answer as the winner of this question set does
     #[arg(long)]
     set: Option<String>,
-    /// Answer as this arm [default: the winner of the set, else rag]
+    /// Answer as this arm does [default: the winner of the set, or rag without a set]
     #[arg(long)]
     arm: Option<Arm>,
     #[command(flatten)]
     filter: FilterArguments,
-    /// Passages in the prompt
+    /// Number of passages in the prompt [default: as configured or tuned]
     #[arg(short, long)]
     k: Option<usize>,
-    /// Tokens of the longest answer
+    /// Most tokens of the answer [default: as the set says]
     #[arg(long)]
     max_tokens: Option<usize>,
-    /// Say what was retrieved, and the time and tokens of every stage
+    /// Show what was retrieved, and the time and tokens of every stage
     #[arg(long)]
     explain: bool,
-    /// One JSON document
+    /// Print one JSON document
     #[arg(long)]
     json: bool,
 }

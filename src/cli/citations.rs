@@ -13,23 +13,23 @@ use super::output::{self, Progress, duration};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A question set of the project
+    /// Question set to measure on
     #[arg(long, value_name = "NAME")]
     set: String,
-    /// The split to measure on: train, dev or test; opening test is logged
+    /// Split to measure on: train, dev or test; opening test is logged
     #[arg(long, default_value = "dev")]
     split: String,
-    /// Answerable questions, and unanswerable ones, at most
+    /// Most answerable questions, and most unanswerable ones
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Keep the threshold that parts answerable from unanswerable questions best: `ask --set`
-    /// abstains by it from then on
+    /// Find the threshold that best separates answerable from unanswerable questions, and keep it:
+    /// `ask --set` abstains by it from then on
     #[arg(long)]
     calibrate: bool,
-    /// Calibrate for as many answers as possible of which at most this share is wrong
+    /// Calibrate for as many answers as possible with at most this share of them wrong
     #[arg(long, value_name = "SHARE", requires = "calibrate", value_parser = share)]
     most_wrong: Option<f64>,
-    /// One JSON document
+    /// Print one JSON document
     #[arg(long)]
     json: bool,
 }

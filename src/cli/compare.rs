@@ -19,21 +19,22 @@ use super::tune::TrainingView;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Question sets, or `all` [default: all]
+    /// Names of question sets, or `all` [default: all]
     sets: Vec<String>,
-    /// `auto` (fine-tuned arms when the ceiling gate opens), `all`, or arms with commas
+    /// Arms to run: `auto` adds the fine-tuned ones if better retrieval no longer helps, `all` runs
+    /// every arm, or name some, separated by commas
     #[arg(long, default_value = "auto")]
     arms: ArmChoice,
-    /// Adapters trained for each recipe
+    /// Number of adapters trained for each recipe, each from its own seed
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: u64,
-    /// Questions of dev and of test, at most
+    /// Most questions of dev, and of test
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Why the test split is opened, for the log
+    /// Reason for opening the test split, which is logged
     #[arg(long, default_value = "compare")]
     reason: String,
-    /// One JSON document with the comparisons
+    /// Print one JSON document with the comparisons
     #[arg(long)]
     json: bool,
 }

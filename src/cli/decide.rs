@@ -13,9 +13,9 @@ use super::output;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Question sets, or `all` [default: all]
+    /// Names of question sets, or `all` [default: all]
     sets: Vec<String>,
-    /// The whole decision as one JSON document: an object for one set, a list for several
+    /// Print one JSON document: the whole decision of one set, or a list of those of several
     #[arg(long)]
     json: bool,
 }

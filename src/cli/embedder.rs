@@ -18,22 +18,22 @@ use super::output::{self, Progress, bytes, duration, plural};
 #[derive(clap::Args)]
 #[command(next_help_heading = "Tuning the embedder")]
 pub(crate) struct Learning {
-    /// Times every pair of question and passage is seen, at most: the best epoch on dev is kept
+    /// Most times that every pair of question and passage is seen; the best epoch on dev is kept
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Pairs of a step; the passages of the others are a question's negatives
+    /// Pairs in one step; for each question the passages of the other pairs are negatives
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
-    /// Passages that look right and are not, beside each pair
+    /// Negatives for each pair that look right and are not
     #[arg(long, value_name = "N")]
     negatives: Option<usize>,
     /// Highest learning rate
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
-    /// What cosines are multiplied with before the softmax
+    /// Factor on the cosines before the softmax
     #[arg(long, value_name = "FACTOR")]
     scale: Option<f32>,
-    /// Let passages find their questions, too
+    /// Train passages to find their questions, too
     #[arg(long)]
     symmetric: bool,
 }

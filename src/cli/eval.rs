@@ -28,27 +28,27 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// Rank passages by words, by vectors and by both: how many questions have what they need among
-    /// the first hits
+    /// Measure how many questions find what they need among the first hits by words, by vectors and
+    /// by both
     Retrieval(Box<Retrieval>),
-    /// Answer a set's questions, those without an answer too: what is cited rightly, what is
-    /// refused rightly
+    /// Measure how many answers cite the right evidence and how many unanswerable questions are
+    /// refused
     Citations(citations::Arguments),
 }
 
 #[derive(clap::Args)]
 struct Retrieval {
-    /// A folder in BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv
+    /// Measure on this folder in BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv
     #[arg(long, value_name = "FOLDER", required_unless_present_any = ["set", "synthetic"])]
     beir: Option<PathBuf>,
-    /// A question set of the project, by the `evidence` of its questions
+    /// Measure on this question set of the project, by the `evidence` of its questions
     #[arg(
         long,
         value_name = "NAME",
         conflicts_with_all = ["beir", "store", "embedder", "embedder_precision"]
     )]
     set: Option<String>,
-    /// The questions that `tunesmith questions write` made
+    /// Measure on the questions that `tunesmith questions write` made
     #[arg(
         long,
         conflicts_with_all = [
@@ -56,31 +56,31 @@ struct Retrieval {
         ]
     )]
     synthetic: bool,
-    /// The split to measure on [default: test of a BEIR folder, dev of a set; opening a set's test
-    /// split is logged]
+    /// Split to measure on; opening a set's test split is logged [default: test of a BEIR folder,
+    /// dev of a set]
     #[arg(long)]
     split: Option<String>,
-    /// Where to keep the index, so that a second run embeds nothing [default: a temporary folder]
+    /// Folder to keep the index in, so that a second run need not embed again [default: a temporary
+    /// folder]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
-    /// The embedder: a name or a path
-    #[arg(long, default_value = "all-minilm-l6-v2")]
+    /// Name or path of the embedder
+    #[arg(long, default_value_t = Config::default().embedder)]
     embedder: String,
-    /// The number format of the embedder: auto, int8, bf16 or f32
+    /// Number format of the embedder: auto, int8, bf16 or f32
     #[arg(long, default_value = "auto")]
     embedder_precision: Precision,
-    /// BM25 weights to fuse with
+    /// BM25 weights to try, separated by commas
     #[arg(long, value_delimiter = ',', default_values_t = [0.3, 0.4, 0.5, 0.6, 0.7])]
     lexical_weights: Vec<f32>,
-    /// A folder to write each ranking of a collection into, a file each, as trec_eval and its kin
-    /// read it
+    /// Folder to write each ranking into, as a file that trec_eval reads
     #[arg(long, value_name = "DIR", requires = "beir", conflicts_with = "tune")]
     runs: Option<PathBuf>,
-    /// A cross-encoder to measure beside none: a name or a folder [default: the project's, with
-    /// --set]
+    /// Name or folder of a cross-encoder to measure beside no reranking [default: the project's
+    /// with --set, else none]
     #[arg(long, value_name = "MODEL", conflicts_with = "tune")]
     reranker: Option<String>,
-    /// Hits that it puts in order
+    /// Number of hits that the cross-encoder puts in order
     #[arg(
         long,
         value_name = "N",
@@ -88,7 +88,7 @@ struct Retrieval {
         requires = "reranker"
     )]
     rerank_candidates: usize,
-    /// The largest chunk of a collection, in tokens
+    /// Most tokens of a chunk
     #[arg(
         long,
         value_name = "N",
@@ -96,11 +96,11 @@ struct Retrieval {
         conflicts_with = "set"
     )]
     max_tokens: usize,
-    /// Tune the embedder on qrels/train.tsv first (a part of it chooses the epoch), keep it in this
-    /// folder, and measure it beside the untuned one
+    /// Tune the embedder on qrels/train.tsv first, a part of which chooses the epoch, keep it in
+    /// this folder, and measure it beside the untuned one
     #[arg(long, value_name = "DIR", conflicts_with = "set")]
     tune: Option<PathBuf>,
-    /// Go on from the state of an interrupted tuning
+    /// Continue an interrupted tuning from its state
     #[arg(long, requires = "tune")]
     resume: bool,
     /// Seed of the order of pairs

@@ -8,22 +8,23 @@ use store::Filter;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Which documents")]
 pub(crate) struct FilterArguments {
-    /// Only of this collection; may be repeated for more
+    /// Only documents of this collection; may be repeated
     #[arg(long, value_name = "NAME")]
     collection: Vec<String>,
-    /// Only paths like this, `*` standing for anything; may be repeated for more
+    /// Only documents whose path matches this pattern, where `*` stands for anything; may be
+    /// repeated
     #[arg(long, value_name = "PATTERN")]
     path: Vec<String>,
-    /// Only of this format, such as pdf or markdown; may be repeated for more
+    /// Only documents of this format, such as pdf or markdown; may be repeated
     #[arg(long = "type", value_name = "FORMAT")]
     format: Vec<Format>,
-    /// Only with this tag; repeated, with all of them
+    /// Only documents with this tag; if it is repeated, with all of the tags
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
-    /// Only what was changed on this day (UTC) or later
+    /// Only documents that were changed on this day (UTC) or later
     #[arg(long, value_name = "YYYY-MM-DD")]
     since: Option<String>,
-    /// Only what was changed before this day (UTC)
+    /// Only documents that were changed before this day (UTC)
     #[arg(long, value_name = "YYYY-MM-DD")]
     until: Option<String>,
 }

@@ -17,30 +17,30 @@ use super::output::{self, Progress as Bar, duration, plural};
 pub(crate) struct Arguments {
     #[command(subcommand)]
     what: Option<What>,
-    /// One JSON document
+    /// Print one JSON document
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Subcommand)]
 enum What {
-    /// List them (what is done when nothing else is said)
+    /// List the indexes, which is also what `tunesmith index` alone does
     List,
-    /// Cut and embed everything as tunesmith.toml has it now, beside the index in use, and compare
-    /// the two on the dev questions
+    /// Build an index as tunesmith.toml now says, beside the one in use, and compare the two on the
+    /// dev questions
     Build {
-        /// Take the new one into use if it is not worse on any set of questions
+        /// Use the new index from now on if it is not worse on any question set
         #[arg(long)]
         adopt: bool,
     },
-    /// Take an index into use, after bringing it up to date: a new one, or an old one to go back to
+    /// Bring an index up to date and use it from now on
     Use {
-        /// Its number
+        /// Number of the index, as `tunesmith index` lists it
         index: i64,
     },
     /// Remove an index that is not in use
     Drop {
-        /// Its number
+        /// Number of the index, as `tunesmith index` lists it
         index: i64,
     },
 }

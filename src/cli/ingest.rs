@@ -18,16 +18,16 @@ pub(crate) struct Arguments {
     /// Folders, files, patterns ('notes/**/*.md') and web addresses [default: `documents` of
     /// tunesmith.toml]
     paths: Vec<PathBuf>,
-    /// Stay, and ingest what changes until Ctrl-C
+    /// Keep running and ingest what changes, until Ctrl-C
     #[arg(long)]
     watch: bool,
-    /// Take in what .gitignore, .ignore and .tunesmithignore name, too
+    /// Also ingest files that .gitignore, .ignore or .tunesmithignore exclude
     #[arg(long)]
     no_ignore: bool,
-    /// Fetch pages from private and loopback addresses, too
+    /// Also fetch pages from private and loopback addresses
     #[arg(long)]
     allow_private: bool,
-    /// One JSON document with a receipt for every file
+    /// Print one JSON document with a receipt for every file
     #[arg(long)]
     json: bool,
 }

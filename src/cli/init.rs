@@ -7,7 +7,7 @@ use app::Project;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The folder of the new project; made if it is missing
+    /// Folder of the new project, which is made if it is missing
     #[arg(default_value = ".")]
     folder: PathBuf,
 }

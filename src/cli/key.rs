@@ -15,15 +15,15 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Make a key: its secret is printed this once, its hash is added to tunesmith.toml
+    /// Make a key, print its secret this once, and add its hash to tunesmith.toml
     New {
         /// Name of the key, for people
         name: String,
-        /// Collections that it opens, such as `handbook,documents` [default: all]
+        /// Collections that the key opens, separated by commas [default: all]
         #[arg(long, value_name = "NAMES", value_delimiter = ',')]
         collections: Option<Vec<String>>,
     },
-    /// The keys of tunesmith.toml and what they open
+    /// List the keys of tunesmith.toml and what they open
     List,
 }
 

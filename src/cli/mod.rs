@@ -14,6 +14,7 @@ pub(crate) mod key;
 pub(crate) mod model;
 pub(crate) mod output;
 pub(crate) mod questions;
+pub(crate) mod reference;
 pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod tune;
@@ -31,11 +32,12 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(version, propagate_version = true, max_term_width = 110)]
 pub(crate) struct Cli {
-    /// The project's folder [default: the nearest one upward with a tunesmith.toml]
+    /// Folder of the project [default: this folder, or the nearest one above it, that has a
+    /// tunesmith.toml]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) project: Option<PathBuf>,
-    /// Threads that compute [default: $TUNESMITH_THREADS, else a thread for each physical core this
-    /// process may use]
+    /// Number of threads that compute [default: $TUNESMITH_THREADS, else one for each physical core
+    /// that this process may use]
     #[arg(long, global = true, value_name = "N", value_parser = threads)]
     pub(crate) threads: Option<usize>,
     #[command(subcommand)]
@@ -44,32 +46,35 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
-    /// Start a project: write a tunesmith.toml
+    /// Start a project by writing its tunesmith.toml
     Init(init::Arguments),
-    /// Fetch and look at models
+    /// Fetch models and show what is known of them
     Model(model::Arguments),
     /// Read documents into the knowledge base
     Ingest(ingest::Arguments),
-    /// Cut and embed the documents in another way beside the one in use, compare, switch, go back
+    /// Build another index beside the one in use, compare the two, and switch between them
     Index(index::Arguments),
-    /// Let a model write questions about passages, for a project that has none
+    /// Let a model write questions about the documents, for a project that has none
     Questions(questions::Arguments),
-    /// Find passages, without asking a model
+    /// Find passages without asking a model
     Search(search::Arguments),
-    /// Ask a question and get an answer with citations
+    /// Answer a question, with citations
     Ask(ask::Arguments),
     /// Train an adapter, or the embedder, on a question set
     Tune(tune::Arguments),
-    /// Run the arms of question sets against each other
+    /// Run the arms of question sets and compare them
     Compare(compare::Arguments),
-    /// Say which arm to use, with the evidence, and write the report
+    /// Decide which arm to use, show the evidence, and write the report
     Decide(decide::Arguments),
-    /// Measure parts: retrieval, citations and abstaining
+    /// Measure retrieval, citations and abstaining by themselves
     Eval(eval::Arguments),
-    /// Make keys for those who may ask the server
+    /// Make and list the keys of those who may ask the server
     Key(key::Arguments),
-    /// Answer over HTTP as the arms that won
+    /// Answer over HTTP with the arms that won
     Serve(serve::Arguments),
+    /// Print a page of the documentation that is written from the code
+    #[command(hide = true)]
+    Reference(reference::Arguments),
 }
 
 /// A number of threads.

@@ -18,22 +18,22 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Fetch models, check them, and keep them for all projects
+    /// Fetch models, check their hashes, and keep them for all projects
     Pull {
-        /// Names of models [default: all]
+        /// Names of the models [default: all]
         names: Vec<String>,
     },
-    /// The models known by name, and whether they are here
+    /// List the models known by name, and whether they are on this machine
     List {
-        /// One JSON document
+        /// Print one JSON document
         #[arg(long)]
         json: bool,
     },
-    /// Where a model comes from, where it lies, and its hashes
+    /// Show where a model comes from, where it is kept, and its hashes
     Show {
         /// Name of the model
         name: String,
-        /// One JSON document
+        /// Print one JSON document
         #[arg(long)]
         json: bool,
     },

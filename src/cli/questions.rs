@@ -18,22 +18,22 @@ use super::output::{self, Progress as Bar, plural};
 pub(crate) struct Arguments {
     #[command(subcommand)]
     what: What,
-    /// One JSON document
+    /// Print one JSON document
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Subcommand)]
 enum What {
-    /// Let the generator write questions about passages, to see whether they are found again
+    /// Let the generator write questions about passages, to measure whether they find them
     Write {
-        /// Questions there are to be in the end
+        /// Number of questions that there will be in the end
         #[arg(long, default_value_t = 50)]
         count: usize,
     },
-    /// List them with the passages they are about
+    /// List the questions with the passages they are about
     List,
-    /// Remove them
+    /// Remove all written questions
     Drop,
 }
 

@@ -16,21 +16,21 @@ use super::output;
 pub(crate) struct Arguments {
     /// What to look for
     query: String,
-    /// Passages to show
+    /// Number of passages to show
     #[arg(short, long, default_value_t = 5)]
     k: usize,
-    /// BM25 weight against vectors, 0 to 1 [default: as configured or tuned]
+    /// BM25 weight from 0 (vectors only) to 1 (words only) [default: as configured or tuned]
     #[arg(long)]
     lexical_weight: Option<f32>,
-    /// Passages before and after each that are read with it [default: as configured]
+    /// Number of passages before and after each hit that are shown with it [default: as configured]
     #[arg(long, value_name = "N")]
     neighbours: Option<usize>,
     #[command(flatten)]
     filter: FilterArguments,
-    /// Say how every score came about
+    /// Show how each score was computed
     #[arg(long)]
     explain: bool,
-    /// One JSON document
+    /// Print one JSON document
     #[arg(long)]
     json: bool,
 }

@@ -20,13 +20,13 @@ use super::output::plural;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Address to listen on; without keys loopback only
+    /// Address to listen on, which must be a loopback address unless tunesmith.toml has keys
     #[arg(long, default_value_t = ServeOptions::default().address)]
     address: SocketAddr,
-    /// Requests answered at once, in one batch
+    /// Number of requests answered at the same time, in one batch
     #[arg(long, default_value_t = ServeOptions::default().slots)]
     slots: usize,
-    /// Requests that may wait behind them; one more is refused
+    /// Number of requests that may wait; further ones are refused
     #[arg(long, default_value_t = ServeOptions::default().queue)]
     queue: usize,
 }

@@ -16,31 +16,31 @@ use super::output::{self, Progress, bytes, duration, plural};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The question set to train on
+    /// Question set to train on
     set: String,
-    /// Train the embedder instead: questions shall find the passages that hold their evidence
+    /// Train the embedder instead, so that questions find the passages that hold their evidence
     #[arg(long, conflicts_with_all = ["recipe", "again", "show", "dry_run"])]
     embedder: bool,
-    /// `plain`: the question alone; `raft`: with retrieved passages, the right one among them in
-    /// most
+    /// What the prompts of the examples hold: `plain` is the question alone, `raft` adds retrieved
+    /// passages, among them the one that holds the answer
     #[arg(long, default_value = "plain")]
     recipe: Recipe,
-    /// Seed of weights and order
+    /// Seed of the first weights and of the order of examples
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Go on from the checkpoint of an interrupted run
+    /// Continue an interrupted run from its checkpoint
     #[arg(long)]
     resume: bool,
-    /// Train again even if the same adapter is there
+    /// Train again even if the same adapter exists
     #[arg(long)]
     again: bool,
-    /// Print a rendered example with its mask, and stop
+    /// Print one example as the model sees it, with its mask, and stop
     #[arg(long)]
     show: bool,
     /// Print the options and the estimate, and stop
     #[arg(long)]
     dry_run: bool,
-    /// One JSON document at the end: the adapter's manifest, or what came of the embedder
+    /// Print one JSON document at the end: the adapter's manifest, or the result for the embedder
     #[arg(long)]
     json: bool,
     #[command(flatten)]

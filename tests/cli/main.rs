@@ -9,6 +9,7 @@ mod ingest;
 mod keys;
 mod models;
 mod project;
+mod reference;
 mod rerank;
 mod serve;
 mod whole;

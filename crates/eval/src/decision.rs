@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use crate::contrast::Contrast;
+use crate::stats::Bootstrap;
 use crate::{Arm, Attribution, Costs, CurvePoint, Gate, Interval, LearningCurve, Measure, Trial};
 
 /// The user's side of the rule, fixed before the test split is opened.
@@ -35,13 +36,15 @@ pub struct Rule {
 
 impl Default for Rule {
     fn default() -> Self {
+        let Bootstrap { alpha, resamples, seed, .. } = Bootstrap::default();
         Self {
+            // Five points: a few hundred questions can tell as much.
             margin: 0.05,
             target: None,
-            alpha: 0.05,
+            alpha,
             power: 0.8,
-            seed: 20_260_101,
-            resamples: 10_000,
+            seed,
+            resamples,
             min_questions: 50,
             expected_queries: 10_000,
             max_missing: 0.05,

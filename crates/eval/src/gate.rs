@@ -6,7 +6,7 @@ use crate::attribute::{Attribution, Class, of_table};
 use crate::evidence::Table;
 use crate::figures::{percent, percent_interval, points_interval, size};
 use crate::stats::Bootstrap;
-use crate::{Arm, Error, Interval, Trial};
+use crate::{Arm, Error, Interval, Rule, Trial};
 
 /// What the gate is measured against.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,17 +33,10 @@ pub struct GateOptions {
 }
 
 impl Default for GateOptions {
+    /// Margin, target and statistics as in the decision's [`Rule`].
     fn default() -> Self {
-        Self {
-            margin: 0.05,
-            target: None,
-            sweep: Vec::new(),
-            last: 3,
-            epsilon: 0.01,
-            alpha: 0.05,
-            resamples: 10_000,
-            seed: 20_260_101,
-        }
+        let Rule { margin, target, alpha, resamples, seed, .. } = Rule::default();
+        Self { margin, target, sweep: Vec::new(), last: 3, epsilon: 0.01, alpha, resamples, seed }
     }
 }
 

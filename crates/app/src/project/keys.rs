@@ -4,78 +4,20 @@
 //! it from its hash.
 
 use std::fs;
-use std::hint::black_box;
 use std::io::Write;
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, IoContext, Result};
 use crate::models::hex;
 use crate::project::Project;
-use crate::project::config;
-use crate::project::config::Config;
+use crate::project::config::{self, Config};
+
+pub use crate::project::access::{Access, Key, holder};
 
 /// What secrets begin with, so that one found in a log or a file is known for what it is.
 const PREFIX: &str = "tunesmith-";
-
-/// `[[key]]`: somebody who may ask the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// Its name, for people.
-    pub name: String,
-    /// SHA-256 of the secret.
-    pub sha256: [u8; 32],
-    /// What it may read.
-    pub access: Access,
-}
-
-/// Which documents somebody may read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Access {
-    /// All there are and will be.
-    #[default]
-    Everything,
-    /// Those of these collections.
-    Collections(Vec<String>),
-}
-
-impl Access {
-    /// Whether a collection may be read.
-    pub fn allows(&self, collection: &str) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::Collections(names) => names.iter().any(|name| name == collection),
-        }
-    }
-
-    /// A name that is the same for all who may read the same; empty for everything.
-    pub(crate) fn scope(&self) -> String {
-        match self {
-            Self::Everything => String::new(),
-            Self::Collections(names) => {
-                let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
-                names.sort_unstable();
-                names.dedup();
-                format!("collections {}", names.join(","))
-            }
-        }
-    }
-}
-
-/// The key that a secret belongs to. Takes the same time whichever key it is, and whether or not it
-/// is one.
-pub fn holder<'a>(keys: &'a [Key], secret: &str) -> Option<&'a Key> {
-    let shown: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
-    let mut found = None;
-    for key in keys {
-        let difference =
-            shown.iter().zip(&key.sha256).fold(0, |all, (a, b)| black_box(all | (a ^ b)));
-        if difference == 0 {
-            found = Some(key);
-        }
-    }
-    found
-}
 
 /// Makes a key, adds it to the project's `tunesmith.toml`, and returns its secret, which is written
 /// nowhere.
@@ -91,7 +33,7 @@ pub fn add(project: &Project, name: &str, collections: Option<&[String]>) -> Res
     let before = fs::read_to_string(&path).context("read", &path)?;
     let table = table(name, &Sha256::digest(secret.as_bytes()), collections);
     let gap = if before.is_empty() || before.ends_with('\n') { "\n" } else { "\n\n" };
-    Config::parse(std::path::Path::new(config::FILE), &format!("{before}{gap}{table}"))?;
+    Config::parse(Path::new(config::FILE), &format!("{before}{gap}{table}"))?;
     let mut file = fs::OpenOptions::new().append(true).open(&path).context("open", &path)?;
     file.write_all(format!("{gap}{table}").as_bytes()).context("write", &path)?;
     Ok(secret)
@@ -110,32 +52,6 @@ fn table(name: &str, sha256: &[u8], collections: Option<&[String]>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn key(name: &str, secret: &str, collections: &[&str]) -> Key {
-        let names = collections.iter().map(|name| (*name).to_owned()).collect();
-        let sha256 = Sha256::digest(secret.as_bytes()).into();
-        Key { name: name.to_owned(), sha256, access: Access::Collections(names) }
-    }
-
-    #[test]
-    fn a_secret_opens_its_own_key_alone() {
-        let keys = [key("one", "first", &["a"]), key("two", "second", &["b"])];
-        let name = |secret| holder(&keys, secret).map(|key| key.name.as_str());
-        assert_eq!(name("first"), Some("one"));
-        assert_eq!(name("second"), Some("two"));
-        for wrong in ["", "firs", "first ", "FIRST", &hex(&keys[0].sha256)] {
-            assert_eq!(name(wrong), None, "{wrong:?}");
-        }
-        assert!(holder(&[], "first").is_none());
-    }
-
-    #[test]
-    fn whoever_may_read_the_same_is_of_one_scope() {
-        let scope = |names: &[&str]| key("k", "s", names).access.scope();
-        assert_eq!(scope(&["a", "b"]), scope(&["b", "a", "b"]));
-        assert_ne!(scope(&["a"]), scope(&["a", "b"]));
-        assert_ne!(scope(&[]), Access::Everything.scope());
-    }
 
     #[test]
     fn a_new_key_is_written_with_the_hash_of_its_secret() {

@@ -1,6 +1,8 @@
 //! A project: a folder with `tunesmith.toml`, what the user wrote, and `.tunesmith/`, what
 //! tunesmith keeps.
 
+pub mod access;
+pub mod collections;
 pub mod config;
 pub mod keys;
 

@@ -13,12 +13,8 @@ use crate::search::recipe::{IndexRecipe, embedder_of};
 use crate::search::rerank::Rerank;
 use crate::{Error, Result};
 
-/// BM25 weight where nothing was set or tuned: the best of nine on scifact's training queries,
-/// where the optimum is flat. On squad's training questions .5 and .6 are as good (docs/log.md).
-pub const DEFAULT_LEXICAL_WEIGHT: f32 = 0.4;
-
-/// Passages in a prompt where nothing was set or tuned.
-pub const DEFAULT_PASSAGES: usize = 3;
+pub use crate::project::config::DEFAULT_PASSAGES;
+pub use store::DEFAULT_LEXICAL_WEIGHT;
 
 /// An opened store and its encoder.
 pub struct Knowledge {

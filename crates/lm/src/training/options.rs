@@ -69,7 +69,7 @@ static NEVER: AtomicBool = AtomicBool::new(false);
 impl Default for TrainOptions<'_> {
     fn default() -> Self {
         TrainOptions {
-            epochs: 3,
+            epochs: 6,
             max_steps: None,
             learning_rate: 1e-3,
             b_rate_scale: 1.0,
@@ -77,7 +77,7 @@ impl Default for TrainOptions<'_> {
             decay: Decay::Cosine,
             batch_tokens: 1024,
             pack_tokens: 512,
-            max_length: 2048,
+            max_length: 1536,
             weight_decay: 0.01,
             clip: 1.0,
             seed: 0,

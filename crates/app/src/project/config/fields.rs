@@ -1,0 +1,461 @@
+//! Every table and every key of `tunesmith.toml`.
+
+use std::path::PathBuf;
+
+use store::DEFAULT_LEXICAL_WEIGHT;
+
+use super::field::{Field, Section, Template};
+use super::kinds::{COUNT, File, Integer, Language, List, Name, OneOf, Opened, Optional, Real};
+use super::kinds::{Sha256, Text};
+use super::{Config, DEFAULT_PASSAGES, SetConfig};
+use crate::project::access::Key;
+use crate::project::collections::Collection;
+
+/// Passages in a prompt: more than a hundred fit no model's context.
+const PASSAGES: Integer = Integer(1..=100);
+/// Tokens of a chunk. The chunker cuts nothing smaller than 16.
+const CHUNK_TOKENS: u64 = 4096;
+const PATHS: List = List("folders, files, patterns and web addresses");
+
+/// The tables that a file has once.
+pub(super) fn tables() -> [Section<Config>; 5] {
+    [project(), models(), chunks(), retrieval(), training()]
+}
+
+fn project() -> Section<Config> {
+    Section {
+        name: "project",
+        repeated: false,
+        about: "What the project is called and what it knows.",
+        fields: vec![
+            Field::new("name", Text, |to: &mut Config| &mut to.name, "The project's name.")
+                .required()
+                .example("\"acme\"")
+                .template(Template::Set),
+            Field::new(
+                "documents",
+                PATHS,
+                |to: &mut Config| &mut to.documents,
+                "The documents to ingest into the collection `documents`: folders, files, patterns \
+                 such as `notes/**/*.md` and web addresses. Paths are relative to the project's \
+                 folder.",
+            )
+            .example("[\"documents\"]")
+            .template(Template::Set),
+        ],
+    }
+}
+
+fn models() -> Section<Config> {
+    Section {
+        name: "models",
+        repeated: false,
+        about: "The models. Each is a name that `tunesmith model list` shows, or the path of a \
+                model on this machine.",
+        fields: vec![
+            Field::new(
+                "generator",
+                Text,
+                |to: &mut Config| &mut to.generator,
+                "The model that writes answers: a name, or the path of a GGUF file or of a folder \
+                 with safetensors files.",
+            )
+            .template(Template::Set),
+            Field::new(
+                "embedder",
+                Text,
+                |to: &mut Config| &mut to.embedder,
+                "The model that turns text into vectors: a name, or the path of a folder with \
+                 safetensors files.",
+            )
+            .template(Template::Set),
+            Field::new(
+                "embedder_precision",
+                OneOf(&["auto", "int8", "bf16", "f32"]),
+                |to: &mut Config| &mut to.embedder_precision,
+                "The number format in which the embedder computes. `auto` takes int8 where the \
+                 processor has instructions for it, else bf16 or f32.",
+            ),
+        ],
+    }
+}
+
+fn chunks() -> Section<Config> {
+    Section {
+        name: "chunks",
+        repeated: false,
+        about: "How documents are cut. A change takes effect with `tunesmith index build`.",
+        fields: vec![
+            Field::new(
+                "max_tokens",
+                Integer(16..=CHUNK_TOKENS),
+                |to: &mut Config| &mut to.chunks.max_tokens,
+                "The tokens of the largest chunk, estimated from its words.",
+            ),
+            Field::new(
+                "min_tokens",
+                Integer(0..=CHUNK_TOKENS),
+                |to: &mut Config| &mut to.chunks.min_tokens,
+                "A section with fewer tokens than this is joined with the next one.",
+            ),
+        ],
+    }
+}
+
+fn retrieval() -> Section<Config> {
+    Section {
+        name: "retrieval",
+        repeated: false,
+        about: "How passages are found.",
+        fields: vec![
+            Field::new(
+                "passages",
+                Optional(PASSAGES),
+                |to: &mut Config| &mut to.retrieval.passages,
+                "The number of passages in a prompt.",
+            )
+            .tuned_from(DEFAULT_PASSAGES),
+            Field::new(
+                "candidates",
+                Integer(1..=10_000),
+                |to: &mut Config| &mut to.retrieval.candidates,
+                "The number of chunks taken from the text index, and from the vectors, before the \
+                 two lists are combined.",
+            ),
+            Field::new(
+                "lexical_weight",
+                Optional(Real::Share),
+                |to: &mut Config| &mut to.retrieval.lexical_weight,
+                "The BM25 weight in the combined score: 0 ranks by vectors only, 1 by words only.",
+            )
+            .tuned_from(DEFAULT_LEXICAL_WEIGHT),
+            Field::new(
+                "reranker",
+                Optional(Text),
+                |to: &mut Config| &mut to.retrieval.reranker,
+                "The folder of a cross-encoder that puts the first hits in order. `tunesmith \
+                 compare` leaves it out of a set whose dev questions it makes worse. If the key is \
+                 left out, nothing is reranked.",
+            )
+            .example("\"models/ms-marco-MiniLM-L-6-v2\""),
+            Field::new(
+                "rerank_candidates",
+                Integer(1..=1000),
+                |to: &mut Config| &mut to.retrieval.rerank_candidates,
+                "The number of hits that the reranker puts in order.",
+            ),
+            Field::new(
+                "neighbours",
+                Integer(0..=10),
+                |to: &mut Config| &mut to.retrieval.neighbours,
+                "The number of chunks before and after each passage that are read with it.",
+            ),
+            Field::new(
+                "language",
+                Language,
+                |to: &mut Config| &mut to.retrieval.language,
+                "The language of texts that are too short to detect it from, as an ISO 639-1 code.",
+            ),
+            Field::new(
+                "abstain_below",
+                Real::Share,
+                |to: &mut Config| &mut to.retrieval.abstain_below,
+                "`tunesmith ask` without a set gives no answer if the cosine similarity of the \
+                 question and its best passage is below this.",
+            ),
+        ],
+    }
+}
+
+fn training() -> Section<Config> {
+    Section {
+        name: "training",
+        repeated: false,
+        about: "How `tunesmith tune` and `tunesmith compare` train adapters.",
+        fields: [optimiser(), limits_of_training()].into_iter().flatten().collect(),
+    }
+}
+
+fn optimiser() -> Vec<Field<Config>> {
+    vec![
+        Field::new(
+            "epochs",
+            Integer(1..=1000),
+            |to: &mut Config| &mut to.training.epochs,
+            "The most times that each training example is seen. Training stops earlier if the \
+             loss on dev no longer falls.",
+        ),
+        Field::new(
+            "learning_rate",
+            Real::Positive(1.0),
+            |to: &mut Config| &mut to.training.learning_rate,
+            "The highest learning rate, reached at the end of the warm-up.",
+        ),
+        Field::new(
+            "rank",
+            Integer(1..=1024),
+            |to: &mut Config| &mut to.training.rank,
+            "The rank of the adapter's matrices (LoRA).",
+        ),
+        Field::new(
+            "alpha",
+            Real::Positive(10_000.0),
+            |to: &mut Config| &mut to.training.alpha,
+            "The numerator of the adapter's scale, which is alpha / rank.",
+        ),
+        Field::new(
+            "batch_tokens",
+            COUNT,
+            |to: &mut Config| &mut to.training.batch_tokens,
+            "The most tokens of examples in one optimiser step. A longer example has a step of \
+             its own.",
+        ),
+        Field::new(
+            "patience",
+            COUNT,
+            |to: &mut Config| &mut to.training.patience,
+            "Training stops after this many evaluations on dev without a new best.",
+        ),
+    ]
+}
+
+fn limits_of_training() -> Vec<Field<Config>> {
+    vec![
+        Field::new(
+            "max_length",
+            COUNT,
+            |to: &mut Config| &mut to.training.max_length,
+            "The most tokens of an example, prompt and answer together. Longer ones are refused.",
+        ),
+        Field::new(
+            "max_examples",
+            Optional(COUNT),
+            |to: &mut Config| &mut to.training.max_examples,
+            "The most training examples, taken in the order of the file. If it is left out, all \
+             are used.",
+        )
+        .example("1000"),
+        Field::new(
+            "max_tokens",
+            Optional(COUNT),
+            |to: &mut Config| &mut to.training.max_tokens,
+            "The most tokens run through the model in all epochs together, which limits the time \
+             that a run takes. If it is left out, there is no limit.",
+        )
+        .example("240000"),
+        Field::new(
+            "gold_missing",
+            Real::Share,
+            |to: &mut Config| &mut to.training.gold_missing,
+            "The share of `raft` prompts without the passage that holds the answer, from which \
+             the model learns to answer without it.",
+        ),
+    ]
+}
+
+/// `[[collection]]`
+pub(super) fn collection() -> Section<Collection> {
+    Section {
+        name: "collection",
+        repeated: true,
+        about: "Documents that can be searched apart from the others.",
+        fields: vec![
+            Field::new("name", Name, |to: &mut Collection| &mut to.name, "The collection's name.")
+                .required()
+                .example("\"handbook\""),
+            Field::new(
+                "documents",
+                PATHS,
+                |to: &mut Collection| &mut to.documents,
+                "The documents to ingest into it, written as in `[project]`.",
+            )
+            .required()
+            .example("[\"handbook/**/*.md\"]"),
+            Field::new(
+                "tags",
+                List("tags"),
+                |to: &mut Collection| &mut to.tags,
+                "Tags of all its documents.",
+            )
+            .example("[\"internal\"]"),
+        ],
+    }
+}
+
+/// A `[[set]]` as it is written: which of the files are named is looked at once all are known.
+#[derive(Default)]
+pub(super) struct WrittenSet {
+    pub(super) set: SetConfig,
+    pub(super) questions: Option<PathBuf>,
+    pub(super) train: Option<PathBuf>,
+    pub(super) dev: Option<PathBuf>,
+    pub(super) test: Option<PathBuf>,
+}
+
+/// `[[set]]`
+pub(super) fn set() -> Section<WrittenSet> {
+    Section {
+        name: "set",
+        repeated: true,
+        about: "A set of questions with their answers, and what you need from it.",
+        fields: [questions_of_set(), needs_of_set(), answers_of_set()]
+            .into_iter()
+            .flatten()
+            .collect(),
+    }
+}
+
+fn questions_of_set() -> Vec<Field<WrittenSet>> {
+    vec![
+        Field::new(
+            "name",
+            Name,
+            |to: &mut WrittenSet| &mut to.set.name,
+            "The set's name, which is also the name of a folder.",
+        )
+        .required()
+        .example("\"facts\""),
+        Field::new(
+            "questions",
+            Optional(File),
+            |to: &mut WrittenSet| &mut to.questions,
+            "The file with its questions. Each row may name its split; rows that do not are split \
+             by group. Instead of this key, `train`, `dev` and `test` may name three files.",
+        )
+        .example("\"questions/facts.jsonl\""),
+        Field::new(
+            "train",
+            Optional(File),
+            |to: &mut WrittenSet| &mut to.train,
+            "The file to train on.",
+        )
+        .example("\"questions/train.jsonl\"")
+        .template(Template::Absent),
+        Field::new(
+            "dev",
+            Optional(File),
+            |to: &mut WrittenSet| &mut to.dev,
+            "The file for every choice that is made before the comparison.",
+        )
+        .example("\"questions/dev.jsonl\"")
+        .template(Template::Absent),
+        Field::new(
+            "test",
+            Optional(File),
+            |to: &mut WrittenSet| &mut to.test,
+            "The file for the comparison.",
+        )
+        .example("\"questions/test.jsonl\"")
+        .template(Template::Absent),
+        Field::new(
+            "collections",
+            Optional(List("names of collections")),
+            |to: &mut WrittenSet| &mut to.set.collections,
+            "Its questions are answered from these collections alone. If the key is left out, all \
+             are searched.",
+        )
+        .example("[\"handbook\"]"),
+    ]
+}
+
+fn needs_of_set() -> Vec<Field<WrittenSet>> {
+    vec![
+        Field::new(
+            "measure",
+            OneOf(&["exact", "f1", "contains", "label", "numeric:TOLERANCE", "rouge-l"]),
+            |to: &mut WrittenSet| &mut to.set.measure,
+            "How an answer is scored.",
+        )
+        .required()
+        .example("\"contains\""),
+        Field::new(
+            "target",
+            Optional(Real::Share),
+            |to: &mut WrittenSet| &mut to.set.target,
+            "The score that you need. If it is left out, more is always better.",
+        )
+        .example("0.6"),
+        Field::new(
+            "margin",
+            Real::Share,
+            |to: &mut WrittenSet| &mut to.set.margin,
+            "Differences in score up to this do not matter to you.",
+        ),
+        Field::new(
+            "expected_queries",
+            COUNT,
+            |to: &mut WrittenSet| &mut to.set.expected_queries,
+            "The number of questions that you expect to ask: training time is spread over them.",
+        ),
+    ]
+}
+
+fn answers_of_set() -> Vec<Field<WrittenSet>> {
+    vec![
+        Field::new(
+            "instruction",
+            Optional(Text),
+            |to: &mut WrittenSet| &mut to.set.instruction,
+            "The system prompt. If it is left out, each question's own is used.",
+        )
+        .example("\"Answer the question in a few words.\""),
+        Field::new(
+            "max_tokens",
+            Integer(1..=100_000),
+            |to: &mut WrittenSet| &mut to.set.max_tokens,
+            "The most tokens of an answer.",
+        ),
+        Field::new(
+            "shots",
+            Integer(1..=64),
+            |to: &mut WrittenSet| &mut to.set.shots,
+            "The number of training examples in the prompts of the arm `few-shot`.",
+        ),
+        Field::new(
+            "passages",
+            Optional(PASSAGES),
+            |to: &mut WrittenSet| &mut to.set.passages,
+            "The number of passages in a prompt. If it is left out, that of `[retrieval]` holds.",
+        )
+        .example("3"),
+        Field::new(
+            "abstain_below",
+            Optional(Real::Share),
+            |to: &mut WrittenSet| &mut to.set.abstain_below,
+            "No answer is given if the cosine similarity of the question and its best passage is \
+             below this. If it is left out, the value that `tunesmith eval citations --calibrate` \
+             chose holds, and before that every question is answered.",
+        )
+        .example("0.5"),
+    ]
+}
+
+/// `[[key]]`
+pub(super) fn key() -> Section<Key> {
+    Section {
+        name: "key",
+        repeated: true,
+        about: "Somebody who may ask the server. As soon as there is one, nobody else may. \
+                `tunesmith key new` makes a key and adds its table.",
+        fields: vec![
+            Field::new("name", Name, |to: &mut Key| &mut to.name, "The key's name, for people.")
+                .required()
+                .example("\"clerk\""),
+            Field::new(
+                "sha256",
+                Sha256,
+                |to: &mut Key| &mut to.sha256,
+                "The SHA-256 of the key's secret, which is itself written nowhere.",
+            )
+            .required()
+            .secret(),
+            Field::new(
+                "collections",
+                Opened,
+                |to: &mut Key| &mut to.access,
+                "The collections that the key opens. If it is left out, it opens all.",
+            )
+            .example("[\"handbook\"]"),
+        ],
+    }
+}
