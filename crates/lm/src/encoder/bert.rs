@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::attention::{Shape, attend};
 use super::config::{BertConfig, Tensors};
 use super::linear::{Linear, Scratch};
-use crate::kernels::{Threads, gelu, in_step, layer_norm_row};
+use crate::kernels::{Threads, Write, gelu, layer_norm_row, spin_join};
 use crate::{Error, Precision, Result};
 
 /// One text, or two that are read together.
@@ -270,7 +270,7 @@ impl Buffers {
         buffers.resize_with(buffers.len().max(pieces), PieceBuffers::default);
         let all = x.par_chunks_mut(numbers).zip(qkv.par_chunks_mut(3 * numbers));
         let all = all.zip(attended.par_chunks(numbers)).zip(buffers);
-        in_step(all, |(((x, qkv), attended), buffers)| {
+        spin_join(all, |(((x, qkv), attended), buffers)| {
             work(&mut Piece { x, qkv, attended, buffers })
         });
     }
@@ -279,25 +279,25 @@ impl Buffers {
 impl Layer {
     /// Queries, keys and values of the rows.
     fn project(&self, piece: &mut Piece<'_>, threads: Threads) {
-        let rows = piece.qkv.len() / self.qkv.outputs();
-        self.qkv.apply(rows, piece.x, piece.qkv, threads, &mut piece.buffers.scratch);
+        let scratch = &mut piece.buffers.scratch;
+        self.qkv.apply(piece.x, piece.qkv, Write::Set, threads, scratch);
     }
 
     /// What comes behind attention: the rows' states behind this layer.
     fn finish(&self, piece: &mut Piece<'_>, eps: f32, threads: Threads) {
         let Piece { x, attended, buffers: PieceBuffers { inner, scratch }, .. } = piece;
         let hidden = self.attention_out.outputs();
-        self.attention_out.add_to(x.len() / hidden, attended, x, threads, scratch);
+        self.attention_out.apply(attended, x, Write::Add, threads, scratch);
         self.attention_norm.apply(x, eps);
         for x in x.chunks_mut(FEED_ROWS * hidden) {
             let rows = x.len() / hidden;
             inner.resize(rows * self.up.outputs(), 0.0);
-            self.up.apply(rows, x, inner, threads, scratch);
+            self.up.apply(x, inner, Write::Set, threads, scratch);
             match threads {
                 Threads::One => gelu(inner),
                 Threads::All => inner.par_chunks_mut(1 << 14).for_each(gelu),
             }
-            self.down.add_to(rows, inner, x, threads, scratch);
+            self.down.apply(inner, x, Write::Add, threads, scratch);
         }
         self.norm.apply(x, eps);
     }
