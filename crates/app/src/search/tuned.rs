@@ -133,9 +133,8 @@ mod tests {
     use store::Store;
 
     use super::*;
-    use crate::index::IndexRecipe;
     use crate::project::config::Config;
-    use crate::search::knowledge::embedder_of;
+    use crate::search::recipe::{IndexRecipe, embedder_of};
 
     #[test]
     fn what_was_tuned_with_an_index_comes_back_with_it() {

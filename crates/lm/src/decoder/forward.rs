@@ -1,8 +1,9 @@
 //! Reading tokens: cached, in chunks, several sequences at once.
 
-use super::layer::{Activations, Adapters, Applied, Rotations, Scratch};
+use super::layer::{Activations, LayerScratch, Rotations};
 use super::{BatchInput, Decoder};
-use crate::ops::{CachedRows, cached_attention, rms_norm};
+use crate::kernels::{MatMut, MatRef, Write};
+use crate::ops::{Adapters, Applied, CachedRows, cached_attention, rms_norm};
 use crate::{Error, KvCache, Lora, Result};
 
 /// Rows read at a time: enough to keep the arithmetic busy, few enough to bound the buffers.
@@ -11,11 +12,11 @@ const CHUNK: usize = 512;
 /// Rows of logits computed at a time where all positions are wanted.
 const LOGIT_ROWS: usize = 64;
 
-/// Buffers of one forward pass; kept by the decoder for the next.
+/// PassBuffers of one forward pass; kept by the decoder for the next.
 #[derive(Debug, Default)]
-pub(super) struct Buffers {
+pub(super) struct PassBuffers {
     pub(super) activations: Activations,
-    pub(super) scratch: Scratch,
+    pub(super) scratch: LayerScratch,
     pub(super) rotations: Rotations,
     pub(super) out: Vec<f32>,
 }
@@ -37,7 +38,7 @@ pub(crate) enum Wanted {
 }
 
 /// New rows of one input that are read in one go.
-struct Segment {
+struct NewRows {
     input: usize,
     /// First of the rows within the input's ids.
     first: usize,
@@ -162,7 +163,7 @@ impl Decoder {
         inputs: &mut [BatchInput<'_>],
         wanted: Wanted,
         stop: Stop<'_>,
-        buffers: &mut Buffers,
+        buffers: &mut PassBuffers,
     ) -> Result<Vec<f32>> {
         let hidden = self.config.hidden;
         let mut last = Vec::new();
@@ -174,7 +175,7 @@ impl Decoder {
             let mut first = 0;
             while first < length {
                 let rows = room.min(length - first);
-                segments.push(Segment { input, first, rows });
+                segments.push(NewRows { input, first, rows });
                 first += rows;
                 room -= rows;
                 if room == 0 || (first == length && input + 1 == count) {
@@ -207,16 +208,16 @@ impl Decoder {
     fn read_segments(
         &self,
         inputs: &mut [BatchInput<'_>],
-        segments: &[Segment],
+        segments: &[NewRows],
         wanted: Wanted,
         stop: Stop<'_>,
-        buffers: &mut Buffers,
+        buffers: &mut PassBuffers,
     ) -> Result<()> {
         let (query, kv) = (self.config.query_width(), self.config.kv_width());
         let stride = query + 2 * kv;
         let rows = segments.iter().map(|segment| segment.rows).sum();
-        let ids = |segment: &Segment| segment.first..segment.first + segment.rows;
-        let Buffers { activations, scratch, rotations, out } = buffers;
+        let ids = |segment: &NewRows| segment.first..segment.first + segment.rows;
+        let PassBuffers { activations, scratch, rotations, out } = buffers;
         let each: Vec<_> = segments
             .iter()
             .flat_map(|segment| std::iter::repeat_n(inputs[segment.input].adapter, segment.rows))
@@ -225,7 +226,7 @@ impl Decoder {
             Wanted::AllAlike => Adapters::Each(&each),
             // Prompts are read one by one.
             _ => Adapters::One(
-                each.first().copied().flatten().map(|lora| Applied { lora, joined: false }),
+                each.first().copied().flatten().map(|lora| Applied { lora, fused: false }),
             ),
         };
         let positions = segments.iter().flat_map(|segment| {
@@ -260,7 +261,8 @@ impl Decoder {
                 .collect();
             activations.attended.resize(rows * query, 0.0);
             let Activations { qkv, attended, .. } = activations;
-            cached_attention(layer.heads, index, &sequences, qkv, stride, attended);
+            let queries = MatRef::strided(qkv, rows, query, stride);
+            cached_attention(layer.heads, index, &sequences, queries, attended);
             layer.after_attention(rows, adapters, activations, scratch, out);
             if index + 1 < self.layers.len() {
                 std::mem::swap(out, &mut activations.input);
@@ -290,22 +292,20 @@ impl Decoder {
     }
 
     /// Logits `[rows, vocabulary]` of rows of the residual stream.
-    fn logits(&self, x: &[f32], adapters: Adapters<'_>, buffers: &mut Buffers) -> Vec<f32> {
+    fn logits(&self, x: &[f32], adapters: Adapters<'_>, buffers: &mut PassBuffers) -> Vec<f32> {
         let (hidden, vocabulary) = (self.config.hidden, self.config.vocabulary);
         let mut normed = vec![0.0; x.len()];
         rms_norm(x, &self.final_norm, self.config.rms_norm_eps, &mut normed);
         let mut logits = vec![0.0; x.len() / hidden * vocabulary];
-        let rounded = &mut buffers.scratch.products.rounded;
+        let rounded = &mut buffers.scratch.products.fused.rounded;
         let chunks =
             normed.chunks(LOGIT_ROWS * hidden).zip(logits.chunks_mut(LOGIT_ROWS * vocabulary));
         for (x, logits) in chunks {
+            let rows = x.len() / hidden;
+            let (x, y) = (MatRef::new(x, rows, hidden), MatMut::new(logits, rows, vocabulary));
             match adapters {
-                Adapters::One(_) => {
-                    self.head().forward(x.len() / hidden, x, logits, false, rounded)
-                }
-                Adapters::Each(_) => {
-                    self.head().forward_alike(x.len() / hidden, x, logits, false, rounded)
-                }
+                Adapters::One(_) => self.head().forward(x, y, Write::Set, rounded),
+                Adapters::Each(_) => self.head().forward_alike(x, y, Write::Set, rounded),
             }
         }
         logits

@@ -1,10 +1,10 @@
 //! One decoder layer, forward and backward, around the attention.
 
 use crate::adapter::lora::Group;
-use crate::kernels::{AdaptedBuffers, Frozen};
+use crate::kernels::{MatMut, MatRef, PackedWeights, Write};
 use crate::ops::{
-    Adapter, HeadGradients, HeadNorms, Heads, Kept, Layout, Rotation, add, add_bias,
-    attention_backward, gated, gated_backward, project, project_backward, project_each, rms_norm,
+    AdaptedLinear, Adapters, Applied, HeadGradients, HeadNorms, Heads, Kept, Layout, LinearInputs,
+    LoraBuffers, PackedAttention, Rotation, add, add_bias, gated, gated_backward, rms_norm,
     rms_norm_backward,
 };
 use crate::{Activation, Lora, Precision};
@@ -18,22 +18,22 @@ pub(super) struct Layer {
     pub(super) eps: f32,
     pub(super) attention_norm: Vec<f32>,
     /// Queries, keys and values, `[query + 2 * kv, hidden]`.
-    pub(super) qkv: Frozen,
+    pub(super) qkv: PackedWeights,
     pub(super) qkv_bias: Option<Vec<f32>>,
     /// Norms of each head before the rotation, in models that have them.
     pub(super) head_norms: Option<HeadNorms>,
     /// Which of the model's rotations applies.
     pub(super) rotation: RotationKind,
     /// `[hidden, query]`.
-    pub(super) output: Frozen,
+    pub(super) output: PackedWeights,
     /// Norm of what attention gives, before it is added, in models that have one.
     pub(super) post_attention_norm: Option<Vec<f32>>,
     pub(super) feed_norm: Vec<f32>,
     pub(super) activation: Activation,
     /// Gate, then up, `[2 * intermediate, hidden]`.
-    pub(super) gate_up: Frozen,
+    pub(super) gate_up: PackedWeights,
     /// `[hidden, intermediate]`.
-    pub(super) down: Frozen,
+    pub(super) down: PackedWeights,
     /// Norm of what the feed-forward part gives, as after attention.
     pub(super) post_feed_norm: Option<Vec<f32>>,
 }
@@ -90,11 +90,11 @@ pub(super) struct Activations {
 
 /// Buffers that live no longer than one layer's pass.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(super) struct LayerScratch {
     normed: Vec<f32>,
     gated: Vec<f32>,
     /// Of the products.
-    pub(super) products: AdaptedBuffers,
+    pub(super) products: LoraBuffers,
     /// Keys and values of sequences behind a common beginning.
     pub(super) joined: Vec<f32>,
     d_gated: Vec<f32>,
@@ -102,7 +102,6 @@ pub(super) struct Scratch {
     d_attended: Vec<f32>,
     d_qkv: Vec<f32>,
     d_normed: Vec<f32>,
-    d_low: Vec<f32>,
     d_heads: HeadGradients,
     d_branch: Vec<f32>,
 }
@@ -120,24 +119,6 @@ pub(super) struct Step<'a> {
     pub(super) lora: &'a Lora,
 }
 
-/// An adapter, and how it is multiplied.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Applied<'a> {
-    pub(super) lora: &'a Lora,
-    /// See [`Adapter::joined`].
-    pub(super) joined: bool,
-}
-
-/// The adapters of a batch's rows.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Adapters<'a> {
-    /// One, or none, for all rows of a prompt or a pack: products are chosen by the number of rows.
-    One(Option<Applied<'a>>),
-    /// One, or none, for each row: tokens of answers, which get the same bits alone and among
-    /// others.
-    Each(&'a [Option<&'a Lora>]),
-}
-
 /// `buffer`, filled with `length` zeros to sum up in.
 fn zeroed(buffer: &mut Vec<f32>, length: usize) -> &mut Vec<f32> {
     buffer.clear();
@@ -147,7 +128,7 @@ fn zeroed(buffer: &mut Vec<f32>, length: usize) -> &mut Vec<f32> {
 
 impl Layer {
     /// All weight matrices.
-    pub(super) fn matrices(&self) -> [&Frozen; 4] {
+    pub(super) fn matrices(&self) -> [&PackedWeights; 4] {
         [&self.qkv, &self.output, &self.gate_up, &self.down]
     }
 
@@ -158,14 +139,15 @@ impl Layer {
         rotations: &Rotations,
         adapters: Adapters<'_>,
         activations: &mut Activations,
-        scratch: &mut Scratch,
+        scratch: &mut LayerScratch,
     ) {
         let Activations { input, qkv, unnormed, low, .. } = activations;
         scratch.normed.resize(input.len(), 0.0);
         rms_norm(input, &self.attention_norm, self.eps, &mut scratch.normed);
         qkv.resize(rows * self.qkv.outputs(), 0.0);
-        let Scratch { normed, products, .. } = scratch;
-        self.project(&self.qkv, adapters, Group::Qkv, rows, normed, qkv, false, low, products);
+        let LayerScratch { normed, products, .. } = scratch;
+        let linear = self.linear(Group::Qkv, adapters);
+        project(linear, normed, (qkv, Write::Set), low, products);
         if let Some(bias) = &self.qkv_bias {
             add_bias(qkv, bias);
         }
@@ -182,12 +164,12 @@ impl Layer {
         rows: usize,
         adapters: Adapters<'_>,
         activations: &mut Activations,
-        scratch: &mut Scratch,
+        scratch: &mut LayerScratch,
         out: &mut Vec<f32>,
     ) {
         let Activations { input, attended, middle, gate_up, branches, low, .. } = activations;
         let [attention_branch, feed_branch] = branches;
-        let Scratch { normed, gated: product, products, .. } = scratch;
+        let LayerScratch { normed, gated: product, products, .. } = scratch;
         middle.clone_from(input);
         // A branch sums up in the residual stream itself, unless it passes through a norm of its
         // own first.
@@ -195,34 +177,16 @@ impl Layer {
             Some(_) => zeroed(attention_branch, input.len()),
             None => &mut *middle,
         };
-        self.project(
-            &self.output,
-            adapters,
-            Group::Output,
-            rows,
-            attended,
-            sum,
-            true,
-            low,
-            products,
-        );
+        let linear = self.linear(Group::Output, adapters);
+        project(linear, attended, (sum, Write::Add), low, products);
         if let Some(norm) = &self.post_attention_norm {
             self.add_normed(norm, attention_branch, middle, normed);
         }
         normed.resize(middle.len(), 0.0);
         rms_norm(middle, &self.feed_norm, self.eps, normed);
         gate_up.resize(rows * self.gate_up.outputs(), 0.0);
-        self.project(
-            &self.gate_up,
-            adapters,
-            Group::GateUp,
-            rows,
-            normed,
-            gate_up,
-            false,
-            low,
-            products,
-        );
+        let linear = self.linear(Group::GateUp, adapters);
+        project(linear, normed, (gate_up, Write::Set), low, products);
         product.resize(rows * self.down.inputs(), 0.0);
         gated(self.activation, gate_up, self.down.inputs(), product);
         out.clone_from(middle);
@@ -230,7 +194,8 @@ impl Layer {
             Some(_) => zeroed(feed_branch, input.len()),
             None => &mut *out,
         };
-        self.project(&self.down, adapters, Group::Down, rows, product, sum, true, low, products);
+        let linear = self.linear(Group::Down, adapters);
+        project(linear, product, (sum, Write::Add), low, products);
         if let Some(norm) = &self.post_feed_norm {
             self.add_normed(norm, feed_branch, out, normed);
         }
@@ -257,31 +222,15 @@ impl Layer {
         d_branch
     }
 
-    /// A group's output with the adapters' part, as [`project`] gives it.
-    #[allow(clippy::too_many_arguments)] // the operands of one product
-    fn project(
-        &self,
-        frozen: &Frozen,
-        adapters: Adapters<'_>,
-        group: Group,
-        rows: usize,
-        x: &[f32],
-        y: &mut [f32],
-        accumulate: bool,
-        low: &mut [Vec<f32>; 4],
-        buffers: &mut AdaptedBuffers,
-    ) {
-        let layer = self.index;
-        match adapters {
-            Adapters::One(applied) => {
-                let adapter =
-                    applied.map(|Applied { lora, joined }| Adapter { lora, layer, group, joined });
-                project(frozen, adapter, rows, x, y, accumulate, low, buffers);
-            }
-            Adapters::Each(each) => {
-                project_each(frozen, (layer, group), each, x, y, accumulate, buffers)
-            }
-        }
+    /// A group of projections, and the adapters of its rows.
+    fn linear<'a>(&'a self, group: Group, adapters: Adapters<'a>) -> AdaptedLinear<'a> {
+        let weights = match group {
+            Group::Qkv => &self.qkv,
+            Group::Output => &self.output,
+            Group::GateUp => &self.gate_up,
+            Group::Down => &self.down,
+        };
+        AdaptedLinear { weights, layer: self.index, group, adapters }
     }
 
     /// Turns the gradient `dx` of the residual stream after the layer into that before it, and adds
@@ -293,72 +242,120 @@ impl Layer {
         activations: &Activations,
         dx: &mut [f32],
         grads: &mut [f32],
-        scratch: &mut Scratch,
+        scratch: &mut LayerScratch,
     ) {
-        let Step { layout, rotations, precision, lora } = step;
-        let rows = layout.rows();
-        let Activations { input, qkv, unnormed, attended, lse, middle, gate_up, branches, low } =
-            activations;
-        let [attention_branch, feed_branch] = branches;
-        let Scratch {
+        self.feed_backward(step, activations, dx, grads, scratch);
+        self.attention_backward(step, activations, dx, grads, scratch);
+    }
+
+    /// The feed-forward half of [`backward`](Self::backward).
+    fn feed_backward(
+        &self,
+        step: Step<'_>,
+        activations: &Activations,
+        dx: &mut [f32],
+        grads: &mut [f32],
+        scratch: &mut LayerScratch,
+    ) {
+        let Activations { middle, gate_up, branches: [_, branch], low, .. } = activations;
+        let LayerScratch {
             normed,
             gated: product,
             products,
             d_gated,
             d_gate_up,
-            d_attended,
-            d_qkv,
             d_normed,
-            d_low,
-            d_heads,
             d_branch,
             ..
         } = scratch;
+        let mut back = self.backward_of(step, low, grads, products);
         let width = self.down.inputs();
-        let mut back = |frozen: &Frozen, group, x: &[f32], dy: &[f32], dx: Option<&mut [f32]>| {
-            let adapter = Adapter { lora, layer: self.index, group, joined: true };
-            project_backward(frozen, adapter, rows, x, low, dy, dx, grads, d_low, products);
-        };
-
+        let rows = gate_up.len() / (2 * width);
         product.resize(rows * width, 0.0);
         gated(self.activation, gate_up, width, product);
         d_gated.resize(rows * width, 0.0);
-        let d_feed = self.through_post_norm(&self.post_feed_norm, feed_branch, dx, d_branch);
-        back(&self.down, Group::Down, product, d_feed, Some(d_gated));
+        let d_feed = self.through_post_norm(&self.post_feed_norm, branch, dx, d_branch);
+        back(Group::Down, product, d_feed, Some(d_gated));
         d_gate_up.resize(rows * 2 * width, 0.0);
         gated_backward(self.activation, gate_up, width, d_gated, d_gate_up);
 
         normed.resize(middle.len(), 0.0);
         rms_norm(middle, &self.feed_norm, self.eps, normed);
         d_normed.resize(middle.len(), 0.0);
-        back(&self.gate_up, Group::GateUp, normed, d_gate_up, Some(d_normed));
+        back(Group::GateUp, normed, d_gate_up, Some(d_normed));
         rms_norm_backward(middle, &self.feed_norm, self.eps, d_normed, dx);
+    }
 
+    /// The attention half of [`backward`](Self::backward).
+    fn attention_backward(
+        &self,
+        step: Step<'_>,
+        activations: &Activations,
+        dx: &mut [f32],
+        grads: &mut [f32],
+        scratch: &mut LayerScratch,
+    ) {
+        let Activations { input, qkv, unnormed, attended, lse, branches: [branch, _], low, .. } =
+            activations;
+        let LayerScratch {
+            normed, products, d_attended, d_qkv, d_normed, d_heads, d_branch, ..
+        } = scratch;
+        let mut back = self.backward_of(step, low, grads, products);
         d_attended.resize(attended.len(), 0.0);
-        let d_attention =
-            self.through_post_norm(&self.post_attention_norm, attention_branch, dx, d_branch);
-        back(&self.output, Group::Output, attended, d_attention, Some(d_attended));
+        let d_attention = self.through_post_norm(&self.post_attention_norm, branch, dx, d_branch);
+        back(Group::Output, attended, d_attention, Some(d_attended));
         d_qkv.resize(qkv.len(), 0.0);
-        let kept = Kept { qkv, out: attended, lse };
-        let rotation = rotations.of(self.rotation);
-        attention_backward(
-            self.heads, precision, layout, kept, rotation, d_attended, d_qkv, d_heads,
-        );
+        let pass = PackedAttention {
+            heads: self.heads,
+            precision: step.precision,
+            layout: step.layout,
+            rotation: step.rotations.of(self.rotation),
+        };
+        pass.backward(Kept { qkv, out: attended, lse }, d_attended, d_qkv, d_heads);
         if let Some(norms) = &self.head_norms {
-            norms.backward(
-                self.heads.queries,
-                self.heads.keys,
-                unnormed,
-                d_qkv,
-                self.qkv.outputs(),
-            );
+            let Heads { queries, keys, .. } = self.heads;
+            norms.backward(queries, keys, unnormed, d_qkv, self.qkv.outputs());
         }
 
         rms_norm(input, &self.attention_norm, self.eps, normed);
         if self.index == 0 {
-            return back(&self.qkv, Group::Qkv, normed, d_qkv, None);
+            return back(Group::Qkv, normed, d_qkv, None);
         }
-        back(&self.qkv, Group::Qkv, normed, d_qkv, Some(d_normed));
+        back(Group::Qkv, normed, d_qkv, Some(d_normed));
         rms_norm_backward(input, &self.attention_norm, self.eps, d_normed, dx);
     }
+
+    /// The gradients of a group for its inputs `x` and the gradient `dy` of its output: that of `x`
+    /// goes to `dx`, where one is wanted, those of the adapter are added to `grads`.
+    fn backward_of<'a>(
+        &'a self,
+        step: Step<'a>,
+        low: &'a [Vec<f32>; 4],
+        grads: &'a mut [f32],
+        buffers: &'a mut LoraBuffers,
+    ) -> impl FnMut(Group, &[f32], &[f32], Option<&mut Vec<f32>>) + 'a {
+        move |group, x, dy, dx| {
+            let applied = Applied { lora: step.lora, fused: true };
+            let linear = self.linear(group, Adapters::One(None)).with(applied);
+            let (rows, inputs) = (step.layout.rows(), x.len() / step.layout.rows());
+            let kept = LinearInputs { x: MatRef::new(x, rows, inputs), low: &low[group as usize] };
+            let dx = dx.map(|dx| MatMut::new(dx, rows, inputs));
+            linear.backward(kept, MatRef::new(dy, rows, dy.len() / rows), dx, grads, buffers);
+        }
+    }
+}
+
+/// The output of a group with the adapters' part, for the rows `x`, is written to `y` or added
+/// to it.
+fn project(
+    linear: AdaptedLinear<'_>,
+    x: &[f32],
+    (y, write): (&mut [f32], Write),
+    low: &mut [Vec<f32>; 4],
+    buffers: &mut LoraBuffers,
+) {
+    let (inputs, outputs) = (linear.weights.inputs(), linear.weights.outputs());
+    let rows = x.len() / inputs;
+    let (x, y) = (MatRef::new(x, rows, inputs), MatMut::new(y, rows, outputs));
+    linear.forward(x, y, write, &mut low[linear.group as usize], buffers);
 }

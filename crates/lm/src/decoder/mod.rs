@@ -22,13 +22,13 @@ mod tests;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use forward::Buffers;
+use forward::PassBuffers;
 pub(crate) use forward::{NEVER, Stop, Wanted};
 use layer::{Layer, Rotations};
 pub use training::Workspace;
 
 use crate::files::source::Weights;
-use crate::kernels::Frozen;
+use crate::kernels::PackedWeights;
 use crate::{DecoderConfig, Error, KvCache, Lora, Precision, Result, Source};
 
 /// A decoder whose weights are frozen; adapters are handed to each call. Calls may run
@@ -38,17 +38,17 @@ pub struct Decoder {
     config: DecoderConfig,
     precision: Precision,
     /// `[vocabulary, hidden]`.
-    embedding: Frozen,
+    embedding: PackedWeights,
     layers: Vec<Layer>,
     final_norm: Vec<f32>,
     /// `[vocabulary, hidden]`, where it is not the embedding.
-    head: Option<Frozen>,
+    head: Option<PackedWeights>,
     /// Radians per position, one for each pair of a head.
     frequencies: Vec<f32>,
     /// Those of layers with a sliding window, where theirs are others.
     sliding_frequencies: Option<Vec<f32>>,
-    /// Buffers that no call is using.
-    buffers: Mutex<Vec<Buffers>>,
+    /// PassBuffers that no call is using.
+    buffers: Mutex<Vec<PassBuffers>>,
     /// Pieces of prompts read so far.
     pieces: AtomicUsize,
 }
@@ -110,7 +110,7 @@ impl Decoder {
     /// Bytes of the weights as they are held for answering.
     pub fn weight_bytes(&self) -> usize {
         let layers = self.layers.iter().flat_map(Layer::matrices);
-        layers.chain([&self.embedding]).chain(&self.head).map(Frozen::bytes).sum()
+        layers.chain([&self.embedding]).chain(&self.head).map(PackedWeights::bytes).sum()
     }
 
     /// Holds panels of the layers' weights from the second piece of a prompt on: the first token
@@ -119,7 +119,7 @@ impl Decoder {
     fn count_piece(&self) {
         if self.pieces.fetch_add(1, Ordering::Relaxed) == 1 {
             let matrices = self.layers.iter().flat_map(Layer::matrices);
-            matrices.for_each(Frozen::keep_panels);
+            matrices.for_each(PackedWeights::keep_panels);
         }
     }
 
@@ -137,15 +137,15 @@ impl Decoder {
     }
 
     /// The matrix that makes logits.
-    fn head(&self) -> &Frozen {
+    fn head(&self) -> &PackedWeights {
         self.head.as_ref().unwrap_or(&self.embedding)
     }
 
-    fn take_buffers(&self) -> Buffers {
+    fn take_buffers(&self) -> PassBuffers {
         self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
-    fn return_buffers(&self, buffers: Buffers) {
+    fn return_buffers(&self, buffers: PassBuffers) {
         self.buffers.lock().unwrap_or_else(PoisonError::into_inner).push(buffers);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::layer::Activations;
 use crate::adapter::lora::Group;
-use crate::kernels::Rounded;
+use crate::kernels::{MatRef, Rounded};
 use crate::{DecoderConfig, Lora, Precision};
 
 /// Activations of one layer between its forward and its backward pass. With weights in bf16 those
@@ -67,7 +67,7 @@ impl Stash {
             let rounded = self.rounded.iter_mut().zip(&mut self.lengths);
             let given = parts(activations).into_iter().zip(parts(&mut self.exact));
             for ((rounded, length), (back, part)) in rounded.zip(given) {
-                rounded.fill(rows, part.len() / rows, part);
+                rounded.fill(MatRef::new(part, rows, part.len() / rows));
                 *length = part.len();
                 // The next layer works in the same buffer.
                 std::mem::swap(back, part);

@@ -1,28 +1,31 @@
 //! Loss of packed sequences and the adapter's gradient.
 
-use super::forward::Buffers;
-use super::layer::{Activations, Adapters, Applied, Rotations, Step};
+use super::forward::PassBuffers;
+use super::layer::{Activations, Rotations, Step};
 use super::stash::Stash;
 use super::{Decoder, Loss};
-use crate::kernels::Rounded;
-use crate::ops::{attention, cross_entropy, rms_norm, rms_norm_backward, sequences};
+use crate::kernels::{MatMut, MatRef, Rounded, Write};
+use crate::ops::{
+    Adapters, Applied, AttentionOutput, attention, cross_entropy, rms_norm, rms_norm_backward,
+    sequences,
+};
 use crate::{Error, Lora, Pack, Result};
 
 /// Targets whose logits exist at a time: the vocabulary's logits of all targets would not fit.
 const TARGETS: usize = 128;
 
-/// Buffers of a training step, kept between steps because fresh memory costs as much as the
+/// PassBuffers of a training step, kept between steps because fresh memory costs as much as the
 /// arithmetic.
 #[derive(Debug, Default)]
 pub struct Workspace {
     /// One per layer.
     layers: Vec<Stash>,
-    rest: Buffers,
+    rest: PassBuffers,
     head: HeadBuffers,
     dx: Vec<f32>,
 }
 
-/// Buffers of the vocabulary's logits for a chunk of targets.
+/// PassBuffers of the vocabulary's logits for a chunk of targets.
 #[derive(Debug, Default)]
 struct HeadBuffers {
     x: Vec<f32>,
@@ -30,6 +33,15 @@ struct HeadBuffers {
     logits: Vec<f32>,
     d_normed: Vec<f32>,
     d_x: Vec<f32>,
+}
+
+/// Where the gradient of the targets' loss goes.
+struct LossGradient<'a> {
+    /// What it is multiplied by.
+    scale: f32,
+    /// The gradient of the residual stream, `[rows, hidden]`; rows that predict no target are left
+    /// as they are.
+    dx: &'a mut [f32],
 }
 
 impl Decoder {
@@ -53,7 +65,7 @@ impl Decoder {
         let mut sum = 0.0;
         rayon::scope(|_| {
             let mut buffers = self.take_buffers();
-            let Buffers { activations, rotations, .. } = &mut buffers;
+            let PassBuffers { activations, rotations, .. } = &mut buffers;
             self.start(pack, rotations, &mut activations.input);
             for layer in 0..self.layers.len() {
                 self.layer_forward(layer, pack, adapter, &mut buffers, false);
@@ -61,8 +73,13 @@ impl Decoder {
             }
             let x = std::mem::take(&mut buffers.activations.input);
             let mut head = HeadBuffers::default();
-            sum =
-                self.targets(pack, &x, 0.0, None, &mut head, &mut buffers.scratch.products.rounded);
+            sum = self.targets(
+                pack,
+                &x,
+                None,
+                &mut head,
+                &mut buffers.scratch.products.fused.rounded,
+            );
             buffers.activations.input = x;
             self.return_buffers(buffers);
         });
@@ -115,7 +132,8 @@ impl Decoder {
         dx.clear();
         dx.resize(rows * self.config.hidden, 0.0);
         let x = &rest.activations.input;
-        let sum = self.targets(pack, x, scale, Some(dx), head, &mut rest.scratch.products.rounded);
+        let gradient = Some(LossGradient { scale, dx });
+        let sum = self.targets(pack, x, gradient, head, &mut rest.scratch.products.fused.rounded);
         let step = Step { layout: pack.layout(), rotations: &rest.rotations, precision, lora };
         for (layer, stash) in self.layers.iter().zip(layers).rev() {
             stash.restore(precision, rows, &mut rest.activations);
@@ -137,32 +155,33 @@ impl Decoder {
         index: usize,
         pack: &Pack,
         adapter: Option<&Lora>,
-        buffers: &mut Buffers,
+        buffers: &mut PassBuffers,
         keep: bool,
     ) {
-        let adapters = Adapters::One(adapter.map(|lora| Applied { lora, joined: true }));
+        let adapters = Adapters::One(adapter.map(|lora| Applied { lora, fused: true }));
         let (query, kv) = (self.config.query_width(), self.config.kv_width());
         let stride = query + 2 * kv;
         let layer = &self.layers[index];
         let rows = pack.len();
-        let Buffers { activations, scratch, rotations, out } = buffers;
+        let PassBuffers { activations, scratch, rotations, out } = buffers;
         layer.before_attention(rows, rotations, adapters, activations, scratch);
         activations.attended.resize(rows * query, 0.0);
         activations.lse.resize(if keep { rows * self.config.heads } else { 0 }, 0.0);
         let Activations { qkv, attended, lse, .. } = &mut *activations;
         let parts = sequences(layer.heads, pack.layout(), qkv, &mut scratch.joined);
-        attention(layer.heads, self.precision, &parts, qkv, stride, attended, lse);
+        let queries = MatRef::strided(qkv, rows, query, stride);
+        let to = AttentionOutput { out: attended, lse };
+        attention(layer.heads, self.precision, &parts, queries, to);
         layer.after_attention(rows, adapters, activations, scratch, out);
     }
 
-    /// Loss of the targets given the residual stream `x` after all layers; with `dx`, writes the
-    /// gradient of the rows that predict a target there and leaves the others.
+    /// Loss of the targets given the residual stream `x` after all layers, and its gradient where
+    /// one is wanted.
     fn targets(
         &self,
         pack: &Pack,
         x: &[f32],
-        scale: f32,
-        mut dx: Option<&mut Vec<f32>>,
+        mut gradient: Option<LossGradient<'_>>,
         buffers: &mut HeadBuffers,
         rounded: &mut Rounded,
     ) -> f64 {
@@ -170,6 +189,8 @@ impl Decoder {
         // The row before a target predicts it.
         let rows: Vec<usize> =
             (1..pack.len()).filter(|&row| pack.mask[row] != 0).map(|row| row - 1).collect();
+        let vocabulary = self.config.vocabulary;
+        let scale = gradient.as_ref().map_or(0.0, |gradient| gradient.scale);
         let HeadBuffers { x: chosen, normed, logits, d_normed, d_x } = buffers;
         let mut sum = 0.0;
         for rows in rows.chunks(TARGETS) {
@@ -180,13 +201,17 @@ impl Decoder {
             }
             normed.resize(count * hidden, 0.0);
             rms_norm(chosen, &self.final_norm, eps, normed);
-            logits.resize(count * self.config.vocabulary, 0.0);
-            self.head().forward(count, normed, logits, false, rounded);
+            logits.resize(count * vocabulary, 0.0);
+            let (x, y) =
+                (MatRef::new(normed, count, hidden), MatMut::new(logits, count, vocabulary));
+            self.head().forward(x, y, Write::Set, rounded);
             let targets: Vec<u32> = rows.iter().map(|row| pack.ids[row + 1]).collect();
             sum += cross_entropy(logits, &targets, scale);
-            if let Some(dx) = dx.as_deref_mut() {
+            if let Some(LossGradient { dx, .. }) = &mut gradient {
                 d_normed.resize(count * hidden, 0.0);
-                self.head().backward(count, logits, d_normed, false, rounded);
+                let dy = MatRef::new(logits, count, vocabulary);
+                let d = MatMut::new(d_normed, count, hidden);
+                self.head().backward(dy, d, Write::Set, rounded);
                 d_x.clear();
                 d_x.resize(count * hidden, 0.0);
                 rms_norm_backward(chosen, &self.final_norm, eps, d_normed, d_x);

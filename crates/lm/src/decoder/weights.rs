@@ -11,7 +11,7 @@ use super::Decoder;
 use super::layer::{Layer, RotationKind};
 use crate::files::gguf::Coded;
 use crate::files::source::Stored;
-use crate::kernels::Frozen;
+use crate::kernels::PackedWeights;
 use crate::ops::{HeadNorms, Heads};
 use crate::{DecoderConfig, Error, Isa, Precision, Result, Tensor};
 
@@ -50,20 +50,20 @@ impl<'a> Tensors<'a, '_> {
     }
 
     /// Matrices `[outputs, inputs]` with the same inputs, stacked into one.
-    fn stacked(&mut self, parts: &[(String, usize)], inputs: usize) -> Result<Frozen> {
+    fn stacked(&mut self, parts: &[(String, usize)], inputs: usize) -> Result<PackedWeights> {
         let outputs = parts.iter().map(|part| part.1).sum();
         let matrices = parts
             .iter()
             .map(|(name, outputs)| self.get(&format!("{name}.weight"), &[*outputs, inputs]))
             .collect::<Result<Vec<_>>>()?;
-        if let Some(frozen) = coded(&matrices, outputs, inputs, self.precision) {
-            return Ok(frozen);
+        if let Some(weights) = coded(&matrices, outputs, inputs, self.precision) {
+            return Ok(weights);
         }
         let mut weights = Vec::with_capacity(outputs * inputs);
         for matrix in matrices {
             weights.extend(matrix.into_tensor().data);
         }
-        Ok(Frozen::new(weights, outputs, inputs, self.precision))
+        Ok(PackedWeights::new(weights, outputs, inputs, self.precision))
     }
 
     /// The biases of stacked projections: `None` where none has one, zeros where only some have.
@@ -151,7 +151,7 @@ fn coded(
     outputs: usize,
     inputs: usize,
     precision: Precision,
-) -> Option<Frozen> {
+) -> Option<PackedWeights> {
     let parts: Vec<&Coded<'_>> = matrices
         .iter()
         .map(|matrix| match matrix {
@@ -160,7 +160,7 @@ fn coded(
         })
         .collect::<Option<_>>()?;
     let bits = parts.iter().map(|part| part.bits()).max()?;
-    Frozen::coded(bits, (outputs, inputs), precision, |mut output, grids| {
+    PackedWeights::coded(bits, (outputs, inputs), precision, |mut output, grids| {
         for part in &parts {
             let [rows, _] = part.shape();
             if output < rows {

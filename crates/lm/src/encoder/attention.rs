@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::self_attention;
-use crate::kernels::{HeadProduct, MatMut, MatRef, Threads, exp_shifted, gemm, max, scale};
+use crate::kernels::{HeadProduct, MatMut, MatRef, Threads, Write, exp_shifted, gemm, max, scale};
 
 /// Rows whose scores stay in the cache.
 const ROWS: usize = 64;
@@ -83,13 +83,15 @@ fn rows(shape: AttentionShape, qkv: &[f32], first: usize, out: &mut [f32], score
         let of_head = |part: usize| {
             MatRef::strided(&qkv[part * hidden + head * width..], keys, width, stride)
         };
-        gemm(MatMut::new(scores, rows, keys), false, factor, queries, of_head(1).t(), Threads::One);
+        let product = queries.times(of_head(1).t()).scaled(factor);
+        gemm(MatMut::new(scores, rows, keys), Write::Set, product, Threads::One);
         let mut totals = [0f32; ROWS];
         for (scores, total) in scores.chunks_exact_mut(keys).zip(&mut totals) {
             *total = exp_shifted(scores, max(scores));
         }
         let mixed = MatMut::strided(&mut out[head * width..], rows, width, hidden);
-        gemm(mixed, false, 1.0, MatRef::new(scores, rows, keys), of_head(2), Threads::One);
+        let product = MatRef::new(scores, rows, keys).times(of_head(2));
+        gemm(mixed, Write::Set, product, Threads::One);
         // Divided after mixing, which is narrower.
         for (row, total) in out.chunks_exact_mut(hidden).zip(totals) {
             scale(&mut row[head * width..][..width], 1.0 / total);
@@ -114,12 +116,15 @@ fn in_bf16(shape: AttentionShape, qkv: &[f32], out: &mut [f32], buffers: &mut At
             qkv.chunks_exact(stride).for_each(of_head);
         }
         scale(queries, factor);
-        product.transposed(rows, width, rows, queries, keys, scores);
+        let of_head = |part| MatRef::new(part, rows, width);
+        let to = MatMut::new(scores, rows, rows);
+        product.multiply(of_head(queries), of_head(keys).t(), to, Write::Set);
         let mut totals = Vec::with_capacity(rows);
         for scores in scores.chunks_exact_mut(rows.max(1)) {
             totals.push(exp_shifted(scores, max(scores)));
         }
-        product.plain(rows, rows, width, scores, values, mixed);
+        let to = MatMut::new(mixed, rows, width);
+        product.multiply(MatRef::new(scores, rows, rows), of_head(values), to, Write::Set);
         for ((row, mixed), total) in
             out.chunks_exact_mut(hidden).zip(mixed.chunks_exact_mut(width)).zip(totals)
         {

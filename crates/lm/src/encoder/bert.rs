@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::attention::{AttentionShape, attend};
 use super::config::{BertConfig, BertTensors};
 use super::linear::{Linear, LinearScratch};
-use crate::kernels::{Threads, gelu, in_step, layer_norm_row};
+use crate::kernels::{Threads, Write, gelu, layer_norm_row, spin_join};
 use crate::{Error, Precision, Result};
 
 /// One text, or two that are read together.
@@ -271,7 +271,7 @@ impl PassBuffers {
         buffers.resize_with(buffers.len().max(blocks), RowBlockBuffers::default);
         let all = x.par_chunks_mut(numbers).zip(qkv.par_chunks_mut(3 * numbers));
         let all = all.zip(attended.par_chunks(numbers)).zip(buffers);
-        in_step(all, |(((x, qkv), attended), buffers)| {
+        spin_join(all, |(((x, qkv), attended), buffers)| {
             work(&mut RowBlock { x, qkv, attended, buffers })
         });
     }
@@ -280,25 +280,25 @@ impl PassBuffers {
 impl Layer {
     /// Queries, keys and values of the rows.
     fn project(&self, block: &mut RowBlock<'_>, threads: Threads) {
-        let rows = block.qkv.len() / self.qkv.outputs();
-        self.qkv.apply(rows, block.x, block.qkv, threads, &mut block.buffers.scratch);
+        let scratch = &mut block.buffers.scratch;
+        self.qkv.apply(block.x, block.qkv, Write::Set, threads, scratch);
     }
 
     /// The rest of the layer after attention.
     fn finish(&self, block: &mut RowBlock<'_>, eps: f32, threads: Threads) {
         let RowBlock { x, attended, buffers: RowBlockBuffers { inner, scratch }, .. } = block;
         let hidden = self.attention_out.outputs();
-        self.attention_out.add_to(x.len() / hidden, attended, x, threads, scratch);
+        self.attention_out.apply(attended, x, Write::Add, threads, scratch);
         self.attention_norm.apply(x, eps);
         for x in x.chunks_mut(FEED_ROWS * hidden) {
             let rows = x.len() / hidden;
             inner.resize(rows * self.up.outputs(), 0.0);
-            self.up.apply(rows, x, inner, threads, scratch);
+            self.up.apply(x, inner, Write::Set, threads, scratch);
             match threads {
                 Threads::One => gelu(inner),
                 Threads::All => inner.par_chunks_mut(1 << 14).for_each(gelu),
             }
-            self.down.add_to(rows, inner, x, threads, scratch);
+            self.down.apply(inner, x, Write::Add, threads, scratch);
         }
         self.norm.apply(x, eps);
     }

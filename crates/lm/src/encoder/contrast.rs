@@ -1,7 +1,7 @@
 //! The contrastive loss: a question's vector should lie nearer to its own passage's vector than to
 //! any other passage's.
 
-use crate::kernels::{dot, exp_shifted, max, weighted_sum};
+use crate::kernels::{MatRef, dot, exp_shifted, max, weighted_sum};
 
 /// Which of a step's passages belong to which of its questions. Numbers are places in the step's
 /// lists.
@@ -85,12 +85,12 @@ impl InfoNce {
             (vec![0.0; questions.len()], vec![0.0; passages.len()]);
         d_scores.iter_mut().for_each(|d| *d *= scale);
         for (d, line) in d_questions.chunks_exact_mut(width).zip(d_scores.chunks_exact(columns)) {
-            weighted_sum(passages, width, line, d);
+            weighted_sum(MatRef::new(passages, columns, width), line, d);
         }
         for (column, d) in d_passages.chunks_exact_mut(width).enumerate() {
             let weights: Vec<f32> =
                 d_scores.iter().skip(column).step_by(columns).copied().collect();
-            weighted_sum(questions, width, &weights, d);
+            weighted_sum(MatRef::new(questions, rows, width), &weights, d);
         }
         Contrast { loss, d_questions, d_passages }
     }

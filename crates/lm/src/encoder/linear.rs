@@ -1,7 +1,9 @@
 //! A linear layer of an encoder, in the precision of the model.
 
 use crate::Precision;
-use crate::kernels::{Frozen, Int8Panels, Int8Rows, Rounded, Threads, add};
+use crate::kernels::{
+    Int8Panels, Int8Rows, MatMut, MatRef, PackedWeights, Rounded, Threads, Write, add,
+};
 
 #[derive(Debug)]
 pub(super) struct Linear {
@@ -11,7 +13,7 @@ pub(super) struct Linear {
 
 #[derive(Debug)]
 enum Weights {
-    Float(Frozen),
+    Float(PackedWeights),
     Int8(Int8Panels),
 }
 
@@ -34,7 +36,7 @@ impl Linear {
             Precision::Int8 => {
                 Weights::Int8(Int8Panels::pack_transposed(&weights, bias.len(), inputs))
             }
-            _ => Weights::Float(Frozen::new(weights, bias.len(), inputs, precision)),
+            _ => Weights::Float(PackedWeights::new(weights, bias.len(), inputs, precision)),
         };
         Self { weights, bias }
     }
@@ -44,44 +46,30 @@ impl Linear {
         self.bias.len()
     }
 
-    /// `y = x Wᵀ + bias`.
+    /// `y = x Wᵀ + bias` or `y += x Wᵀ + bias`; `x` is `[rows, inputs]`, `y` `[rows, outputs]`.
     pub(super) fn apply(
         &self,
-        rows: usize,
         x: &[f32],
         y: &mut [f32],
+        write: Write,
         threads: Threads,
         scratch: &mut LinearScratch,
     ) {
+        let outputs = self.bias.len();
+        let rows = y.len() / outputs;
         match &self.weights {
             Weights::Float(weights) => {
-                y.chunks_exact_mut(self.bias.len()).for_each(|row| row.copy_from_slice(&self.bias));
-                weights.forward(rows, x, y, true, &mut scratch.bf16);
+                y.chunks_exact_mut(outputs).for_each(|row| match write {
+                    Write::Set => row.copy_from_slice(&self.bias),
+                    Write::Add => add(row, &self.bias),
+                });
+                let x = MatRef::new(x, rows, weights.inputs());
+                let y = MatMut::new(y, rows, outputs);
+                weights.forward(x, y, Write::Add, &mut scratch.bf16);
             }
             Weights::Int8(weights) => {
                 scratch.int8.round(rows, x);
-                weights.multiply(&scratch.int8, &self.bias, y, false, threads);
-            }
-        }
-    }
-
-    /// `y += x Wᵀ + bias`.
-    pub(super) fn add_to(
-        &self,
-        rows: usize,
-        x: &[f32],
-        y: &mut [f32],
-        threads: Threads,
-        scratch: &mut LinearScratch,
-    ) {
-        match &self.weights {
-            Weights::Float(weights) => {
-                y.chunks_exact_mut(self.bias.len()).for_each(|row| add(row, &self.bias));
-                weights.forward(rows, x, y, true, &mut scratch.bf16);
-            }
-            Weights::Int8(weights) => {
-                scratch.int8.round(rows, x);
-                weights.multiply(&scratch.int8, &self.bias, y, true, threads);
+                weights.multiply(&scratch.int8, &self.bias, y, write, threads);
             }
         }
     }

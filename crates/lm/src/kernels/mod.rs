@@ -4,42 +4,42 @@
 //! its tests compare it with. No kernel's result depends on the number of threads: a result element
 //! is always computed by one thread, in one order.
 
-mod adapted;
 mod bf16;
 mod cached;
-mod frozen;
+mod fused_lora;
 mod gemm;
 mod head_product;
-mod in_step;
 mod int8;
 mod isa;
-mod nibbles;
-mod right;
+mod low_bit;
+mod rhs;
 #[cfg(target_arch = "x86_64")]
 mod self_attention;
+mod spin_join;
 mod vector;
+mod weights;
 
 use crate::{Error, Result};
 
-pub(crate) use adapted::{Adapted, AdaptedBuffers, Member, Update};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use bf16::heads;
 pub(crate) use bf16::{Orientation, Rounded, outer};
-pub(crate) use cached::{Form, Rows, multiply};
-pub(crate) use frozen::Frozen;
-pub(crate) use gemm::{MatMut, MatRef, Threads, gemm};
+pub(crate) use cached::{Form, Lines, WordRows, multiply};
+pub(crate) use fused_lora::{FusedLora, FusedLoraBuffers, Member, Update};
+pub(crate) use gemm::{MatMut, MatRef, Threads, Write, gemm};
 pub(crate) use head_product::HeadProduct;
-pub(crate) use in_step::in_step;
 pub(crate) use int8::{Int8Panels, Int8Rows};
 pub use isa::Isa;
-pub(crate) use nibbles::{Bits, GROUP, Grid};
+pub(crate) use low_bit::{Bits, GROUP, Grid};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use self_attention::self_attention;
+pub(crate) use spin_join::spin_join;
 pub(crate) use vector::{
-    add, dot, dots, exp_shifted, geglu, geglu_backward, gelu, gelu_backward,
+    NormGradients, add, dot, dots, exp_shifted, geglu, geglu_backward, gelu, gelu_backward,
     layer_norm_backward_row, layer_norm_row, max, rms_norm_backward_row, rms_norm_row, rotate,
     scale, softmax_backward_row, swiglu, swiglu_backward, weighted_sum,
 };
+pub(crate) use weights::PackedWeights;
 
 /// How the frozen weight matrices are held and multiplied. Everything else is f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

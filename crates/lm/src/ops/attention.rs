@@ -1,4 +1,8 @@
 //! Causal grouped-query attention over several sequences, in blocks of query rows.
+//!
+//! Scores of a block exist whole, since they fit the cache; what a backward pass would need of them
+//! is recomputed from the log-sum-exps (Dao et al. 2022). The query heads that share a key head
+//! (Ainslie et al. 2023) are stacked into the rows of one product.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -6,7 +10,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::Precision;
-use crate::kernels::{self, MatMut, MatRef, Threads, gemm};
+use crate::kernels::{self, MatMut, MatRef, Threads, Write, gemm};
 
 /// Query rows a thread takes at a time; few enough that two threads end at the same time.
 const ROWS: usize = 32;
@@ -66,63 +70,99 @@ pub(crate) struct Sequence<'a> {
     pub(crate) stride: usize,
 }
 
+/// Where the results of attention go.
+#[derive(Debug)]
+pub(crate) struct AttentionOutput<'a> {
+    /// `[rows, query heads * width]`
+    pub(crate) out: &'a mut [f32],
+    /// The logarithm of each softmax's denominator, `[rows, query heads]`; empty where nobody asks.
+    pub(crate) lse: &'a mut [f32],
+}
+
 /// Some rows of a sequence, for some key heads, and where their results go.
-struct Piece<'a> {
+struct AttentionPiece<'a> {
+    heads: Heads,
     sequence: Sequence<'a>,
     /// Rows within the sequence.
     rows: Range<usize>,
     key_heads: Range<usize>,
-    /// `[rows, width]` of the queries of these heads, rows `query_stride` apart.
-    queries: &'a [f32],
-    /// `[rows, heads of the piece * width]`.
-    out: &'a mut [f32],
-    /// `[rows, heads of the piece]`, or empty where nobody asks.
-    lse: &'a mut [f32],
+    /// Queries of these rows and heads, `[rows, heads of the piece * width]`.
+    queries: MatRef<'a>,
+    /// In the shapes of [`AttentionOutput`], for these rows and heads.
+    to: AttentionOutput<'a>,
+}
+
+/// One key head for a block of rows of a piece, the rows of all query heads that share it stacked,
+/// so that keys and values are read once for them: stacked row `i` is query head `i % group` of
+/// row `i / group`.
+struct Stacked<'a> {
+    heads: Heads,
+    /// First row within the piece, and rows.
+    first: usize,
+    rows: usize,
+    /// Position of the first row in its sequence.
+    position: usize,
+    /// First query head within the piece.
+    column: usize,
+    /// The first key that any row sees; those before it are left out of all products.
+    lowest: usize,
+    /// Keys and values from `lowest` on to the last that any row sees, `[visible, width]`.
+    keys: MatRef<'a>,
+    values: MatRef<'a>,
 }
 
 thread_local! {
     /// Buffers of one thread; taken while in use, so that nested work finds an empty one and not a
     /// shared one.
-    static BUFFERS: Cell<Buffers> = const { Cell::new(Buffers { queries: Vec::new(), scores: Vec::new(), out: Vec::new() }) };
+    static BUFFERS: Cell<AttentionBuffers> = const {
+        Cell::new(AttentionBuffers { queries: Vec::new(), scores: Vec::new(), out: Vec::new() })
+    };
 }
 
 #[derive(Default)]
-struct Buffers {
+struct AttentionBuffers {
+    /// `[stacked rows, width]`
     queries: Vec<f32>,
+    /// `[stacked rows, visible keys]`
     scores: Vec<f32>,
+    /// `[stacked rows, width]`
     out: Vec<f32>,
 }
 
 /// `out = softmax(q kᵀ * factor, causal and within the window) v` for the new rows of all
 /// sequences.
 ///
-/// `queries` holds the rows of all sequences one after the other, `query_stride` apart, the query
-/// heads first in each row; `out` is `[rows, query heads * width]`; `lse` receives the logarithm of
-/// each softmax's denominator, `[rows, query heads]`, unless it is empty. In bf16 all factors are
-/// rounded where the processor multiplies bf16 itself.
+/// `queries` holds the rows of all sequences one after the other, `[rows, query heads * width]`. In
+/// bf16 all factors are rounded where the processor multiplies bf16 itself.
 pub(crate) fn attention(
     heads: Heads,
     precision: Precision,
     sequences: &[Sequence<'_>],
-    queries: &[f32],
-    query_stride: usize,
-    mut out: &mut [f32],
-    mut lse: &mut [f32],
+    queries: MatRef<'_>,
+    to: AttentionOutput<'_>,
 ) {
     #[cfg(target_arch = "x86_64")]
     if precision == Precision::Bf16 && kernels::heads::available() {
-        return super::attention_in_bf16::attention_in_bf16(
-            heads,
-            sequences,
-            queries,
-            query_stride,
-            out,
-            lse,
-        );
+        return super::attention_in_bf16::attention_in_bf16(heads, sequences, queries, to);
     }
     let _ = precision;
-    let mut pieces = Vec::new();
-    let mut first = 0;
+    let pieces = pieces(heads, sequences, queries, to);
+    pieces.into_par_iter().with_max_len(1).for_each(|mut piece| {
+        let mut buffers = BUFFERS.take();
+        piece.compute(&mut buffers);
+        BUFFERS.set(buffers);
+    });
+}
+
+/// All sequences cut into pieces for the threads.
+fn pieces<'a>(
+    heads: Heads,
+    sequences: &[Sequence<'a>],
+    queries: MatRef<'a>,
+    to: AttentionOutput<'a>,
+) -> Vec<AttentionPiece<'a>> {
+    let AttentionOutput { mut out, mut lse } = to;
+    let (mut pieces, mut first) = (Vec::new(), 0);
     let want_lse = !lse.is_empty();
     for &sequence in sequences {
         for start in (0..sequence.rows).step_by(ROWS) {
@@ -131,129 +171,168 @@ pub(crate) fn attention(
             let step = if sequence.rows == 1 { 1 } else { heads.keys };
             for key_head in (0..heads.keys).step_by(step) {
                 let piece_heads = step * heads.group();
-                let out =
-                    out.split_off_mut(..rows.len() * piece_heads * heads.width).unwrap_or_default();
+                let width = piece_heads * heads.width;
+                let out = out.split_off_mut(..rows.len() * width).unwrap_or_default();
                 let lse = match want_lse {
                     true => lse.split_off_mut(..rows.len() * piece_heads).unwrap_or_default(),
                     false => &mut [],
                 };
-                let at = (first + start) * query_stride + key_head * heads.group() * heads.width;
-                let queries = &queries[at..];
-                pieces.push(Piece {
+                let column = key_head * heads.group() * heads.width;
+                pieces.push(AttentionPiece {
+                    heads,
                     sequence,
                     rows: rows.clone(),
                     key_heads: key_head..key_head + step,
-                    queries,
-                    out,
-                    lse,
+                    queries: queries
+                        .rows_from(first + start, rows.len())
+                        .columns_from(column, width),
+                    to: AttentionOutput { out, lse },
                 });
             }
         }
         first += sequence.rows;
     }
-    pieces.into_par_iter().with_max_len(1).for_each(|mut piece| {
-        let mut buffers = BUFFERS.take();
-        piece.compute(heads, query_stride, &mut buffers);
-        BUFFERS.set(buffers);
-    });
+    pieces
 }
 
-impl Piece<'_> {
-    fn compute(&mut self, heads: Heads, query_stride: usize, buffers: &mut Buffers) {
-        let past = self.sequence.past;
+impl<'a> AttentionPiece<'a> {
+    fn compute(&mut self, buffers: &mut AttentionBuffers) {
+        let (heads, past) = (self.heads, self.sequence.past);
         let visible = past + self.rows.end - heads.first_seen(past + self.rows.start);
+        let piece_heads = self.key_heads.len() * heads.group();
         let block = (SCORES / (visible * heads.group())).clamp(1, self.rows.len());
         for start in self.rows.clone().step_by(block) {
             let rows = start..(start + block).min(self.rows.end);
             for key_head in self.key_heads.clone() {
-                self.block(heads, query_stride, rows.clone(), key_head, buffers);
+                let stacked = self.stacked(rows.clone(), key_head);
+                stacked.gather(self.queries, buffers);
+                stacked.score(buffers);
+                // Rows are left unnormalised; the result is divided instead, which is narrower.
+                let softmaxes = stacked.softmax(&mut buffers.scores);
+                stacked.mix(buffers);
+                stacked.scatter(&mut buffers.out, &softmaxes, piece_heads, &mut self.to);
             }
         }
     }
 
-    /// One key head for a block of rows: the rows of all query heads that share it are stacked, so
-    /// that keys and values are read once for them.
-    fn block(
-        &mut self,
-        heads: Heads,
-        query_stride: usize,
-        rows: Range<usize>,
-        key_head: usize,
-        buffers: &mut Buffers,
-    ) {
-        let (group, width) = (heads.group(), heads.width);
+    fn stacked(&self, rows: Range<usize>, key_head: usize) -> Stacked<'a> {
+        let Heads { width, .. } = self.heads;
         let Sequence { past, keys, values, stride, .. } = self.sequence;
-        // Keys before the first that any row of the block sees are left out of all products.
-        let lowest = heads.first_seen(past + rows.start);
+        let lowest = self.heads.first_seen(past + rows.start);
         let visible = past + rows.end - lowest;
-        let stacked = rows.len() * group;
-        let first = rows.start - self.rows.start;
-        let column = (key_head - self.key_heads.start) * group;
-        let piece_heads = self.key_heads.len() * group;
+        let at = lowest * stride + key_head * width;
+        Stacked {
+            heads: self.heads,
+            first: rows.start - self.rows.start,
+            rows: rows.len(),
+            position: past + rows.start,
+            column: (key_head - self.key_heads.start) * self.heads.group(),
+            lowest,
+            keys: MatRef::strided(&keys[at..], visible, width, stride),
+            values: MatRef::strided(&values[at..], visible, width, stride),
+        }
+    }
+}
 
+impl Stacked<'_> {
+    fn visible(&self) -> usize {
+        self.keys.rows()
+    }
+
+    fn stacked_rows(&self) -> usize {
+        self.rows * self.heads.group()
+    }
+
+    /// Ranges of keys that stay in the first-level cache.
+    fn chunks(&self) -> impl Iterator<Item = Range<usize>> {
+        let visible = self.visible();
+        (0..visible).step_by(KEYS).map(move |start| start..visible.min(start + KEYS))
+    }
+
+    /// Takes the queries of these rows and heads out of the piece's.
+    fn gather(&self, queries: MatRef<'_>, buffers: &mut AttentionBuffers) {
+        let (group, width) = (self.heads.group(), self.heads.width);
         buffers.queries.clear();
-        for row in 0..rows.len() {
-            let at = (first + row) * query_stride + column * width;
-            buffers.queries.extend_from_slice(&self.queries[at..at + group * width]);
+        for row in self.first..self.first + self.rows {
+            let row = &queries.row(row)[self.column * width..][..group * width];
+            buffers.queries.extend_from_slice(row);
         }
-        buffers.scores.resize(stacked * visible, 0.0);
-        buffers.out.resize(stacked * width, 0.0);
+    }
 
-        let keys = &keys[lowest * stride + key_head * width..];
-        let values = &values[lowest * stride + key_head * width..];
-        let single = rows.len() == 1;
-        if single {
-            for start in (0..visible).step_by(KEYS) {
-                let lines = buffers.scores.chunks_exact_mut(visible);
-                for (q, scores) in buffers.queries.chunks_exact(width).zip(lines) {
-                    let scores = &mut scores[start..visible.min(start + KEYS)];
-                    kernels::dots(&keys[start * stride..], stride, q, heads.factor, false, scores);
+    fn score(&self, buffers: &mut AttentionBuffers) {
+        let (visible, width, factor) = (self.visible(), self.heads.width, self.heads.factor);
+        let AttentionBuffers { queries, scores, .. } = buffers;
+        scores.resize(self.stacked_rows() * visible, 0.0);
+        if self.rows == 1 {
+            for chunk in self.chunks() {
+                let keys = self.keys.rows_from(chunk.start, chunk.len());
+                for (q, scores) in queries.chunks_exact(width).zip(scores.chunks_exact_mut(visible))
+                {
+                    kernels::dots(keys, q, factor, &mut scores[chunk.clone()], Write::Set);
                 }
             }
-        } else {
-            let scores = MatMut::new(&mut buffers.scores, stacked, visible);
-            let q = MatRef::new(&buffers.queries, stacked, width);
-            let k = MatRef::strided(keys, visible, width, stride);
-            gemm(scores, false, heads.factor, q, k.t(), Threads::One);
+            return;
         }
-        // Rows are left unnormalised; the result is divided instead, which is narrower.
-        let totals: Vec<f32> = buffers
-            .scores
-            .chunks_exact_mut(visible)
-            .enumerate()
-            .map(|(i, scores)| {
-                let position = past + rows.start + i / group;
-                let (before, scores) = scores.split_at_mut(heads.first_seen(position) - lowest);
-                let (seen, after) = scores.split_at_mut(position + 1 - heads.first_seen(position));
-                let largest = kernels::max(seen);
-                let total = kernels::exp_shifted(seen, largest);
-                before.fill(0.0);
-                after.fill(0.0);
-                if !self.lse.is_empty() {
-                    self.lse[(first + i / group) * piece_heads + column + i % group] =
-                        largest + total.ln();
-                }
-                total
-            })
-            .collect();
-        if single {
-            buffers.out.fill(0.0);
-            for start in (0..visible).step_by(KEYS) {
-                let lines = buffers.scores.chunks_exact(visible);
-                for (p, out) in lines.zip(buffers.out.chunks_exact_mut(width)) {
-                    let p = &p[start..visible.min(start + KEYS)];
-                    kernels::weighted_sum(&values[start * stride..], stride, p, out);
+        let scores = MatMut::new(scores, self.stacked_rows(), visible);
+        let queries = MatRef::new(queries, self.stacked_rows(), width);
+        let product = queries.times(self.keys.t()).scaled(factor);
+        gemm(scores, Write::Set, product, Threads::One);
+    }
+
+    /// Turns scores into exponentials; returns the largest score and the sum of the exponentials of
+    /// each stacked row.
+    fn softmax(&self, scores: &mut [f32]) -> Vec<(f32, f32)> {
+        let of_row = |(i, scores): (usize, &mut [f32])| {
+            let position = self.position + i / self.heads.group();
+            let first = self.heads.first_seen(position);
+            let (before, scores) = scores.split_at_mut(first - self.lowest);
+            let (seen, after) = scores.split_at_mut(position + 1 - first);
+            let largest = kernels::max(seen);
+            let total = kernels::exp_shifted(seen, largest);
+            before.fill(0.0);
+            after.fill(0.0);
+            (largest, total)
+        };
+        scores.chunks_exact_mut(self.visible()).enumerate().map(of_row).collect()
+    }
+
+    /// Sums of the values, weighted by the exponentials.
+    fn mix(&self, buffers: &mut AttentionBuffers) {
+        let (visible, width) = (self.visible(), self.heads.width);
+        let AttentionBuffers { scores, out, .. } = buffers;
+        out.resize(self.stacked_rows() * width, 0.0);
+        if self.rows == 1 {
+            out.fill(0.0);
+            for chunk in self.chunks() {
+                let values = self.values.rows_from(chunk.start, chunk.len());
+                for (p, out) in scores.chunks_exact(visible).zip(out.chunks_exact_mut(width)) {
+                    kernels::weighted_sum(values, &p[chunk.clone()], out);
                 }
             }
-        } else {
-            let p = MatRef::new(&buffers.scores, stacked, visible);
-            let v = MatRef::strided(values, visible, width, stride);
-            gemm(MatMut::new(&mut buffers.out, stacked, width), false, 1.0, p, v, Threads::One);
+            return;
         }
-        for ((i, row), total) in buffers.out.chunks_exact_mut(width).enumerate().zip(totals) {
+        let p = MatRef::new(scores, self.stacked_rows(), visible);
+        let out = MatMut::new(out, self.stacked_rows(), width);
+        gemm(out, Write::Set, p.times(self.values), Threads::One);
+    }
+
+    /// Divides the sums `mixed` and puts them where they belong.
+    fn scatter(
+        &self,
+        mixed: &mut [f32],
+        softmaxes: &[(f32, f32)],
+        piece_heads: usize,
+        to: &mut AttentionOutput<'_>,
+    ) {
+        let (group, width) = (self.heads.group(), self.heads.width);
+        let rows = mixed.chunks_exact_mut(width).zip(softmaxes).enumerate();
+        for (i, (row, (largest, total))) in rows {
+            let head = (self.first + i / group) * piece_heads + self.column + i % group;
+            if let Some(lse) = to.lse.get_mut(head) {
+                *lse = largest + total.ln();
+            }
             kernels::scale(row, 1.0 / total);
-            let at = ((first + i / group) * piece_heads + column + i % group) * width;
-            self.out[at..at + width].copy_from_slice(row);
+            to.out[head * width..][..width].copy_from_slice(row);
         }
     }
 }
@@ -341,7 +420,9 @@ mod tests {
                 .collect();
             let mut out = vec![0.0; q.len()];
             let mut lse = vec![0.0; total * queries];
-            attention(heads, Precision::F32, &sequences, &q, queries * width, &mut out, &mut lse);
+            let rows = MatRef::new(&q, total, queries * width);
+            let to = AttentionOutput { out: &mut out, lse: &mut lse };
+            attention(heads, Precision::F32, &sequences, rows, to);
             let (mut expected, mut expected_lse) = (Vec::new(), Vec::new());
             let mut first = 0;
             for sequence in &sequences {
@@ -354,7 +435,8 @@ mod tests {
             assert_close(&out, &expected, 1e-5);
             assert_close(&lse, &expected_lse, 1e-5);
             let mut quiet = vec![0.0; q.len()];
-            attention(heads, Precision::F32, &sequences, &q, queries * width, &mut quiet, &mut []);
+            let to = AttentionOutput { out: &mut quiet, lse: &mut [] };
+            attention(heads, Precision::F32, &sequences, rows, to);
             assert_eq!(quiet, out);
         }
     }

@@ -9,7 +9,7 @@ use super::{Heads, Layout, Rotation, Sequence, Span, sequences};
 use crate::Precision;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::heads::{BackwardBuffers, HeadGradient, head_backward};
-use crate::kernels::{self, MatMut, MatRef, Threads, gemm};
+use crate::kernels::{self, MatMut, MatRef, Threads, Write, gemm};
 
 /// Query rows taken at a time.
 const ROWS: usize = 64;
@@ -17,6 +17,16 @@ const ROWS: usize = 64;
 thread_local! {
     /// Scores and their gradients of one thread; taken while in use.
     static BUFFERS: Cell<(Vec<f32>, Vec<f32>)> = const { Cell::new((Vec::new(), Vec::new())) };
+}
+
+/// Attention over a pack and the rotation before it, as one layer has them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PackedAttention<'a> {
+    pub(crate) heads: Heads,
+    /// That of the forward pass.
+    pub(crate) precision: Precision,
+    pub(crate) layout: Layout<'a>,
+    pub(crate) rotation: &'a Rotation,
 }
 
 /// What the forward pass left behind.
@@ -39,77 +49,80 @@ pub(crate) struct HeadGradients {
     joined: Vec<f32>,
 }
 
-/// Gradient of attention over packed sequences, and of the rotation before it: `d_qkv` receives the
-/// gradient of the unrotated queries, keys and values for the gradient `d_out`. `precision` is that
-/// of the forward pass.
-#[allow(clippy::too_many_arguments)] // the operands of one product and its gradients
-pub(crate) fn attention_backward(
-    heads: Heads,
-    precision: Precision,
-    layout: Layout<'_>,
-    kept: Kept<'_>,
-    rotation: &Rotation,
-    d_out: &[f32],
-    d_qkv: &mut [f32],
-    buffers: &mut HeadGradients,
-) {
-    let width = heads.width;
-    let HeadGradients { partial, joined } = buffers;
-    let parts = sequences(heads, layout, kept.qkv, joined);
-    // Each query head has its own part of the key gradients: no thread waits for another, and the
-    // sum over the heads below is always taken in the same order.
-    let seen = layout.seen();
-    partial.resize(heads.queries * seen * 3 * width, 0.0);
-    let mut rest = &mut partial[..];
-    let mut pieces = Vec::with_capacity(heads.queries * parts.len());
-    for head in 0..heads.queries {
-        let mut start = 0;
-        for &sequence in &parts {
-            let rows = sequence.past + sequence.rows;
-            let gradients = rest.split_off_mut(..rows * 3 * width).unwrap_or_default();
-            pieces.push(Piece { head, sequence, start, gradients });
-            start += sequence.rows;
-        }
-    }
-    #[cfg(target_arch = "x86_64")]
-    let rounded = precision == Precision::Bf16 && kernels::heads::available();
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = precision;
-    pieces.into_par_iter().with_max_len(1).for_each(|mut piece| {
-        #[cfg(target_arch = "x86_64")]
-        if rounded {
-            return piece.compute_in_bf16(heads, kept, d_out);
-        }
-        let (mut scores, mut d_scores) = BUFFERS.take();
-        piece.compute(heads, kept, d_out, &mut scores, &mut d_scores);
-        BUFFERS.set((scores, d_scores));
-    });
-
-    let stride = (heads.queries + 2 * heads.keys) * width;
-    let partial = &partial[..];
-    let places = Places::new(layout);
-    d_qkv.par_chunks_mut(stride).enumerate().with_min_len(16).for_each(|(row, d)| {
-        let part = |head: usize, place: usize, which: usize| {
-            &partial[(head * seen + place) * 3 * width + which * width..][..width]
-        };
-        let (d_queries, d_rest) = d.split_at_mut(heads.queries * width);
-        let (d_keys, d_values) = d_rest.split_at_mut(heads.keys * width);
-        let places = places.of(row);
-        for (head, d_query) in d_queries.chunks_exact_mut(width).enumerate() {
-            // Queries are the segment's own.
-            places.clone().take(1).for_each(|own| d_query.copy_from_slice(part(head, own, 0)));
-        }
-        for (which, out) in [(1, &mut *d_keys), (2, d_values)] {
-            for (key_head, out) in out.chunks_exact_mut(width).enumerate() {
-                out.fill(0.0);
-                for head in key_head * heads.group()..(key_head + 1) * heads.group() {
-                    places.clone().for_each(|place| kernels::add(out, part(head, place, which)));
-                }
+impl PackedAttention<'_> {
+    /// The gradient of attention and of the rotation: `d_qkv` receives that of the unrotated
+    /// queries, keys and values for the gradient `d_out` of the result.
+    pub(crate) fn backward(
+        self,
+        kept: Kept<'_>,
+        d_out: &[f32],
+        d_qkv: &mut [f32],
+        buffers: &mut HeadGradients,
+    ) {
+        let Self { heads, layout, .. } = self;
+        let HeadGradients { partial, joined } = buffers;
+        let parts = sequences(heads, layout, kept.qkv, joined);
+        // Each query head has its own part of the key gradients: no thread waits for another, and
+        // the sum over the heads below is always taken in the same order.
+        partial.resize(heads.queries * layout.seen() * 3 * heads.width, 0.0);
+        let mut rest = &mut partial[..];
+        let mut pieces = Vec::with_capacity(heads.queries * parts.len());
+        for head in 0..heads.queries {
+            let mut start = 0;
+            for &sequence in &parts {
+                let rows = sequence.past + sequence.rows;
+                let gradients = rest.split_off_mut(..rows * 3 * heads.width).unwrap_or_default();
+                pieces.push(GradientPiece { heads, head, sequence, start, gradients });
+                start += sequence.rows;
             }
         }
-        rotation.rotate_row(row, d_queries, -1.0);
-        rotation.rotate_row(row, d_keys, -1.0);
-    });
+        #[cfg(target_arch = "x86_64")]
+        let rounded = self.precision == Precision::Bf16 && kernels::heads::available();
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = self.precision;
+        pieces.into_par_iter().with_max_len(1).for_each(|mut piece| {
+            #[cfg(target_arch = "x86_64")]
+            if rounded {
+                return piece.compute_in_bf16(kept, d_out);
+            }
+            let mut buffers = BUFFERS.take();
+            piece.compute(kept, d_out, &mut buffers);
+            BUFFERS.set(buffers);
+        });
+        self.gather(partial, d_qkv);
+    }
+
+    /// Adds up what the query heads and the sequences give to each row, and undoes the rotation.
+    fn gather(self, partial: &[f32], d_qkv: &mut [f32]) {
+        let Self { heads, layout, rotation, .. } = self;
+        let (width, seen) = (heads.width, layout.seen());
+        let stride = (heads.queries + 2 * heads.keys) * width;
+        let places = Places::new(layout);
+        d_qkv.par_chunks_mut(stride).enumerate().with_min_len(16).for_each(|(row, d)| {
+            let part = |head: usize, place: usize, which: usize| {
+                &partial[(head * seen + place) * 3 * width + which * width..][..width]
+            };
+            let (d_queries, d_rest) = d.split_at_mut(heads.queries * width);
+            let (d_keys, d_values) = d_rest.split_at_mut(heads.keys * width);
+            let places = places.of(row);
+            for (head, d_query) in d_queries.chunks_exact_mut(width).enumerate() {
+                // Queries are the segment's own.
+                let own = places.clone().take(1);
+                own.for_each(|own| d_query.copy_from_slice(part(head, own, 0)));
+            }
+            for (which, out) in [(1, &mut *d_keys), (2, d_values)] {
+                for (key_head, out) in out.chunks_exact_mut(width).enumerate() {
+                    out.fill(0.0);
+                    for head in key_head * heads.group()..(key_head + 1) * heads.group() {
+                        let parts = places.clone().map(|place| part(head, place, which));
+                        parts.for_each(|part| kernels::add(out, part));
+                    }
+                }
+            }
+            rotation.rotate_row(row, d_queries, -1.0);
+            rotation.rotate_row(row, d_keys, -1.0);
+        });
+    }
 }
 
 /// Where the gradients of a row stand among those of one query head.
@@ -149,7 +162,8 @@ impl Places {
 }
 
 /// One query head of one sequence.
-struct Piece<'a> {
+struct GradientPiece<'a> {
+    heads: Heads,
     head: usize,
     sequence: Sequence<'a>,
     /// The sequence's first row in the pack.
@@ -159,113 +173,88 @@ struct Piece<'a> {
     gradients: &'a mut [f32],
 }
 
-impl Piece<'_> {
+impl GradientPiece<'_> {
+    /// This head's columns of the sequence's rows, out of rows of `heads` heads of `width` numbers.
+    fn of_rows<'b>(&self, data: &'b [f32], heads: usize, width: usize) -> MatRef<'b> {
+        let stride = heads * width;
+        let data = &data[self.start * stride + self.head * width..];
+        MatRef::strided(data, self.sequence.rows, width, stride)
+    }
+
+    /// The same of queries, results, the results' gradient and log-sum-exps.
+    fn operands<'b>(&self, kept: Kept<'b>, d_out: &'b [f32]) -> [MatRef<'b>; 4] {
+        let Heads { queries, keys, width, .. } = self.heads;
+        [
+            self.of_rows(kept.qkv, queries + 2 * keys, width),
+            self.of_rows(kept.out, queries, width),
+            self.of_rows(d_out, queries, width),
+            self.of_rows(kept.lse, queries, 1),
+        ]
+    }
+
     #[cfg(target_arch = "x86_64")]
-    fn compute_in_bf16(&mut self, heads: Heads, kept: Kept<'_>, d_out: &[f32]) {
+    fn compute_in_bf16(&mut self, kept: Kept<'_>, d_out: &[f32]) {
         thread_local! {
             /// Buffers of one thread; taken while in use.
             static BUFFERS: Cell<Option<Box<BackwardBuffers>>> = const { Cell::new(None) };
         }
-        let Piece { head, start, sequence, .. } = *self;
-        let Heads { queries, keys, width, .. } = heads;
-        // This head's columns of the sequence's rows.
-        fn of_rows(
-            data: &[f32],
-            rows: [usize; 2],
-            head: usize,
-            stride: usize,
-            width: usize,
-        ) -> MatRef<'_> {
-            let [start, count] = rows;
-            MatRef::strided(&data[start * stride + head * width..], count, width, stride)
-        }
-        let rows = [start, sequence.rows];
-        let key_head = head / heads.group();
+        let (heads, sequence) = (self.heads, self.sequence);
+        let key_head = self.head / heads.group();
+        let [queries, out, d_out, lse] = self.operands(kept, d_out);
         let head = HeadGradient {
             sight: heads.sight(sequence.past),
-            queries: of_rows(kept.qkv, rows, head, (queries + 2 * keys) * width, width),
-            keys: sequence.keys_of(key_head, width),
-            values: sequence.values_of(key_head, width),
-            out: of_rows(kept.out, rows, head, queries * width, width),
-            d_out: of_rows(d_out, rows, head, queries * width, width),
-            lse: of_rows(kept.lse, rows, head, queries, 1),
+            queries,
+            keys: sequence.keys_of(key_head, heads.width),
+            values: sequence.values_of(key_head, heads.width),
+            out,
+            d_out,
+            lse,
         };
         let mut buffers = BUFFERS.take().unwrap_or_default();
         head_backward(&head, self.gradients, &mut buffers);
         BUFFERS.set(Some(buffers));
     }
 
-    fn compute(
-        &mut self,
-        heads: Heads,
-        kept: Kept<'_>,
-        d_out: &[f32],
-        scores: &mut Vec<f32>,
-        d_scores: &mut Vec<f32>,
-    ) {
+    fn compute(&mut self, kept: Kept<'_>, d_out: &[f32], buffers: &mut (Vec<f32>, Vec<f32>)) {
+        let (heads, sequence, (scores, d_scores)) = (self.heads, self.sequence, buffers);
         let width = heads.width;
-        let Piece { head, start, sequence, .. } = *self;
-        let key_head = head / heads.group();
-        let (stride, out_stride) =
-            ((heads.queries + 2 * heads.keys) * width, heads.queries * width);
-        let queries = &kept.qkv[start * stride + head * width..];
-        let keys = &sequence.keys[key_head * width..];
-        let values = &sequence.values[key_head * width..];
-        let out = &kept.out[start * out_stride + head * width..];
-        let d_out = &d_out[start * out_stride + head * width..];
+        let column = self.head / heads.group() * width;
+        let operands = self.operands(kept, d_out);
         self.gradients.fill(0.0);
         for first in (0..sequence.rows).step_by(ROWS) {
             let block = ROWS.min(sequence.rows - first);
             // As in the forward pass, keys that no row of the block sees are left out.
             let lowest = heads.first_seen(sequence.past + first);
             let visible = sequence.past + first + block - lowest;
-            let (keys, values) =
-                (&keys[lowest * sequence.stride..], &values[lowest * sequence.stride..]);
+            let at = lowest * sequence.stride + column;
+            let k = MatRef::strided(&sequence.keys[at..], visible, width, sequence.stride);
+            let v = MatRef::strided(&sequence.values[at..], visible, width, sequence.stride);
+            let [q, out, dy, lse] = operands.map(|rows| rows.rows_from(first, block));
             scores.resize(block * visible, 0.0);
             d_scores.resize(block * visible, 0.0);
-            let q = MatRef::strided(&queries[first * stride..], block, width, stride);
-            let k = MatRef::strided(keys, visible, width, sequence.stride);
-            let v = MatRef::strided(values, visible, width, sequence.stride);
-            let dy = MatRef::strided(&d_out[first * out_stride..], block, width, out_stride);
-            let view = MatMut::new(scores, block, visible);
-            gemm(view, false, heads.factor, q, k.t(), Threads::One);
-            gemm(MatMut::new(d_scores, block, visible), false, 1.0, dy, v.t(), Threads::One);
-            let lines = scores.chunks_exact_mut(visible).zip(d_scores.chunks_exact_mut(visible));
-            for (i, (s, d)) in lines.enumerate() {
-                let row = first + i;
-                let at = row * out_stride..row * out_stride + width;
-                let mean = kernels::dot(&out[at.clone()], &d_out[at]);
-                let lse = kept.lse[(start + row) * heads.queries + head];
-                let position = sequence.past + row;
+            let mut p = MatMut::new(scores, block, visible);
+            let mut ds = MatMut::new(d_scores, block, visible);
+            gemm(p.reborrow(), Write::Set, q.times(k.t()).scaled(heads.factor), Threads::One);
+            gemm(ds.reborrow(), Write::Set, dy.times(v.t()), Threads::One);
+            for row in 0..block {
+                let mean = kernels::dot(out.row(row), dy.row(row));
+                let position = sequence.past + first + row;
                 let seen = heads.first_seen(position) - lowest..position + 1 - lowest;
+                let (s, d) = (p.row_mut(row), ds.row_mut(row));
                 let (s_seen, d_seen) = (&mut s[seen.clone()], &mut d[seen.clone()]);
-                kernels::softmax_backward_row(s_seen, d_seen, lse, mean, heads.factor);
+                kernels::softmax_backward_row(s_seen, d_seen, lse.row(row)[0], mean, heads.factor);
                 for line in [s, d] {
                     line[..seen.start].fill(0.0);
                     line[seen.end..].fill(0.0);
                 }
             }
-            let p = MatRef::new(scores, block, visible);
-            let ds = MatRef::new(d_scores, block, visible);
-            let own = (sequence.past + first) * 3;
-            gemm(into(self.gradients, own, block, width), false, 1.0, ds, k, Threads::One);
-            let keys_from = lowest * 3 + 1;
-            gemm(
-                into(self.gradients, keys_from, visible, width),
-                true,
-                1.0,
-                ds.t(),
-                q,
-                Threads::One,
-            );
-            gemm(
-                into(self.gradients, keys_from + 1, visible, width),
-                true,
-                1.0,
-                p.t(),
-                dy,
-                Threads::One,
-            );
+            let (p, ds) = (p.as_ref(), ds.as_ref());
+            let mut to = |write, at, rows, product| {
+                gemm(into(self.gradients, at, rows, width), write, product, Threads::One);
+            };
+            to(Write::Set, (sequence.past + first) * 3, block, ds.times(k));
+            to(Write::Add, lowest * 3 + 1, visible, ds.t().times(q));
+            to(Write::Add, lowest * 3 + 2, visible, p.t().times(dy));
         }
     }
 }
@@ -280,8 +269,8 @@ mod tests {
     use super::*;
     use crate::Precision::F32;
     use crate::Segment;
-    use crate::ops::attention;
     use crate::ops::testing::{assert_gradient, noise};
+    use crate::ops::{AttentionOutput, attention};
 
     #[test]
     fn the_gradient_through_rotation_and_attention_matches_differences() {
@@ -316,15 +305,9 @@ mod tests {
             let run = |qkv: &mut [f32], out: &mut [f32], lse: &mut [f32]| {
                 rotation.forward(qkv, 6, stride);
                 let mut joined = Vec::new();
-                attention(
-                    heads,
-                    F32,
-                    &sequences(heads, layout, qkv, &mut joined),
-                    qkv,
-                    stride,
-                    out,
-                    lse,
-                );
+                let parts = sequences(heads, layout, qkv, &mut joined);
+                let queries = MatRef::strided(qkv, rows, 4 * 6, stride);
+                attention(heads, F32, &parts, queries, AttentionOutput { out, lse });
             };
             let (x, d_out) = (noise(1, rows * stride), noise(2, rows * 24));
             let (mut qkv, mut out, mut lse) =
@@ -333,7 +316,8 @@ mod tests {
             let mut dx = vec![0.0; x.len()];
             let kept = Kept { qkv: &qkv, out: &out, lse: &lse };
             let mut buffers = HeadGradients { partial: vec![5.0; 3], joined: vec![5.0; 3] };
-            attention_backward(heads, F32, layout, kept, &rotation, &d_out, &mut dx, &mut buffers);
+            let pass = PackedAttention { heads, precision: F32, layout, rotation: &rotation };
+            pass.backward(kept, &d_out, &mut dx, &mut buffers);
             assert_gradient(&x, &d_out, &dx, 2e-3, |x, y| run(&mut x.to_vec(), y, &mut []));
         }
     }

@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{Heads, Sequence};
-use crate::kernels::MatRef;
-use crate::kernels::heads::{BLOCK, ForwardBuffers, PackedHead, Sight, head_forward};
+use super::{AttentionOutput, Heads, Sequence};
+use crate::kernels::heads::{BLOCK, ForwardBuffers, PackedHead, QueryHead, Sight, head_forward};
+use crate::kernels::{MatMut, MatRef};
 
 thread_local! {
     /// Keys and values of the last call; taken while in use.
@@ -36,25 +36,23 @@ impl Heads {
 }
 
 /// Some rows of a sequence, for all heads, and where their results go.
-struct Piece<'a> {
+struct RoundedPiece<'a> {
     sequence: usize,
     /// First row of the sequence in the batch.
     start: usize,
     /// Rows within the sequence.
     rows: Range<usize>,
-    out: &'a mut [f32],
-    lse: &'a mut [f32],
+    to: AttentionOutput<'a>,
 }
 
 /// As [`super::attention`].
 pub(super) fn attention_in_bf16(
     heads: Heads,
     sequences: &[Sequence<'_>],
-    queries: &[f32],
-    query_stride: usize,
-    mut out: &mut [f32],
-    mut lse: &mut [f32],
+    queries: MatRef<'_>,
+    to: AttentionOutput<'_>,
 ) {
+    let AttentionOutput { mut out, mut lse } = to;
     let (width, stride) = (heads.width, heads.queries * heads.width);
     let mut packed = PACKED.take();
     packed.resize_with(sequences.len() * heads.keys, PackedHead::default);
@@ -70,26 +68,29 @@ pub(super) fn attention_in_bf16(
             let rows = first..sequence.rows.min(first + BLOCK);
             let out = out.split_off_mut(..rows.len() * stride).unwrap_or_default();
             let lse = lse.split_off_mut(..rows.len() * lse_stride).unwrap_or_default();
-            pieces.push(Piece { sequence: index, start, rows, out, lse });
+            let to = AttentionOutput { out, lse };
+            pieces.push(RoundedPiece { sequence: index, start, rows, to });
         }
         start += sequence.rows;
     }
     pieces.into_par_iter().with_max_len(1).for_each(|piece| {
-        let Piece { sequence: index, start, rows, out, lse } = piece;
+        let RoundedPiece { sequence: index, start, rows, to } = piece;
         let mut buffers = BUFFERS.take().unwrap_or_default();
         let sequence = &sequences[index];
         for head in 0..heads.queries {
             let packed = &packed[index * heads.keys + head / heads.group()];
-            let queries = &queries[start * query_stride + head * width..];
-            let queries = MatRef::strided(queries, sequence.rows, width, query_stride);
+            let queries = queries.rows_from(start, sequence.rows);
+            let queries = queries.columns_from(head * width, width);
             let sight = heads.sight(sequence.past);
             let note = |row: usize, value: f32| {
-                if let Some(slot) = lse.get_mut(row * heads.queries + head) {
+                if let Some(slot) = to.lse.get_mut(row * heads.queries + head) {
                     *slot = value;
                 }
             };
-            let out = &mut out[head * width..];
-            head_forward(sight, queries, rows.start, packed, out, stride, note, &mut buffers);
+            let out = &mut to.out[head * width..];
+            let out = MatMut::strided(out, rows.len(), width, stride);
+            let head = QueryHead { sight, queries, packed };
+            head_forward(head, rows.start, out, note, &mut buffers);
         }
         BUFFERS.set(Some(buffers));
     });

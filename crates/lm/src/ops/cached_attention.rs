@@ -3,6 +3,9 @@
 //! The keys are taken in chunks of a fixed length, counted from the first token, and every row's
 //! chunks are joined in order. So a row's result is the same to the last bit alone, among other
 //! rows, in one piece or in several, and with any number of threads.
+//!
+//! Softmaxes over parts of the keys are joined as in FlashDecoding: each keeps its largest score and
+//! its sum, and both sides are scaled to the larger of the two.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -12,7 +15,7 @@ use rayon::prelude::*;
 use super::Heads;
 use crate::KvCache;
 use crate::decoder::kv_cache::{BLOCK, value_columns};
-use crate::kernels::{self, Form, Rows};
+use crate::kernels::{self, Lines, MatMut, MatRef, WordRows, Write};
 
 /// Keys of a chunk: four blocks.
 const CHUNK: usize = 4 * BLOCK;
@@ -33,7 +36,7 @@ pub(crate) struct CachedRows<'a> {
 
 /// Some rows of a sequence for one key head.
 #[derive(Clone)]
-struct Piece<'a> {
+struct CachedPiece<'a> {
     cache: &'a KvCache,
     layer: usize,
     heads: Heads,
@@ -59,31 +62,36 @@ struct Partial<'a> {
 thread_local! {
     /// Buffers of one thread; taken while in use, so that nested work finds empty ones and not
     /// shared ones.
-    static BUFFERS: Cell<Buffers> = const { Cell::new(Buffers {
-        row: Vec::new(), queries: Vec::new(), scores: Vec::new(), weights: Vec::new(), partial: Vec::new(),
-    }) };
+    static BUFFERS: Cell<Option<Box<CachedAttentionBuffers>>> = const { Cell::new(None) };
 }
 
 #[derive(Default)]
-struct Buffers {
+struct CachedAttentionBuffers {
     row: Vec<f32>,
     queries: Vec<u32>,
-    scores: Vec<f32>,
-    weights: Vec<u32>,
     partial: Vec<f32>,
+    chunk: ChunkBuffers,
+}
+
+/// Of one chunk of keys.
+#[derive(Default)]
+struct ChunkBuffers {
+    /// `[stacked rows, keys]`
+    scores: Vec<f32>,
+    /// The exponentials, as words.
+    weights: Vec<u32>,
 }
 
 /// `out = softmax(q kᵀ * factor, causal and within the window) v` for the new rows of all
 /// sequences, with the keys and values of `layer`.
 ///
-/// `queries` holds the rows of all sequences one after the other, `query_stride` apart, the query
-/// heads first in each row; `out` is `[rows, query heads * width]`.
+/// `queries` holds the rows of all sequences one after the other, `[rows, query heads * width]`;
+/// `out` has the same shape.
 pub(crate) fn cached_attention(
     heads: Heads,
     layer: usize,
     sequences: &[CachedRows<'_>],
-    queries: &[f32],
-    query_stride: usize,
+    queries: MatRef<'_>,
     out: &mut [f32],
 ) {
     let mut pieces = Vec::new();
@@ -97,7 +105,15 @@ pub(crate) fn cached_attention(
                     heads.first_seen(positions.start) / CHUNK..positions.end.div_ceil(CHUNK);
                 work += chunks.len() * CHUNK * positions.len() * heads.group() * heads.width;
                 let (positions, first) = (positions.clone(), first + start);
-                pieces.push(Piece { cache, layer, heads, key_head, positions, first, chunks });
+                pieces.push(CachedPiece {
+                    cache,
+                    layer,
+                    heads,
+                    key_head,
+                    positions,
+                    first,
+                    chunks,
+                });
             }
         }
         first += rows;
@@ -105,22 +121,22 @@ pub(crate) fn cached_attention(
     let alone = work < SPLIT_WORK || rayon::current_num_threads() == 1;
     // Too few pieces to share: a piece for every chunk then, joined at the end.
     let split = !alone && pieces.len() < 4 * rayon::current_num_threads();
-    let parts: Vec<Piece<'_>> = match split {
+    let parts: Vec<CachedPiece<'_>> = match split {
         true => {
             pieces.iter().flat_map(|piece| piece.chunks.clone().map(|at| piece.only(at))).collect()
         }
         false => pieces.clone(),
     };
-    let mut results = vec![0.0; parts.iter().map(Piece::result).sum()];
+    let mut results = vec![0.0; parts.iter().map(CachedPiece::result).sum()];
     let mut rest = &mut results[..];
     let tasks: Vec<_> = parts
         .iter()
         .map(|part| (part, part.partial(rest.split_off_mut(..part.result()).unwrap_or_default())))
         .collect();
-    let run = |(part, mut partial): (&Piece<'_>, Partial<'_>)| {
-        let mut buffers = BUFFERS.take();
-        part.compute(queries, query_stride, &mut partial, &mut buffers);
-        BUFFERS.set(buffers);
+    let run = |(part, mut partial): (&CachedPiece<'_>, Partial<'_>)| {
+        let mut buffers = BUFFERS.take().unwrap_or_default();
+        part.compute(queries, &mut partial, &mut buffers);
+        BUFFERS.set(Some(buffers));
     };
     match alone {
         true => tasks.into_iter().for_each(run),
@@ -139,7 +155,7 @@ pub(crate) fn cached_attention(
     }
 }
 
-impl<'a> Piece<'a> {
+impl<'a> CachedPiece<'a> {
     /// Query rows of all heads that share the key head.
     fn stacked(&self) -> usize {
         self.positions.len() * self.heads.group()
@@ -162,33 +178,30 @@ impl<'a> Piece<'a> {
 
     fn compute(
         &self,
-        queries: &[f32],
-        query_stride: usize,
+        queries: MatRef<'_>,
         whole: &mut Partial<'_>,
-        buffers: &mut Buffers,
+        buffers: &mut CachedAttentionBuffers,
     ) {
         let Heads { width, .. } = self.heads;
         let (form, group) = (self.cache.form(), self.heads.group());
         let words = form.words(width);
-        let Buffers { row, queries: encoded, scores, weights, partial } = buffers;
+        let CachedAttentionBuffers { row, queries: encoded, partial, chunk: buffers } = buffers;
         encoded.resize(self.stacked() * words, 0);
         for (i, words) in encoded.chunks_exact_mut(words).enumerate() {
             let head = self.key_head * group + i % group;
             row.clear();
-            row.extend_from_slice(
-                &queries[(self.first + i / group) * query_stride + head * width..][..width],
-            );
+            row.extend_from_slice(&queries.row(self.first + i / group)[head * width..][..width]);
             kernels::scale(row, self.heads.factor);
             form.encode(row, words);
         }
         partial.resize(self.result(), 0.0);
         let mut chunks = self.chunks.clone();
         if let Some(chunk) = chunks.next() {
-            self.chunk(chunk, form, encoded, scores, weights, whole);
+            self.chunk(chunk, encoded, buffers, whole);
         }
         for chunk in chunks {
             let mut next = self.partial(partial);
-            self.chunk(chunk, form, encoded, scores, weights, &mut next);
+            self.chunk(chunk, encoded, buffers, &mut next);
             whole.join(&next);
         }
     }
@@ -197,13 +210,12 @@ impl<'a> Piece<'a> {
     fn chunk(
         &self,
         chunk: usize,
-        form: Form,
         queries: &[u32],
-        scores: &mut Vec<f32>,
-        weights: &mut Vec<u32>,
+        buffers: &mut ChunkBuffers,
         partial: &mut Partial<'_>,
     ) {
-        let (stacked, group) = (self.stacked(), self.heads.group());
+        let ChunkBuffers { scores, weights } = buffers;
+        let (stacked, group, form) = (self.stacked(), self.heads.group(), self.cache.form());
         let columns = value_columns(self.heads.width);
         let (query_words, block_words) = (form.words(self.heads.width), form.words(BLOCK));
         let first = chunk * CHUNK;
@@ -216,15 +228,10 @@ impl<'a> Piece<'a> {
         scores.resize(stacked * stride, 0.0);
         weights.resize(stacked * blocks * block_words, 0);
         for block in 0..blocks {
-            let out = &mut scores[block * BLOCK..];
-            let rows = Rows {
-                count: stacked,
-                words: queries,
-                stride: query_words,
-                out,
-                out_stride: stride,
-            };
-            kernels::multiply(form, rows, head(block).0, query_words, BLOCK, false);
+            let rows = WordRows { count: stacked, words: queries, stride: query_words };
+            let keys = Lines { count: query_words, columns: BLOCK, words: head(block).0 };
+            let out = MatMut::strided(&mut scores[block * BLOCK..], stacked, BLOCK, stride);
+            kernels::multiply(form, rows, keys, out, Write::Set);
         }
         let lines =
             scores.chunks_exact_mut(stride).zip(weights.chunks_exact_mut(blocks * block_words));
@@ -242,14 +249,12 @@ impl<'a> Piece<'a> {
         }
         for block in 0..blocks {
             let lines = form.words((count - block * BLOCK).min(BLOCK));
-            let rows = Rows {
-                count: stacked,
-                words: &weights[block * block_words..],
-                stride: blocks * block_words,
-                out: partial.out,
-                out_stride: columns,
-            };
-            kernels::multiply(form, rows, head(block).1, lines, columns, block > 0);
+            let words = &weights[block * block_words..];
+            let rows = WordRows { count: stacked, words, stride: blocks * block_words };
+            let values = Lines { count: lines, columns, words: head(block).1 };
+            let out = MatMut::new(partial.out, stacked, columns);
+            let write = if block > 0 { Write::Add } else { Write::Set };
+            kernels::multiply(form, rows, values, out, write);
         }
     }
 
@@ -321,7 +326,8 @@ mod tests {
     fn run(heads: Heads, cache: &KvCache, rows: usize, queries: &[f32]) -> Vec<f32> {
         let stride = heads.queries * heads.width;
         let mut out = vec![0.0; rows * stride];
-        cached_attention(heads, LAYER, &[CachedRows { rows, cache }], queries, stride, &mut out);
+        let queries = MatRef::new(queries, rows, stride);
+        cached_attention(heads, LAYER, &[CachedRows { rows, cache }], queries, &mut out);
         out
     }
 
@@ -400,7 +406,8 @@ mod tests {
             let parts = [CachedRows { rows: 3, cache: &cache }, CachedRows { rows, cache: &cache }];
             let both = [&q[..3 * stride], &q].concat();
             let mut out = vec![0.0; both.len()];
-            cached_attention(heads, LAYER, &parts, &both, stride, &mut out);
+            let queries = MatRef::new(&both, 3 + rows, stride);
+            cached_attention(heads, LAYER, &parts, queries, &mut out);
             assert_eq!(out[..3 * stride], together[..3 * stride]);
             assert_eq!(out[3 * stride..], together);
         }

@@ -1,40 +1,184 @@
-//! Products of a frozen matrix with a low-rank adapter beside it, and their gradients.
+//! Products of frozen weights with low-rank adapters (LoRA, Hu et al. 2021) beside them, and their
+//! gradients.
 
 use rayon::prelude::*;
 
 use crate::Lora;
 use crate::adapter::lora::Group;
 use crate::kernels::{
-    Adapted, AdaptedBuffers, Frozen, MatMut, MatRef, Member, Orientation, Threads, Update, dots,
-    gemm, outer,
+    FusedLora, FusedLoraBuffers, MatMut, MatRef, Member, Orientation, PackedWeights, Threads,
+    Update, Write, dots, gemm, outer,
 };
 
 /// Up to this many rows, row by row is faster than a general product.
 const FEW_ROWS: usize = 8;
 
-/// The adapter to be applied, and to which projections.
+/// An adapter, and how it is multiplied.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Adapter<'a> {
+pub(crate) struct Applied<'a> {
     pub(crate) lora: &'a Lora,
-    pub(crate) layer: usize,
-    pub(crate) group: Group,
     /// Whether it may be rounded like the frozen weights and packed for one product with them,
     /// which pays for the many rows of a training step.
-    pub(crate) joined: bool,
+    pub(crate) fused: bool,
 }
 
-impl Adapter<'_> {
-    /// The frozen matrix with this adapter in one product, where that is wanted and possible.
-    fn join<'a>(&'a self, frozen: &'a Frozen) -> Option<Adapted<'a>> {
-        let Self { lora, layer, group, joined } = self;
-        let stack = lora.stack(*layer, *group).filter(|_| *joined)?;
+/// The adapters of a batch's rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Adapters<'a> {
+    /// One, or none, for all rows of a prompt or a pack: products are chosen by the number of rows.
+    One(Option<Applied<'a>>),
+    /// One, or none, for each row: tokens of answers, which get the same bits alone and among
+    /// others.
+    Each(&'a [Option<&'a Lora>]),
+}
+
+/// A group of projections of one layer, which read the same input, and the adapters of its rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AdaptedLinear<'a> {
+    pub(crate) weights: &'a PackedWeights,
+    pub(crate) layer: usize,
+    pub(crate) group: Group,
+    pub(crate) adapters: Adapters<'a>,
+}
+
+/// A group of projections of one layer, and the one adapter of all rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LoraLinear<'a> {
+    weights: &'a PackedWeights,
+    adapter: LoraOperand<'a>,
+    fused: bool,
+}
+
+/// What the backward pass of a [`LoraLinear`] needs of its forward pass.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LinearInputs<'a> {
+    /// `[rows, inputs]`
+    pub(crate) x: MatRef<'a>,
+    /// The low-rank products `x Aᵀ`, `[rows, ranks]`.
+    pub(crate) low: &'a [f32],
+}
+
+/// Buffers of products with adapters.
+#[derive(Debug, Default)]
+pub(crate) struct LoraBuffers {
+    pub(crate) fused: FusedLoraBuffers,
+    /// Gradients of the low-rank products.
+    d_low: Vec<f32>,
+}
+
+impl<'a> AdaptedLinear<'a> {
+    /// `y = x Wᵀ` or `y += x Wᵀ`, plus the adapters' part; `x` is `[rows, inputs]`, `y` `[rows,
+    /// outputs]`, and nothing may lie between their rows. `low` receives what
+    /// [`LoraLinear::backward`] needs, where one adapter holds for all rows.
+    pub(crate) fn forward(
+        self,
+        x: MatRef<'_>,
+        mut y: MatMut<'_>,
+        write: Write,
+        low: &mut Vec<f32>,
+        buffers: &mut LoraBuffers,
+    ) {
+        let rounded = &mut buffers.fused.rounded;
+        match self.adapters {
+            Adapters::One(None) => self.weights.forward(x, y, write, rounded),
+            Adapters::One(Some(applied)) => self.with(applied).forward(x, y, write, low, buffers),
+            Adapters::Each(loras) => {
+                self.weights.forward_alike(x, y.reborrow(), write, rounded);
+                self.add_each(loras, x, y);
+            }
+        }
+    }
+
+    /// With `applied` for all rows.
+    pub(crate) fn with(self, applied: Applied<'a>) -> LoraLinear<'a> {
+        let Applied { lora, fused } = applied;
+        let adapter = LoraOperand { lora, layer: self.layer, group: self.group };
+        LoraLinear { weights: self.weights, adapter, fused }
+    }
+
+    /// Adds to each row the part of its own adapter.
+    fn add_each(self, loras: &[Option<&Lora>], x: MatRef<'_>, y: MatMut<'_>) {
+        if loras.iter().all(Option::is_none) {
+            return;
+        }
+        let (inputs, outputs) = (self.weights.inputs(), self.weights.outputs());
+        let rows = x.as_slice().par_chunks_exact(inputs);
+        let rows = rows.zip(y.into_slice().par_chunks_exact_mut(outputs)).zip(loras);
+        rows.for_each(|((x, y), lora)| {
+            if let Some(lora) = lora {
+                let adapter = LoraOperand { lora, layer: self.layer, group: self.group };
+                let (x, y) = (MatRef::new(x, 1, inputs), MatMut::new(y, 1, outputs));
+                adapter.add(x, y, &mut Vec::new());
+            }
+        });
+    }
+}
+
+impl LoraLinear<'_> {
+    /// As [`AdaptedLinear::forward`].
+    fn forward(
+        self,
+        x: MatRef<'_>,
+        mut y: MatMut<'_>,
+        write: Write,
+        low: &mut Vec<f32>,
+        buffers: &mut LoraBuffers,
+    ) {
+        let buffers = &mut buffers.fused;
+        if let Some(fused) = self.fuse() {
+            low.resize(x.rows() * fused.ranks(), 0.0);
+            return fused.forward(x, low, y, write, buffers);
+        }
+        self.weights.forward(x, y.reborrow(), write, &mut buffers.rounded);
+        self.adapter.add(x, y, low);
+    }
+
+    /// Gradients of the forward pass for the gradient `dy` of its result: that of `x` goes to `dx`,
+    /// where one is wanted, those of the adapter's parameters are added to `grads`.
+    pub(crate) fn backward(
+        self,
+        kept: LinearInputs<'_>,
+        dy: MatRef<'_>,
+        mut dx: Option<MatMut<'_>>,
+        grads: &mut [f32],
+        buffers: &mut LoraBuffers,
+    ) {
+        let LoraBuffers { fused: buffers, d_low } = buffers;
+        let LoraOperand { lora, layer, group } = self.adapter;
+        let Some(fused) = self.fuse() else {
+            if let Some(dx) = &mut dx {
+                self.weights.backward(dy, dx.reborrow(), Write::Set, &mut buffers.rounded);
+            }
+            return self.adapter.backward(kept, dy, dx, grads, d_low);
+        };
+        let (LinearInputs { x, low }, rows) = (kept, dy.rows());
+        d_low.resize(rows * fused.ranks(), 0.0);
+        fused.backward(dy, d_low, dx, buffers);
+        let Some(stack) = lora.stack(layer, group) else { return };
+        let rank = lora.config().rank;
+        let low = MatRef::new(low, rows, stack.rank);
+        for (i, (module, column)) in stack.members.into_iter().enumerate() {
+            let (low, dy) =
+                (low.columns_from(i * rank, rank), dy.columns_from(column, module.outputs));
+            let db = MatMut::new(&mut grads[module.b.clone()], module.outputs, rank);
+            outer(db, Orientation::Transposed, lora.scaling(), low, dy);
+        }
+        let d_low = MatRef::new(d_low, rows, stack.rank);
+        let da = MatMut::new(&mut grads[stack.a], stack.rank, x.columns());
+        outer(da, Orientation::Straight, 1.0, d_low, x);
+    }
+
+    /// The frozen weights with the adapter in one product, where that is wanted and possible.
+    fn fuse(&self) -> Option<FusedLora<'_>> {
+        let LoraOperand { lora, layer, group } = self.adapter;
+        let stack = lora.stack(layer, group).filter(|_| self.fused)?;
         let members = stack.members.iter().map(|&(module, column)| Member {
             b: &lora.params[module.b.clone()],
             column,
             outputs: module.outputs,
         });
-        frozen.with(Update {
-            a: &lora.params[stack.a.clone()],
+        self.weights.with(Update {
+            a: MatRef::new(&lora.params[stack.a.clone()], stack.rank, self.weights.inputs()),
             rank: lora.config().rank,
             scaling: lora.scaling(),
             members: members.collect(),
@@ -42,174 +186,80 @@ impl Adapter<'_> {
     }
 }
 
-/// A group's output: `y = x Wᵀ`, or `y += …` when `accumulate`, plus the adapter's part. `x` is
-/// `[rows, inputs]`, `y` `[rows, outputs]`; `low` receives what [`project_backward`] needs.
-#[allow(clippy::too_many_arguments)] // the operands of one product
-pub(crate) fn project(
-    frozen: &Frozen,
-    adapter: Option<Adapter<'_>>,
-    rows: usize,
-    x: &[f32],
-    y: &mut [f32],
-    accumulate: bool,
-    low: &mut [Vec<f32>; 4],
-    buffers: &mut AdaptedBuffers,
-) {
-    let Some(adapter) = adapter else {
-        return frozen.forward(rows, x, y, accumulate, &mut buffers.rounded);
-    };
-    let Adapter { lora, layer, group, .. } = adapter;
-    let low = &mut low[group as usize];
-    if let Some(adapted) = adapter.join(frozen) {
-        low.resize(rows * adapted.ranks(), 0.0);
-        return adapted.forward(rows, x, low, y, accumulate, buffers);
-    }
-    frozen.forward(rows, x, y, accumulate, &mut buffers.rounded);
-    low_rank(lora, layer, group, rows, x, y, low);
-}
-
-/// Like [`project`] for tokens of answers, each under an adapter of its own or none: every row gets
-/// the same bits alone and among others.
-#[allow(clippy::too_many_arguments)] // the operands of one product
-pub(crate) fn project_each(
-    frozen: &Frozen,
-    (layer, group): (usize, Group),
-    adapters: &[Option<&Lora>],
-    x: &[f32],
-    y: &mut [f32],
-    accumulate: bool,
-    buffers: &mut AdaptedBuffers,
-) {
-    frozen.forward_alike(adapters.len(), x, y, accumulate, &mut buffers.rounded);
-    if adapters.iter().all(Option::is_none) {
-        return;
-    }
-    let rows = x.par_chunks_exact(frozen.inputs()).zip(y.par_chunks_exact_mut(frozen.outputs()));
-    rows.zip(adapters).for_each(|((x, y), adapter)| {
-        if let Some(lora) = adapter {
-            low_rank(lora, layer, group, 1, x, y, &mut Vec::new());
-        }
-    });
-}
-
-/// Gradients of [`project`]: that of `x` goes to `dx`, where one is wanted, those of the adapter's
-/// parameters are added to `grads`. `low` is what the forward pass left; `d_low` is a buffer.
-#[allow(clippy::too_many_arguments)] // the operands of one product and its gradients
-pub(crate) fn project_backward(
-    frozen: &Frozen,
-    adapter: Adapter<'_>,
-    rows: usize,
-    x: &[f32],
-    low: &[Vec<f32>; 4],
-    dy: &[f32],
-    mut dx: Option<&mut [f32]>,
-    grads: &mut [f32],
-    d_low: &mut Vec<f32>,
-    buffers: &mut AdaptedBuffers,
-) {
-    let Adapter { lora, layer, group, .. } = adapter;
-    let low = &low[group as usize];
-    let Some(adapted) = adapter.join(frozen) else {
-        if let Some(dx) = dx.as_deref_mut() {
-            frozen.backward(rows, dy, dx, false, &mut buffers.rounded);
-        }
-        return low_rank_backward(lora, layer, group, rows, x, low, dy, dx, grads, d_low);
-    };
-    d_low.resize(rows * adapted.ranks(), 0.0);
-    adapted.backward(rows, dy, d_low, dx, buffers);
-    let Some(stack) = lora.stack(layer, group) else { return };
-    let (inputs, width, rank) = (frozen.inputs(), frozen.outputs(), lora.config().rank);
-    for (i, (module, column)) in stack.members.into_iter().enumerate() {
-        let low = MatRef::strided(&low[i * rank..], rows, rank, stack.rank);
-        let dy = MatRef::strided(&dy[column..], rows, module.outputs, width);
-        let db = MatMut::new(&mut grads[module.b.clone()], module.outputs, rank);
-        outer(db, Orientation::Transposed, lora.scaling(), low, dy);
-    }
-    let (d_low, x) = (MatRef::new(d_low, rows, stack.rank), MatRef::new(x, rows, inputs));
-    let da = MatMut::new(&mut grads[stack.a], stack.rank, inputs);
-    outer(da, Orientation::Straight, 1.0, d_low, x);
-}
-
-/// Adds an adapter's part to a group's output: `y += (x Aᵀ) Bᵀ * scaling` for each adapted member.
-///
-/// `x` is `[rows, inputs]`; `y` is `[rows, width]`, the members' outputs side by side; `low`
-/// receives `x Aᵀ` `[rows, ranks]`, which the backward pass needs.
-fn low_rank(
-    lora: &Lora,
+/// The part of an adapter that belongs to one group of projections of one layer.
+#[derive(Debug, Clone, Copy)]
+struct LoraOperand<'a> {
+    lora: &'a Lora,
     layer: usize,
     group: Group,
-    rows: usize,
-    x: &[f32],
-    y: &mut [f32],
-    low: &mut Vec<f32>,
-) {
-    let Some(stack) = lora.stack(layer, group) else { return };
-    let (inputs, width) = (x.len() / rows, y.len() / rows);
-    low.resize(rows * stack.rank, 0.0);
-    if rows <= FEW_ROWS {
-        let lines = x.chunks_exact(inputs).zip(y.chunks_exact_mut(width));
-        for ((x, y), low) in lines.zip(low.chunks_exact_mut(stack.rank)) {
-            dots(&lora.params[stack.a.clone()], inputs, x, 1.0, false, low);
-            let rank = lora.config().rank;
-            for (&(module, column), low) in stack.members.iter().zip(low.chunks_exact(rank)) {
-                let y = &mut y[column..column + module.outputs];
-                dots(&lora.params[module.b.clone()], rank, low, lora.scaling(), true, y);
+}
+
+impl LoraOperand<'_> {
+    /// `y += (x Aᵀ) Bᵀ * scaling` for each adapted member of the group.
+    ///
+    /// `x` is `[rows, inputs]`; `y` is `[rows, width]`, the members' outputs side by side; `low`
+    /// receives `x Aᵀ` `[rows, ranks]`, which the backward pass needs.
+    fn add(self, x: MatRef<'_>, mut y: MatMut<'_>, low: &mut Vec<f32>) {
+        let lora = self.lora;
+        let Some(stack) = lora.stack(self.layer, self.group) else { return };
+        let (rows, rank) = (x.rows(), lora.config().rank);
+        low.resize(rows * stack.rank, 0.0);
+        let a = MatRef::new(&lora.params[stack.a], stack.rank, x.columns());
+        let b = |module: &crate::adapter::lora::Module| {
+            MatRef::new(&lora.params[module.b.clone()], module.outputs, rank)
+        };
+        if rows <= FEW_ROWS {
+            for (row, low) in low.chunks_exact_mut(stack.rank).enumerate() {
+                let y = y.row_mut(row);
+                dots(a, x.row(row), 1.0, low, Write::Set);
+                for (&(module, column), low) in stack.members.iter().zip(low.chunks_exact(rank)) {
+                    let y = &mut y[column..column + module.outputs];
+                    dots(b(module), low, lora.scaling(), y, Write::Add);
+                }
             }
+            return;
         }
-        return;
+        let mut low = MatMut::new(low, rows, stack.rank);
+        gemm(low.reborrow(), Write::Set, x.times(a.t()), Threads::All);
+        for (i, (module, column)) in stack.members.into_iter().enumerate() {
+            let low = low.as_ref().columns_from(i * rank, rank);
+            let y = y.columns_from(column, module.outputs);
+            gemm(y, Write::Add, low.times(b(module).t()).scaled(lora.scaling()), Threads::All);
+        }
     }
-    let a = MatRef::new(&lora.params[stack.a], stack.rank, inputs);
-    gemm(
-        MatMut::new(low, rows, stack.rank),
-        false,
-        1.0,
-        MatRef::new(x, rows, inputs),
-        a.t(),
-        Threads::All,
-    );
-    let rank = lora.config().rank;
-    for (i, (module, column)) in stack.members.into_iter().enumerate() {
-        let low = MatRef::strided(&low[i * rank..], rows, rank, stack.rank);
-        let b = MatRef::new(&lora.params[module.b.clone()], module.outputs, rank);
-        let y = MatMut::strided(&mut y[column..], rows, module.outputs, width);
-        gemm(y, true, lora.scaling(), low, b.t(), Threads::All);
-    }
-}
 
-/// Gradients of [`low_rank`]: adds those of the parameters to `grads` and that of `x` to `dx`,
-/// where one is wanted. `low` is what the forward pass left; `d_low` is a buffer.
-#[allow(clippy::too_many_arguments)] // the operands of one product and its three gradients
-fn low_rank_backward(
-    lora: &Lora,
-    layer: usize,
-    group: Group,
-    rows: usize,
-    x: &[f32],
-    low: &[f32],
-    dy: &[f32],
-    dx: Option<&mut [f32]>,
-    grads: &mut [f32],
-    d_low: &mut Vec<f32>,
-) {
-    let Some(stack) = lora.stack(layer, group) else { return };
-    let (inputs, width) = (x.len() / rows, dy.len() / rows);
-    let rank = lora.config().rank;
-    d_low.resize(rows * stack.rank, 0.0);
-    for (i, (module, column)) in stack.members.into_iter().enumerate() {
-        let dy = MatRef::strided(&dy[column..], rows, module.outputs, width);
-        let low = MatRef::strided(&low[i * rank..], rows, rank, stack.rank);
-        let db = MatMut::new(&mut grads[module.b.clone()], module.outputs, rank);
-        gemm(db, true, lora.scaling(), dy.t(), low, Threads::All);
-        let b = MatRef::new(&lora.params[module.b.clone()], module.outputs, rank);
-        let d_low = MatMut::strided(&mut d_low[i * rank..], rows, rank, stack.rank);
-        gemm(d_low, false, lora.scaling(), dy, b, Threads::All);
-    }
-    let d_low = MatRef::new(d_low, rows, stack.rank);
-    let da = MatMut::new(&mut grads[stack.a.clone()], stack.rank, inputs);
-    gemm(da, true, 1.0, d_low.t(), MatRef::new(x, rows, inputs), Threads::All);
-    if let Some(dx) = dx {
-        let a = MatRef::new(&lora.params[stack.a], stack.rank, inputs);
-        gemm(MatMut::new(dx, rows, inputs), true, 1.0, d_low, a, Threads::All);
+    /// Gradients of [`add`](Self::add): adds those of the parameters to `grads` and that of `x` to
+    /// `dx`, where one is wanted. `d_low` is a buffer.
+    fn backward(
+        self,
+        kept: LinearInputs<'_>,
+        dy: MatRef<'_>,
+        dx: Option<MatMut<'_>>,
+        grads: &mut [f32],
+        d_low: &mut Vec<f32>,
+    ) {
+        let lora = self.lora;
+        let Some(stack) = lora.stack(self.layer, self.group) else { return };
+        let (LinearInputs { x, low }, rows, rank) = (kept, dy.rows(), lora.config().rank);
+        d_low.resize(rows * stack.rank, 0.0);
+        let low = MatRef::new(low, rows, stack.rank);
+        let mut d_low = MatMut::new(d_low, rows, stack.rank);
+        for (i, (module, column)) in stack.members.into_iter().enumerate() {
+            let (dy, low) =
+                (dy.columns_from(column, module.outputs), low.columns_from(i * rank, rank));
+            let db = MatMut::new(&mut grads[module.b.clone()], module.outputs, rank);
+            gemm(db, Write::Add, dy.t().times(low).scaled(lora.scaling()), Threads::All);
+            let b = MatRef::new(&lora.params[module.b.clone()], module.outputs, rank);
+            let d_low = d_low.columns_from(i * rank, rank);
+            gemm(d_low, Write::Set, dy.times(b).scaled(lora.scaling()), Threads::All);
+        }
+        let d_low = d_low.as_ref();
+        let da = MatMut::new(&mut grads[stack.a.clone()], stack.rank, x.columns());
+        gemm(da, Write::Add, d_low.t().times(x), Threads::All);
+        if let Some(dx) = dx {
+            let a = MatRef::new(&lora.params[stack.a], stack.rank, x.columns());
+            gemm(dx, Write::Add, d_low.times(a), Threads::All);
+        }
     }
 }
 
@@ -238,30 +288,27 @@ mod tests {
                 for rows in [5, 11] {
                     let (x, dy) = (noise(3, rows * inputs), noise(4, rows * width));
                     let (mut low, mut y) = (Vec::new(), vec![0.0; rows * width]);
-                    low_rank(&lora, 1, group, rows, &x, &mut y, &mut low);
+                    let add = |lora: &Lora, x: &[f32], y: &mut [f32], low: &mut Vec<f32>| {
+                        let (x, y) = (MatRef::new(x, rows, inputs), MatMut::new(y, rows, width));
+                        LoraOperand { lora, layer: 1, group }.add(x, y, low);
+                    };
+                    add(&lora, &x, &mut y, &mut low);
                     let (mut dx, mut grads) = (vec![0.0; x.len()], vec![0.0; lora.params.len()]);
                     let d_low = &mut Vec::new();
-                    low_rank_backward(
-                        &lora,
-                        1,
-                        group,
-                        rows,
-                        &x,
-                        &low,
-                        &dy,
-                        Some(&mut dx),
-                        &mut grads,
-                        d_low,
-                    );
+                    let kept = LinearInputs { x: MatRef::new(&x, rows, inputs), low: &low };
+                    let (dy_rows, dx_rows) =
+                        (MatRef::new(&dy, rows, width), MatMut::new(&mut dx, rows, inputs));
+                    let operand = LoraOperand { lora: &lora, layer: 1, group };
+                    operand.backward(kept, dy_rows, Some(dx_rows), &mut grads, d_low);
                     assert_gradient(&x, &dy, &dx, 1e-2, |x, y| {
                         y.fill(0.0);
-                        low_rank(&lora, 1, group, rows, x, y, &mut low);
+                        add(&lora, x, y, &mut low);
                     });
                     let mut other = lora.clone();
                     assert_gradient(&lora.params, &dy, &grads, 1e-2, |params, y| {
                         y.fill(0.0);
                         other.params.copy_from_slice(params);
-                        low_rank(&other, 1, group, rows, &x, y, &mut low);
+                        add(&other, &x, y, &mut low);
                     });
                 }
             }

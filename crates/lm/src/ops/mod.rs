@@ -13,11 +13,11 @@ mod rows;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use attention::{Heads, Sequence, attention};
-pub(crate) use attention_backward::{HeadGradients, Kept, attention_backward};
+pub(crate) use attention::{AttentionOutput, Heads, Sequence, attention};
+pub(crate) use attention_backward::{HeadGradients, Kept, PackedAttention};
 pub(crate) use cached_attention::{CachedRows, cached_attention};
 pub(crate) use cross_entropy::cross_entropy;
-pub(crate) use low_rank::{Adapter, project, project_backward, project_each};
+pub(crate) use low_rank::{AdaptedLinear, Adapters, Applied, LinearInputs, LoraBuffers};
 pub(crate) use packed::{Layout, Span, sequences};
 pub(crate) use rotary::Rotation;
 pub(crate) use rows::{

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::encoder::attention::{AttentionShape, attend as attend_text};
 use crate::encoder::config::BertConfig;
-use crate::kernels::{MatMut, MatRef, Threads, dot, exp_shifted, gemm, max, scale};
+use crate::kernels::{MatMut, MatRef, Threads, Write, dot, exp_shifted, gemm, max, scale};
 
 thread_local! {
     /// Buffers of one thread; taken while in use.
@@ -79,8 +79,9 @@ fn head_backward(
     p.resize(rows * rows, 0.0);
     d.resize(rows * rows, 0.0);
     let (p, d) = (&mut p[..rows * rows], &mut d[..rows * rows]);
-    gemm(MatMut::new(p, rows, rows), false, factor, queries, keys.t(), Threads::One);
-    gemm(MatMut::new(d, rows, rows), false, 1.0, d_out, values.t(), Threads::One);
+    let scores = queries.times(keys.t()).scaled(factor);
+    gemm(MatMut::new(p, rows, rows), Write::Set, scores, Threads::One);
+    gemm(MatMut::new(d, rows, rows), Write::Set, d_out.times(values.t()), Threads::One);
     for (p, d) in p.chunks_exact_mut(rows).zip(d.chunks_exact_mut(rows)) {
         let total = exp_shifted(p, max(p));
         scale(p, 1.0 / total);
@@ -90,7 +91,7 @@ fn head_backward(
     let (p, d) = (MatRef::new(p, rows, rows), MatRef::new(d, rows, rows));
     let mut into = |part: usize, factor: f32, a: MatRef<'_>, b: MatRef<'_>| {
         let target = MatMut::strided(&mut d_qkv[column(part)..], rows, width, stride);
-        gemm(target, false, factor, a, b, Threads::One);
+        gemm(target, Write::Set, a.times(b).scaled(factor), Threads::One);
     };
     into(0, factor, d, keys);
     into(1, factor, d.t(), queries);

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::weights::BertWeights;
 use crate::encoder::parameters::LinearAt;
-use crate::kernels::{HeadProduct, MatMut, MatRef, Orientation, Threads, add, gemm, outer};
+use crate::kernels::{HeadProduct, MatMut, MatRef, Orientation, Threads, Write, add, gemm, outer};
 
 /// Columns of a bias that a thread takes at a time.
 const COLUMNS: usize = 128;
@@ -55,14 +55,14 @@ pub(super) fn forward(layer: Linear<'_>, x: &[f32], onto: Option<Vec<f32>>) -> V
     let rows = x.len() / inputs;
     let mut y = onto.unwrap_or_else(|| vec![0.0; rows * outputs]);
     y.par_chunks_exact_mut(outputs).with_min_len(16).for_each(|row| add(row, layer.bias));
+    let (x, target) = (MatRef::new(x, rows, inputs), MatMut::new(&mut y, rows, outputs));
     if layer.rounded {
         let mut product = PRODUCT.take();
-        product.add_transposed(rows, inputs, outputs, x, layer.weight, &mut y);
+        product.multiply(x, layer.matrix().t(), target, Write::Add);
         PRODUCT.set(product);
         return y;
     }
-    let (x, target) = (MatRef::new(x, rows, inputs), MatMut::new(&mut y, rows, outputs));
-    gemm(target, true, 1.0, x, layer.matrix().t(), Threads::All);
+    gemm(target, Write::Add, x.times(layer.matrix().t()), Threads::All);
     y
 }
 
@@ -84,7 +84,7 @@ pub(super) fn backward(
     });
     let (x, dy_rows) = (MatRef::new(x, rows, inputs), MatRef::new(dy, rows, outputs));
     let d_weight = MatMut::new(&mut gradients[layer.at.weight.clone()], outputs, inputs);
-    let accumulate = onto.is_some();
+    let write = if onto.is_some() { Write::Add } else { Write::Set };
     let mut dx = onto.unwrap_or_else(|| vec![0.0; rows * inputs]);
     if layer.rounded {
         match inputs < outputs {
@@ -92,18 +92,13 @@ pub(super) fn backward(
             false => outer(d_weight, Orientation::Straight, 1.0, dy_rows, x),
         }
         let mut product = PRODUCT.take();
-        product.add_plain(rows, outputs, inputs, dy, layer.weight, &mut dx);
+        let target = MatMut::new(&mut dx, rows, inputs);
+        product.multiply(dy_rows, layer.matrix(), target, Write::Add);
         PRODUCT.set(product);
         return dx;
     }
-    gemm(d_weight, true, 1.0, dy_rows.t(), x, Threads::All);
-    gemm(
-        MatMut::new(&mut dx, rows, inputs),
-        accumulate,
-        1.0,
-        dy_rows,
-        layer.matrix(),
-        Threads::All,
-    );
+    gemm(d_weight, Write::Add, dy_rows.t().times(x), Threads::All);
+    let target = MatMut::new(&mut dx, rows, inputs);
+    gemm(target, write, dy_rows.times(layer.matrix()), Threads::All);
     dx
 }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::weights::BertWeights;
 use crate::encoder::parameters::NormAt;
-use crate::kernels::{add, layer_norm_backward_row, layer_norm_row};
+use crate::kernels::{NormGradients, add, layer_norm_backward_row, layer_norm_row};
 
 /// Rows that a thread takes at a time. Gradients of weights are summed over as many, whatever the
 /// number of threads.
@@ -32,15 +32,15 @@ pub(super) fn norm_backward(
 ) -> Vec<f32> {
     let weight = &model.values[at.weight.clone()];
     let width = weight.len();
-    let mut dx = vec![0.0; x.len()];
+    let mut dx = dy.to_vec();
     let (chunk, eps) = (ROWS * width, model.config.eps);
-    let pieces = dx.par_chunks_mut(chunk).zip(x.par_chunks(chunk).zip(dy.par_chunks(chunk)));
+    let pieces = dx.par_chunks_mut(chunk).zip(x.par_chunks(chunk));
     let sums: Vec<(Vec<f32>, Vec<f32>)> = pieces
-        .map(|(dx, (x, dy))| {
+        .map(|(dx, x)| {
             let (mut d_weight, mut d_bias) = (vec![0.0; width], vec![0.0; width]);
-            let rows = x.chunks_exact(width).zip(dy.chunks_exact(width));
-            for (dx, (x, dy)) in dx.chunks_exact_mut(width).zip(rows) {
-                layer_norm_backward_row(x, weight, eps, dy, dx, &mut d_weight, &mut d_bias);
+            for (dx, x) in dx.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                let gradients = NormGradients { weight: &mut d_weight, bias: &mut d_bias };
+                layer_norm_backward_row(x, weight, eps, dx, gradients);
             }
             (d_weight, d_bias)
         })

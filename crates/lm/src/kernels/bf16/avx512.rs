@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::WIDTH;
 use super::product::{Run, Written};
+use crate::kernels::Write;
 
 /// # Safety
 /// The processor must have AVX-512 F, BW and BF16.
@@ -60,16 +61,16 @@ pub(super) unsafe fn sums(
             let c = result.start.0.add(rows.start * result.stride + first);
             match (rows.len(), panels.len()) {
                 (1, 4) => {
-                    return tile::<1, 4, 3>(runs, rows.start, c, result.stride, result.accumulate);
+                    return tile::<1, 4, 3>(runs, rows.start, c, result.stride, result.write);
                 }
                 (2, 4) => {
-                    return tile::<2, 4, 3>(runs, rows.start, c, result.stride, result.accumulate);
+                    return tile::<2, 4, 3>(runs, rows.start, c, result.stride, result.write);
                 }
                 (3, 2) => {
-                    return tile::<3, 2, 3>(runs, rows.start, c, result.stride, result.accumulate);
+                    return tile::<3, 2, 3>(runs, rows.start, c, result.stride, result.write);
                 }
                 (4, 2) => {
-                    return tile::<4, 2, 3>(runs, rows.start, c, result.stride, result.accumulate);
+                    return tile::<4, 2, 3>(runs, rows.start, c, result.stride, result.write);
                 }
                 _ => {}
             }
@@ -114,23 +115,23 @@ unsafe fn column<const VECTORS: usize>(
         unsafe {
             let c = result.start.0.add(row * result.stride + first);
             let (to, stride) = if whole { (c, result.stride) } else { (spare.as_mut_ptr(), WIDTH) };
-            let accumulate = result.accumulate && whole;
+            let write = if whole { result.write } else { Write::Set };
             match count {
-                1 => tile::<1, 1, VECTORS>(runs, row, to, stride, accumulate),
-                2 => tile::<2, 1, VECTORS>(runs, row, to, stride, accumulate),
-                3 => tile::<3, 1, VECTORS>(runs, row, to, stride, accumulate),
-                4 => tile::<4, 1, VECTORS>(runs, row, to, stride, accumulate),
-                5 => tile::<5, 1, VECTORS>(runs, row, to, stride, accumulate),
-                6 => tile::<6, 1, VECTORS>(runs, row, to, stride, accumulate),
-                7 => tile::<7, 1, VECTORS>(runs, row, to, stride, accumulate),
-                8 => tile::<8, 1, VECTORS>(runs, row, to, stride, accumulate),
-                _ => tile::<MOST, 1, 1>(runs, row, to, stride, accumulate),
+                1 => tile::<1, 1, VECTORS>(runs, row, to, stride, write),
+                2 => tile::<2, 1, VECTORS>(runs, row, to, stride, write),
+                3 => tile::<3, 1, VECTORS>(runs, row, to, stride, write),
+                4 => tile::<4, 1, VECTORS>(runs, row, to, stride, write),
+                5 => tile::<5, 1, VECTORS>(runs, row, to, stride, write),
+                6 => tile::<6, 1, VECTORS>(runs, row, to, stride, write),
+                7 => tile::<7, 1, VECTORS>(runs, row, to, stride, write),
+                8 => tile::<8, 1, VECTORS>(runs, row, to, stride, write),
+                _ => tile::<MOST, 1, 1>(runs, row, to, stride, write),
             }
             if !whole {
                 for (row, sums) in spare.chunks_exact(WIDTH).enumerate().take(count) {
                     for (column, &sum) in sums.iter().enumerate().take(result.n - first) {
                         let slot = c.add(row * result.stride + column);
-                        *slot = if result.accumulate { *slot + sum } else { sum };
+                        *slot = result.write.over(*slot, sum);
                     }
                 }
             }
@@ -151,7 +152,7 @@ unsafe fn tile<const ROWS: usize, const PANELS: usize, const VECTORS: usize>(
     row: usize,
     c: *mut f32,
     stride: usize,
-    accumulate: bool,
+    write: Write,
 ) {
     let mut sums = [[[_mm512_setzero_ps(); VECTORS]; PANELS]; ROWS];
     // SAFETY: from `row` on, `left` holds `ROWS` rows of `depth` pairs; `right` holds `PANELS`
@@ -178,7 +179,8 @@ unsafe fn tile<const ROWS: usize, const PANELS: usize, const VECTORS: usize>(
         for (i, sums) in sums.iter().enumerate() {
             for (j, &sum) in sums.as_flattened().iter().enumerate() {
                 let slot = c.add(i * stride + j * 16);
-                let sum = if accumulate { _mm512_add_ps(sum, _mm512_loadu_ps(slot)) } else { sum };
+                let sum =
+                    if write.adds() { _mm512_add_ps(sum, _mm512_loadu_ps(slot)) } else { sum };
                 _mm512_storeu_ps(slot, sum);
             }
         }

@@ -81,7 +81,7 @@ fn tiles<const FMA: bool, const ROWS: usize, const TILE: usize>(
                 // SAFETY: row and column lie within the result, and this piece alone writes there.
                 unsafe {
                     let slot = result.start.at((row + i) * result.stride + first + column);
-                    *slot = if result.accumulate { *slot + sum } else { *sum };
+                    *slot = result.write.over(*slot, *sum);
                 }
             }
         }

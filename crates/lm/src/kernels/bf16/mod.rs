@@ -18,14 +18,14 @@ mod product;
 use half::bf16;
 use rayon::prelude::*;
 
-use super::Isa;
+use super::{Isa, MatRef};
 
 #[cfg(target_arch = "x86_64")]
 pub(super) use avx512::bf16x32;
 pub(crate) use outer::{Orientation, outer};
 pub(super) use panels::Panels;
 pub(super) use product::{
-    Destination, OnTheFly, TRANSPOSED_ROWS, Target, Term, multiply, multiply_on_the_fly,
+    Destination, OnTheFly, TRANSPOSED_ROWS, Term, multiply, multiply_on_the_fly,
     multiply_transposed,
 };
 
@@ -58,9 +58,9 @@ impl Rounded {
         Self { depth: 0, pairs: Vec::with_capacity(rows * k.div_ceil(2)) }
     }
 
-    /// Takes the rows of `values` `[rows, k]`.
-    pub(crate) fn fill(&mut self, rows: usize, k: usize, values: &[f32]) {
-        assert_eq!(values.len(), rows * k, "{rows} rows of {k}");
+    /// Takes the rows of `values`, between which nothing may lie.
+    pub(crate) fn fill(&mut self, values: MatRef<'_>) {
+        let (rows, k, values) = (values.rows(), values.columns(), values.as_slice());
         let (depth, isa) = (k.div_ceil(2), Isa::current());
         // Grown once; stale contents are overwritten below.
         if self.pairs.len() < rows * depth {

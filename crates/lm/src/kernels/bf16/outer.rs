@@ -3,7 +3,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::Isa;
-use crate::kernels::{MatMut, MatRef, Threads, gemm};
+use crate::kernels::{MatMut, MatRef, Threads, Write, gemm};
 
 /// Which way round the result stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +27,11 @@ pub(crate) fn outer(
     if Isa::current() >= Isa::Avx512Bf16 && left.is_row_major() && right.is_row_major() {
         return vector::outer(g, orientation, factor, left, right);
     }
-    match orientation {
-        Orientation::Straight => gemm(g, true, factor, left.t(), right, Threads::All),
-        Orientation::Transposed => gemm(g, true, factor, right.t(), left, Threads::All),
-    }
+    let product = match orientation {
+        Orientation::Straight => left.t().times(right),
+        Orientation::Transposed => right.t().times(left),
+    };
+    gemm(g, Write::Add, product.scaled(factor), Threads::All);
 }
 
 #[cfg(target_arch = "x86_64")]

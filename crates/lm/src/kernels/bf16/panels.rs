@@ -7,7 +7,7 @@ use rayon::prelude::*;
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
 use super::{WIDTH, convert_row, halves};
-use crate::kernels::Isa;
+use crate::kernels::{Isa, MatRef};
 
 /// A right-hand matrix of `k` rows and `n` columns, packed.
 #[derive(Debug)]
@@ -36,11 +36,6 @@ impl Panels {
     /// Pairs of a column.
     pub(super) fn depth(&self) -> usize {
         self.k.div_ceil(2)
-    }
-
-    /// `(k, n)`.
-    pub(in crate::kernels) fn shape(&self) -> (usize, usize) {
-        (self.k, self.n)
     }
 
     pub(super) fn count(&self) -> usize {
@@ -74,9 +69,9 @@ impl Panels {
         &self.pairs[index * size..][..size]
     }
 
-    /// Takes `scale` times the row-major matrix `[k, n]`, rounded to bf16.
-    pub(in crate::kernels) fn fill(&mut self, matrix: &[f32], k: usize, n: usize, scale: f32) {
-        assert_eq!(matrix.len(), k * n, "a matrix of {k}x{n}");
+    /// Takes `scale` times `matrix`, between whose rows nothing may lie, rounded to bf16.
+    pub(in crate::kernels) fn fill(&mut self, matrix: MatRef<'_>, scale: f32) {
+        let (k, n, matrix) = (matrix.rows(), matrix.columns(), matrix.as_slice());
         self.reshape(k, n);
         let (depth, width) = (self.depth(), self.width);
         self.pairs.par_chunks_mut((depth * width).max(1)).enumerate().for_each(|(panel, pairs)| {
@@ -125,15 +120,16 @@ impl Panels {
     }
 
     /// Takes the transpose of row-major `weights` `[n, k]`, rounded to bf16.
-    pub(in crate::kernels) fn fill_transposed(&mut self, weights: &[f32], n: usize, k: usize) {
-        assert_eq!(weights.len(), n * k, "weights of {n}x{k}");
-        self.fill_columns(k, n, |column, out| out.copy_from_slice(&weights[column * k..][..k]));
+    pub(in crate::kernels) fn fill_transposed(&mut self, weights: MatRef<'_>) {
+        self.fill_columns(weights.columns(), weights.rows(), |column, out| {
+            out.copy_from_slice(weights.row(column));
+        });
     }
 
     /// The transpose of row-major `weights` `[n, k]`, packed.
-    pub(in crate::kernels) fn transposed(weights: &[f32], n: usize, k: usize) -> Self {
+    pub(in crate::kernels) fn transposed(weights: MatRef<'_>) -> Self {
         let mut panels = Self::default();
-        panels.fill_transposed(weights, n, k);
+        panels.fill_transposed(weights);
         panels
     }
 

@@ -1,4 +1,8 @@
 //! Sums of products of rounded rows and packed matrices.
+//!
+//! A result is cut into pieces of rows and panels that threads take in any order. Within a piece
+//! each element is the sum of one run down the inner dimension per term, in the order of the terms:
+//! the pieces decide who computes an element and never how.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -8,7 +12,7 @@ use rayon::prelude::*;
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
 use super::{Panels, Rounded, floats};
-use crate::kernels::Isa;
+use crate::kernels::{Isa, MatMut, Write};
 
 /// Rows whose rounded values stay in the second-level cache while the panels run past.
 const ROW_BLOCK: usize = 64;
@@ -87,14 +91,6 @@ impl Run<'_> {
 /// Most terms of a product.
 const TERMS: usize = 2;
 
-/// A matrix to be written: `[rows, n]`, rows `stride` apart.
-pub(in crate::kernels) struct Target<'a> {
-    pub(in crate::kernels) data: &'a mut [f32],
-    pub(in crate::kernels) stride: usize,
-    /// Whether to add to what is there.
-    pub(in crate::kernels) accumulate: bool,
-}
-
 /// Start of a result that several threads write in disjoint pieces.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Destination(pub(in crate::kernels) *mut f32);
@@ -124,28 +120,24 @@ pub(super) struct Written {
     /// Columns of a panel.
     pub(super) width: usize,
     pub(super) stride: usize,
-    pub(super) accumulate: bool,
+    pub(super) write: Write,
 }
 
 impl Written {
-    fn new(target: Target<'_>, rows: usize, n: usize, width: usize) -> Self {
-        let Target { data, stride, accumulate } = target;
-        assert!(n <= stride || rows <= 1, "rows to be written overlap");
-        assert!(
-            rows == 0 || (rows - 1) * stride + n <= data.len(),
-            "{rows} rows of {n}, {stride} apart"
-        );
-        Self { start: Destination(data.as_mut_ptr()), n, width, stride, accumulate }
+    /// Of all of `c`, in panels of `width` columns.
+    fn new(mut c: MatMut<'_>, width: usize, write: Write) -> Self {
+        let (n, stride) = (c.columns(), c.row_stride());
+        Self { start: Destination(c.start()), n, width, stride, write }
     }
 }
 
 /// `c = Σ left right`, or `c += …`: the sum of one or two terms.
-pub(in crate::kernels) fn multiply(rows: usize, terms: &[Term<'_>], c: Target<'_>) {
+pub(in crate::kernels) fn multiply(terms: &[Term<'_>], c: MatMut<'_>, write: Write) {
     assert!((1..=TERMS).contains(&terms.len()), "{} terms", terms.len());
     let right = terms[0].right;
-    let (n, width, panels) = (right.n, right.width, right.count());
+    let ((rows, n), width, panels) = (c.shape(), right.width, right.count());
     terms.iter().for_each(|term| term.check(rows, n, width));
-    let result = Written::new(c, rows, n, width);
+    let result = Written::new(c, width, write);
     if rows == 0 || n == 0 {
         return;
     }
@@ -190,13 +182,14 @@ pub(in crate::kernels) struct OnTheFly<F> {
     pub(in crate::kernels) pack: F,
 }
 
-/// `c = left right + extra`, or `c += …`.
+/// `c = left right + extra`, or `c += …`. Where the panel is packed in several stretches of rows,
+/// later ones add to what the first has written.
 pub(in crate::kernels) fn multiply_on_the_fly<F>(
-    rows: usize,
     left: &Rounded,
     right: &OnTheFly<F>,
     extra: Option<Term<'_>>,
-    c: Target<'_>,
+    c: MatMut<'_>,
+    write: Write,
 ) where
     F: Fn(Isa, Range<usize>, usize, usize, &mut [u32]) + Sync,
 {
@@ -205,6 +198,8 @@ pub(in crate::kernels) fn multiply_on_the_fly<F>(
         static PANEL: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
     }
     let OnTheFly { k, n, stretch, ref pack } = *right;
+    let rows = c.rows();
+    assert!(c.columns() == n, "{n} columns into {}", c.columns());
     assert!(
         left.depth == k.div_ceil(2) && rows * left.depth <= left.pairs.len(),
         "{rows} rows on {k}"
@@ -214,7 +209,7 @@ pub(in crate::kernels) fn multiply_on_the_fly<F>(
     if let Some(extra) = &extra {
         extra.check(rows, n, width);
     }
-    let result = Written::new(c, rows, n, width);
+    let result = Written::new(c, width, write);
     if rows == 0 || n == 0 {
         return;
     }
@@ -236,7 +231,8 @@ pub(in crate::kernels) fn multiply_on_the_fly<F>(
                 Run { left: &left.pairs[first / 2..], stride: left.depth, right: &packed, depth };
             let extra = extra.filter(|_| last).map(|extra| extra.run(panel));
             let runs = [run, extra.unwrap_or(run)];
-            let result = Written { accumulate: result.accumulate || first > 0, ..result };
+            let write = if first > 0 { Write::Add } else { result.write };
+            let result = Written { write, ..result };
             sums(
                 isa,
                 &runs[..1 + usize::from(extra.is_some())],
@@ -252,16 +248,16 @@ pub(in crate::kernels) fn multiply_on_the_fly<F>(
 /// `c = left Wᵀ + extra`, or `c += …`, where `w` holds `W`: `left` has as many columns as `W`, `c`
 /// as many as `W` has rows.
 pub(in crate::kernels) fn multiply_transposed(
-    rows: usize,
     left: &Rounded,
     w: &Panels,
     extra: Option<Term<'_>>,
-    c: Target<'_>,
+    c: MatMut<'_>,
+    write: Write,
 ) {
     let pack =
         |isa, rows, first, width, out: &mut [u32]| w.transposed_panel(isa, rows, first, width, out);
     let right = OnTheFly { k: w.n, n: w.k, stretch: TRANSPOSED_ROWS, pack };
-    multiply_on_the_fly(rows, left, &right, extra, c);
+    multiply_on_the_fly(left, &right, extra, c, write);
 }
 
 /// Sums of all runs for a range of rows and one panel, or more where there are at most four rows.

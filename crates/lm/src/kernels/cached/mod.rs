@@ -15,58 +15,67 @@ pub(crate) use form::Form;
 
 #[cfg(target_arch = "x86_64")]
 use super::Isa;
+use super::{MatMut, Write};
 
-/// The left-hand rows of a product and where its results go.
-#[derive(Debug)]
-pub(crate) struct Rows<'a> {
+/// The left-hand rows of a product, as words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WordRows<'a> {
     pub(crate) count: usize,
     /// Words of each row, rows `stride` apart.
     pub(crate) words: &'a [u32],
     pub(crate) stride: usize,
-    /// `[count, columns]`, rows `out_stride` apart.
-    pub(crate) out: &'a mut [f32],
-    pub(crate) out_stride: usize,
 }
 
-/// `out = rows * matrix`, or `+=` when `accumulate`. The matrix has `lines` lines of `columns`
-/// words; `columns` is a multiple of 16, and the first `lines` words of each row count.
+impl WordRows<'_> {
+    /// The rows from `first` on.
+    #[inline(always)]
+    fn from(self, first: usize) -> Self {
+        Self { count: self.count - first, words: &self.words[first * self.stride..], ..self }
+    }
+}
+
+/// The right-hand matrix of a product, as lines of words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lines<'a> {
+    /// Lines that are summed over.
+    pub(crate) count: usize,
+    /// Words of a line, a multiple of 16.
+    pub(crate) columns: usize,
+    /// `[count, columns]`; whatever follows is not read.
+    pub(crate) words: &'a [u32],
+}
+
+/// `out = rows * matrix` or `out += rows * matrix`; the first `matrix.count` words of each row
+/// count.
 pub(crate) fn multiply(
     form: Form,
-    rows: Rows<'_>,
-    matrix: &[u32],
-    lines: usize,
-    columns: usize,
-    accumulate: bool,
+    rows: WordRows<'_>,
+    matrix: Lines<'_>,
+    out: MatMut<'_>,
+    write: Write,
 ) {
-    let Rows { count, words, stride, out, out_stride } = rows;
+    let WordRows { count, words, stride } = rows;
     if count == 0 {
         return;
     }
+    let Lines { count: lines, columns, .. } = matrix;
     assert!(
-        columns.is_multiple_of(16) && lines * columns <= matrix.len(),
+        columns.is_multiple_of(16) && lines * columns <= matrix.words.len(),
         "{lines} lines of {columns}"
     );
     assert!((count - 1) * stride + lines <= words.len(), "{count} rows of {lines} words");
-    assert!((count - 1) * out_stride + columns <= out.len(), "{count} results of {columns}");
+    assert!(out.shape() == (count, columns), "{count} results of {columns}");
     match form {
-        Form::F32 => floats::f32_product(
-            count, words, stride, matrix, lines, columns, out, out_stride, accumulate,
-        ),
+        Form::F32 => floats::f32_product(rows, matrix, out, write),
         Form::Bf16 => {
             #[cfg(target_arch = "x86_64")]
             if Isa::current() >= Isa::Avx512Bf16 {
                 // SAFETY: a level is only chosen on a processor that has its instructions; the
                 // lengths are asserted above.
-                unsafe {
-                    avx512::product(
-                        count, words, stride, matrix, lines, columns, out, out_stride, accumulate,
-                    )
-                };
+                unsafe { avx512::product(rows, matrix, out, write) };
                 return;
             }
-            floats::bf16_product(
-                count, words, stride, matrix, lines, columns, out, out_stride, accumulate,
-            );
+            floats::bf16_product(rows, matrix, out, write);
         }
     }
 }
@@ -127,16 +136,11 @@ mod tests {
                     let (words, matrix, expected) = case(form, count, depth, columns, by_line);
                     let lines = form.words(depth);
                     let mut out = vec![7.0; count * (columns + 3)];
-                    for accumulate in [false, true] {
-                        let rows = Rows {
-                            count,
-                            words: &words,
-                            stride: lines,
-                            out: &mut out,
-                            out_stride: columns + 3,
-                        };
-                        multiply(form, rows, &matrix, lines, columns, accumulate);
-                        let factor = if accumulate { 2.0 } else { 1.0 };
+                    let rows = WordRows { count, words: &words, stride: lines };
+                    let lines = Lines { count: lines, columns, words: &matrix };
+                    for (write, factor) in [(Write::Set, 1.0), (Write::Add, 2.0)] {
+                        let target = MatMut::strided(&mut out, count, columns, columns + 3);
+                        multiply(form, rows, lines, target, write);
                         for (found, expected) in
                             out.chunks(columns + 3).zip(expected.chunks(columns))
                         {
@@ -147,17 +151,8 @@ mod tests {
                     }
                     let mut portable = vec![0.0; count * columns];
                     if form == Form::Bf16 {
-                        floats::bf16_product(
-                            count,
-                            &words,
-                            lines,
-                            &matrix,
-                            lines,
-                            columns,
-                            &mut portable,
-                            columns,
-                            false,
-                        );
+                        let target = MatMut::new(&mut portable, count, columns);
+                        floats::bf16_product(rows, lines, target, Write::Set);
                         assert_close(&portable, &expected, 1e-4);
                     }
                 }
@@ -172,19 +167,14 @@ mod tests {
             let (words, matrix, _) = case(form, count, depth, columns, false);
             let lines = form.words(depth);
             let mut together = vec![0.0; count * columns];
-            let rows = Rows {
-                count,
-                words: &words,
-                stride: lines,
-                out: &mut together,
-                out_stride: columns,
-            };
-            multiply(form, rows, &matrix, lines, columns, false);
+            let all = WordRows { count, words: &words, stride: lines };
+            let matrix = Lines { count: lines, columns, words: &matrix };
+            let target = MatMut::new(&mut together, count, columns);
+            multiply(form, all, matrix, target, Write::Set);
             for (words, together) in words.chunks(lines).zip(together.chunks(columns)) {
                 let mut alone = vec![0.0; columns];
-                let rows =
-                    Rows { count: 1, words, stride: lines, out: &mut alone, out_stride: columns };
-                multiply(form, rows, &matrix, lines, columns, false);
+                let one = WordRows { count: 1, words, ..all };
+                multiply(form, one, matrix, MatMut::new(&mut alone, 1, columns), Write::Set);
                 assert_eq!(alone, together);
             }
         }

@@ -34,6 +34,47 @@ pub(crate) enum Threads {
     All,
 }
 
+/// What a product does to its destination: BLAS's beta, 0 or 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Write {
+    /// `c = …`: what was there is never read.
+    Set,
+    /// `c += …`
+    Add,
+}
+
+impl Write {
+    /// `sum`, or `old + sum`.
+    #[inline(always)]
+    pub(super) fn over(self, old: f32, sum: f32) -> f32 {
+        match self {
+            Self::Set => sum,
+            Self::Add => old + sum,
+        }
+    }
+
+    /// Whether the destination is read.
+    #[inline(always)]
+    pub(super) fn adds(self) -> bool {
+        self == Self::Add
+    }
+}
+
+/// `factor * a b`, as an operand of [`gemm`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Product<'a> {
+    a: MatRef<'a>,
+    b: MatRef<'a>,
+    factor: f32,
+}
+
+impl Product<'_> {
+    /// `factor` times this product.
+    pub(crate) fn scaled(self, factor: f32) -> Self {
+        Self { factor: self.factor * factor, ..self }
+    }
+}
+
 /// Elements a `rows` by `columns` view with these strides reaches over.
 fn reach(rows: usize, columns: usize, row_stride: usize, column_stride: usize) -> usize {
     if rows == 0 || columns == 0 {
@@ -57,13 +98,18 @@ impl<'a> MatRef<'a> {
         Self { data, rows, columns, row_stride, column_stride: 1 }
     }
 
+    /// The product `self b`.
+    pub(crate) fn times(self, b: MatRef<'a>) -> Product<'a> {
+        Product { a: self, b, factor: 1.0 }
+    }
+
     /// Rows.
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
     /// Columns.
-    pub(super) fn columns(&self) -> usize {
+    pub(crate) fn columns(&self) -> usize {
         self.columns
     }
 
@@ -78,10 +124,39 @@ impl<'a> MatRef<'a> {
         self.data[row * self.row_stride + column * self.column_stride]
     }
 
-    /// A row of a matrix whose rows lie side by side.
-    pub(super) fn row(&self, row: usize) -> &'a [f32] {
+    /// Row `row`; the elements of a row must lie side by side.
+    #[inline]
+    pub(crate) fn row(&self, row: usize) -> &'a [f32] {
         debug_assert!(self.is_row_major(), "rows of a transposed view");
         &self.data[row * self.row_stride..][..self.columns]
+    }
+
+    /// All elements, row by row; nothing may lie between the rows.
+    pub(crate) fn as_slice(&self) -> &'a [f32] {
+        let whole = self.column_stride == 1 && (self.row_stride == self.columns || self.rows <= 1);
+        assert!(whole, "rows that lie apart");
+        &self.data[..self.rows * self.columns]
+    }
+
+    /// The elements from the first on, and the distance between the beginnings of rows.
+    #[inline]
+    pub(super) fn strided_rows(&self) -> (&'a [f32], usize) {
+        debug_assert!(self.is_row_major(), "rows of a transposed view");
+        (self.data, self.row_stride)
+    }
+
+    /// `count` rows from `first` on.
+    pub(crate) fn rows_from(self, first: usize, count: usize) -> Self {
+        assert!(first + count <= self.rows, "rows {first}+{count} of {}", self.rows);
+        let data = self.data.get(first * self.row_stride..).unwrap_or_default();
+        Self { data, rows: count, ..self }
+    }
+
+    /// `count` columns from `first` on.
+    pub(crate) fn columns_from(self, first: usize, count: usize) -> Self {
+        assert!(first + count <= self.columns, "columns {first}+{count} of {}", self.columns);
+        let data = self.data.get(first * self.column_stride..).unwrap_or_default();
+        Self { data, columns: count, ..self }
     }
 
     /// The transposed view.
@@ -115,6 +190,52 @@ impl<'a> MatMut<'a> {
         Self { data, rows, columns, row_stride }
     }
 
+    /// The same view, borrowed for a while.
+    pub(crate) fn reborrow(&mut self) -> MatMut<'_> {
+        MatMut { data: self.data, ..*self }
+    }
+
+    /// The matrix to be read.
+    pub(crate) fn as_ref(&self) -> MatRef<'_> {
+        let Self { rows, columns, row_stride, .. } = *self;
+        MatRef { data: self.data, rows, columns, row_stride, column_stride: 1 }
+    }
+
+    /// Row `row`.
+    pub(crate) fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        &mut self.data[row * self.row_stride..][..self.columns]
+    }
+
+    /// All elements, row by row; nothing may lie between the rows.
+    pub(crate) fn into_slice(self) -> &'a mut [f32] {
+        assert!(self.row_stride == self.columns || self.rows <= 1, "rows that lie apart");
+        &mut self.data[..self.rows * self.columns]
+    }
+
+    /// `count` rows from `first` on.
+    pub(crate) fn rows_from(&mut self, first: usize, count: usize) -> MatMut<'_> {
+        assert!(first + count <= self.rows, "rows {first}+{count} of {}", self.rows);
+        let data = self.data.get_mut(first * self.row_stride..).unwrap_or_default();
+        MatMut { data, rows: count, ..*self }
+    }
+
+    /// `count` columns from `first` on.
+    pub(crate) fn columns_from(&mut self, first: usize, count: usize) -> MatMut<'_> {
+        assert!(first + count <= self.columns, "columns {first}+{count} of {}", self.columns);
+        let data = self.data.get_mut(first..).unwrap_or_default();
+        MatMut { data, columns: count, ..*self }
+    }
+
+    /// Rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns.
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
     /// Rows and columns.
     pub(super) fn shape(&self) -> (usize, usize) {
         (self.rows, self.columns)
@@ -131,15 +252,9 @@ impl<'a> MatMut<'a> {
     }
 }
 
-/// `dst = factor * a b`, or `dst += factor * a b` when `accumulate`.
-pub(crate) fn gemm(
-    dst: MatMut<'_>,
-    accumulate: bool,
-    factor: f32,
-    a: MatRef<'_>,
-    b: MatRef<'_>,
-    threads: Threads,
-) {
+/// `dst = product` or `dst += product`.
+pub(crate) fn gemm(dst: MatMut<'_>, write: Write, product: Product<'_>, threads: Threads) {
+    let Product { a, b, factor } = product;
     assert!(
         dst.rows == a.rows && dst.columns == b.columns && a.columns == b.rows,
         "product of {}x{} and {}x{} into {}x{}",
@@ -156,7 +271,7 @@ pub(crate) fn gemm(
     // The crate uses the best that the processor has.
     let isa = Isa::current();
     if cfg!(miri) || isa != Isa::detect() {
-        return tiles::gemm(isa, dst, accumulate, factor, a, b, threads);
+        return tiles::gemm(isa, dst, write, product, threads);
     }
     let parallelism = match threads {
         Threads::One => Parallelism::None,
@@ -174,7 +289,7 @@ pub(crate) fn gemm(
             dst.data.as_mut_ptr(),
             1,
             dst.row_stride as isize,
-            accumulate,
+            write.adds(),
             a.data.as_ptr(),
             a.column_stride as isize,
             a.row_stride as isize,
@@ -213,14 +328,14 @@ mod tests {
         ];
         for (m, n, k) in shapes {
             let (a, b) = (noise(1, m * (k + 3)), noise(2, n * k));
-            for accumulate in [false, true] {
+            for write in [Write::Set, Write::Add] {
                 let old = noise(3, m * (n + 2));
                 let mut expected = old.clone();
                 for i in 0..m {
                     for j in 0..n {
                         let sum: f32 = (0..k).map(|p| a[i * (k + 3) + p] * b[j * k + p]).sum();
-                        let old = if accumulate { expected[i * (n + 2) + j] } else { 0.0 };
-                        expected[i * (n + 2) + j] = old + 0.5 * sum;
+                        let slot = &mut expected[i * (n + 2) + j];
+                        *slot = write.over(*slot, 0.5 * sum);
                     }
                 }
                 on_every_isa(|_| {
@@ -228,7 +343,8 @@ mod tests {
                         let mut c = old.clone();
                         let a = MatRef::strided(&a, m, k, k + 3);
                         let b = MatRef::new(&b, n, k).t();
-                        gemm(MatMut::strided(&mut c, m, n, n + 2), accumulate, 0.5, a, b, threads);
+                        let dst = MatMut::strided(&mut c, m, n, n + 2);
+                        gemm(dst, write, a.times(b).scaled(0.5), threads);
                         assert_close(&c, &expected, 1e-5);
                     }
                 });

@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use super::{MatMut, MatRef, Threads};
+use super::{MatMut, Product, Threads, Write};
 use crate::kernels::Isa;
 use crate::kernels::vector::multiply_add;
 
@@ -17,39 +17,29 @@ const ROWS: usize = 4;
 /// Columns of a tile: with four rows, its sums fill half the registers of AVX2.
 const COLUMNS: usize = 16;
 
-/// What is multiplied.
-#[derive(Clone, Copy)]
-struct Operands<'a> {
-    a: MatRef<'a>,
-    b: MatRef<'a>,
-    factor: f32,
-    accumulate: bool,
-}
-
 /// [`super::gemm`] on a given level; the shapes agree, and `dst` has rows and columns.
 pub(super) fn gemm(
     isa: Isa,
     dst: MatMut<'_>,
-    accumulate: bool,
-    factor: f32,
-    a: MatRef<'_>,
-    b: MatRef<'_>,
+    write: Write,
+    product: Product<'_>,
     threads: Threads,
 ) {
-    let operands = Operands { a, b, factor, accumulate };
     let MatMut { data, rows, columns, row_stride } = dst;
     // A single row may be wider than its stride.
     let block = if rows > BLOCK { BLOCK * row_stride } else { data.len().max(columns) };
     let piece = |(index, c): (usize, &mut [f32])| {
         let first = index * BLOCK;
-        let here = first..(first + BLOCK).min(rows);
+        let count = BLOCK.min(rows - first);
+        let product = Product { a: product.a.rows_from(first, count), ..product };
+        let c = MatMut { data: c, rows: count, columns, row_stride };
         #[cfg(target_arch = "x86_64")]
         if isa >= Isa::Avx2 {
             // SAFETY: a level is only chosen on a processor that has its instructions.
-            return unsafe { block_avx2(operands, here, c, row_stride) };
+            return unsafe { block_avx2(product, c, write) };
         }
         let _ = isa;
-        compute::<false>(operands, here, c, row_stride);
+        compute::<false>(product, c, write);
     };
     match threads {
         Threads::One => {
@@ -63,25 +53,21 @@ pub(super) fn gemm(
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn block_avx2(operands: Operands<'_>, rows: std::ops::Range<usize>, c: &mut [f32], stride: usize) {
-    compute::<true>(operands, rows, c, stride);
+fn block_avx2(product: Product<'_>, c: MatMut<'_>, write: Write) {
+    compute::<true>(product, c, write);
 }
 
-/// Some rows of the result; `c` starts at the first of them.
+/// At most [`BLOCK`] rows of the result.
 #[inline(always)]
-fn compute<const FMA: bool>(
-    operands: Operands<'_>,
-    rows: std::ops::Range<usize>,
-    c: &mut [f32],
-    stride: usize,
-) {
-    let Operands { a, b, factor, accumulate } = operands;
+fn compute<const FMA: bool>(product: Product<'_>, c: MatMut<'_>, write: Write) {
+    let Product { a, b, factor } = product;
+    let MatMut { data: c, rows, row_stride: stride, .. } = c;
     let depth = a.columns;
     // Rows four at a time, the four numbers of one depth side by side; likewise sixteen columns.
-    let mut strips = vec![[0f32; ROWS]; rows.len().div_ceil(ROWS) * depth];
-    for (i, row) in rows.clone().enumerate() {
+    let mut strips = vec![[0f32; ROWS]; rows.div_ceil(ROWS) * depth];
+    for i in 0..rows {
         for (p, slot) in strips[i / ROWS * depth..][..depth].iter_mut().enumerate() {
-            slot[i % ROWS] = a.data[row * a.row_stride + p * a.column_stride];
+            slot[i % ROWS] = a.data[i * a.row_stride + p * a.column_stride];
         }
     }
     let mut panel = vec![[0f32; COLUMNS]; depth];
@@ -92,11 +78,11 @@ fn compute<const FMA: bool>(
                 *slot = b.data[p * b.row_stride + (first + column) * b.column_stride];
             }
         }
-        for i in (0..rows.len()).step_by(ROWS) {
+        for i in (0..rows).step_by(ROWS) {
             let sums = tile::<FMA>(&strips[i / ROWS * depth..][..depth], &panel);
-            for (i, sums) in (i..rows.len()).zip(sums) {
+            for (i, sums) in (i..rows).zip(sums) {
                 for (slot, sum) in c[i * stride + first..][..width].iter_mut().zip(sums) {
-                    *slot = if accumulate { *slot + factor * sum } else { factor * sum };
+                    *slot = write.over(*slot, factor * sum);
                 }
             }
         }

@@ -194,7 +194,7 @@ unsafe fn add<const ROWS: usize, const FIRST: bool, const LAST: bool>(
                 let before = if FIRST {
                     let bias =
                         _mm512_maskz_loadu_ps(some[v], product.bias.as_ptr().wrapping_add(column));
-                    let old = if product.accumulate { some[v] } else { 0 };
+                    let old = if product.write.adds() { some[v] } else { 0 };
                     _mm512_add_ps(_mm512_maskz_loadu_ps(old, slot), bias)
                 } else {
                     _mm512_load_ps(kept)

@@ -18,7 +18,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::bf16::Destination;
-use super::{Isa, Threads};
+use super::{Isa, Threads, Write};
 
 /// Columns of a panel: three vectors of sixteen sums.
 const WIDTH: usize = 48;
@@ -98,14 +98,13 @@ impl Int8Panels {
         Self { k, n, quads, scales }
     }
 
-    /// `c = x * self + bias`, or `c += x * self + bias` when `accumulate`; `c` is `[rows, n]`,
-    /// `bias` `[n]`.
+    /// `c = x * self + bias` or `c += x * self + bias`; `c` is `[rows, n]`, `bias` `[n]`.
     pub(crate) fn multiply(
         &self,
         x: &Int8Rows,
         bias: &[f32],
         c: &mut [f32],
-        accumulate: bool,
+        write: Write,
         threads: Threads,
     ) {
         assert!(
@@ -125,7 +124,7 @@ impl Int8Panels {
             x,
             bias,
             c: Destination(c.as_mut_ptr()),
-            accumulate,
+            write,
             isa: Isa::current(),
         };
         let blocks = |panels: Range<usize>| {
@@ -189,7 +188,7 @@ struct Product<'a> {
     x: &'a Int8Rows,
     bias: &'a [f32],
     c: Destination,
-    accumulate: bool,
+    write: Write,
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // elsewhere there is one level
     isa: Isa,
 }
@@ -237,7 +236,7 @@ impl Product<'_> {
             // asserted to; the piece of this call is its own.
             unsafe {
                 let slot = self.c.0.add(row * self.panels.n + first + column);
-                let old = if self.accumulate { *slot } else { 0.0 };
+                let old = if self.write.adds() { *slot } else { 0.0 };
                 *slot = old + (sum + bias);
             }
         }
@@ -284,9 +283,9 @@ mod tests {
                     let expected = reference(&rounded, &panels, &bias);
                     for threads in [Threads::One, Threads::All] {
                         let mut c = old.clone();
-                        panels.multiply(&rounded, &bias, &mut c, false, threads);
+                        panels.multiply(&rounded, &bias, &mut c, Write::Set, threads);
                         assert_close(&c, &expected, 1e-5);
-                        panels.multiply(&rounded, &bias, &mut c, true, threads);
+                        panels.multiply(&rounded, &bias, &mut c, Write::Add, threads);
                         let twice: Vec<f32> = expected.iter().map(|y| 2.0 * y).collect();
                         assert_close(&c, &twice, 1e-5);
                     }
@@ -327,11 +326,11 @@ mod tests {
             let (mut all, mut some, mut together) =
                 (Int8Rows::default(), Int8Rows::default(), vec![0.0; rows * n]);
             all.round(rows, &x);
-            panels.multiply(&all, &bias, &mut together, false, Threads::All);
+            panels.multiply(&all, &bias, &mut together, Write::Set, Threads::All);
             for size in 1..10 {
                 let mut c = vec![0.0; size * n];
                 some.round(size, &x[3 * k..][..size * k]);
-                panels.multiply(&some, &bias, &mut c, false, Threads::One);
+                panels.multiply(&some, &bias, &mut c, Write::Set, Threads::One);
                 assert_eq!(c, together[3 * n..][..size * n]);
             }
         });
@@ -347,7 +346,7 @@ mod tests {
         on_every_isa(|_| {
             let (mut rounded, mut c) = (Int8Rows::default(), vec![0.0; rows * n]);
             rounded.round(rows, &x);
-            panels.multiply(&rounded, &vec![0.0; n], &mut c, false, Threads::One);
+            panels.multiply(&rounded, &vec![0.0; n], &mut c, Write::Set, Threads::One);
             assert_close(&c[..n], &vec![-0.375 * k as f32; n], 1e-6);
             assert!(
                 c[n..3 * n].iter().all(|y| y.is_nan()) && c[3 * n..].iter().all(|y| y.is_finite())

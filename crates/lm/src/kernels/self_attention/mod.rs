@@ -7,7 +7,7 @@ use std::cell::Cell;
 use rayon::prelude::*;
 
 use super::bf16::{Destination, bf16x32};
-use super::{Isa, Threads, in_step};
+use super::{Isa, Threads, spin_join};
 
 /// Rows that attend at a time.
 const ROWS: usize = 8;
@@ -68,7 +68,7 @@ pub(crate) fn self_attention(
     };
     match threads {
         Threads::One => (0..heads).for_each(one),
-        Threads::All => in_step((0..heads).into_par_iter(), one),
+        Threads::All => spin_join((0..heads).into_par_iter(), one),
     }
     true
 }

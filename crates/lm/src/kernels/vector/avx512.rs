@@ -3,6 +3,8 @@
 
 use std::arch::x86_64::*;
 
+use crate::kernels::{MatRef, Write};
+
 /// Rows whose products are folded together.
 const ROWS: usize = 16;
 
@@ -14,16 +16,11 @@ fn lanes(count: usize) -> __mmask16 {
 /// [`super::dots`].
 ///
 /// # Safety
-/// The processor must have AVX-512 F. Row `j` of `matrix` must exist for every element `j` of `y`.
+/// The processor must have AVX-512 F. `matrix` must be row-major, with a row as long as `x` for every
+/// element of `y`.
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn dots(
-    matrix: &[f32],
-    stride: usize,
-    x: &[f32],
-    factor: f32,
-    accumulate: bool,
-    y: &mut [f32],
-) {
+pub(super) unsafe fn dots(matrix: MatRef<'_>, x: &[f32], factor: f32, y: &mut [f32], write: Write) {
+    let (matrix, stride) = matrix.strided_rows();
     for (block, y) in y.chunks_mut(ROWS).enumerate() {
         let mut sums = [_mm512_setzero_ps(); ROWS];
         for start in (0..x.len()).step_by(16) {
@@ -45,7 +42,7 @@ pub(super) unsafe fn dots(
         let some = lanes(y.len());
         // SAFETY: the mask leaves what `y` holds.
         unsafe {
-            if accumulate {
+            if write.adds() {
                 products = _mm512_add_ps(_mm512_maskz_loadu_ps(some, y.as_ptr()), products);
             }
             _mm512_mask_storeu_ps(y.as_mut_ptr(), some, products);
@@ -78,10 +75,11 @@ fn fold(v: &[__m512; ROWS]) -> __m512 {
 /// [`super::weighted_sum`].
 ///
 /// # Safety
-/// The processor must have AVX-512 F. Row `j` of `matrix` must exist for every element `j` of
-/// `weights`.
+/// The processor must have AVX-512 F. `matrix` must be row-major, with a row as long as `y` for every
+/// element of `weights`.
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn weighted_sum(matrix: &[f32], stride: usize, weights: &[f32], y: &mut [f32]) {
+pub(super) unsafe fn weighted_sum(matrix: MatRef<'_>, weights: &[f32], y: &mut [f32]) {
+    let (matrix, stride) = matrix.strided_rows();
     for (block, y) in y.chunks_mut(64).enumerate() {
         let some: [__mmask16; 4] = std::array::from_fn(|i| lanes(y.len().saturating_sub(16 * i)));
         let vectors = y.len().div_ceil(16);

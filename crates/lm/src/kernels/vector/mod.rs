@@ -6,6 +6,7 @@ mod avx512;
 
 #[cfg(target_arch = "x86_64")]
 use super::Isa;
+use super::{MatRef, Write};
 
 pub(crate) use activations::{geglu, geglu_backward, gelu, gelu_backward, swiglu, swiglu_backward};
 
@@ -142,58 +143,45 @@ vectorised! {
     }
 }
 
-/// `y[j] = factor * (row j of the matrix · x)`, or `+=` when `accumulate`; rows start `stride`
-/// apart. For one row of activations this beats a general product, which would first rearrange the
-/// matrix.
-pub(crate) fn dots(
-    matrix: &[f32],
-    stride: usize,
-    x: &[f32],
-    factor: f32,
-    accumulate: bool,
-    y: &mut [f32],
-) {
-    assert!(
-        y.is_empty() || (y.len() - 1) * stride + x.len() <= matrix.len(),
-        "rows past the matrix"
-    );
+/// `y[j] = factor * (row j of the matrix · x)`, or `y[j] += …`. For one row of activations this
+/// beats a general product, which would first rearrange the matrix.
+pub(crate) fn dots(matrix: MatRef<'_>, x: &[f32], factor: f32, y: &mut [f32], write: Write) {
+    let whole = (matrix.rows(), matrix.columns()) == (y.len(), x.len()) && matrix.is_row_major();
+    assert!(whole, "{} numbers to {}", x.len(), y.len());
     #[cfg(target_arch = "x86_64")]
     if Isa::current() >= Isa::Avx512 {
-        // SAFETY: the processor has the features of its level; the rows exist (asserted).
-        return unsafe { avx512::dots(matrix, stride, x, factor, accumulate, y) };
+        // SAFETY: the processor has the features of its level; the shapes agree (asserted).
+        return unsafe { avx512::dots(matrix, x, factor, y, write) };
     }
-    dots_in_turn(matrix, stride, x, factor, accumulate, y);
+    dots_in_turn(matrix, x, factor, y, write);
 }
 
 vectorised! {
     /// [`dots`], row by row.
-    fn dots_in_turn(matrix: &[f32], stride: usize, x: &[f32], factor: f32, accumulate: bool, y: &mut [f32]) {
+    fn dots_in_turn(matrix: MatRef<'_>, x: &[f32], factor: f32, y: &mut [f32], write: Write) {
         for (j, y) in y.iter_mut().enumerate() {
-            let row = &matrix[j * stride..][..x.len()];
-            let product = factor * inner::<FMA>(row, x);
-            *y = if accumulate { *y + product } else { product };
+            *y = write.over(*y, factor * inner::<FMA>(matrix.row(j), x));
         }
     }
 }
 
-/// `y += sum over j of weights[j] * row j of the matrix`; rows start `stride` apart.
-pub(crate) fn weighted_sum(matrix: &[f32], stride: usize, weights: &[f32], y: &mut [f32]) {
-    let reach = weights.len().saturating_sub(1) * stride + y.len();
-    assert!(weights.is_empty() || reach <= matrix.len(), "rows past the matrix");
+/// `y += sum over j of weights[j] * row j of the matrix`.
+pub(crate) fn weighted_sum(matrix: MatRef<'_>, weights: &[f32], y: &mut [f32]) {
+    let shape = (matrix.rows(), matrix.columns());
+    assert!(shape == (weights.len(), y.len()) && matrix.is_row_major(), "{shape:?} rows");
     #[cfg(target_arch = "x86_64")]
     if Isa::current() >= Isa::Avx512 {
-        // SAFETY: the processor has the features of its level; the rows exist (asserted).
-        return unsafe { avx512::weighted_sum(matrix, stride, weights, y) };
+        // SAFETY: the processor has the features of its level; the shapes agree (asserted).
+        return unsafe { avx512::weighted_sum(matrix, weights, y) };
     }
-    weighted_sum_in_turn(matrix, stride, weights, y);
+    weighted_sum_in_turn(matrix, weights, y);
 }
 
 vectorised! {
     /// [`weighted_sum`], with the sums in memory.
-    fn weighted_sum_in_turn(matrix: &[f32], stride: usize, weights: &[f32], y: &mut [f32]) {
+    fn weighted_sum_in_turn(matrix: MatRef<'_>, weights: &[f32], y: &mut [f32]) {
         for (j, &weight) in weights.iter().enumerate() {
-            let row = &matrix[j * stride..][..y.len()];
-            for (y, &x) in y.iter_mut().zip(row) {
+            for (y, &x) in y.iter_mut().zip(matrix.row(j)) {
                 *y = multiply_add::<FMA>(weight, x, *y);
             }
         }
@@ -272,31 +260,35 @@ vectorised! {
     }
 }
 
+/// Gradients of the weight and the bias of a layer norm, which are added to.
+pub(crate) struct NormGradients<'a> {
+    pub(crate) weight: &'a mut [f32],
+    pub(crate) bias: &'a mut [f32],
+}
+
 vectorised! {
-    /// `dx` becomes the gradient of [`layer_norm_row`] with respect to the row `x` before it, for
-    /// the result's gradient `dy`; the gradients of weight and bias are added to.
+    /// Turns the gradient `d` of [`layer_norm_row`]'s result into that of the row `x` before it.
     fn layer_norm_backward_row(
         x: &[f32],
         weight: &[f32],
         eps: f32,
-        dy: &[f32],
-        dx: &mut [f32],
-        d_weight: &mut [f32],
-        d_bias: &mut [f32],
+        d: &mut [f32],
+        gradients: NormGradients<'_>,
     ) {
         let n = x.len();
-        let (weight, dy, dx) = (&weight[..n], &dy[..n], &mut dx[..n]);
-        let (d_weight, d_bias) = (&mut d_weight[..n], &mut d_bias[..n]);
+        let (weight, d) = (&weight[..n], &mut d[..n]);
+        let (d_weight, d_bias) = (&mut gradients.weight[..n], &mut gradients.bias[..n]);
         let mean = sum(n, |i| x[i]) / n as f32;
         let variance = sum(n, |i| (x[i] - mean) * (x[i] - mean)) / n as f32;
         let inverse = 1.0 / (variance + eps).sqrt();
-        let level = sum(n, |i| dy[i] * weight[i]) / n as f32;
-        let along = sum(n, |i| dy[i] * weight[i] * (x[i] - mean)) * inverse / n as f32;
+        let level = sum(n, |i| d[i] * weight[i]) / n as f32;
+        let along = sum(n, |i| d[i] * weight[i] * (x[i] - mean)) * inverse / n as f32;
         for i in 0..n {
             let normal = (x[i] - mean) * inverse;
-            dx[i] = inverse * (dy[i] * weight[i] - level - along * normal);
-            d_weight[i] += dy[i] * normal;
-            d_bias[i] += dy[i];
+            let dy = d[i];
+            d[i] = inverse * (dy * weight[i] - level - along * normal);
+            d_weight[i] += dy * normal;
+            d_bias[i] += dy;
         }
     }
 }
@@ -344,15 +336,16 @@ mod tests {
                 for rows in [0, 1, 5, 16, 17, 40] {
                     let (stride, x) = (width + 3, noise(2, width));
                     let (matrix, weights) = (noise(1, rows * stride + width), noise(3, rows));
-                    for accumulate in [false, true] {
+                    let matrix = MatRef::strided(&matrix, rows, width, stride);
+                    for write in [Write::Set, Write::Add] {
                         let (mut folded, mut in_turn) = (noise(4, rows), noise(4, rows));
-                        dots(&matrix, stride, &x, 0.3, accumulate, &mut folded);
-                        dots_in_turn(&matrix, stride, &x, 0.3, accumulate, &mut in_turn);
+                        dots(matrix, &x, 0.3, &mut folded, write);
+                        dots_in_turn(matrix, &x, 0.3, &mut in_turn, write);
                         assert_eq!(folded, in_turn, "{rows}x{width}");
                     }
                     let (mut registers, mut memory) = (x.clone(), x.clone());
-                    weighted_sum(&matrix, stride, &weights, &mut registers);
-                    weighted_sum_in_turn(&matrix, stride, &weights, &mut memory);
+                    weighted_sum(matrix, &weights, &mut registers);
+                    weighted_sum_in_turn(matrix, &weights, &mut memory);
                     assert_eq!(registers, memory, "{rows}x{width}");
                 }
             }
@@ -381,8 +374,9 @@ mod tests {
                 let (x, dy) =
                     (noise(1, n).iter().map(|x| 3.0 * x).collect::<Vec<_>>(), noise(2, n));
                 let (weight, bias) = (noise(3, n), noise(4, n));
-                let (mut dx, mut d_weight, mut d_bias) = (vec![9.0; n], vec![0.0; n], vec![0.0; n]);
-                layer_norm_backward_row(&x, &weight, 0.1, &dy, &mut dx, &mut d_weight, &mut d_bias);
+                let (mut dx, mut d_weight, mut d_bias) = (dy.clone(), vec![0.0; n], vec![0.0; n]);
+                let gradients = NormGradients { weight: &mut d_weight, bias: &mut d_bias };
+                layer_norm_backward_row(&x, &weight, 0.1, &mut dx, gradients);
                 let norm = |x: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]| {
                     y.copy_from_slice(x);
                     layer_norm_row(y, weight, bias, 0.1);
@@ -425,11 +419,11 @@ mod tests {
                 assert!((f64::from(dot(&a, &b)) - exact).abs() < 1e-4);
                 // Three rows of `a` and a gap after each.
                 let matrix = [&a[..], &[9.0; 5], &b, &[9.0; 5], &a].concat();
-                let mut y = [1.0; 3];
-                dots(&matrix, n + 5, &b, 0.5, true, &mut y);
+                let (matrix, mut y) = (MatRef::strided(&matrix, 3, n, n + 5), [1.0; 3]);
+                dots(matrix, &b, 0.5, &mut y, Write::Add);
                 assert_close(&y, &[1.0 + 0.5 * dot(&a, &b), 1.0 + 0.5 * dot(&b, &b), y[0]], 1e-6);
                 let mut y = b.clone();
-                weighted_sum(&matrix, n + 5, &[1.0, 1.0, 3.0], &mut y);
+                weighted_sum(matrix, &[1.0, 1.0, 3.0], &mut y);
                 assert_close(
                     &y,
                     &a.iter().zip(&b).map(|(a, b)| 4.0 * a + 2.0 * b).collect::<Vec<_>>(),
@@ -467,10 +461,11 @@ mod tests {
         let other = noise(7, n);
         let mut results = vec![dot(x, &other), max(x)];
         let mut y = vec![0.0; 4];
-        dots(&[x, &other, x, &other].concat(), n, &other, factor, false, &mut y);
+        let four = [x, &other, x, &other].concat();
+        dots(MatRef::new(&four, 4, n), &other, factor, &mut y, Write::Set);
         results.append(&mut y);
         let mut y = other.clone();
-        weighted_sum(&[x, &other].concat(), n, &[0.5, factor], &mut y);
+        weighted_sum(MatRef::new(&four, 2, n), &[0.5, factor], &mut y);
         results.append(&mut y);
         let mut y = x.to_vec();
         results.push(exp_shifted(&mut y, 1.0));

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::strips::{Left, Part, ROWS, Strips, multiply};
 use super::{BLOCK, Block, LANES, Sight, exp, lanes_within, paired, round_rows};
-use crate::kernels::{MatRef, dot};
+use crate::kernels::{MatMut, MatRef, Write, dot};
 
 /// One query head of one sequence: what the forward pass left, and the gradient of its result.
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +100,8 @@ unsafe fn block_backward(
                 let left = Left { pairs: left, row: depth, pair: 1 };
                 let columns = start..start + block.keys_of_tile(row);
                 let part = Part { first: row, count: rows, pairs: 0..depth, skip: 0, columns };
-                multiply(left, right, part, &mut scores[row * stride..], stride, false);
+                let scores = MatMut::new(&mut scores[row * stride..], rows, stride);
+                multiply(left, right, part, scores, Write::Set);
             }
         }
         softmax_backward(head, block, buffers);
@@ -111,7 +112,8 @@ unsafe fn block_backward(
             let pairs = 0..block.keys_of_tile(row).div_ceil(2);
             let part = Part { first: row, count: rows, pairs, skip: start / 2, columns: 0..width };
             let at = (head.sight.past + first + row) * 3 * width;
-            multiply(left, &buffers.keys, part, &mut gradients[at..], 3 * width, false);
+            let target = MatMut::strided(&mut gradients[at..], rows, width, 3 * width);
+            multiply(left, &buffers.keys, part, target, Write::Set);
         }
         for key in (0..block.keys()).step_by(ROWS) {
             let rows = ROWS.min(block.keys() - key);
@@ -131,7 +133,8 @@ unsafe fn block_backward(
                     columns: 0..width,
                 };
                 let at = (3 * (start + key) + which) * width;
-                multiply(left, right, part, &mut gradients[at..], 3 * width, true);
+                let target = MatMut::strided(&mut gradients[at..], rows, width, 3 * width);
+                multiply(left, right, part, target, Write::Add);
             }
         }
     }

@@ -1,10 +1,12 @@
-//! Results of one head of attention.
+//! Results of one head of attention: scores of a block of rows, softmax, and the sum of the values
+//! weighted by it. Probabilities are rounded before they are divided by their sum, and the sum is
+//! taken before they are rounded, so that the division of the result is all that is left.
 
 use std::arch::x86_64::*;
 
 use super::strips::{Left, Part, ROWS, Strips, multiply};
 use super::{BLOCK, Block, LANES, Sight, exp, lanes_within, round_rows};
-use crate::kernels::{MatRef, scale};
+use crate::kernels::{MatMut, MatRef, Write, scale};
 
 /// Keys and values of one key head of one sequence, packed once for all rows and query heads.
 #[derive(Debug, Default)]
@@ -38,51 +40,54 @@ pub(crate) struct ForwardBuffers {
     probabilities: Vec<u32>,
 }
 
-/// Results of the rows from `first` on, at most [`BLOCK`] of them, of one query head: `queries` is
-/// `[rows, width]`; `out`, whose rows are `stride` apart, receives the block's results, and `lse`
-/// is told the logarithm of each row's softmax's denominator.
+/// One query head of one sequence.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueryHead<'a> {
+    pub(crate) sight: Sight,
+    /// `[rows, width]`
+    pub(crate) queries: MatRef<'a>,
+    /// Keys and values of its key head.
+    pub(crate) packed: &'a PackedHead,
+}
+
+/// Results of the rows from `first` on, at most [`BLOCK`] of them: `out` receives them, `[rows,
+/// width]`, and `lse` is told the logarithm of each row's softmax's denominator.
 ///
 /// # Panics
 /// Where [`super::available`] says no.
-#[allow(clippy::too_many_arguments)] // the operands of one product and where its results go
 pub(crate) fn head_forward(
-    sight: Sight,
-    queries: MatRef<'_>,
+    head: QueryHead<'_>,
     first: usize,
-    packed: &PackedHead,
-    out: &mut [f32],
-    stride: usize,
+    mut out: MatMut<'_>,
     mut lse: impl FnMut(usize, f32),
     buffers: &mut ForwardBuffers,
 ) {
     assert!(super::available());
-    let block = Block::new(sight, first, queries.rows());
-    let mut totals = [0.0; BLOCK];
+    let block = Block::new(head.sight, first, head.queries.rows());
     // SAFETY: the processor has the features, as asserted.
-    unsafe { block_forward(queries, block, packed, out, stride, &mut totals, &mut lse, buffers) };
-    for (row, total) in totals.into_iter().enumerate().take(block.count) {
-        scale(&mut out[row * stride..][..queries.columns()], 1.0 / total);
+    let softmaxes = unsafe { block_forward(head, block, out.reborrow(), buffers) };
+    for (row, (largest, total)) in softmaxes.into_iter().enumerate().take(block.count) {
+        lse(row, largest + total.ln());
+        scale(out.row_mut(row), 1.0 / total);
     }
 }
 
-/// Results before they are divided by their `totals`.
+/// Results before they are divided by the sums of their softmaxes; returns the largest score and
+/// the sum of each row.
 ///
 /// # Safety
 /// The processor must have AVX-512 F, BW and BF16.
-#[allow(clippy::too_many_arguments)] // as above
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 unsafe fn block_forward(
-    queries: MatRef<'_>,
+    head: QueryHead<'_>,
     block: Block,
-    packed: &PackedHead,
-    out: &mut [f32],
-    out_stride: usize,
-    totals: &mut [f32; BLOCK],
-    lse: &mut impl FnMut(usize, f32),
+    mut out: MatMut<'_>,
     buffers: &mut ForwardBuffers,
-) {
+) -> [(f32, f32); BLOCK] {
+    let QueryHead { queries, packed, .. } = head;
     let ForwardBuffers { query_rows, scores, probabilities } = buffers;
     let Block { first, count, start, stride, .. } = block;
+    let mut softmaxes = [(0.0, 0.0); BLOCK];
     scores.resize(BLOCK * stride, 0.0);
     probabilities.resize(BLOCK * stride / 2, 0);
     // SAFETY: the features are those of the caller.
@@ -98,14 +103,13 @@ unsafe fn block_forward(
                 skip: 0,
                 columns,
             };
-            multiply(left, &packed.keys_across, part, &mut scores[row * stride..], stride, false);
+            let scores = MatMut::new(&mut scores[row * stride..], part.count, stride);
+            multiply(left, &packed.keys_across, part, scores, Write::Set);
         }
-        for (row, total) in totals.iter_mut().enumerate().take(count) {
+        for (row, of_row) in softmaxes.iter_mut().enumerate().take(count) {
             let scores = &scores[row * stride..][..stride];
             let probabilities = &mut probabilities[row * stride / 2..][..stride / 2];
-            let largest;
-            (largest, *total) = softmax(block, row, scores, probabilities);
-            lse(row, largest + total.ln());
+            *of_row = softmax(block, row, scores, probabilities);
         }
         for row in (0..count).step_by(ROWS) {
             let left = Left { pairs: probabilities, row: stride / 2, pair: 1 };
@@ -116,9 +120,11 @@ unsafe fn block_forward(
                 skip: start / 2,
                 columns: 0..queries.columns(),
             };
-            multiply(left, &packed.values, part, &mut out[row * out_stride..], out_stride, false);
+            let out = out.rows_from(row, part.count);
+            multiply(left, &packed.values, part, out, Write::Set);
         }
     }
+    softmaxes
 }
 
 /// From the scores of a row to its rounded probabilities, not yet divided by their sum; returns the

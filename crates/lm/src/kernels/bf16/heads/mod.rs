@@ -16,7 +16,7 @@ use std::ops::Range;
 use super::avx512::{convert_row, paired};
 use crate::kernels::{Isa, MatRef};
 pub(crate) use backward::{BackwardBuffers, HeadGradient, head_backward};
-pub(crate) use forward::{ForwardBuffers, PackedHead, head_forward};
+pub(crate) use forward::{ForwardBuffers, PackedHead, QueryHead, head_forward};
 use strips::{PANEL, ROWS};
 
 /// Numbers of a vector.

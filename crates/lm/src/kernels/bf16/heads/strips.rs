@@ -5,8 +5,8 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::{LANES, paired};
-use crate::kernels::MatRef;
 use crate::kernels::bf16::avx512::{bf16x32, convert_row};
+use crate::kernels::{MatMut, MatRef, Write};
 
 /// Columns of a panel: four vectors, a usual head.
 pub(super) const PANEL: usize = 64;
@@ -109,8 +109,8 @@ pub(super) struct Part {
     pub(super) columns: Range<usize>,
 }
 
-/// `c = left right`, or `c += …`, for a part; `c` begins with its first row and column, rows
-/// `stride` apart. Whole vectors are written, except behind the last column of the matrix.
+/// `c = left right`, or `c += …`, for a part; `c` begins with the part's first row and column. Whole
+/// vectors are written, except behind the last column of the matrix.
 ///
 /// # Safety
 /// The processor must have AVX-512 F and BF16.
@@ -119,9 +119,8 @@ pub(super) unsafe fn multiply(
     left: Left<'_>,
     right: &Strips,
     part: Part,
-    c: &mut [f32],
-    stride: usize,
-    accumulate: bool,
+    mut c: MatMut<'_>,
+    write: Write,
 ) {
     let Part { first, count, pairs, skip, columns } = part;
     if columns.is_empty() || count == 0 {
@@ -130,7 +129,8 @@ pub(super) unsafe fn multiply(
     let reach = columns.end.next_multiple_of(LANES).min(right.columns.max(columns.end));
     let last_pair = pairs.end.max(pairs.start + 1) - 1;
     assert!(count <= ROWS && columns.start.is_multiple_of(PANEL) && columns.end <= right.columns);
-    assert!((count - 1) * stride + reach - columns.start <= c.len(), "{count} rows of {columns:?}");
+    let (rows, width) = c.shape();
+    assert!(count <= rows && reach - columns.start <= width, "{count} rows of {columns:?}");
     assert!(
         pairs.is_empty() || pairs.end + skip <= right.depth,
         "{pairs:?} and {skip} of {}",
@@ -157,11 +157,11 @@ pub(super) unsafe fn multiply(
                     .as_ptr()
                     .add((start / PANEL * right.depth + pairs.start + skip) * PANEL),
                 depth: pairs.len(),
-                c: c.as_mut_ptr().add(start - columns.start),
-                stride,
+                c: c.start().add(start - columns.start),
+                stride: c.row_stride(),
                 count,
                 last,
-                accumulate,
+                write,
             };
             match (end - start).div_ceil(LANES) {
                 1 => tile.sum::<1>(),
@@ -185,7 +185,7 @@ struct Tile {
     count: usize,
     /// Columns of the last vector that exist.
     last: __mmask16,
-    accumulate: bool,
+    write: Write,
 }
 
 impl Tile {
@@ -194,7 +194,7 @@ impl Tile {
     /// `right` as many lines, and `c` must be writable over `count` rows.
     #[target_feature(enable = "avx512f,avx512bf16")]
     unsafe fn sum<const VECTORS: usize>(self) {
-        let Self { left, row, pair, right, depth, c, stride, count, last, accumulate } = self;
+        let Self { left, row, pair, right, depth, c, stride, count, last, write } = self;
         let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
         // SAFETY: as the caller promises.
         unsafe {
@@ -217,7 +217,7 @@ impl Tile {
                 for (v, &sum) in sums.iter().enumerate() {
                     let some = if v + 1 == VECTORS { last } else { !0 };
                     let slot = c.add(i * stride + v * LANES);
-                    let old = _mm512_maskz_loadu_ps(if accumulate { some } else { 0 }, slot);
+                    let old = _mm512_maskz_loadu_ps(if write.adds() { some } else { 0 }, slot);
                     _mm512_mask_storeu_ps(slot, some, _mm512_add_ps(sum, old));
                 }
             }

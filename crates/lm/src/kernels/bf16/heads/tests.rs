@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::kernels::MatMut;
 use crate::ops::testing::{assert_close, noise};
 
 /// A head's results, log-sum-exps and gradients in f64, straight from the formulas.
@@ -70,8 +71,10 @@ fn results_and_gradients_match_the_formulas_on_odd_shapes() {
         packed.fill(of_keys(&k), of_keys(&v));
         let (mut out, mut lse) = (vec![f32::NAN; rows * width], vec![f32::NAN; rows]);
         for first in (0..rows).step_by(BLOCK) {
-            let (out, note) = (&mut out[first * width..], |row, value| lse[first + row] = value);
-            head_forward(sight, of_rows(&q), first, &packed, out, width, note, forward);
+            let count = BLOCK.min(rows - first);
+            let out = MatMut::new(&mut out[first * width..], count, width);
+            let head = QueryHead { sight, queries: of_rows(&q), packed: &packed };
+            head_forward(head, first, out, |row, value| lse[first + row] = value, forward);
         }
         assert_close(&lse, &expected.lse, 0.02);
         assert_close(&out, &expected.out, 0.02);

@@ -4,9 +4,8 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
-use super::{Bits, GROUP, Nibbles};
+use super::{Bits, GROUP, LowBit, Output};
 use crate::kernels::Isa;
-use crate::kernels::bf16::Destination;
 
 /// Sums kept side by side.
 const LANES: usize = 16;
@@ -14,34 +13,31 @@ const LANES: usize = 16;
 /// Rows to be multiplied.
 #[derive(Clone, Copy)]
 pub(super) struct Inputs<'a> {
+    pub(super) rows: usize,
     /// `[rows, inputs]`
     pub(super) x: &'a [f32],
     /// `[rows, groups]`: sums of each group.
     pub(super) sums: &'a [f32],
 }
 
-/// Where sums go.
-#[derive(Clone, Copy)]
-pub(super) struct Target {
-    pub(super) result: Destination,
-    pub(super) accumulate: bool,
+impl Inputs<'_> {
+    /// Some of the rows.
+    #[inline]
+    pub(super) fn some(self, rows: Range<usize>, w: &LowBit) -> Self {
+        let first = rows.start * w.inputs;
+        let sums = &self.sums[first / GROUP..];
+        Self { rows: rows.len(), x: &self.x[first..], sums }
+    }
 }
 
 /// Computes the outputs of `range` for one to four rows. Concurrent calls must get disjoint ranges.
-pub(super) fn outputs(
-    isa: Isa,
-    w: &Nibbles,
-    rows: usize,
-    inputs: Inputs<'_>,
-    range: Range<usize>,
-    to: Target,
-) {
+pub(super) fn outputs(isa: Isa, w: &LowBit, inputs: Inputs<'_>, range: Range<usize>, to: Output) {
     #[cfg(target_arch = "x86_64")]
     if isa >= Isa::Avx2 {
         // SAFETY: a level is only chosen on a processor that has its instructions; inputs and
         // result have as many rows, and the ranges are disjoint.
         return unsafe {
-            match rows {
+            match inputs.rows {
                 1 => avx2::outputs::<1>(w, inputs, range, to),
                 2 => avx2::outputs::<2>(w, inputs, range, to),
                 3 => avx2::outputs::<3>(w, inputs, range, to),
@@ -50,7 +46,7 @@ pub(super) fn outputs(
         };
     }
     let _ = isa;
-    match rows {
+    match inputs.rows {
         1 => some_rows::<1>(w, inputs, range, to),
         2 => some_rows::<2>(w, inputs, range, to),
         3 => some_rows::<3>(w, inputs, range, to),
@@ -58,7 +54,7 @@ pub(super) fn outputs(
     }
 }
 
-fn some_rows<const ROWS: usize>(w: &Nibbles, inputs: Inputs<'_>, range: Range<usize>, to: Target) {
+fn some_rows<const ROWS: usize>(w: &LowBit, inputs: Inputs<'_>, range: Range<usize>, to: Output) {
     let (blocks, groups) = (w.inputs / w.bits.inputs(), w.inputs / GROUP);
     let rows: [&[[f32; GROUP]]; ROWS] =
         std::array::from_fn(|row| inputs.x[row * w.inputs..][..w.inputs].as_chunks().0);
@@ -98,10 +94,7 @@ fn some_rows<const ROWS: usize>(w: &Nibbles, inputs: Inputs<'_>, range: Range<us
             let sum = sums.iter().sum::<f32>() + from_offsets;
             // SAFETY: the result holds as many rows of `w.outputs`, `output` is one of them, and
             // this call alone writes there.
-            unsafe {
-                let slot = to.result.0.add(row * w.outputs + output);
-                *slot = if to.accumulate { *slot + sum } else { sum };
-            }
+            unsafe { to.put(row, output, w, sum) };
         }
     }
 }

@@ -6,18 +6,18 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::{Bits, GROUP, Nibbles};
+use super::{Bits, GROUP, LowBit};
 
 /// Columns and pairs of a square that is transposed at a time.
 const SIDE: usize = 16;
 
-/// [`Nibbles::panel`].
+/// [`LowBit::panel`].
 ///
 /// # Safety
 /// The processor must have AVX-512 F, BW and BF16; `out` must hold `inputs / 2` lines of `width`, a
 /// multiple of 16.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn panel(w: &Nibbles, first: usize, width: usize, out: &mut [u32]) {
+pub(super) unsafe fn panel(w: &LowBit, first: usize, width: usize, out: &mut [u32]) {
     let step = w.bits.inputs();
     for column in (0..width).step_by(SIDE) {
         let count = w.outputs.saturating_sub(first + column).min(SIDE);
@@ -42,14 +42,14 @@ pub(super) unsafe fn panel(w: &Nibbles, first: usize, width: usize, out: &mut [u
     }
 }
 
-/// [`Nibbles::transposed_panel`].
+/// [`LowBit::transposed_panel`].
 ///
 /// # Safety
 /// The processor must have AVX-512 F, BW and BF16; `rows` must be outputs, `first` and `width`
 /// multiples of 16, and `out` must hold a line of `width` for each pair of `rows`.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn transposed_panel(
-    w: &Nibbles,
+    w: &LowBit,
     rows: Range<usize>,
     first: usize,
     width: usize,
@@ -73,7 +73,7 @@ pub(super) unsafe fn transposed_panel(
 
 /// The sixteen weights of a group of four bits.
 #[target_feature(enable = "avx512f")]
-fn table(w: &Nibbles, output: usize, group: usize) -> __m512 {
+fn table(w: &LowBit, output: usize, group: usize) -> __m512 {
     let at = output * (w.inputs / GROUP) + group;
     let codes =
         _mm512_setr_ps(0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.);
@@ -90,7 +90,7 @@ fn rounded(low: __m512, high: __m512) -> __m512i {
 
 /// Both groups of a block of four-bit codes, each as sixteen pairs of inputs.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn four(w: &Nibbles, output: usize, block: usize) -> [__m512i; 2] {
+fn four(w: &LowBit, output: usize, block: usize) -> [__m512i; 2] {
     let tables = rounded(table(w, output, 2 * block), table(w, output, 2 * block + 1));
     let codes = &w.codes[output * (w.inputs / (2 * GROUP)) + block];
     // SAFETY: a block is 32 bytes.
@@ -102,7 +102,7 @@ fn four(w: &Nibbles, output: usize, block: usize) -> [__m512i; 2] {
 
 /// Half a group of eight-bit codes.
 #[target_feature(enable = "avx512f")]
-fn weights(w: &Nibbles, output: usize, group: usize, half: usize) -> __m512 {
+fn weights(w: &LowBit, output: usize, group: usize, half: usize) -> __m512 {
     let at = output * (w.inputs / GROUP) + group;
     let codes = &w.codes[at][half * SIDE..][..SIDE];
     // SAFETY: half a block is 16 bytes.
@@ -113,13 +113,13 @@ fn weights(w: &Nibbles, output: usize, group: usize, half: usize) -> __m512 {
 
 /// A group of eight-bit codes as sixteen pairs of inputs.
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn eight(w: &Nibbles, output: usize, group: usize) -> __m512i {
+fn eight(w: &LowBit, output: usize, group: usize) -> __m512i {
     rounded(weights(w, output, group, 0), weights(w, output, group, 1))
 }
 
 /// Sixteen inputs from `input` on of two outputs, as pairs of outputs; of one, if `odd` is none.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn sixteen(w: &Nibbles, even: usize, odd: Option<usize>, input: usize) -> __m512i {
+fn sixteen(w: &LowBit, even: usize, odd: Option<usize>, input: usize) -> __m512i {
     let (group, half) = (input / GROUP, input % GROUP / SIDE);
     let zero = _mm512_setzero_ps();
     match w.bits {

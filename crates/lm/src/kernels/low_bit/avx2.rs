@@ -3,8 +3,8 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::floats::{Inputs, Target};
-use super::{Bits, GROUP, Nibbles};
+use super::floats::Inputs;
+use super::{Bits, GROUP, LowBit, Output};
 
 /// Computes the outputs of `range` for `COUNT` rows.
 ///
@@ -14,10 +14,10 @@ use super::{Bits, GROUP, Nibbles};
 /// `COUNT` rows of `w.outputs`, and nobody else may touch the columns of `range` meanwhile.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn outputs<const COUNT: usize>(
-    w: &Nibbles,
+    w: &LowBit,
     inputs: Inputs<'_>,
     range: Range<usize>,
-    to: Target,
+    to: Output,
 ) {
     let (blocks, groups) = (w.inputs / w.bits.inputs(), w.inputs / GROUP);
     let mask = _mm256_set1_epi8(0xF);
@@ -64,10 +64,7 @@ pub(super) unsafe fn outputs<const COUNT: usize>(
                 sum = offset.mul_add(*of_group, sum);
             }
             // SAFETY: row and output exist, and this call alone writes there.
-            unsafe {
-                let slot = to.result.0.add(row * w.outputs + output);
-                *slot = if to.accumulate { *slot + sum } else { sum };
-            }
+            unsafe { to.put(row, output, w, sum) };
         }
     }
 }

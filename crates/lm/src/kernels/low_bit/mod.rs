@@ -3,10 +3,10 @@
 //!
 //! A model file often holds its weights as small whole numbers, 32 at a time, with a scale and an
 //! offset. Such weights are kept here in that form, and only where nothing is lost by it:
-//! [`Nibbles::coded`] takes what the file says, [`Nibbles::pack`] a matrix whose every group of 32
+//! [`LowBit::coded`] takes what the file says, [`LowBit::pack`] a matrix whose every group of 32
 //! lies on an even grid, and no other. A single row is bound by the memory it reads, so a token is
 //! decoded about twice as fast as from bf16; from [`ROWS`] rows on, panels of bf16 are faster,
-//! which [`Nibbles::panel`] and [`Nibbles::transposed_panel`] make.
+//! which [`LowBit::panel`] and [`LowBit::transposed_panel`] make.
 //!
 //! A number `q` below 16 becomes bf16 by writing it into the mantissa of 128, which gives `128 + q`
 //! exactly; what is too much goes into the offset. An eight-bit number is two such numbers, the
@@ -27,10 +27,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::Isa;
 use super::bf16::Destination;
 #[cfg(target_arch = "x86_64")]
 use super::bf16::{convert_row, halves};
+use super::{Isa, MatMut, MatRef, Write};
 pub(crate) use grid::Grid;
 
 /// Up to this many rows, this is the fastest way.
@@ -53,7 +53,7 @@ const EXCESS: f32 = 128.0;
 
 /// A frozen right-hand matrix of `inputs` rows and `outputs` columns whose weights lie on grids.
 #[derive(Debug)]
-pub(super) struct Nibbles {
+pub(super) struct LowBit {
     inputs: usize,
     outputs: usize,
     bits: Bits,
@@ -91,7 +91,7 @@ impl Bits {
     }
 }
 
-impl Nibbles {
+impl LowBit {
     /// The matrix whose element `(output, input)` is `weights[output * inputs + input]`; `None` if
     /// some of it would be lost.
     pub(super) fn pack(weights: &[f32], outputs: usize, inputs: usize) -> Option<Self> {
@@ -174,22 +174,18 @@ impl Nibbles {
             + size_of_val(&self.offsets[..])
     }
 
-    /// `y = x Wᵀ`, or `y += x Wᵀ` when `accumulate`, for few rows; `x` is `[rows, inputs]`, `y` is
-    /// `[rows, outputs]`. The weights are not rounded; `x` is, to bf16, where `rounded` and the
-    /// processor multiplies that. Every row gets the same bits alone and among others.
-    pub(super) fn multiply(
-        &self,
-        rows: usize,
-        x: &[f32],
-        y: &mut [f32],
-        accumulate: bool,
-        rounded: bool,
-    ) {
-        assert!(x.len() == rows * self.inputs && y.len() == rows * self.outputs);
+    /// `y = x Wᵀ` or `y += x Wᵀ` for few rows; `x` is `[rows, inputs]`, `y` is `[rows, outputs]`,
+    /// and nothing may lie between their rows. The weights are not rounded; `x` is, to bf16, where
+    /// `rounded` and the processor multiplies that. Every row gets the same bits alone and among
+    /// others.
+    pub(super) fn multiply(&self, x: MatRef<'_>, y: MatMut<'_>, write: Write, rounded: bool) {
+        let rows = x.rows();
+        assert!(x.columns() == self.inputs && y.shape() == (rows, self.outputs));
         if rows == 0 {
             return;
         }
-        let (isa, result) = (Isa::current(), Destination(y.as_mut_ptr()));
+        let (isa, x) = (Isa::current(), x.as_slice());
+        let result = Output { start: Destination(y.into_slice().as_mut_ptr()), write };
         #[cfg(target_arch = "x86_64")]
         if rounded && isa >= Isa::Avx512Bf16 {
             let mut rounded = vec![0; x.len() / 2];
@@ -198,61 +194,76 @@ impl Nibbles {
                 group.iter().map(|&both| halves(both)).map(|(even, odd)| even + odd).sum()
             };
             let sums: Vec<f32> = rounded.chunks_exact(GROUP / 2).map(sum).collect();
-            let inputs = avx512::Inputs { rounded: &rounded, sums: &sums };
-            self.split(rows, AT_ONCE[0], |first, rows, range| {
+            let inputs = avx512::Inputs { rows, rounded: &rounded, sums: &sums };
+            self.split(rows, AT_ONCE[0], |some, range| {
                 // SAFETY: a level is only chosen on a processor that has its instructions; the
-                // lengths are asserted, `y` holds the rows from `first` on, and the ranges of
-                // outputs are disjoint.
+                // lengths are asserted, `y` holds the rows, and the ranges of outputs are disjoint.
                 unsafe {
-                    let result = Destination(result.at(first * self.outputs));
-                    avx512::outputs(
-                        self,
-                        rows,
-                        inputs.from(first, self),
-                        range,
-                        result,
-                        accumulate,
-                    );
+                    let result = result.from_row(some.start, self);
+                    avx512::outputs(self, inputs.some(some, self), range, result);
                 }
             });
             return;
         }
         let _ = rounded;
         let sums: Vec<f32> = x.chunks_exact(GROUP).map(|group| group.iter().sum()).collect();
-        let inputs = floats::Inputs { x, sums: &sums };
-        self.split(rows, AT_ONCE[1], |first, rows, range| {
-            let inputs = floats::Inputs {
-                x: &x[first * self.inputs..],
-                sums: &inputs.sums[first * self.inputs / GROUP..],
-            };
-            // SAFETY: `y` holds the rows from `first` on.
-            let result = Destination(unsafe { result.at(first * self.outputs) });
-            floats::outputs(isa, self, rows, inputs, range, floats::Target { result, accumulate });
+        let inputs = floats::Inputs { rows, x, sums: &sums };
+        self.split(rows, AT_ONCE[1], |some, range| {
+            // SAFETY: `y` holds the rows.
+            let result = unsafe { result.from_row(some.start, self) };
+            floats::outputs(isa, self, inputs.some(some, self), range, result);
         });
     }
 
-    /// Runs `piece` on ranges of all outputs, on all threads: for the first row and the number of
-    /// rows of every `at_once`. Some outputs at a time for all rows, so that weights are read from
-    /// memory once.
+    /// Runs `piece` on ranges of all outputs, on all threads, for `at_once` rows at a time. Some
+    /// outputs are taken for all rows before the next, so that weights are read from memory once.
     fn split(
         &self,
         rows: usize,
         at_once: usize,
-        piece: impl Fn(usize, usize, Range<usize>) + Sync,
+        piece: impl Fn(Range<usize>, Range<usize>) + Sync,
     ) {
         let chunk = self.outputs.div_ceil(4 * rayon::current_num_threads()).max(OUTPUTS);
         (0..self.outputs.div_ceil(chunk)).into_par_iter().with_max_len(1).for_each(|index| {
             let range = index * chunk..((index + 1) * chunk).min(self.outputs);
             for start in range.clone().step_by(OUTPUTS) {
+                let outputs = start..(start + OUTPUTS).min(range.end);
                 for first in (0..rows).step_by(at_once) {
-                    piece(
-                        first,
-                        (rows - first).min(at_once),
-                        start..(start + OUTPUTS).min(range.end),
-                    );
+                    piece(first..rows.min(first + at_once), outputs.clone());
                 }
             }
         });
+    }
+}
+
+/// Where sums go: `[rows, outputs]`.
+#[derive(Clone, Copy)]
+struct Output {
+    start: Destination,
+    write: Write,
+}
+
+impl Output {
+    /// From row `first` on.
+    ///
+    /// # Safety
+    /// The row must exist.
+    unsafe fn from_row(self, first: usize, w: &LowBit) -> Self {
+        // SAFETY: as the caller promises.
+        Self { start: Destination(unsafe { self.start.at(first * w.outputs) }), ..self }
+    }
+
+    /// Writes the sum of an output for a row.
+    ///
+    /// # Safety
+    /// Both must exist, and nobody else may touch the place meanwhile.
+    #[inline(always)]
+    unsafe fn put(self, row: usize, output: usize, w: &LowBit, sum: f32) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let slot = self.start.at(row * w.outputs + output);
+            *slot = self.write.over(*slot, sum);
+        }
     }
 }
 
@@ -293,39 +304,38 @@ mod tests {
             (Bits::Eight, 70, 1120),
         ] {
             let w = weights(outputs * inputs, bits);
-            let packed = Nibbles::pack(&w, outputs, inputs).unwrap();
+            let packed = LowBit::pack(&w, outputs, inputs).unwrap();
             assert_eq!(packed.bits, bits);
             for rows in (1..=8).chain([13, 17]) {
                 let (x, old) = (noise(2, rows * inputs), noise(3, rows * outputs));
                 // What the weights meet: the inputs themselves, or the inputs in bf16.
-                let product = |x: &[f32], accumulate: bool| -> Vec<f32> {
+                let product = |x: &[f32], write: Write| -> Vec<f32> {
                     let element = |(i, old): (usize, &f32)| {
                         let (row, output) = (i / outputs, i % outputs);
                         let both = x[row * inputs..][..inputs].iter().zip(&w[output * inputs..]);
                         let sum: f64 = both.map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
-                        sum as f32 + if accumulate { *old } else { 0.0 }
+                        write.over(*old, sum as f32)
                     };
                     old.iter().enumerate().map(element).collect()
                 };
                 let in_bf16: Vec<f32> = x.iter().map(|&x| bf16::from_f32(x).to_f32()).collect();
-                for (accumulate, rounded) in
-                    [(false, true), (true, true), (false, false), (true, false)]
-                {
-                    let (exact, near) = (product(&x, accumulate), product(&in_bf16, accumulate));
+                for (write, rounded) in [
+                    (Write::Set, true),
+                    (Write::Add, true),
+                    (Write::Set, false),
+                    (Write::Add, false),
+                ] {
+                    let (exact, near) = (product(&x, write), product(&in_bf16, write));
                     on_every_isa(|isa| {
                         let mut y = old.clone();
-                        packed.multiply(rows, &x, &mut y, accumulate, rounded);
+                        let x = MatRef::new(&x, rows, inputs);
+                        packed.multiply(x, MatMut::new(&mut y, rows, outputs), write, rounded);
                         let rounds = rounded && isa >= Isa::Avx512Bf16;
                         assert_close(&y, if rounds { &near } else { &exact }, 2e-4);
                         let last = (rows - 1) * outputs;
                         let mut alone = old[last..].to_vec();
-                        packed.multiply(
-                            1,
-                            &x[(rows - 1) * inputs..],
-                            &mut alone,
-                            accumulate,
-                            rounded,
-                        );
+                        let row = x.rows_from(rows - 1, 1);
+                        packed.multiply(row, MatMut::new(&mut alone, 1, outputs), write, rounded);
                         assert_eq!(alone, y[last..]);
                     });
                 }
@@ -336,13 +346,13 @@ mod tests {
     #[test]
     fn an_infinite_or_undefined_input_reaches_every_output_of_its_row_alone() {
         let (outputs, inputs) = (40, 128);
-        let packed =
-            Nibbles::pack(&weights(outputs * inputs, Bits::Four), outputs, inputs).unwrap();
+        let packed = LowBit::pack(&weights(outputs * inputs, Bits::Four), outputs, inputs).unwrap();
         let mut x = noise(2, 3 * inputs);
         (x[5], x[2 * inputs + 99]) = (f32::INFINITY, f32::NAN);
         on_every_isa(|_| {
             let mut y = vec![0.0; 3 * outputs];
-            packed.multiply(3, &x, &mut y, false, true);
+            let x = MatRef::new(&x, 3, inputs);
+            packed.multiply(x, MatMut::new(&mut y, 3, outputs), Write::Set, true);
             let finite: Vec<bool> =
                 y.chunks(outputs).map(|y| y.iter().all(|y| y.is_finite())).collect();
             let lost: Vec<bool> =
@@ -354,10 +364,10 @@ mod tests {
     #[test]
     fn nothing_is_packed_that_would_lose_something() {
         let uneven = noise(1, 64 * 3);
-        assert!(Nibbles::pack(&uneven, 3, 64).is_none());
+        assert!(LowBit::pack(&uneven, 3, 64).is_none());
         let mut nearly = weights(64 * 3, Bits::Four);
         nearly[77] += 1e-4;
-        assert!(Nibbles::pack(&nearly, 3, 64).is_none());
-        assert!(Nibbles::pack(&[1.0; 33], 1, 33).is_none());
+        assert!(LowBit::pack(&nearly, 3, 64).is_none());
+        assert!(LowBit::pack(&[1.0; 33], 1, 33).is_none());
     }
 }

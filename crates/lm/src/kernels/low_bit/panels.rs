@@ -5,11 +5,11 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use super::panels_avx512;
-use super::{Bits, GROUP, Nibbles};
+use super::{Bits, GROUP, LowBit};
 use crate::kernels::Isa;
 use crate::kernels::bf16::{convert_row, halves};
 
-impl Nibbles {
+impl LowBit {
     /// `(inputs, outputs)`.
     pub(in crate::kernels) fn shape(&self) -> (usize, usize) {
         (self.inputs, self.outputs)
@@ -116,6 +116,7 @@ impl Nibbles {
 mod tests {
     use super::super::tests::weights;
     use super::*;
+    use crate::kernels::MatRef;
     use crate::kernels::bf16::Panels;
     use crate::kernels::isa::on_every_isa;
 
@@ -127,12 +128,12 @@ mod tests {
             (Bits::Eight, 3, 32),
             (Bits::Eight, 70, 1120),
         ] {
-            let packed = Nibbles::pack(&weights(outputs * inputs, bits), outputs, inputs).unwrap();
+            let packed = LowBit::pack(&weights(outputs * inputs, bits), outputs, inputs).unwrap();
             assert_eq!(packed.bits, bits);
             let mut exact = vec![0.0; outputs * inputs];
             exact.chunks_mut(inputs).enumerate().for_each(|(output, row)| packed.row(output, row));
             on_every_isa(|isa| {
-                let expected = Panels::transposed(&exact, outputs, inputs);
+                let expected = Panels::transposed(MatRef::new(&exact, outputs, inputs));
                 let width = Panels::width(outputs);
                 let mut panel = vec![9; inputs / 2 * width];
                 for index in 0..outputs.div_ceil(width) {

@@ -12,7 +12,7 @@ const LOOKS: usize = 2000;
 /// Does `work` to each item, at the same time where threads are free. A thread that is done stays
 /// awake while others still work, if not for long: asleep, it would have to be woken for the next
 /// step, which takes a virtual machine as long as a step.
-pub(crate) fn in_step<T: Send>(
+pub(crate) fn spin_join<T: Send>(
     items: impl IndexedParallelIterator<Item = T>,
     work: impl Fn(T) + Sync,
 ) {
@@ -44,7 +44,7 @@ mod tests {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             for count in [0, 1, 2, 3, 12, 100] {
                 let mut numbers: Vec<usize> = (0..count).collect();
-                pool.install(|| in_step(numbers.par_iter_mut(), |number| *number += 1));
+                pool.install(|| spin_join(numbers.par_iter_mut(), |number| *number += 1));
                 assert_eq!(numbers, (1..=count).collect::<Vec<_>>(), "{threads} threads");
             }
         }

@@ -1,16 +1,17 @@
-//! A frozen product with a low-rank update in the same sums: `x Wᵀ + (x Aᵀ) Bᵀ` is one product
-//! whose inner dimension is longer by the rank, so the update costs its few multiplications and no
-//! passes over memory of its own.
+//! A product with frozen weights and a low-rank update (LoRA, Hu et al. 2021) in the same sums.
+//!
+//! `x Wᵀ + (x Aᵀ) Bᵀ` is one product whose inner dimension is longer by the rank: `[x, x Aᵀ]` times
+//! `[W, B]ᵀ`. So the update costs its few multiplications and no pass over the outputs of its own.
 
-use super::Frozen;
-use super::bf16::{Panels, Rounded, Target, multiply};
-use super::right::Right;
+use super::bf16::{Panels, Rounded, multiply};
+use super::rhs::Rhs;
+use super::{MatMut, MatRef, PackedWeights, Write};
 
 /// A low-rank update of a frozen matrix whose outputs are those of several members, side by side.
 #[derive(Debug)]
 pub(crate) struct Update<'a> {
     /// The members' `A`, one below the other: `[members * rank, inputs]`.
-    pub(crate) a: &'a [f32],
+    pub(crate) a: MatRef<'a>,
     /// Rank of each member, even.
     pub(crate) rank: usize,
     /// What `B` is multiplied by.
@@ -31,7 +32,7 @@ pub(crate) struct Member<'a> {
 
 /// Rounded and packed copies of what goes into a product, made anew each time.
 #[derive(Debug, Default)]
-pub(crate) struct AdaptedBuffers {
+pub(crate) struct FusedLoraBuffers {
     /// Also for products without an update.
     pub(crate) rounded: Rounded,
     rounded_low: Rounded,
@@ -79,78 +80,72 @@ impl Update<'_> {
 
 /// A frozen matrix in bf16 and the update to be taken with it.
 #[derive(Debug)]
-pub(crate) struct Adapted<'a> {
-    right: Right<'a>,
+pub(crate) struct FusedLora<'a> {
+    rhs: Rhs<'a>,
     update: Update<'a>,
 }
 
-impl Frozen {
+impl PackedWeights {
     /// This matrix together with an update; `None` where the two must be multiplied one after the
     /// other, because the weights are not in bf16, or because a pair of numbers would belong to two
     /// members.
-    pub(crate) fn with<'a>(&'a self, update: Update<'a>) -> Option<Adapted<'a>> {
+    pub(crate) fn with<'a>(&'a self, update: Update<'a>) -> Option<FusedLora<'a>> {
         let even = |member: &Member<'_>| member.column.is_multiple_of(2);
         let together = update.rank.is_multiple_of(2) && update.members.iter().all(even);
-        self.right().filter(|_| together).map(|right| Adapted { right, update })
+        self.rhs().filter(|_| together).map(|rhs| FusedLora { rhs, update })
     }
 }
 
-impl Adapted<'_> {
+impl FusedLora<'_> {
     /// Ranks of all members together.
     pub(crate) fn ranks(&self) -> usize {
         self.update.ranks()
     }
 
-    /// `y = x Wᵀ + low Bᵀ`, or `y += …` when `accumulate`, where `low = x Aᵀ` is kept. `x` is
-    /// `[rows, inputs]`, `y` `[rows, outputs]`, `low` `[rows, members * rank]`.
+    /// `y = x Wᵀ + low Bᵀ` or `y += …`, where `low = x Aᵀ` is kept. `x` is `[rows, inputs]`, `y`
+    /// `[rows, outputs]`, `low` `[rows, members * rank]`.
     pub(crate) fn forward(
         &self,
-        rows: usize,
-        x: &[f32],
+        x: MatRef<'_>,
         low: &mut [f32],
-        y: &mut [f32],
-        accumulate: bool,
-        buffers: &mut AdaptedBuffers,
+        y: MatMut<'_>,
+        write: Write,
+        buffers: &mut FusedLoraBuffers,
     ) {
-        let Self { right, update } = self;
-        let AdaptedBuffers { rounded, rounded_low, a, b, starts } = buffers;
-        let (inputs, outputs) = right.shape();
-        let ranks = update.ranks();
-        rounded.fill(rows, inputs, x);
-        a.fill_transposed(update.a, ranks, inputs);
-        multiply(rows, &[rounded.term(a)], Target { data: low, stride: ranks, accumulate: false });
-        rounded_low.fill(rows, ranks, low);
-        update.pack_up(outputs, b, starts);
+        let Self { rhs, update } = self;
+        let FusedLoraBuffers { rounded, rounded_low, a, b, starts } = buffers;
+        let mut low = MatMut::new(low, x.rows(), update.ranks());
+        rounded.fill(x);
+        a.fill_transposed(update.a);
+        multiply(&[rounded.term(a)], low.reborrow(), Write::Set);
+        rounded_low.fill(low.as_ref());
+        update.pack_up(y.columns(), b, starts);
         let low = rounded_low.term(b).starting(starts);
-        right.multiply(rows, rounded, Some(low), Target { data: y, stride: outputs, accumulate });
+        rhs.multiply(rounded, Some(low), y, write);
     }
 
     /// `d_low = dy B` and, where it is wanted, `dx = dy W + d_low A`. `dy` is `[rows, outputs]`,
     /// `dx` `[rows, inputs]`, `d_low` `[rows, members * rank]`.
     pub(crate) fn backward(
         &self,
-        rows: usize,
-        dy: &[f32],
+        dy: MatRef<'_>,
         d_low: &mut [f32],
-        dx: Option<&mut [f32]>,
-        buffers: &mut AdaptedBuffers,
+        dx: Option<MatMut<'_>>,
+        buffers: &mut FusedLoraBuffers,
     ) {
-        let Self { right, update } = self;
-        let AdaptedBuffers { rounded, rounded_low, a, b, .. } = buffers;
-        let (inputs, outputs) = right.shape();
-        let (ranks, rank) = (update.ranks(), update.rank);
-        rounded.fill(rows, outputs, dy);
+        let Self { rhs, update } = self;
+        let FusedLoraBuffers { rounded, rounded_low, a, b, .. } = buffers;
+        let mut d_low = MatMut::new(d_low, dy.rows(), update.ranks());
+        rounded.fill(dy);
         for (index, member) in update.members.iter().enumerate() {
-            b.fill(member.b, member.outputs, rank, update.scaling);
-            let target =
-                Target { data: &mut d_low[index * rank..], stride: ranks, accumulate: false };
-            multiply(rows, &[rounded.term_from(member.column, b)], target);
+            b.fill(MatRef::new(member.b, member.outputs, update.rank), update.scaling);
+            let target = d_low.columns_from(index * update.rank, update.rank);
+            multiply(&[rounded.term_from(member.column, b)], target, Write::Set);
         }
         if let Some(dx) = dx {
-            rounded_low.fill(rows, ranks, d_low);
-            a.fill(update.a, ranks, inputs, 1.0);
-            let target = Target { data: dx, stride: inputs, accumulate: false };
-            right.multiply_transposed(rows, rounded, Some(rounded_low.term(a)), target);
+            rounded_low.fill(d_low.as_ref());
+            a.fill(update.a, 1.0);
+            rhs.multiply_transposed(rounded, Some(rounded_low.term(a)), dx, Write::Set);
         }
     }
 }
@@ -159,13 +154,13 @@ impl Adapted<'_> {
 mod tests {
     use super::*;
     use crate::Precision;
-    use crate::kernels::{MatMut, MatRef, Threads, gemm};
+    use crate::kernels::{Threads, gemm};
     use crate::ops::testing::{assert_close, noise};
 
     /// `a b`, `[m, n]`.
     fn product(m: usize, n: usize, a: MatRef<'_>, b: MatRef<'_>) -> Vec<f32> {
         let mut c = vec![0.0; m * n];
-        gemm(MatMut::new(&mut c, m, n), false, 1.0, a, b, Threads::One);
+        gemm(MatMut::new(&mut c, m, n), Write::Set, a.times(b), Threads::One);
         c
     }
 
@@ -183,48 +178,52 @@ mod tests {
             let ranks = count * rank;
             let (w, a) = (noise(1, outputs * inputs), noise(2, ranks * inputs));
             let b: Vec<_> = columns.iter().map(|(_, wide)| noise(3, wide * rank)).collect();
-            let frozen = Frozen::new(w.clone(), outputs, inputs, Precision::Bf16);
+            let weights = PackedWeights::new(w.clone(), outputs, inputs, Precision::Bf16);
             let members =
                 columns.iter().zip(&b).map(|(&(column, outputs), b)| Member { b, column, outputs });
-            let update = Update { a: &a, rank, scaling: 0.5, members: members.collect() };
-            let adapted = frozen.with(update).unwrap();
-            let (x, dy, buffers) =
-                (noise(4, rows * inputs), noise(5, rows * outputs), &mut AdaptedBuffers::default());
+            let a = MatRef::new(&a, ranks, inputs);
+            let update = Update { a, rank, scaling: 0.5, members: members.collect() };
+            let fused = weights.with(update).unwrap();
+            let (x, dy, buffers) = (
+                noise(4, rows * inputs),
+                noise(5, rows * outputs),
+                &mut FusedLoraBuffers::default(),
+            );
 
             let (mut y, mut low) = (noise(6, rows * outputs), vec![9.0; rows * ranks]);
             let mut expected = y.clone();
-            adapted.forward(rows, &x, &mut low, &mut y, true, buffers);
             let x_view = MatRef::new(&x, rows, inputs);
-            let expected_low = product(rows, ranks, x_view, MatRef::new(&a, ranks, inputs).t());
+            let to = MatMut::new(&mut y, rows, outputs);
+            fused.forward(x_view, &mut low, to, Write::Add, buffers);
+            let expected_low = product(rows, ranks, x_view, a.t());
             assert_close(&low, &expected_low, 0.06);
             let w_view = MatRef::new(&w, outputs, inputs);
-            gemm(
-                MatMut::new(&mut expected, rows, outputs),
-                true,
-                1.0,
-                x_view,
-                w_view.t(),
-                Threads::One,
-            );
+            let to = MatMut::new(&mut expected, rows, outputs);
+            gemm(to, Write::Add, x_view.times(w_view.t()), Threads::One);
             for (i, (&(column, wide), b)) in columns.iter().zip(&b).enumerate() {
                 let y = MatMut::strided(&mut expected[column..], rows, wide, outputs);
                 let low = MatRef::strided(&low[i * rank..], rows, rank, ranks);
-                gemm(y, true, 0.5, low, MatRef::new(b, wide, rank).t(), Threads::One);
+                let product = low.times(MatRef::new(b, wide, rank).t()).scaled(0.5);
+                gemm(y, Write::Add, product, Threads::One);
             }
             assert_close(&y, &expected, 0.06);
 
             let (mut d_low, mut dx) = (vec![9.0; rows * ranks], vec![9.0; rows * inputs]);
-            adapted.backward(rows, &dy, &mut d_low, Some(&mut dx), buffers);
+            let (dy_view, to) =
+                (MatRef::new(&dy, rows, outputs), MatMut::new(&mut dx, rows, inputs));
+            fused.backward(dy_view, &mut d_low, Some(to), buffers);
             let mut expected_low = vec![0.0; rows * ranks];
             for (i, (&(column, wide), b)) in columns.iter().zip(&b).enumerate() {
                 let d_low = MatMut::strided(&mut expected_low[i * rank..], rows, rank, ranks);
                 let dy = MatRef::strided(&dy[column..], rows, wide, outputs);
-                gemm(d_low, false, 0.5, dy, MatRef::new(b, wide, rank), Threads::One);
+                let product = dy.times(MatRef::new(b, wide, rank)).scaled(0.5);
+                gemm(d_low, Write::Set, product, Threads::One);
             }
             assert_close(&d_low, &expected_low, 0.06);
-            let mut expected = product(rows, inputs, MatRef::new(&dy, rows, outputs), w_view);
-            let (d_low, a) = (MatRef::new(&d_low, rows, ranks), MatRef::new(&a, ranks, inputs));
-            gemm(MatMut::new(&mut expected, rows, inputs), true, 1.0, d_low, a, Threads::One);
+            let mut expected = product(rows, inputs, dy_view, w_view);
+            let (d_low, to) =
+                (MatRef::new(&d_low, rows, ranks), MatMut::new(&mut expected, rows, inputs));
+            gemm(to, Write::Add, d_low.times(a), Threads::One);
             assert_close(&dx, &expected, 0.08);
         }
     }
@@ -233,13 +232,14 @@ mod tests {
     fn what_cannot_be_joined_is_said() {
         let (w, a, b) = (noise(1, 40 * 8), noise(2, 3 * 8), noise(3, 40 * 3));
         let update = |rank| Update {
-            a: &a[..rank * 8],
+            a: MatRef::new(&a, rank, 8),
             rank,
             scaling: 1.0,
             members: vec![Member { b: &b[..40 * rank], column: 0, outputs: 40 }],
         };
-        let with =
-            |precision, rank| Frozen::new(w.clone(), 40, 8, precision).with(update(rank)).is_some();
+        let with = |precision, rank| {
+            PackedWeights::new(w.clone(), 40, 8, precision).with(update(rank)).is_some()
+        };
         assert!(with(Precision::Bf16, 2));
         assert!(!with(Precision::Bf16, 3));
         assert!(!with(Precision::F32, 2));

@@ -3,8 +3,8 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::{Bits, GROUP, Nibbles};
-use crate::kernels::bf16::{Destination, bf16x32};
+use super::{Bits, GROUP, LowBit, Output};
+use crate::kernels::bf16::bf16x32;
 
 /// The bf16 number 128, in both halves of each lane.
 const BASE: i16 = 0x4300;
@@ -12,6 +12,7 @@ const BASE: i16 = 0x4300;
 /// Rows to be multiplied.
 #[derive(Clone, Copy)]
 pub(super) struct Inputs<'a> {
+    pub(super) rows: usize,
     /// `[rows, inputs / 2]`: pairs, the even input in the low half.
     pub(super) rounded: &'a [u32],
     /// `[rows, groups]`: sums of each group.
@@ -19,39 +20,33 @@ pub(super) struct Inputs<'a> {
 }
 
 impl Inputs<'_> {
-    /// The rows from `first` on.
-    pub(super) fn from(self, first: usize, w: &Nibbles) -> Self {
-        let (rounded, sums) =
-            (&self.rounded[first * w.inputs / 2..], &self.sums[first * w.inputs / GROUP..]);
-        Self { rounded, sums }
+    /// Some of the rows.
+    #[inline]
+    pub(super) fn some(self, rows: Range<usize>, w: &LowBit) -> Self {
+        let first = rows.start * w.inputs;
+        let sums = &self.sums[first / GROUP..];
+        Self { rows: rows.len(), rounded: &self.rounded[first / 2..], sums }
     }
 }
 
 /// Computes the outputs of `range` for one to eight rows.
 ///
 /// # Safety
-/// The processor must have AVX-512 F, BW and BF16; `inputs` must hold `rows` rows of `w.inputs`
-/// numbers and of their groups' sums; the outputs of `range` must exist; `result` must be writable
-/// for `rows` rows of `w.outputs`, and nobody else may touch the columns of `range` meanwhile.
-pub(super) unsafe fn outputs(
-    w: &Nibbles,
-    rows: usize,
-    inputs: Inputs<'_>,
-    range: Range<usize>,
-    result: Destination,
-    accumulate: bool,
-) {
+/// The processor must have AVX-512 F, BW and BF16; `inputs` must hold its rows of `w.inputs` numbers
+/// and of their groups' sums; the outputs of `range` must exist; `to` must be writable for as many
+/// rows of `w.outputs`, and nobody else may touch the columns of `range` meanwhile.
+pub(super) unsafe fn outputs(w: &LowBit, inputs: Inputs<'_>, range: Range<usize>, to: Output) {
     // SAFETY: passed on to the caller.
     unsafe {
-        match rows {
-            1 => some_rows::<1>(w, inputs, range, result, accumulate),
-            2 => some_rows::<2>(w, inputs, range, result, accumulate),
-            3 => some_rows::<3>(w, inputs, range, result, accumulate),
-            4 => some_rows::<4>(w, inputs, range, result, accumulate),
-            5 => some_rows::<5>(w, inputs, range, result, accumulate),
-            6 => some_rows::<6>(w, inputs, range, result, accumulate),
-            7 => some_rows::<7>(w, inputs, range, result, accumulate),
-            _ => some_rows::<8>(w, inputs, range, result, accumulate),
+        match inputs.rows {
+            1 => some_rows::<1>(w, inputs, range, to),
+            2 => some_rows::<2>(w, inputs, range, to),
+            3 => some_rows::<3>(w, inputs, range, to),
+            4 => some_rows::<4>(w, inputs, range, to),
+            5 => some_rows::<5>(w, inputs, range, to),
+            6 => some_rows::<6>(w, inputs, range, to),
+            7 => some_rows::<7>(w, inputs, range, to),
+            _ => some_rows::<8>(w, inputs, range, to),
         }
     }
 }
@@ -60,11 +55,10 @@ pub(super) unsafe fn outputs(
 /// As [`outputs`], for `COUNT` rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 unsafe fn some_rows<const COUNT: usize>(
-    w: &Nibbles,
+    w: &LowBit,
     inputs: Inputs<'_>,
     range: Range<usize>,
-    result: Destination,
-    accumulate: bool,
+    to: Output,
 ) {
     let (blocks, groups) = (w.inputs / w.bits.inputs(), w.inputs / GROUP);
     // From a block's low halves to its high ones, and from a block to the next.
@@ -124,10 +118,7 @@ unsafe fn some_rows<const COUNT: usize>(
             }
             let sum = _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]));
             // SAFETY: row and output exist, and this call alone writes there.
-            unsafe {
-                let slot = result.0.add(row * w.outputs + output);
-                *slot = if accumulate { *slot + sum } else { sum };
-            }
+            unsafe { to.put(row, output, w, sum) };
         }
     }
 }
