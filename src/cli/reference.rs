@@ -35,7 +35,7 @@ fn commands() -> String {
     let mut root = Cli::command();
     root.build();
     let mut page = Page::new("Command line");
-    page.paragraph(&plain(root.get_about()));
+    page.paragraph(&format!("{}.", plain(root.get_about())));
     page.heading(2, "Options of every command");
     page.list(root.get_arguments().filter(|argument| argument.is_global_set()).map(item));
     for command in visible(&root) {

@@ -24,10 +24,12 @@ impl Page {
         self.0.push_str(&wrap(text, "", ""));
     }
 
-    /// The items of a list.
+    /// A list; nothing where it has no items.
     pub fn list(&mut self, items: impl IntoIterator<Item = String>) {
-        self.0.push('\n');
-        for item in items {
+        for (place, item) in items.into_iter().enumerate() {
+            if place == 0 {
+                self.0.push('\n');
+            }
             self.0.push_str(&wrap(&item, "- ", "  "));
         }
     }
