@@ -98,6 +98,31 @@ fn rotate(config: &DecoderConfig, frequencies: &[f32], x: &mut Rows) {
     }
 }
 
+/// Causal attention of each token over at most `window` tokens, head by head.
+fn attend(config: &DecoderConfig, window: usize, [q, k, v]: [&Rows; 3]) -> Rows {
+    let (d, group) = (config.head_dim, config.heads / config.kv_heads);
+    let scale = f64::from(config.query_scalar).sqrt();
+    let mut attended = vec![vec![0.0; config.heads * d]; q.len()];
+    for i in 0..q.len() {
+        for head in 0..config.heads {
+            let kv = head / group * d..(head / group + 1) * d;
+            let q = &q[i][head * d..][..d];
+            let score = |j: usize| match i - j < window {
+                true => (dot(q, &k[j][kv.clone()]) / scale).exp(),
+                false => 0.0,
+            };
+            let scores: Vec<f64> = (0..=i).map(score).collect();
+            let total: f64 = scores.iter().sum();
+            for (j, score) in scores.iter().enumerate() {
+                for (c, &v) in v[j][kv.clone()].iter().enumerate() {
+                    attended[i][head * d + c] += score / total * v;
+                }
+            }
+        }
+    }
+    attended
+}
+
 /// Logits after each token of one sequence.
 pub(super) fn logits(
     config: &DecoderConfig,
@@ -105,7 +130,6 @@ pub(super) fn logits(
     adapter: Option<&Adapter<'_>>,
     ids: &[u32],
 ) -> Rows {
-    let (d, group) = (config.head_dim, config.heads / config.kv_heads);
     let embedding = get(weights, "model.embed_tokens.weight");
     let table: Vec<&[f64]> = embedding.chunks(config.hidden).collect();
     let scale = f64::from(config.embedding_scale);
@@ -137,25 +161,7 @@ pub(super) fn logits(
         };
         rotate(config, &frequencies, &mut q);
         rotate(config, &frequencies, &mut k);
-        let mut attended = vec![vec![0.0; config.heads * d]; ids.len()];
-        for i in 0..ids.len() {
-            for head in 0..config.heads {
-                let kv = head / group * d..(head / group + 1) * d;
-                let q = &q[i][head * d..][..d];
-                let scale = f64::from(config.query_scalar).sqrt();
-                let score = |j: usize| match i - j < window {
-                    true => (dot(q, &k[j][kv.clone()]) / scale).exp(),
-                    false => 0.0,
-                };
-                let scores: Vec<f64> = (0..=i).map(score).collect();
-                let total: f64 = scores.iter().sum();
-                for (j, score) in scores.iter().enumerate() {
-                    for (c, &v) in v[j][kv.clone()].iter().enumerate() {
-                        attended[i][head * d + c] += score / total * v;
-                    }
-                }
-            }
-        }
+        let attended = attend(config, window, [&q, &k, &v]);
         let of = |part| format!("model.layers.{layer}.{part}_layernorm.weight");
         let post = |part, x: Rows| match config.post_norms {
             true => norm(weights, &of(part), config.rms_norm_eps, &x),

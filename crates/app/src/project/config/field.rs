@@ -5,8 +5,8 @@
 
 use toml::de::DeValue;
 
+use super::check::{Check, Table};
 use super::kinds::{Kind, found};
-use super::written::{Check, Table};
 
 /// A table of the file, of which every key fills a place in a `T`.
 pub(super) struct Section<T> {

@@ -3,6 +3,7 @@
 //!
 //! Every problem is reported, with its line, its field, what was expected and what was found.
 
+mod check;
 mod field;
 mod fields;
 mod kinds;

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::WIDTH;
-use super::product::{Run, Written};
+use super::tile::{Run, Written};
 use crate::kernels::Write;
 
 /// # Safety

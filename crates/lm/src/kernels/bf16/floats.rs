@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::WIDTH;
-use super::product::{Run, Written};
+use super::tile::{Run, Written};
 use crate::kernels::Isa;
 use crate::kernels::vector::multiply_add;
 

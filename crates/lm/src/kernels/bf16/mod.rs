@@ -14,6 +14,7 @@ pub(crate) mod heads;
 mod outer;
 mod panels;
 mod product;
+mod tile;
 
 use half::bf16;
 use rayon::prelude::*;
@@ -25,9 +26,9 @@ pub(super) use avx512::bf16x32;
 pub(crate) use outer::{Orientation, outer};
 pub(super) use panels::Panels;
 pub(super) use product::{
-    Destination, OnTheFly, TRANSPOSED_ROWS, Term, multiply, multiply_on_the_fly,
-    multiply_transposed,
+    OnTheFly, TRANSPOSED_ROWS, Term, multiply, multiply_on_the_fly, multiply_transposed,
 };
+pub(super) use tile::Destination;
 
 /// Columns of a panel of a large matrix: three vectors of sixteen sums.
 pub(super) const WIDTH: usize = 48;

@@ -42,7 +42,7 @@ mod vector {
     use rayon::prelude::*;
 
     use super::super::avx512::{bf16x32, paired};
-    use super::super::product::Destination;
+    use super::super::tile::Destination;
     use super::{MatMut, MatRef, Orientation};
 
     /// Numbers of a vector, and columns of either factor that one tile covers.

@@ -3,8 +3,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::floats::Inputs;
-use super::{Bits, GROUP, LowBit, Output};
+use super::{Bits, GROUP, Inputs, LowBit, Output};
 
 /// Computes the outputs of `range` for `COUNT` rows.
 ///

@@ -4,31 +4,11 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
-use super::{Bits, GROUP, LowBit, Output};
+use super::{Bits, GROUP, Inputs, LowBit, Output};
 use crate::kernels::Isa;
 
 /// Sums kept side by side.
 const LANES: usize = 16;
-
-/// Rows to be multiplied.
-#[derive(Clone, Copy)]
-pub(super) struct Inputs<'a> {
-    pub(super) rows: usize,
-    /// `[rows, inputs]`
-    pub(super) x: &'a [f32],
-    /// `[rows, groups]`: sums of each group.
-    pub(super) sums: &'a [f32],
-}
-
-impl Inputs<'_> {
-    /// Some of the rows.
-    #[inline]
-    pub(super) fn some(self, rows: Range<usize>, w: &LowBit) -> Self {
-        let first = rows.start * w.inputs;
-        let sums = &self.sums[first / GROUP..];
-        Self { rows: rows.len(), x: &self.x[first..], sums }
-    }
-}
 
 /// Computes the outputs of `range` for one to four rows. Concurrent calls must get disjoint ranges.
 pub(super) fn outputs(isa: Isa, w: &LowBit, inputs: Inputs<'_>, range: Range<usize>, to: Output) {

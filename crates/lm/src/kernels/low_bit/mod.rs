@@ -199,7 +199,7 @@ impl LowBit {
                 // SAFETY: a level is only chosen on a processor that has its instructions; the
                 // lengths are asserted, `y` holds the rows, and the ranges of outputs are disjoint.
                 unsafe {
-                    let result = result.from_row(some.start, self);
+                    let result = result.starting_at_row(some.start, self);
                     avx512::outputs(self, inputs.some(some, self), range, result);
                 }
             });
@@ -207,10 +207,10 @@ impl LowBit {
         }
         let _ = rounded;
         let sums: Vec<f32> = x.chunks_exact(GROUP).map(|group| group.iter().sum()).collect();
-        let inputs = floats::Inputs { rows, x, sums: &sums };
+        let inputs = Inputs { rows, x, sums: &sums };
         self.split(rows, AT_ONCE[1], |some, range| {
             // SAFETY: `y` holds the rows.
-            let result = unsafe { result.from_row(some.start, self) };
+            let result = unsafe { result.starting_at_row(some.start, self) };
             floats::outputs(isa, self, inputs.some(some, self), range, result);
         });
     }
@@ -236,6 +236,26 @@ impl LowBit {
     }
 }
 
+/// Rows to be multiplied.
+#[derive(Clone, Copy)]
+struct Inputs<'a> {
+    rows: usize,
+    /// `[rows, inputs]`
+    x: &'a [f32],
+    /// `[rows, groups]`: sums of each group.
+    sums: &'a [f32],
+}
+
+impl Inputs<'_> {
+    /// Some of the rows.
+    #[inline]
+    fn some(self, rows: Range<usize>, w: &LowBit) -> Self {
+        let first = rows.start * w.inputs;
+        let sums = &self.sums[first / GROUP..];
+        Self { rows: rows.len(), x: &self.x[first..], sums }
+    }
+}
+
 /// Where sums go: `[rows, outputs]`.
 #[derive(Clone, Copy)]
 struct Output {
@@ -248,7 +268,7 @@ impl Output {
     ///
     /// # Safety
     /// The row must exist.
-    unsafe fn from_row(self, first: usize, w: &LowBit) -> Self {
+    unsafe fn starting_at_row(self, first: usize, w: &LowBit) -> Self {
         // SAFETY: as the caller promises.
         Self { start: Destination(unsafe { self.start.at(first * w.outputs) }), ..self }
     }
