@@ -20,6 +20,11 @@ pub(super) struct Section<T> {
     pub(super) fields: Vec<Field<T>>,
 }
 
+/// Puts a value into its place, and says whether it was understood.
+type Read<T> = Box<dyn Fn(&mut T, &DeValue<'_>) -> bool>;
+/// What stands in the place, as TOML.
+type Write<T> = Box<dyn Fn(&mut T) -> Option<String>>;
+
 /// A key that fills a place in a `T`.
 pub(super) struct Field<T> {
     key: &'static str,
@@ -30,8 +35,8 @@ pub(super) struct Field<T> {
     secret: bool,
     template: Template,
     expected: String,
-    read: Box<dyn Fn(&mut T, &DeValue<'_>) -> bool>,
-    default: Box<dyn Fn(&mut T) -> Option<String>>,
+    read: Read<T>,
+    default: Write<T>,
 }
 
 /// How a key appears in the file of a new project.
