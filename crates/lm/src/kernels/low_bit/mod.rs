@@ -204,7 +204,7 @@ impl LowBit {
                 // SAFETY: a level is only chosen on a processor that has its instructions; the
                 // lengths are asserted, `y` holds the rows, and the ranges of outputs are disjoint.
                 unsafe {
-                    let result = result.from_row(some.start, self);
+                    let result = result.at_row(some.start, self);
                     avx512::outputs(self, inputs.some(some, self), range, result);
                 }
             });
@@ -215,7 +215,7 @@ impl LowBit {
         let inputs = floats::Inputs { rows, x, sums: &sums };
         self.split(rows, AT_ONCE[1], |some, range| {
             // SAFETY: `y` holds the rows.
-            let result = unsafe { result.from_row(some.start, self) };
+            let result = unsafe { result.at_row(some.start, self) };
             floats::outputs(isa, self, inputs.some(some, self), range, result);
         });
     }
@@ -253,7 +253,7 @@ impl Output {
     ///
     /// # Safety
     /// The row must exist.
-    unsafe fn from_row(self, first: usize, w: &LowBit) -> Self {
+    unsafe fn at_row(self, first: usize, w: &LowBit) -> Self {
         // SAFETY: as the caller promises.
         Self { start: Destination(unsafe { self.start.at(first * w.outputs) }), ..self }
     }
