@@ -145,7 +145,7 @@ impl<'a> Tensors<'a, '_> {
     }
 }
 
-/// The matrices as one that holds few bits; `None` if one of them does not come in few.
+/// The matrices stacked into one of low-bit weights; `None` if one of them is not low-bit.
 fn coded(
     matrices: &[Stored<'_>],
     outputs: usize,

@@ -9,9 +9,9 @@ use rayon::prelude::*;
 /// today's processors.
 const LOOKS: usize = 2000;
 
-/// Does `work` to each item, at the same time where threads are free. A thread that is done stays
-/// awake while others still work, if not for long: asleep, it would have to be woken for the next
-/// step, which takes a virtual machine as long as a step.
+/// Does `work` to each item, in parallel where threads are free. A thread that is done spins for a
+/// short while as long as others still work. If it slept, it would have to be woken for the next
+/// step, and on a virtual machine that takes as long as a step.
 pub(crate) fn spin_join<T: Send>(
     items: impl IndexedParallelIterator<Item = T>,
     work: impl Fn(T) + Sync,

@@ -17,16 +17,16 @@ pub(crate) struct PackedWeights {
     storage: Storage,
 }
 
-/// How the weights are held. Where `low_bit` stands, they have few bits, by which few rows are
-/// multiplied.
+/// How the weights are held. `low_bit` is there where the weights fit few bits; a few rows are then
+/// multiplied by that.
 #[derive(Debug)]
 enum Storage {
     /// Row-major, used in both directions.
     F32 { rows: Vec<f32>, low_bit: Option<LowBit> },
     /// Packed for `x Wᵀ`; what `dy W` needs is packed from it piece by piece.
     Bf16 { panels: Panels, low_bit: Option<LowBit> },
-    /// In few bits alone. Panels are made from them piece by piece in both directions, until
-    /// `panels` are kept.
+    /// In few bits alone. Panels are made from them on the fly in both directions, until `panels`
+    /// are kept.
     LowBit { low_bit: LowBit, panels: OnceLock<Panels> },
 }
 

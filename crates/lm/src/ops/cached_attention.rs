@@ -4,8 +4,8 @@
 //! chunks are joined in order. So a row's result is the same to the last bit alone, among other
 //! rows, in one piece or in several, and with any number of threads.
 //!
-//! Softmaxes over parts of the keys are joined as in FlashDecoding: each keeps its largest score and
-//! its sum, and both sides are scaled to the larger of the two.
+//! Softmaxes over parts of the keys are joined as in FlashDecoding: each keeps its largest score
+//! and its sum, and both sides are scaled to the larger of the two.
 
 use std::cell::Cell;
 use std::ops::Range;

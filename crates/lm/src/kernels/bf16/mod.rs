@@ -1,10 +1,13 @@
 //! Products with right-hand matrices in bf16: packed into panels, multiplied in register tiles.
 //!
-//! A panel holds up to [`WIDTH`] columns of the right-hand matrix; within it the two bf16 of an
-//! even and the next odd `k` lie side by side for each column, as the `dpbf16` instruction wants
-//! its operand. A tile keeps some rows by the columns of a panel as sums in registers while it runs
-//! down `k`. Every result element is summed in the same order whatever the number of rows, the tile
-//! or the thread, so that one token alone gets bit for bit what it gets in a batch.
+//! The layout is that of packed panels and register tiles (Goto and van de Geijn 2008). A panel
+//! holds up to [`WIDTH`] columns of the right-hand matrix; within it the two bf16 of an even and
+//! the next odd `k` lie side by side for each column, as the `dpbf16` instruction wants its
+//! operand. A tile keeps the sums of some rows and the columns of a panel in registers while it
+//! runs down `k`.
+//!
+//! Invariant: every result element is summed in the same order, whatever the number of rows, the
+//! tile or the thread, so one token alone gets bit for bit what it gets in a batch.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;

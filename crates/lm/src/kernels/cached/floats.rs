@@ -41,7 +41,7 @@ vectorised! {
         let mut row = 0;
         while row < rows.count {
             let count = if row + 4 <= rows.count { 4 } else { 1 };
-            let some = rows.from(row);
+            let some = rows.starting_at(row);
             for column in (0..matrix.columns).step_by(16) {
                 let out = out.rows_from(row, count);
                 match count {

@@ -29,7 +29,7 @@ pub(crate) struct WordRows<'a> {
 impl WordRows<'_> {
     /// The rows from `first` on.
     #[inline(always)]
-    fn from(self, first: usize) -> Self {
+    fn starting_at(self, first: usize) -> Self {
         Self { count: self.count - first, words: &self.words[first * self.stride..], ..self }
     }
 }

@@ -3,8 +3,10 @@
 //!
 //! Weights and inputs are cut into groups of [`GROUP`] inputs. A weight is `scale * q` with one
 //! scale for each group of each output; an input is `scale * q + lowest` with both for each group
-//! of each row, found when the row comes, so that a row gets the same bits alone and in a batch.
-//! Whole numbers are summed within a group, f32 over groups.
+//! of each row. These are found from the row itself, so a row gets the same bits alone and in a
+//! batch. Within a group the products of codes are summed as whole numbers, which is exact; the
+//! groups are scaled and summed in f32. Since `Σ (s q + l) w = s Σ q w + l Σ w`, the part of
+//! `lowest` needs only the sum of a group's weights, which is kept with their scale.
 //!
 //! A panel holds [`WIDTH`] columns; within it the weights of four consecutive inputs lie side by
 //! side for each column, as the instruction `vpdpbusd` wants its operand.

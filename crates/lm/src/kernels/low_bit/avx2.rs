@@ -1,4 +1,4 @@
-//! Few rows by weights of few bits, in f32, for processors with AVX2 and FMA.
+//! Few rows by low-bit weights, in f32, for processors with AVX2 and FMA.
 
 use std::arch::x86_64::*;
 use std::ops::Range;

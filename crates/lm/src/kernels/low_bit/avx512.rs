@@ -1,4 +1,4 @@
-//! Few rows by weights of few bits, in products of bf16.
+//! Few rows by low-bit weights, in products of bf16.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -32,9 +32,9 @@ impl Inputs<'_> {
 /// Computes the outputs of `range` for one to eight rows.
 ///
 /// # Safety
-/// The processor must have AVX-512 F, BW and BF16; `inputs` must hold its rows of `w.inputs` numbers
-/// and of their groups' sums; the outputs of `range` must exist; `to` must be writable for as many
-/// rows of `w.outputs`, and nobody else may touch the columns of `range` meanwhile.
+/// The processor must have AVX-512 F, BW and BF16; `inputs` must hold its rows of `w.inputs`
+/// numbers and of their groups' sums; the outputs of `range` must exist; `to` must be writable for
+/// as many rows of `w.outputs`, and nobody else may touch the columns of `range` meanwhile.
 pub(super) unsafe fn outputs(w: &LowBit, inputs: Inputs<'_>, range: Range<usize>, to: Output) {
     // SAFETY: passed on to the caller.
     unsafe {

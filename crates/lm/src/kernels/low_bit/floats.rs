@@ -1,4 +1,4 @@
-//! Few rows by weights of few bits, in f32 and in plain loops.
+//! Few rows by low-bit weights, in f32 and in plain loops.
 
 use std::ops::Range;
 

@@ -1,5 +1,4 @@
-//! Products of a few rows with weights that come in four or eight bits: less memory to read for
-//! each token.
+//! Products of a few rows with weights of four or eight bits: less memory to read for each token.
 //!
 //! A model file often holds its weights as small whole numbers, 32 at a time, with a scale and an
 //! offset. Such weights are kept here in that form, and only where nothing is lost by it:
@@ -8,10 +7,16 @@
 //! decoded about twice as fast as from bf16; from [`ROWS`] rows on, panels of bf16 are faster,
 //! which [`LowBit::panel`] and [`LowBit::transposed_panel`] make.
 //!
-//! A number `q` below 16 becomes bf16 by writing it into the mantissa of 128, which gives `128 + q`
-//! exactly; what is too much goes into the offset. An eight-bit number is two such numbers, the
-//! upper one with a scale 16 times as large. That is for processors which multiply bf16; on others
-//! the codes become f32, and the inputs stay as they are.
+//! On processors that multiply bf16, a code `q` below 16 becomes bf16 by writing it into the
+//! mantissa of 128. That gives `128 + q` exactly, and the surplus of 128 is taken off the offset.
+//! An eight-bit code is two such numbers, the upper one with a scale 16 times as large. On other
+//! processors the codes become f32, and the inputs are not rounded.
+//!
+//! With `w = scale * q + offset`, a group adds `scale * Σ q x + offset * Σ x` to an output. The
+//! sums `Σ x` depend on the inputs alone, so they are taken once for all outputs.
+//!
+//! Invariant: how a sum is ordered depends on the processor and on the width of a row, never on the
+//! number of rows or threads, so a row gets the same bits alone and among others.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -199,7 +204,7 @@ impl LowBit {
                 // SAFETY: a level is only chosen on a processor that has its instructions; the
                 // lengths are asserted, `y` holds the rows, and the ranges of outputs are disjoint.
                 unsafe {
-                    let result = result.starting_at_row(some.start, self);
+                    let result = result.at_row(some.start, self);
                     avx512::outputs(self, inputs.some(some, self), range, result);
                 }
             });
@@ -210,7 +215,7 @@ impl LowBit {
         let inputs = Inputs { rows, x, sums: &sums };
         self.split(rows, AT_ONCE[1], |some, range| {
             // SAFETY: `y` holds the rows.
-            let result = unsafe { result.starting_at_row(some.start, self) };
+            let result = unsafe { result.at_row(some.start, self) };
             floats::outputs(isa, self, inputs.some(some, self), range, result);
         });
     }
@@ -268,7 +273,7 @@ impl Output {
     ///
     /// # Safety
     /// The row must exist.
-    unsafe fn starting_at_row(self, first: usize, w: &LowBit) -> Self {
+    unsafe fn at_row(self, first: usize, w: &LowBit) -> Self {
         // SAFETY: as the caller promises.
         Self { start: Destination(unsafe { self.start.at(first * w.outputs) }), ..self }
     }

@@ -1,4 +1,4 @@
-//! Weights of few bits as panels of bf16, for products of many rows: a panel at a time, so that
+//! Low-bit weights as panels of bf16, for products of many rows: a panel at a time, so that
 //! they never exist whole.
 
 use std::ops::Range;

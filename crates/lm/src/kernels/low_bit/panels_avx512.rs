@@ -1,4 +1,4 @@
-//! Panels of bf16 from weights of few bits, for processors with AVX-512 BF16.
+//! Panels of bf16 from low-bit weights, for processors with AVX-512 BF16.
 //!
 //! A group of four bits has sixteen different weights. They are computed and rounded once, as a
 //! table; the codes then pick from the tables of two groups at a time.

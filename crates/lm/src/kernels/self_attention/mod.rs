@@ -1,5 +1,9 @@
 //! Attention of one text to itself in bf16, for processors with AVX-512 bf16: scores, softmax and
 //! mixing of a few rows follow each other while they are in the first-level cache.
+//!
+//! A text is short, so a block's scores over all keys fit the cache and the softmax needs no
+//! running maximum (compare Dao et al. 2022). Exponentials are taken to base 2 with the factor
+//! folded into the queries, and are divided by their sum only after mixing, when a row is narrower.
 
 use std::arch::x86_64::*;
 use std::cell::Cell;
@@ -21,11 +25,11 @@ const EXP2: [f32; 5] = [0.009_560_51, 0.055_917_04, 0.240_249_81, 0.693_121_97, 
 
 thread_local! {
     /// Buffers of one thread; taken while in use.
-    static BUFFERS: Cell<Buffers> = Cell::default();
+    static BUFFERS: Cell<SelfAttentionBuffers> = Cell::default();
 }
 
 #[derive(Debug, Default)]
-struct Buffers {
+struct SelfAttentionBuffers {
     /// `[rows, pairs of the width]`, times the factor of the scores.
     queries: Vec<u32>,
     /// `[block of 16 keys][pair of the width][key in block]`.
@@ -73,7 +77,7 @@ pub(crate) fn self_attention(
     true
 }
 
-impl Buffers {
+impl SelfAttentionBuffers {
     /// One head of `WIDTH` columns.
     ///
     /// # Safety

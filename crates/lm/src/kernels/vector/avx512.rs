@@ -16,8 +16,8 @@ fn lanes(count: usize) -> __mmask16 {
 /// [`super::dots`].
 ///
 /// # Safety
-/// The processor must have AVX-512 F. `matrix` must be row-major, with a row as long as `x` for every
-/// element of `y`.
+/// The processor must have AVX-512 F. `matrix` must be row-major, with a row as long as `x` for
+/// every element of `y`.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn dots(matrix: MatRef<'_>, x: &[f32], factor: f32, y: &mut [f32], write: Write) {
     let (matrix, stride) = matrix.strided_rows();
@@ -75,8 +75,8 @@ fn fold(v: &[__m512; ROWS]) -> __m512 {
 /// [`super::weighted_sum`].
 ///
 /// # Safety
-/// The processor must have AVX-512 F. `matrix` must be row-major, with a row as long as `y` for every
-/// element of `weights`.
+/// The processor must have AVX-512 F. `matrix` must be row-major, with a row as long as `y` for
+/// every element of `weights`.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn weighted_sum(matrix: MatRef<'_>, weights: &[f32], y: &mut [f32]) {
     let (matrix, stride) = matrix.strided_rows();

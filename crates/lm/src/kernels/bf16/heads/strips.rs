@@ -109,8 +109,8 @@ pub(super) struct Part {
     pub(super) columns: Range<usize>,
 }
 
-/// `c = left right`, or `c += …`, for a part; `c` begins with the part's first row and column. Whole
-/// vectors are written, except behind the last column of the matrix.
+/// `c = left right`, or `c += …`, for a part; `c` begins with the part's first row and column.
+/// Whole vectors are written, except behind the last column of the matrix.
 ///
 /// # Safety
 /// The processor must have AVX-512 F and BF16.
