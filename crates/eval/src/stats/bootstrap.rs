@@ -163,7 +163,7 @@ impl Bootstrap {
     /// 92 % where they claim 95 %.
     fn expanded_tails(&self, clusters: usize) -> (f64, f64) {
         let g = clusters as f64;
-        let t = student_quantile(1.0 - self.alpha / 2.0, clusters - 1);
+        let t = student_quantile(1.0 - self.alpha / 2.0, g - 1.0);
         let tail = normal_cdf(-t * (g / (g - 1.0)).sqrt());
         (tail, 1.0 - tail)
     }

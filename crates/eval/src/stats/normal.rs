@@ -1,4 +1,4 @@
-//! Normal and Student quantiles.
+//! The normal distribution.
 
 /// Standard normal distribution function: the series of Marsaglia (2004), full double precision for
 /// |x| < 6.
@@ -40,20 +40,6 @@ pub fn normal_quantile(p: f64) -> f64 {
     if p < 0.5 { -x } else { x }
 }
 
-/// Student's t quantile for `degrees` >= 1 degrees of freedom: the Cornish-Fisher expansion
-/// (Abramowitz and Stegun 26.7.5), within 1 % from 4 degrees on and too small below, where no
-/// interval is worth much anyway.
-pub fn student_quantile(p: f64, degrees: usize) -> f64 {
-    let z = normal_quantile(p);
-    let v = degrees.max(1) as f64;
-    let z2 = z * z;
-    let g1 = z * (z2 + 1.0) / 4.0;
-    let g2 = z * ((5.0 * z2 + 16.0) * z2 + 3.0) / 96.0;
-    let g3 = z * (((3.0 * z2 + 19.0) * z2 + 17.0) * z2 - 15.0) / 384.0;
-    let g4 = z * ((((79.0 * z2 + 776.0) * z2 + 1482.0) * z2 - 1920.0) * z2 - 945.0) / 92_160.0;
-    z + g1 / v + g2 / v.powi(2) + g3 / v.powi(3) + g4 / v.powi(4)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,15 +54,5 @@ mod tests {
         assert!((normal_cdf(-3.0) - 0.001_349_898_031_630_095).abs() < 1e-15);
         assert!(normal_quantile(0.0).is_finite() && normal_quantile(1.0).is_finite());
         assert_eq!((normal_cdf(-40.0), normal_cdf(40.0)), (0.0, 1.0));
-    }
-
-    #[test]
-    fn student_table() {
-        for (degrees, t) in
-            [(4, 2.776), (5, 2.571), (9, 2.262), (19, 2.093), (29, 2.045), (200, 1.972)]
-        {
-            let found = student_quantile(0.975, degrees);
-            assert!((found / t - 1.0).abs() < 0.01, "{degrees}: {found} against {t}");
-        }
     }
 }
