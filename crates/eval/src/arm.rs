@@ -35,11 +35,15 @@ pub enum Arm {
     /// The gold passages, weights as in [`Arm::Raft`]. Diagnostic.
     #[serde(rename = "raft+oracle")]
     RaftOracle,
+    /// The most frequent answer of the training pairs, whatever is asked. A floor.
+    MostFrequent,
+    /// The answer of the training pair whose question is nearest. A floor.
+    NearestAnswer,
 }
 
 impl Arm {
     /// Every arm, in order of display.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Base,
         Self::FewShot,
         Self::Rag,
@@ -49,6 +53,8 @@ impl Arm {
         Self::TunedRag,
         Self::Raft,
         Self::RaftOracle,
+        Self::MostFrequent,
+        Self::NearestAnswer,
     ];
 
     /// The arm's name on the command line, in JSON and in reports.
@@ -63,13 +69,21 @@ impl Arm {
             Self::TunedRag => "tuned+rag",
             Self::Raft => "raft",
             Self::RaftOracle => "raft+oracle",
+            Self::MostFrequent => "most-frequent",
+            Self::NearestAnswer => "nearest-answer",
         }
     }
 
-    /// Diagnostic arms are shown the gold passages, which nobody has when serving: never a
-    /// recommendation.
+    /// Diagnostic arms are shown the gold passages, which nobody has when serving, or need no model
+    /// at all: never a recommendation.
     pub const fn is_diagnostic(self) -> bool {
-        self.uses_gold()
+        self.uses_gold() || self.is_floor()
+    }
+
+    /// A free baseline that answers from the training pairs without a model. What is not shown above
+    /// it has learnt nothing worth having.
+    pub const fn is_floor(self) -> bool {
+        matches!(self, Self::MostFrequent | Self::NearestAnswer)
     }
 
     /// The prompt holds passages, retrieved or gold.
@@ -116,7 +130,7 @@ impl FromStr for Arm {
         Self::ALL.into_iter().find(|arm| arm.as_str() == name).ok_or_else(|| Error::Name {
             kind: "arm",
             found: name.to_owned(),
-            known: "base, few-shot, rag, oracle, oracle-distractors, tuned, tuned+rag, raft, raft+oracle",
+            known: "base, few-shot, rag, oracle, oracle-distractors, tuned, tuned+rag, raft, raft+oracle, most-frequent, nearest-answer",
         })
     }
 }

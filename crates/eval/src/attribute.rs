@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::Table;
-use crate::stats::Bootstrap;
+use crate::stats::PairedTest;
 use crate::{Arm, Error, Interval, Trial};
 
 /// Why RAG got a question wrong.
@@ -111,14 +111,14 @@ impl Attribution {
 ///   was retrieved.
 /// - Without a graded oracle trial, an error is "not attributable" too, unless an arm that saw the
 ///   pairs is right or the lenient score finds the gold answer.
-pub fn attribute(trials: &[Trial], bootstrap: &Bootstrap) -> Result<Option<Attribution>, Error> {
-    Ok(of_table(&Table::new(trials)?, bootstrap))
+pub fn attribute(trials: &[Trial], test: &PairedTest) -> Result<Option<Attribution>, Error> {
+    Ok(of_table(&Table::new(trials)?, test))
 }
 
 /// Arms that have seen the training pairs, as context or in training.
 const LEARNT: [Arm; 5] = [Arm::RaftOracle, Arm::Raft, Arm::Tuned, Arm::TunedRag, Arm::FewShot];
 
-pub(crate) fn of_table(table: &Table<'_>, bootstrap: &Bootstrap) -> Option<Attribution> {
+pub(crate) fn of_table(table: &Table<'_>, test: &PairedTest) -> Option<Attribution> {
     let rag = table.column(Arm::Rag)?;
     let evidence: BTreeMap<&str, bool> = rag
         .trials
@@ -157,9 +157,9 @@ pub(crate) fn of_table(table: &Table<'_>, bootstrap: &Bootstrap) -> Option<Attri
         counts: Class::ALL
             .map(|class| (class, errors.iter().filter(|c| **c == class).count()))
             .to_vec(),
-        retrieval: table.difference(Arm::Oracle, Arm::Rag, bootstrap),
-        learnable: table.difference(Arm::RaftOracle, Arm::Oracle, bootstrap),
-        realised: table.difference(Arm::Raft, Arm::Rag, bootstrap),
+        retrieval: table.difference(Arm::Oracle, Arm::Rag, test),
+        learnable: table.difference(Arm::RaftOracle, Arm::Oracle, test),
+        realised: table.difference(Arm::Raft, Arm::Rag, test),
         evidence_retrieved: (!known.is_empty())
             .then(|| known.iter().filter(|found| **found).count() as f64 / known.len() as f64),
     })
@@ -217,14 +217,14 @@ mod tests {
             (Class::Unknown, question("9", yes, false, &[(Rag, false)])),
         ];
         for (class, trials) in &rows {
-            let found = attribute(trials, &Bootstrap::default()).unwrap().unwrap();
+            let found = attribute(trials, &PairedTest::default()).unwrap().unwrap();
             assert_eq!(found.count(*class), 1, "{class:?}: {found:?}");
             assert_eq!((found.errors(), found.share(*class)), (1, 1.0));
         }
         let all: Vec<Trial> = rows.into_iter().flat_map(|(_, trials)| trials).collect();
         let all: Vec<Trial> =
             all.into_iter().chain(question("0", yes, true, &[(Rag, true)])).collect();
-        let found = attribute(&all, &Bootstrap::default()).unwrap().unwrap();
+        let found = attribute(&all, &PairedTest::default()).unwrap().unwrap();
         assert_eq!((found.questions, found.right, found.errors()), (10, 1, 9));
         assert_eq!(found.counts.iter().map(|(_, count)| count).sum::<usize>(), 9);
         assert_eq!(found.evidence_retrieved, Some(7.0 / 9.0));
@@ -233,6 +233,6 @@ mod tests {
     #[test]
     fn without_rag_there_is_nothing_to_attribute() {
         let trials = question("1", None, false, &[(Arm::Base, false)]);
-        assert_eq!(attribute(&trials, &Bootstrap::default()).unwrap(), None);
+        assert_eq!(attribute(&trials, &PairedTest::default()).unwrap(), None);
     }
 }

@@ -21,11 +21,14 @@ pub struct Contrast {
     pub b_better: usize,
     /// Mean squared difference: the discordance, for right/wrong measures.
     pub discordance: f64,
-    /// Two-sided p-value: exact McNemar for right/wrong measures, clustered bootstrap otherwise.
+    /// Standard error of the difference: questions, clusters and the luck of training.
+    #[serde(default)]
+    pub standard_error: f64,
+    /// Two-sided p-value, by the procedure that gives the interval ([`crate::stats::PairedTest`]).
     pub p: f64,
     /// The p-value, Holm-adjusted over all contrasts.
     pub p_holm: f64,
-    /// Variance inflation by clusters and seeds against independent questions, at least 1.
+    /// Variance inflation by clusters against independent questions, at least 1.
     pub design_effect: f64,
 }
 

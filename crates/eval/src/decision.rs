@@ -20,9 +20,9 @@ pub struct Rule {
     pub alpha: f64,
     /// Power at which the detectable difference and the questions needed are stated.
     pub power: f64,
-    /// Bootstrap seed, reported.
+    /// Seed of the simulations and resamples, reported.
     pub seed: u64,
-    /// Bootstrap resamples.
+    /// Resamples of the learning curve.
     pub resamples: usize,
     /// Below this many questions everything is exploratory.
     pub min_questions: usize,
@@ -94,6 +94,20 @@ pub struct DecisionInput {
     pub openings: Vec<Opening>,
     /// Test questions left out because they (nearly) stand in train.
     pub left_out: usize,
+    /// Looks at these questions, this one included, and what was changed between them.
+    #[serde(default)]
+    pub looks: Looks,
+}
+
+/// How often the same test questions were looked at. The first look decides; the more often one looks
+/// and changes something, the likelier is a difference that is only luck.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Looks {
+    /// Comparisons that opened these questions, this one included. An interrupted comparison that
+    /// goes on is one.
+    pub openings: usize,
+    /// What of margin, target, measure, expected queries and questions differs from the first.
+    pub changed: Vec<String>,
 }
 
 /// One opening of the test split.
@@ -163,7 +177,11 @@ impl Outcome {
             Arm::Rag => Some(Self::Rag),
             Arm::Tuned => Some(Self::Tuned),
             Arm::Raft | Arm::TunedRag => Some(Self::Raft),
-            Arm::Oracle | Arm::OracleDistractors | Arm::RaftOracle => None,
+            Arm::Oracle
+            | Arm::OracleDistractors
+            | Arm::RaftOracle
+            | Arm::MostFrequent
+            | Arm::NearestAnswer => None,
         }
     }
 }
@@ -212,7 +230,25 @@ pub struct Decision {
     /// Questions beyond those measured that would settle the open comparison; `None` when nothing
     /// is open.
     pub more_questions_needed: Option<usize>,
-    /// Fewer questions than the rule asks for.
+    /// Training seeds of each fine-tuned system that would settle it on these questions; `None` when
+    /// nothing is open or ten would not do.
+    #[serde(default)]
+    pub seeds_needed: Option<usize>,
+    /// Chance that the rule would name the dearest system on these questions if it led all others by
+    /// one and a half margins.
+    #[serde(default)]
+    pub power: Option<f64>,
+    /// What the choice of each system might cost, the one leant to first.
+    #[serde(default)]
+    pub regrets: Vec<Regret>,
+    /// The recommended arm was trained once: its interval rests on what is known of the luck of
+    /// training.
+    #[serde(default)]
+    pub provisional: bool,
+    /// Questions that some system answered and not every one, which are left out of all comparisons.
+    #[serde(default)]
+    pub unshared: usize,
+    /// Fewer questions than the rule asks for, or not the first look at them.
     pub exploratory: bool,
     /// Questions with at least one graded trial.
     pub questions: usize,
@@ -242,6 +278,17 @@ impl Decision {
             _ => None,
         })
     }
+}
+
+/// The most that choosing an arm might cost.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Regret {
+    /// The arm.
+    pub arm: Arm,
+    /// Upper bound of the points (0..1) lost against the best rival.
+    pub points: f64,
+    /// Seconds more than the cheapest arm takes over the expected queries.
+    pub seconds: f64,
 }
 
 /// One arm, summed up.

@@ -3,15 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::contrast::Contrast;
-use crate::stats::{Bootstrap, Interval, Resampled, Row, mcnemar_exact, tango, wilson};
+use crate::stats::{Interval, Paired, PairedTest, Row, Trained};
 use crate::trial::RIGHT;
 use crate::{Arm, Error, Trial};
 
 /// A difference of scores below this is rounding, and counts for neither side.
 const ROUNDING: f64 = 1e-12;
-/// With fewer differing questions than this, the bootstrap of graded scores is not trusted alone:
-/// it has next to nothing to resample.
-const FEW_DIFFERENCES: usize = 10;
 
 /// The trials of one question set.
 pub(crate) struct Table<'a> {
@@ -20,6 +17,9 @@ pub(crate) struct Table<'a> {
     arms: BTreeMap<Arm, Column<'a>>,
     /// Every score is 0 or 1, so that the tests for right/wrong data apply.
     pub(crate) right_wrong: bool,
+    /// Questions that every arm which may be recommended has a grade for. Arms are compared on
+    /// these alone: an arm that lacks the hard questions would look better than it is.
+    shared: BTreeSet<&'a str>,
 }
 
 /// The trials of one arm.
@@ -34,8 +34,12 @@ impl<'a> Table<'a> {
     /// Refuses scores outside 0..=1, a question in two clusters, and two trials of one arm,
     /// question and seed.
     pub(crate) fn new(trials: &'a [Trial]) -> Result<Self, Error> {
-        let mut table =
-            Self { clusters: BTreeMap::new(), arms: BTreeMap::new(), right_wrong: true };
+        let mut table = Self {
+            clusters: BTreeMap::new(),
+            arms: BTreeMap::new(),
+            right_wrong: true,
+            shared: BTreeSet::new(),
+        };
         let mut seen = BTreeSet::new();
         for trial in trials {
             if table
@@ -67,7 +71,23 @@ impl<'a> Table<'a> {
                 column.scores.entry(&trial.qid).or_default().insert(trial.seed, score);
             }
         }
+        table.shared = table.graded_by_all();
         Ok(table)
+    }
+
+    fn graded_by_all(&self) -> BTreeSet<&'a str> {
+        let candidates: Vec<&Column<'a>> = (self.arms.iter())
+            .filter(|(arm, column)| !arm.is_diagnostic() && !column.scores.is_empty())
+            .map(|(_, column)| column)
+            .collect();
+        // Without candidates (diagnostic arms alone) nothing limits the questions.
+        if candidates.is_empty() {
+            return self.arms.values().flat_map(|column| column.scores.keys().copied()).collect();
+        }
+        let first = candidates[0].scores.keys().copied();
+        first
+            .filter(|qid| candidates.iter().all(|column| column.scores.contains_key(qid)))
+            .collect()
     }
 
     /// Arms with at least one graded trial, in order of display.
@@ -94,52 +114,44 @@ impl<'a> Table<'a> {
         self.column(arm).into_iter().flat_map(|column| column.scores.keys().copied())
     }
 
-    /// Distinct questions with a graded trial, and the clusters they fall into.
+    /// Questions that arms are compared on, and the clusters they fall into.
     pub(crate) fn size(&self) -> (usize, usize) {
-        let graded: BTreeSet<&str> =
-            self.arms.values().flat_map(|column| column.scores.keys().copied()).collect();
         let clusters: BTreeSet<&str> =
-            graded.iter().filter_map(|qid| self.clusters.get(qid).copied()).collect();
-        (graded.len(), clusters.len())
+            self.shared.iter().filter_map(|qid| self.clusters.get(qid).copied()).collect();
+        (self.shared.len(), clusters.len())
     }
 
-    /// Mean score of an arm.
-    ///
-    /// The bootstrap alone gives too narrow an interval when nearly all answers agree. So for
-    /// right/wrong data, and for scores that are all alike, the interval is widened to cover
-    /// Wilson's too.
-    pub(crate) fn mean(&self, arm: Arm, bootstrap: &Bootstrap) -> Option<Resampled> {
+    /// Questions that some arm has a grade for and not every candidate.
+    pub(crate) fn unshared(&self) -> usize {
+        let graded: BTreeSet<&str> =
+            self.arms.values().flat_map(|column| column.scores.keys().copied()).collect();
+        graded.len().saturating_sub(self.shared.len())
+    }
+
+    /// Mean score of an arm over the shared questions.
+    pub(crate) fn mean(&self, arm: Arm, test: &PairedTest) -> Option<Paired> {
         let column = self.column(arm)?;
         let rows: Vec<_> = (column.scores.iter())
+            .filter(|(qid, _)| self.shared.contains(*qid))
             .map(|(qid, scores)| Row {
                 cluster: self.clusters[qid],
                 a: column.filled(scores),
                 b: Vec::new(),
             })
             .collect();
-        let mut found = bootstrap.run(&rows);
-        if self.right_wrong || found.standard_error == 0.0 {
-            let share = wilson(found.interval.estimate, rows.len() as f64, bootstrap.alpha);
-            found.interval = found.interval.covering(share);
-        }
-        Some(found)
+        let trained = if arm.needs_adapter() { Trained::A } else { Trained::Neither };
+        (!rows.is_empty()).then(|| test.run(&rows, trained, self.right_wrong))
     }
 
-    /// The paired difference `a - b` over the questions graded under both; `None` when there are
-    /// none. `p_holm` is left at `p` until the family is known.
+    /// The paired difference `a - b` over the shared questions graded under both; `None` when there
+    /// are none. `p_holm` is left at `p` until the family is known.
     ///
     /// Scores are averaged over seeds before a question counts for one side or the other. Where a
     /// seed has no graded trial on a question, the question's mean over the other seeds stands in.
-    /// Seeds of the two sides are resampled independently even where both arms share adapters,
-    /// which can only widen the interval.
-    ///
-    /// For right/wrong data the interval covers both the clustered bootstrap and Tango's score
-    /// interval: the first accounts for clusters and seeds, the second for how little few questions
-    /// prove that all agree. For graded data the same is done while fewer than ten questions
-    /// differ.
-    pub(crate) fn contrast(&self, a: Arm, b: Arm, bootstrap: &Bootstrap) -> Option<Contrast> {
+    pub(crate) fn contrast(&self, a: Arm, b: Arm, test: &PairedTest) -> Option<Contrast> {
         let (left, right) = (self.column(a)?, self.column(b)?);
         let rows: Vec<_> = (left.scores.iter())
+            .filter(|(qid, _)| self.shared.contains(*qid))
             .filter_map(|(qid, scores)| {
                 let other = right.scores.get(qid)?;
                 Some(Row {
@@ -158,41 +170,54 @@ impl<'a> Table<'a> {
         let count = |side: f64| differences.iter().filter(|d| **d * side > ROUNDING).count();
         let (a_better, b_better) = (count(1.0), count(-1.0));
 
-        let found = bootstrap.run(&rows);
-        let mut interval = found.interval;
-        if self.right_wrong {
-            let part = |side: f64| differences.iter().map(|d| (d * side).max(0.0)).sum::<f64>();
-            interval = interval.covering(tango(part(1.0), part(-1.0), n, bootstrap.alpha));
-        } else if a_better + b_better < FEW_DIFFERENCES {
-            interval =
-                interval.covering(tango(a_better as f64, b_better as f64, n, bootstrap.alpha));
-        }
-
-        let p = if self.right_wrong { mcnemar_exact(a_better, b_better) } else { found.p };
+        let found = test.run(&rows, self.trained(a, b), self.right_wrong);
         let discordance = differences.iter().map(|d| d * d).sum::<f64>() / n;
-        let independent = (discordance - interval.estimate.powi(2)) / n;
-        let design_effect = if independent > 0.0 {
-            found.standard_error.min(1.0).powi(2) / independent
-        } else {
-            1.0
-        };
+        let independent = (discordance - found.interval.estimate.powi(2)) / n;
+        let design_effect =
+            if independent > 0.0 { found.question_error.powi(2) / independent } else { 1.0 };
         Some(Contrast {
             a,
             b,
             questions: rows.len(),
-            difference: interval,
+            difference: found.interval,
             a_better,
             b_better,
             discordance,
-            p,
-            p_holm: p,
+            standard_error: found.standard_error,
+            p: found.p,
+            p_holm: found.p,
             design_effect: design_effect.max(1.0),
         })
     }
 
     /// The difference `a - b` alone.
-    pub(crate) fn difference(&self, a: Arm, b: Arm, bootstrap: &Bootstrap) -> Option<Interval> {
-        self.contrast(a, b, bootstrap).map(|contrast| contrast.difference)
+    pub(crate) fn difference(&self, a: Arm, b: Arm, test: &PairedTest) -> Option<Interval> {
+        self.contrast(a, b, test).map(|contrast| contrast.difference)
+    }
+
+    /// Scores of these arms, averaged over seeds, on every shared question: (cluster, one score an
+    /// arm).
+    pub(crate) fn joint_scores(&self, arms: &[Arm]) -> Vec<(&'a str, Vec<f64>)> {
+        let scores = |qid: &&'a str| {
+            let each: Option<Vec<f64>> = arms.iter().map(|arm| self.score(*arm, qid)).collect();
+            each.map(|scores| (self.clusters[qid], scores))
+        };
+        self.shared.iter().filter_map(scores).collect()
+    }
+
+    /// Which sides another training would have changed. Two arms that answer with the same adapters
+    /// (`raft` and `raft+oracle`) share their luck, seed by seed.
+    fn trained(&self, a: Arm, b: Arm) -> Trained {
+        let seeds = |arm: Arm| self.column(arm).map(|column| &column.seeds);
+        match (a.needs_adapter(), b.needs_adapter()) {
+            (false, false) => Trained::Neither,
+            (true, false) => Trained::A,
+            (false, true) => Trained::B,
+            (true, true) => {
+                let same = a.needs_raft_adapter() == b.needs_raft_adapter();
+                if same && seeds(a) == seeds(b) { Trained::Together } else { Trained::Both }
+            }
+        }
     }
 }
 
@@ -240,11 +265,12 @@ mod tests {
         }
         trials.push(trial(Arm::Base, "lost", 0, Some(1.0)));
         let table = Table::new(&trials).unwrap();
-        let bootstrap = Bootstrap { resamples: 100, ..Bootstrap::default() };
-        assert_eq!(table.mean(Arm::Rag, &bootstrap).unwrap().interval.estimate, 1.0);
-        let contrast = table.contrast(Arm::Rag, Arm::Base, &bootstrap).unwrap();
+        let test = PairedTest::default();
+        assert_eq!(table.mean(Arm::Rag, &test).unwrap().interval.estimate, 1.0);
+        let contrast = table.contrast(Arm::Rag, Arm::Base, &test).unwrap();
         assert_eq!((contrast.questions, contrast.difference.estimate), (20, 0.0));
-        assert_eq!(table.size(), (21, 21));
+        // The question that only one of them was graded on is compared on by none.
+        assert_eq!((table.size(), table.unshared()), ((20, 20), 1));
     }
 
     #[test]
@@ -255,10 +281,10 @@ mod tests {
             })
             .collect();
         let table = Table::new(&trials).unwrap();
-        let contrast = table.contrast(Arm::Rag, Arm::Base, &Bootstrap::default()).unwrap();
+        let contrast = table.contrast(Arm::Rag, Arm::Base, &PairedTest::default()).unwrap();
         assert!(contrast.difference.lower < -0.1 && contrast.difference.upper > 0.1);
         assert_eq!((contrast.p, contrast.discordance, contrast.design_effect), (1.0, 0.0, 1.0));
-        assert!(table.mean(Arm::Rag, &Bootstrap::default()).unwrap().interval.lower < 0.9);
+        assert!(table.mean(Arm::Rag, &PairedTest::default()).unwrap().interval.lower < 0.9);
     }
 
     #[test]
@@ -272,7 +298,7 @@ mod tests {
         let table = Table::new(&trials).unwrap();
         assert_eq!(table.score(Arm::Tuned, "q"), Some(0.5));
         assert_eq!(table.right(Arm::Tuned, "r"), Some(true));
-        let mean = table.mean(Arm::Tuned, &Bootstrap::default()).unwrap();
+        let mean = table.mean(Arm::Tuned, &PairedTest::default()).unwrap();
         assert_eq!(mean.interval.estimate, 0.75);
         assert_eq!(table.column(Arm::Tuned).unwrap().seed_means(), [1.0, 0.0]);
     }

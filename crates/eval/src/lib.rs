@@ -40,7 +40,7 @@ pub use curve::{CurvePoint, LearningCurve};
 pub use decide::decide;
 pub use decision::{Decision, DecisionInput, Outcome, Rule};
 pub use error::Error;
-pub use gate::{Gate, GateOptions, gate};
+pub use gate::{Gate, GateAnswer, GateOptions, gate, retrieval_gain};
 pub use grade::{Measure, grade, lenient, macro_f1};
 pub use stats::Interval;
 pub use trial::Trial;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 
-use eval::decision::Opening;
+use eval::decision::{Looks, Opening};
 use eval::{Decision, DecisionInput, Rule, Trial};
 use store::Store;
 
@@ -64,6 +64,7 @@ pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
         retrieval: comparison.retrieval.clone(),
         openings: openings.collect(),
         left_out: comparison.left_out,
+        looks: Looks::default(),
     })?;
     let mut remarks = Vec::new();
     if documents_hash(store)? != comparison.documents {

@@ -44,13 +44,14 @@ fn set(name: &str, chances: &[(Arm, f64)], questions: usize) -> SetReport {
         measure: Measure::Contains,
         costs: Arm::ALL.map(train).to_vec(),
         rule: Rule { margin: 0.1, target: Some(0.6), resamples: 200, ..Rule::default() },
-        gate: gate(&trials, &GateOptions { resamples: 200, ..GateOptions::default() }).unwrap(),
+        gate: gate(&trials, &GateOptions::default()).unwrap(),
         curve: curve
             .map(|(examples, score)| CurvePoint { examples, score, standard_error: 0.03 })
             .to_vec(),
         retrieval: vec![("recall@3".into(), 0.9)],
         openings: vec![eval::decision::Opening { when: "today".into(), why: "compare".into() }],
         left_out: 2,
+        looks: Default::default(),
         trials: trials.clone(),
     };
     let mut examples: Vec<ExampleQuestion> = Vec::new();

@@ -3,12 +3,12 @@
 
 use crate::attribute::Attribution;
 use crate::contrast::Contrast;
-use crate::decision::ArmSummary;
-use crate::stats::{detectable_difference, questions_for_non_inferiority, required_questions};
+use crate::decision::{ArmSummary, Regret};
+use crate::stats::{Interval, detectable_difference};
 use crate::{Arm, Gate, LearningCurve, Outcome, Rule};
 
-/// With fewer source documents the bootstrap has next to nothing to resample, however many
-/// questions there are.
+/// With fewer source documents there is next to nothing to tell chance by, however many questions
+/// there are.
 pub(super) const MIN_CLUSTERS: usize = 5;
 
 /// Discordance assumed where two arms can't be compared: the middle row of the method's table.
@@ -32,14 +32,53 @@ pub(super) struct Case<'a> {
 }
 
 /// The cheapest arm not worse than any other, if one is shown to be.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Choice {
     /// No arm is shown to be not worse than all others; the one that comes nearest, if any is
     /// eligible.
     None { nearest: Option<Arm> },
-    /// This arm is, but these cheaper ones are not shown to be worse.
+    /// This arm is, but these cheaper ones are not set aside.
     Open { arm: Arm, cheaper: Vec<Arm> },
     /// This arm is, and no cheaper one is left.
     Arm(Arm),
+}
+
+/// What [`choice_of`] finds, by places in the order of cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Named {
+    /// None is shown not worse than all others.
+    None,
+    /// This one is, but these cheaper ones are not set aside.
+    Open(usize, Vec<usize>),
+    /// This one.
+    One(usize),
+}
+
+/// Among so many candidates in order of cost, the cheapest that is not worse than any other by the
+/// margin, provided that each cheaper one is set aside. `contrast(a, b)` is the interval of `a - b`;
+/// `allowed` says which may be named at all.
+pub(super) fn choice_of(
+    candidates: usize,
+    margin: f64,
+    contrast: &dyn Fn(usize, usize) -> Option<Interval>,
+    allowed: &dyn Fn(usize) -> bool,
+) -> Named {
+    let others = |of: usize| (0..candidates).filter(move |other| *other != of);
+    let not_worse = |place: &usize| {
+        others(*place).all(|other| contrast(*place, other).is_some_and(|d| d.lower > -margin))
+    };
+    let Some(chosen) = (0..candidates).filter(|place| allowed(*place)).find(not_worse) else {
+        return Named::None;
+    };
+    // Shown worse than some other, and measured to be so by at least the margin.
+    let aside = |place: usize| {
+        others(place).any(|other| {
+            contrast(place, other).is_some_and(|d| d.upper < 0.0 && d.estimate <= -margin)
+        })
+    };
+    let cheaper: Vec<usize> =
+        (0..chosen).filter(|place| allowed(*place) && !aside(*place)).collect();
+    if cheaper.is_empty() { Named::One(chosen) } else { Named::Open(chosen, cheaper) }
 }
 
 /// A difference the outcome rests on, beside the smallest one that the questions at hand could
@@ -51,46 +90,59 @@ pub(super) struct Support {
 }
 
 impl Case<'_> {
-    /// The cheapest arm shown not worse than every other, and whether the cheaper ones are
-    /// excluded.
+    /// The cheapest arm shown not worse than every other, and whether the cheaper ones are set
+    /// aside. Arms that are shown below the target are not named.
     pub(super) fn choose(&self) -> Choice {
         let eligible = self.eligible();
-        let not_worse = |arm: &&&ArmSummary| {
-            let rivals = eligible.iter().filter(|other| other.arm != arm.arm);
-            rivals.into_iter().all(|other| {
-                self.contrast(arm.arm, other.arm)
-                    .is_some_and(|c| c.difference.lower > -self.rule.margin)
-            })
+        let contrast = |a: usize, b: usize| {
+            self.contrast(eligible[a].arm, eligible[b].arm).map(|contrast| contrast.difference)
         };
-        let Some(chosen) = eligible.iter().find(not_worse) else {
-            let worst = |arm: &ArmSummary| {
-                self.closest_rival(arm.arm).map_or(f64::MIN, |c| c.difference.lower)
-            };
-            let nearest = eligible.iter().max_by(|a, b| worst(a).total_cmp(&worst(b)));
-            return Choice::None { nearest: nearest.map(|summary| summary.arm) };
-        };
-        let cheaper: Vec<Arm> = self
-            .cheaper_than(chosen.arm)
-            .iter()
-            .map(|summary| summary.arm)
-            .filter(|arm| !self.excluded(*arm, chosen.arm))
-            .collect();
-        if cheaper.is_empty() {
-            Choice::Arm(chosen.arm)
-        } else {
-            Choice::Open { arm: chosen.arm, cheaper }
+        let allowed =
+            |place: usize| self.rule.target.is_none_or(|t| eligible[place].score.upper >= t);
+        match choice_of(eligible.len(), self.rule.margin, &contrast, &allowed) {
+            Named::One(place) => Choice::Arm(eligible[place].arm),
+            Named::Open(place, cheaper) => Choice::Open {
+                arm: eligible[place].arm,
+                cheaper: cheaper.into_iter().map(|place| eligible[place].arm).collect(),
+            },
+            Named::None => {
+                let worst = |arm: &ArmSummary| {
+                    self.closest_rival(arm.arm).map_or(f64::MIN, |c| c.difference.lower)
+                };
+                let nearest = eligible.iter().max_by(|a, b| worst(a).total_cmp(&worst(b)));
+                Choice::None { nearest: nearest.map(|summary| summary.arm) }
+            }
         }
     }
 
-    /// `arm` is shown worse than `chosen`, or worse than some eligible arm by more than the margin.
-    fn excluded(&self, arm: Arm, chosen: Arm) -> bool {
-        let worse = self
-            .contrast(arm, chosen)
-            .is_some_and(|c| c.difference.upper < 0.0 && c.p_holm < self.rule.alpha);
-        let beyond = |other: &ArmSummary| {
-            self.contrast(arm, other.arm).is_some_and(|c| c.difference.upper < -self.rule.margin)
-        };
-        worse || self.eligible().into_iter().any(beyond)
+    /// The baseline without a model that an arm is not shown to beat, if there is one.
+    pub(super) fn floor_of(&self, arm: Arm) -> Option<Contrast> {
+        let floors = self.arms.iter().map(|summary| summary.arm).filter(|other| other.is_floor());
+        floors
+            .filter_map(|floor| self.contrast(arm, floor))
+            .filter(|contrast| contrast.difference.lower <= 0.0)
+            .min_by(|a, b| a.difference.lower.total_cmp(&b.difference.lower))
+    }
+
+    /// The most that choosing each arm might cost: against the rival by whose upper bound it loses
+    /// most, and in seconds over the cheapest. The one leant to, which might lose least, comes first.
+    pub(super) fn regrets(&self) -> Vec<Regret> {
+        let eligible = self.eligible();
+        let cheapest = eligible.first().map_or(0.0, |arm| self.cost(arm));
+        let mut regrets: Vec<Regret> = (eligible.iter())
+            .map(|arm| Regret {
+                arm: arm.arm,
+                points: self.closest_rival(arm.arm).map_or(0.0, |c| (-c.difference.lower).max(0.0)),
+                seconds: self.cost(arm) - cheapest,
+            })
+            .collect();
+        regrets.sort_by(|a, b| a.points.total_cmp(&b.points));
+        regrets
+    }
+
+    /// Some arm that may be recommended is shown to reach this score.
+    pub(super) fn reached(&self, score: f64) -> bool {
+        self.eligible().iter().any(|arm| arm.score.lower >= score)
     }
 
     /// Eligible arms by cost: training + index + expected queries x seconds per query, then order
@@ -219,35 +271,6 @@ impl Case<'_> {
                 rivals.filter_map(|other| against(arm, other.arm)).collect()
             }
         }
-    }
-
-    /// Questions beyond those at hand that would settle the choice, if the differences stay as
-    /// measured: for the arm that needs fewest, enough to show each cheaper arm worse and each
-    /// dearer arm not better by the margin.
-    pub(super) fn more_questions(&self) -> Option<usize> {
-        let Rule { margin, alpha, power, .. } = self.rule;
-        let eligible = self.eligible();
-        // Holm has to carry only the contrasts it has not rejected yet.
-        let open = self.contrasts.iter().filter(|c| c.p_holm >= alpha).count().max(1) as f64;
-        let settle = |index: usize| -> Option<usize> {
-            let arm = eligible[index].arm;
-            let mut most = self.rule.min_questions;
-            for (other_index, other) in
-                eligible.iter().enumerate().filter(|(other, _)| *other != index)
-            {
-                let contrast = self.contrast(arm, other.arm)?;
-                let d = contrast.difference.estimate;
-                let need = if other_index < index {
-                    required_questions(d.max(0.0), contrast.discordance, power, alpha / open)?
-                } else {
-                    questions_for_non_inferiority(d, margin, contrast.discordance, power, alpha)?
-                };
-                most = most.max((need as f64 * contrast.design_effect).ceil() as usize);
-            }
-            Some(most)
-        };
-        let fewest = (0..eligible.len()).filter_map(settle).min()?;
-        Some(fewest.saturating_sub(self.questions)).filter(|more| *more > 0)
     }
 }
 

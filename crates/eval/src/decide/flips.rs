@@ -2,6 +2,7 @@
 //! settings.
 
 use super::case::{Case, names};
+use super::power::Outlook;
 use super::rule::Verdict;
 use crate::attribute::Class;
 use crate::figures::{count, percent, points_interval, size};
@@ -11,12 +12,12 @@ use crate::{Arm, Outcome, Rule};
 const NOTABLE: f64 = 0.25;
 
 /// In the order a reader can act on them: own settings first, then further measurements.
-pub(super) fn flips(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
+pub(super) fn flips(case: &Case<'_>, verdict: &Verdict, outlook: &Outlook) -> Vec<String> {
     let mut flips = Vec::new();
     flips.extend(margin(case, verdict));
     flips.extend(target(case, verdict));
     flips.extend(queries(case, verdict));
-    flips.extend(measurements(case, verdict));
+    flips.extend(measurements(case, verdict, outlook));
     flips
 }
 
@@ -107,14 +108,17 @@ fn queries(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
         .collect()
 }
 
-fn measurements(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
+fn measurements(case: &Case<'_>, verdict: &Verdict, outlook: &Outlook) -> Vec<String> {
     let mut out = Vec::new();
     let measured = |arm: Arm| case.summary(arm).is_some();
-    if let Some(more) = verdict.more_questions {
+    if let Some(more) = outlook.more_questions {
         out.push(format!(
             "About {} more questions with the same differences would settle it.",
             count(more as u64)
         ));
+    }
+    if let Some(seeds) = outlook.seeds {
+        out.push(format!("{seeds} training seeds with the same scores would settle it, too."));
     }
     if let Some(arm) = verdict.recommended {
         let untried: Vec<Arm> = [Arm::Rag, Arm::Tuned, Arm::Raft]

@@ -4,6 +4,7 @@
 mod case;
 mod criteria;
 mod flips;
+mod power;
 mod rule;
 mod sentence;
 mod summary;
@@ -12,20 +13,25 @@ use crate::attribute::of_table;
 use crate::contrast::Contrast;
 use crate::cost::break_even;
 use crate::decision::ArmSummary;
-use crate::evidence::Table;
-use crate::stats::{Bootstrap, holm};
+use crate::evidence::{Column, Table};
+use crate::stats::{Joint, Luck, PairedTest, holm};
 use crate::{Arm, Costs, Decision, DecisionInput, Error, LearningCurve, Rule};
 
 use case::Case;
+use power::{Candidate, Outlook, Prospect};
 
 /// The most resamples drawn for the learning curve: each is a fit, and its few points give no finer
 /// bounds than this many show.
 const CURVE_RESAMPLES: usize = 2000;
 
+/// The lead, in margins, whose power is stated: at one margin the rule is undecided half of the time
+/// however many questions there are, as the measured lead falls short of the margin as often as not.
+const LEAD: f64 = 1.5;
+
 /// Decides between RAG, fine-tuning, both, or neither.
 ///
 /// The rule itself is `Case::apply`; this gathers what it reads. Deterministic: the same input
-/// gives the same decision, bootstrap included.
+/// gives the same decision, resamples of the learning curve included.
 pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
     check(&input.rule)?;
     let table = Table::new(&input.trials)?;
@@ -34,11 +40,11 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
         return Err(Error::NoTrials { set: input.set.clone() });
     }
     let rule = &input.rule;
-    let bootstrap = Bootstrap { alpha: rule.alpha, resamples: rule.resamples, seed: rule.seed };
+    let test = PairedTest { alpha: rule.alpha, ..PairedTest::default() };
 
-    let arms = summary::arms(&table, &input.costs, rule, &bootstrap);
-    let contrasts = contrasts(&table, &bootstrap);
-    let attribution = of_table(&table, &bootstrap);
+    let arms = summary::arms(&table, &input.costs, rule, &test);
+    let contrasts = contrasts(&table, &test);
+    let attribution = of_table(&table, &test);
     let curve = LearningCurve::fit(
         &input.curve,
         rule.alpha,
@@ -57,29 +63,36 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
     };
 
     let verdict = case.apply();
-    let break_even_queries = break_even_queries(&arms, &input.costs);
-    let flips = flips::flips(&case, &verdict);
-    let criteria = criteria::criteria(&case, &input.retrieval);
-    let warnings = summary::warnings(&case, &verdict, input);
-    let detectable_difference = case.detectable_by_leaders();
+    let prospect = prospect(&case, &table);
+    let outlook = Outlook::of(&case, &verdict, prospect.as_ref());
+    let looks = input.looks.openings.max(1);
+    let flips = flips::flips(&case, &verdict, &outlook);
+    let warnings = summary::warnings(&case, &verdict, input, table.unshared());
+    let provisional = verdict.recommended.and_then(|arm| case.summary(arm));
+    let provisional = provisional.is_some_and(|arm| arm.arm.needs_adapter() && arm.seeds < 2);
     Ok(Decision {
         set: input.set.clone(),
         measure: input.measure,
         outcome: verdict.outcome,
         recommended: verdict.recommended,
         best: verdict.best,
-        sentence: verdict.sentence,
+        sentence: case.sentence(&verdict, &outlook, &input.looks),
         tree: verdict.tree,
-        criteria,
+        criteria: criteria::criteria(&case, &input.retrieval),
         flips,
         warnings,
-        detectable_difference,
-        more_questions_needed: verdict.more_questions,
-        exploratory: case.exploratory(),
+        detectable_difference: case.detectable_by_leaders(),
+        more_questions_needed: outlook.more_questions,
+        seeds_needed: outlook.seeds,
+        power: prospect.and_then(|systems| systems.power_of_lead(LEAD * rule.margin, rule)),
+        regrets: case.regrets(),
+        provisional,
+        unshared: table.unshared(),
+        exploratory: case.exploratory() || looks > 1 || !input.looks.changed.is_empty(),
         questions,
         clusters,
         left_out: input.left_out,
-        break_even_queries,
+        break_even_queries: break_even_queries(&arms, &input.costs),
         openings: input.openings.clone(),
         rule: rule.clone(),
         gate: input.gate.clone(),
@@ -88,6 +101,25 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
         attribution,
         curve,
     })
+}
+
+/// The candidates in order of cost, with how their scores vary together; `None` where fewer than two
+/// share questions of two clusters.
+fn prospect(case: &Case<'_>, table: &Table<'_>) -> Option<Prospect> {
+    let candidates: Vec<Candidate> = (case.eligible().iter())
+        .map(|summary| {
+            let trained = summary.arm.needs_adapter();
+            let means = table.column(summary.arm).map(Column::seed_means).unwrap_or_default();
+            Candidate {
+                arm: summary.arm,
+                seeds: if trained { means.len() } else { 0 },
+                luck: if trained { Luck::KNOWN.moderated(&means) } else { 0.0 },
+            }
+        })
+        .collect();
+    let arms: Vec<Arm> = candidates.iter().map(|candidate| candidate.arm).collect();
+    let joint = Joint::new(&table.joint_scores(&arms))?;
+    (arms.len() > 1).then_some(Prospect { candidates, joint })
 }
 
 /// The number of queries from which `tuned` is cheaper than `rag`; `None` where it never is, or not
@@ -101,21 +133,24 @@ fn break_even_queries(arms: &[ArmSummary], costs: &[Costs]) -> Option<f64> {
 }
 
 /// The pre-registered contrasts: every two arms that could be recommended, the oracle arm against
-/// each of them, and the two diagnostic steps (learning on top of gold passages, distraction by
+/// each of them, each of them against the baselines, and the two diagnostic steps (learning on top of gold passages, distraction by
 /// other passages). The list depends on which arms were run, never on their scores. Holm adjusts it
 /// as one family.
-fn contrasts(table: &Table<'_>, bootstrap: &Bootstrap) -> Vec<Contrast> {
+fn contrasts(table: &Table<'_>, test: &PairedTest) -> Vec<Contrast> {
     let candidates: Vec<Arm> = table.arms().filter(|arm| !arm.is_diagnostic()).collect();
     let mut pairs = Vec::new();
     for (index, a) in candidates.iter().enumerate() {
         pairs.extend(candidates[..index].iter().map(|b| (*a, *b)));
     }
     pairs.extend(candidates.iter().map(|b| (Arm::Oracle, *b)));
+    for floor in table.arms().filter(|arm| arm.is_floor()) {
+        pairs.extend(candidates.iter().map(|arm| (*arm, floor)));
+    }
     pairs.push((Arm::RaftOracle, Arm::Oracle));
     pairs.push((Arm::Oracle, Arm::OracleDistractors));
 
     let mut contrasts: Vec<Contrast> =
-        pairs.into_iter().filter_map(|(a, b)| table.contrast(a, b, bootstrap)).collect();
+        pairs.into_iter().filter_map(|(a, b)| table.contrast(a, b, test)).collect();
     let p: Vec<f64> = contrasts.iter().map(|contrast| contrast.p).collect();
     for (contrast, adjusted) in contrasts.iter_mut().zip(holm(&p)) {
         contrast.p_holm = adjusted;

@@ -9,13 +9,14 @@
 //!   lower bound of the paired difference lies above minus the margin. All comparisons must
 //!   succeed, so no correction for their number is needed (intersection-union test, Berger 1982),
 //!   and nobody has to know which arm is truly best.
-//! - **Cheapest**: every arm that costs less must be *shown* not to be the answer: either worse
-//!   than the recommended arm (upper bound below 0, and a Holm-adjusted p below alpha), or worse
-//!   than some eligible arm by more than the margin (upper bound below minus the margin). A cheaper
-//!   arm that is neither leaves the decision undetermined.
-//! - **Identical arms** therefore end with the cheapest arm once there are enough questions to show
-//!   that no other is better by the margin, and undetermined before that. A dearer arm is named by
-//!   chance in fewer than alpha of all runs.
+//! - **Cheapest**: every arm that costs less is *set aside*: shown worse than some other (upper bound
+//!   of the difference below 0) and measured to be so by at least the margin. Asking for less names
+//!   dearer arms that are not worth their price; asking for more (shown worse *by* the margin) leaves
+//!   nearly everything undecided (error rates of all three in docs/decision.md). A cheaper arm that is
+//!   not set aside leaves the decision undetermined.
+//! - **Floor and target**: an arm is named only if it is shown above every baseline that needs no
+//!   model, and not if it is shown below the target. As the target moves up, outcomes go from cheap
+//!   arms to dear ones to `collect-data`, and never back.
 //! - **Few questions**: below the minimum (or with fewer than
 //!   [`MIN_CLUSTERS`](super::case::MIN_CLUSTERS) source documents) every difference the outcome
 //!   rests on must exceed what that many questions detect at the rule's power.
@@ -23,8 +24,9 @@
 use super::case::{Case, Choice, HALF, MIN_CLUSTERS, names};
 use crate::attribute::Class;
 use crate::decision::{Answer, ArmSummary, Lead, Node};
-use crate::figures::{p_value, percent, percent_interval, points_interval, size};
-use crate::{Arm, Outcome};
+use crate::figures::{percent, percent_interval, points_interval, size};
+use crate::gate::GateAnswer;
+use crate::{Arm, Gate, Outcome};
 
 /// What the rule says.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,9 +34,16 @@ pub(super) struct Verdict {
     pub(super) outcome: Outcome,
     pub(super) recommended: Option<Arm>,
     pub(super) best: Option<Arm>,
-    pub(super) sentence: String,
     pub(super) tree: Vec<Node>,
-    pub(super) more_questions: Option<usize>,
+}
+
+impl Verdict {
+    /// The path stopped for want of evidence that more questions or seeds would bring.
+    pub(super) fn is_short_of_evidence(&self) -> bool {
+        let stop = self.tree.iter().rfind(|node| node.reached);
+        self.outcome == Outcome::Undetermined
+            && stop.is_some_and(|node| ["questions", "not-worse", "cheapest"].contains(&&*node.id))
+    }
 }
 
 /// The outcomes that recommend an arm.
@@ -61,7 +70,7 @@ impl Conditions {
             node("graders", "Did the graders work?", self.graders, to("limits"), undetermined()),
             node(
                 "limits",
-                "Are there arms to choose from?",
+                "Are there setups to choose from?",
                 self.limits,
                 to("questions"),
                 undetermined(),
@@ -91,13 +100,14 @@ struct Answers {
     data: Finding,
     not_worse: Finding,
     cheapest: Finding,
+    floor: Finding,
 }
 
 impl Answers {
-    fn nodes(self, margin: f64) -> [Node; 6] {
+    fn nodes(self, margin: f64) -> [Node; 7] {
         let undetermined = || end(&[Outcome::Undetermined]);
         let margin = size(margin);
-        let not_worse = format!("Is one arm shown not worse than any other by {margin} points?");
+        let not_worse = format!("Is one setup shown not worse than any other by {margin} points?");
         [
             node(
                 "enough",
@@ -122,7 +132,7 @@ impl Answers {
             ),
             node(
                 "data",
-                "Is no arm good enough, for want of data or a larger model?",
+                "Is every setup shown to be too weak?",
                 self.data,
                 end(&[Outcome::CollectData]),
                 to("not-worse"),
@@ -130,10 +140,17 @@ impl Answers {
             node("not-worse", &not_worse, self.not_worse, to("cheapest"), undetermined()),
             node(
                 "cheapest",
-                "Is every cheaper arm shown to be worse?",
+                "Is every cheaper setup set aside?",
                 self.cheapest,
-                end(&ARM_OUTCOMES),
+                to("floor"),
                 undetermined(),
+            ),
+            node(
+                "floor",
+                "Is it shown above what needs no model?",
+                self.floor,
+                end(&ARM_OUTCOMES),
+                end(&[Outcome::CollectData]),
             ),
         ]
     }
@@ -150,7 +167,7 @@ impl Answers {
         } else if self.data.answer {
             (Outcome::CollectData, None)
         } else if let Choice::Arm(arm) = choice {
-            recommend(arm)
+            if self.floor.answer { recommend(arm) } else { (Outcome::CollectData, None) }
         } else {
             (Outcome::Undetermined, None)
         }
@@ -176,19 +193,12 @@ impl Case<'_> {
         mark_path(&mut tree);
 
         let best = self.best().map(|summary| summary.arm);
-        // More questions help only where the path stopped for want of questions.
-        let short = ["questions", "not-worse", "cheapest"];
-        let stop = tree.iter().rfind(|node| node.reached && outcome == Outcome::Undetermined);
-        let more_questions = stop
-            .filter(|node| short.contains(&node.id.as_str()))
-            .and_then(|_| self.more_questions());
-        let sentence = self.sentence(outcome, recommended, &tree, more_questions);
-        Verdict { outcome, recommended, best, sentence, tree, more_questions }
+        Verdict { outcome, recommended, best, tree }
     }
 
     fn answers(&self, choice: &Choice) -> Answers {
         let needed = self.needed(choice);
-        let (simple, enough) = self.enough_already();
+        let (simple, enough) = self.enough_already(choice);
         Answers {
             simple,
             enough,
@@ -196,7 +206,8 @@ impl Case<'_> {
             untried: self.fine_tuning_is_due(needed),
             data: self.data_is_missing(needed),
             not_worse: self.shown_not_worse(choice),
-            cheapest: self.cheaper_shown_worse(choice),
+            cheapest: self.cheaper_set_aside(choice),
+            floor: self.above_floor(choice),
         }
     }
 
@@ -264,8 +275,9 @@ impl Case<'_> {
         }
     }
 
-    /// The cheaper of `base` and `few-shot` that is shown to meet the target.
-    fn enough_already(&self) -> (Option<Arm>, Finding) {
+    /// The cheaper of `base` and `few-shot` that is shown to meet the target, unless the choice among
+    /// all is cheaper still (it would be named at a higher target, so it is named at this one).
+    fn enough_already(&self, choice: &Choice) -> (Option<Arm>, Finding) {
         let simple: Vec<&ArmSummary> = self
             .eligible()
             .into_iter()
@@ -283,7 +295,18 @@ impl Case<'_> {
                 Finding { answer: false, measurement: format!("no target given; {scores}") },
             );
         };
-        let found = simple.iter().find(|arm| arm.score.lower >= target).map(|arm| arm.arm);
+        let chosen = match choice {
+            Choice::Arm(arm) => Some(*arm),
+            Choice::None { .. } | Choice::Open { .. } => None,
+        };
+        let cheaper_chosen = |arm: Arm| {
+            chosen.is_some_and(|c| self.cheaper_than(arm).iter().any(|cheaper| cheaper.arm == c))
+        };
+        let found = simple
+            .iter()
+            .find(|arm| arm.score.lower >= target && self.floor_of(arm.arm).is_none())
+            .map(|arm| arm.arm)
+            .filter(|arm| !cheaper_chosen(*arm));
         let measurement = format!("target {}; {scores}", percent(target));
         (found, Finding { answer: found.is_some(), measurement })
     }
@@ -329,24 +352,30 @@ impl Case<'_> {
         }
     }
 
-    /// It is too early to choose among untrained arms: no arm was fine-tuned, and either the
-    /// ceiling gate is open, or it was not read and nothing measured is good enough.
+    /// It is too early to choose among untrained arms: no arm was fine-tuned, and either the ceiling
+    /// gate does not say no, or no arm is shown to meet the target.
     fn fine_tuning_is_due(&self, needed: Option<f64>) -> Finding {
         let trained: Vec<Arm> =
             self.arms.iter().map(|arm| arm.arm).filter(|arm| arm.needs_adapter()).collect();
-        let (due, gate) = match self.gate {
-            Some(gate) if gate.open => (true, "the ceiling gate is open"),
-            Some(_) => (false, "the ceiling gate is shut"),
-            None => (
-                needed.is_some_and(|needed| self.all_below(needed)),
-                "the ceiling gate was not read",
-            ),
+        let unmet = needed.is_some_and(|needed| !self.reached(needed));
+        let (due, gate) = match self.gate.map(Gate::answer) {
+            Some(GateAnswer::Yes) => (true, "the ceiling gate is open"),
+            Some(GateAnswer::Unknown) => (true, "the ceiling gate cannot tell"),
+            Some(GateAnswer::No) => (unmet, "the ceiling gate is shut"),
+            None => (unmet, "the ceiling gate was not read"),
+        };
+        let target = match (self.rule.target, unmet) {
+            (Some(_), true) => "; nothing measured is shown to meet the target",
+            _ => "",
         };
         let measured = match &trained[..] {
-            [] => "no fine-tuned arm measured".to_owned(),
+            [] => "no fine-tuned setup measured".to_owned(),
             trained => format!("measured: {}", names(trained)),
         };
-        Finding { answer: due && trained.is_empty(), measurement: format!("{gate}; {measured}") }
+        Finding {
+            answer: due && trained.is_empty(),
+            measurement: format!("{gate}{target}; {measured}"),
+        }
     }
 
     /// What an arm must reach: the target. Without a target, half of the questions are needed where
@@ -356,12 +385,10 @@ impl Case<'_> {
         self.rule.target.or(matches!(choice, Choice::Arm(Arm::Base)).then_some(HALF))
     }
 
-    /// Nothing reaches what is needed, and the cause is in the data (or the model): either most of
-    /// RAG's errors are right under no arm, or the learning curve still rises.
+    /// Every arm is shown below what is needed. What the errors and the learning curve say of the
+    /// cause stands beside it.
     fn data_is_missing(&self, needed: Option<f64>) -> Finding {
         let below = needed.is_some_and(|needed| self.all_below(needed));
-        let defects = self.attribution.map_or(0.0, |attribution| attribution.share(Class::Defect));
-        let rising = self.curve.is_some_and(|curve| curve.still_rises(self.rule.margin));
         let mut parts = Vec::new();
         match (needed, self.best()) {
             (Some(needed), Some(best)) => parts.push(format!(
@@ -374,7 +401,7 @@ impl Case<'_> {
         }
         if let Some(attribution) = self.attribution.filter(|attribution| attribution.errors() > 0) {
             parts.push(format!(
-                "{} of {} RAG errors are right under no arm",
+                "{} of {} RAG errors are right under no setup",
                 attribution.count(Class::Defect),
                 attribution.errors()
             ));
@@ -382,7 +409,7 @@ impl Case<'_> {
         if let Some(curve) = self.curve {
             parts.push(format!("twice the pairs: {}", points_interval(curve.gain_of_doubling)));
         }
-        Finding { answer: below && (defects > HALF || rising), measurement: parts.join("; ") }
+        Finding { answer: below, measurement: parts.join("; ") }
     }
 
     fn shown_not_worse(&self, choice: &Choice) -> Finding {
@@ -391,9 +418,9 @@ impl Case<'_> {
             Choice::None { nearest } => (false, *nearest),
         };
         let measurement = match arm {
-            None => "no arm is eligible".to_owned(),
+            None => "no setup is eligible".to_owned(),
             Some(arm) => match self.closest_rival(arm) {
-                None => format!("{arm} is the only arm within the limits"),
+                None => format!("{arm} is the only setup within the limits"),
                 Some(contrast) if answer => format!(
                     "{arm}: nearest rival {}, {arm} - {}: {}",
                     contrast.b,
@@ -410,23 +437,22 @@ impl Case<'_> {
         Finding { answer, measurement }
     }
 
-    fn cheaper_shown_worse(&self, choice: &Choice) -> Finding {
+    fn cheaper_set_aside(&self, choice: &Choice) -> Finding {
         let (arm, answer) = match choice {
             Choice::Arm(arm) => (*arm, true),
             Choice::Open { arm, .. } => (*arm, false),
             Choice::None { .. } => {
                 return Finding {
                     answer: false,
-                    measurement: "no arm to hold the cheaper ones against".to_owned(),
+                    measurement: "no setup to hold the cheaper ones against".to_owned(),
                 };
             }
         };
         let open: &[Arm] = if let Choice::Open { cheaper, .. } = choice { cheaper } else { &[] };
         let cheaper: Vec<Arm> = self.cheaper_than(arm).iter().map(|summary| summary.arm).collect();
         let shown = |other: &Arm| {
-            let contrast = self.contrast(*other, arm)?;
-            let p = p_value(contrast.p_holm);
-            Some(format!("{other} - {arm}: {}, p {p}", points_interval(contrast.difference)))
+            let worst = self.closest_rival(*other)?;
+            Some(format!("{other} - {}: {}", worst.b, points_interval(worst.difference)))
         };
         let list = if answer { &cheaper[..] } else { open };
         let parts: Vec<String> = list.iter().filter_map(shown).collect();
@@ -436,6 +462,25 @@ impl Case<'_> {
             (false, false) => format!("not shown: {}", parts.join("; ")),
         };
         Finding { answer, measurement }
+    }
+
+    /// The arm that would be named beats what the training answers alone would score.
+    fn above_floor(&self, choice: &Choice) -> Finding {
+        let (Choice::Arm(arm) | Choice::Open { arm, .. }) = choice else {
+            return Finding { answer: false, measurement: "nothing to hold against it".to_owned() };
+        };
+        let floors: Vec<String> = (self.arms.iter())
+            .filter(|summary| summary.arm.is_floor())
+            .filter_map(|floor| {
+                let contrast = self.contrast(*arm, floor.arm)?;
+                Some(format!("{arm} - {}: {}", floor.arm, points_interval(contrast.difference)))
+            })
+            .collect();
+        let measurement = match floors.is_empty() {
+            true => "no baseline was measured".to_owned(),
+            false => floors.join("; "),
+        };
+        Finding { answer: self.floor_of(*arm).is_none(), measurement }
     }
 }
 

@@ -1,47 +1,45 @@
 //! The decision in plain words.
 
 use super::case::{Case, names};
-use crate::decision::{Answer, ArmSummary, Node};
-use crate::figures::{percent, percent_interval, points, size};
+use super::power::Outlook;
+use super::rule::Verdict;
+use crate::contrast::Contrast;
+use crate::decision::{Answer, ArmSummary, Looks, Node};
+use crate::figures::{count, duration, percent, percent_interval, points, points_interval, size};
 use crate::{Arm, Outcome};
 
 impl Case<'_> {
     /// One or two sentences: what to do, on what score, and whether the target is met; or why
-    /// nothing is decided.
-    pub(super) fn sentence(
-        &self,
-        outcome: Outcome,
-        recommended: Option<Arm>,
-        tree: &[Node],
-        more_questions: Option<usize>,
-    ) -> String {
-        match outcome {
+    /// nothing is decided, what it leans to, and what would settle it.
+    pub(super) fn sentence(&self, verdict: &Verdict, outlook: &Outlook, looks: &Looks) -> String {
+        let said = match verdict.outcome {
             Outcome::ImproveRetrieval => format!(
                 "Improve retrieval first: with the gold passages the base model scores {} points more than with the \
-                 retrieved ones, and no arm measured makes up for it.",
+                 retrieved ones, and no setup measured makes up for it.",
                 self.contrast(Arm::Oracle, Arm::Rag)
                     .map_or(String::new(), |c| points(c.difference.estimate))
             ),
-            Outcome::CollectData => format!(
-                "No arm is good enough; the best is {}. What is missing is data (pairs, labels, documents) or a \
-                 larger model, not another way of using this one.",
-                self.best().map_or(String::new(), |b| format!(
-                    "{} ({})",
-                    b.arm,
-                    percent_interval(b.score)
-                ))
-            ),
-            Outcome::Undetermined => undetermined(tree, more_questions),
-            _ => recommended
-                .and_then(|arm| self.summary(arm))
+            Outcome::CollectData => self.too_weak(),
+            Outcome::Undetermined => self.undetermined(&verdict.tree, outlook),
+            _ => (verdict.recommended.and_then(|arm| self.summary(arm)))
                 .map_or(String::new(), |arm| self.recommendation(arm)),
+        };
+        match (looks.openings > 1, looks.changed.is_empty()) {
+            (_, false) => format!(
+                "Exploratory, as {} changed since the first look at these questions: {said}",
+                looks.changed.join(", ")
+            ),
+            (true, true) => {
+                format!("Exploratory, as look {} at these questions: {said}", looks.openings)
+            }
+            (false, true) => said,
         }
     }
 
     fn recommendation(&self, arm: &ArmSummary) -> String {
         let advice = match arm.arm {
             Arm::Base => "Nothing is needed: the base model alone",
-            Arm::FewShot => "Examples in the prompt are enough: few-shot",
+            Arm::FewShot => "Fine-tuning is not needed yet: examples in the prompt, few-shot,",
             Arm::Rag => "Use RAG: rag",
             Arm::Tuned => "Fine-tune: tuned",
             Arm::TunedRag => "Use both: tuned+rag",
@@ -60,9 +58,32 @@ impl Case<'_> {
             1 => format!("and {}, which is cheaper, is worse", names(&cheaper)),
             _ => format!("and {}, which are cheaper, are worse", names(&cheaper)),
         };
+        let cost = self.decided_by_cost(arm);
+        let seed = match arm.arm.needs_adapter() && arm.seeds < 2 {
+            true => " Provisional: it was trained with one seed.",
+            false => "",
+        };
         format!(
-            "{advice} scores {score}; no other arm is better by {margin} points, {cheaper}.{target}"
+            "{advice} scores {score}; of those measured no other setup is better by {margin} points, \
+             {cheaper}.{target}{cost}{seed}"
         )
+    }
+
+    /// Rivals that the questions cannot part from the arm, so that it is named for its cost alone.
+    fn decided_by_cost(&self, arm: &ArmSummary) -> String {
+        let alike: Vec<Arm> = (self.eligible().iter())
+            .filter(|other| other.arm != arm.arm)
+            .filter_map(|other| self.contrast(arm.arm, other.arm))
+            .filter(|contrast| contrast.difference.contains(0.0))
+            .map(|contrast| contrast.b)
+            .collect();
+        match alike.is_empty() {
+            true => String::new(),
+            false => format!(
+                " Cost decided between it and {}, which these questions cannot tell apart from it.",
+                names(&alike)
+            ),
+        }
     }
 
     /// Whether an arm meets the target, as a sentence of its own; empty without a target.
@@ -71,29 +92,103 @@ impl Case<'_> {
             Some(target) if arm.score.lower >= target => {
                 format!(" It meets the target of {}.", percent(target))
             }
-            Some(target) if arm.score.upper < target => {
-                format!(" It misses the target of {}.", percent(target))
-            }
             Some(target) => {
                 format!(" Whether it meets the target of {} is open.", percent(target))
             }
             None => String::new(),
         }
     }
+
+    /// Why no arm is named although the measurements decide.
+    fn too_weak(&self) -> String {
+        let best = self.best();
+        let measured = best.map_or(String::new(), |best| {
+            format!("{} ({})", best.arm, percent_interval(best.score))
+        });
+        let below = (self.rule.target)
+            .filter(|target| self.all_below(*target))
+            .map(|target| format!("all are shown below the target of {}", percent(target)));
+        let floor = best.and_then(|best| self.floor_of(best.arm)).map(|contrast| {
+            format!(
+                "it is not shown above {} ({})",
+                floor_name(contrast.b),
+                points_interval(contrast.difference)
+            )
+        });
+        let why = below.or(floor).unwrap_or_else(|| "it fails most questions".to_owned());
+        format!(
+            "No setup is good enough: the best is {measured}, and {why}. What is missing is data (pairs, labels, \
+             documents) or a larger model, not another way of using this one."
+        )
+    }
+
+    /// Why nothing is decided: the node at which the path stopped; then what somebody who must
+    /// choose today should know.
+    fn undetermined(&self, tree: &[Node], outlook: &Outlook) -> String {
+        let stop = tree.iter().rfind(|node| node.reached);
+        let why = match self.small_lead() {
+            Some(lead) => lead,
+            None => stop.map_or(String::new(), |node| {
+                format!("{} {}: {}.", node.question, answer(node), node.measurement)
+            }),
+        };
+        let lean = match self.regrets()[..] {
+            [first, second, ..] => format!(
+                " It leans to {}, which might cost up to {} points ({} up to {}{}).",
+                first.arm,
+                size(first.points),
+                second.arm,
+                size(second.points),
+                match first.seconds > second.seconds {
+                    true => format!(", and {} less", duration(first.seconds - second.seconds)),
+                    false => String::new(),
+                }
+            ),
+            _ => String::new(),
+        };
+        let settle = match (outlook.more_questions, outlook.seeds) {
+            (_, Some(seeds)) => {
+                format!(" {seeds} training seeds would settle it, if the scores stay as they are.")
+            }
+            (Some(more), None) => format!(
+                " About {} more questions would settle it, if the differences stay as they are.",
+                count(more as u64)
+            ),
+            (None, None) if stop.is_some_and(|node| node.id == "untried") => {
+                " Measuring the fine-tuned setups would: compare with --arms all.".to_owned()
+            }
+            (None, None) => String::new(),
+        };
+        format!("These measurements don't decide. {why}{lean}{settle}")
+    }
+
+    /// A lead that is sure and smaller than the margin, over a cheaper arm that is not shown to be
+    /// within it.
+    fn small_lead(&self) -> Option<String> {
+        let best = self.best()?;
+        let lead: Contrast = (self.cheaper_than(best.arm).iter())
+            .filter_map(|cheaper| self.contrast(best.arm, cheaper.arm))
+            .filter(|lead| {
+                lead.difference.lower > 0.0 && lead.difference.estimate < self.rule.margin
+            })
+            .find(|lead| lead.difference.upper >= self.rule.margin)?;
+        Some(format!(
+            "{} leads {} by {}, which is less than your margin of {}; {} is not shown to be within it.",
+            best.arm,
+            lead.b,
+            points_interval(lead.difference),
+            size(self.rule.margin),
+            lead.b
+        ))
+    }
 }
 
-/// Why nothing is decided: the node at which the path stopped.
-fn undetermined(tree: &[Node], more_questions: Option<usize>) -> String {
-    let stop = tree.iter().rfind(|node| node.reached);
-    let why = stop.map_or(String::new(), |node| {
-        format!("{} {}: {}.", node.question, answer(node), node.measurement)
-    });
-    let more = more_questions.map_or(String::new(), |more| {
-        format!(
-            " About {more} more questions would settle it, if the differences stay as they are."
-        )
-    });
-    format!("These measurements don't decide. {why}{more}")
+/// A baseline in the words of a sentence.
+fn floor_name(arm: Arm) -> &'static str {
+    match arm {
+        Arm::MostFrequent => "the most frequent training answer",
+        _ => "the answer of the nearest training pair",
+    }
 }
 
 fn answer(node: &Node) -> &'static str {

@@ -6,7 +6,7 @@ use crate::cost::cost_per_correct;
 use crate::decision::{ArmSummary, Limits};
 use crate::evidence::{Column, Table};
 use crate::figures::{count, duration, percent, size};
-use crate::stats::Bootstrap;
+use crate::stats::PairedTest;
 use crate::{Arm, Costs, DecisionInput, Outcome, Rule};
 
 /// Seeds from which a fine-tuned arm shows its variance.
@@ -21,10 +21,10 @@ pub(super) fn arms(
     table: &Table<'_>,
     costs: &[Costs],
     rule: &Rule,
-    bootstrap: &Bootstrap,
+    test: &PairedTest,
 ) -> Vec<ArmSummary> {
     let columns =
-        table.arms().filter_map(|arm| Some((arm, table.column(arm)?, table.mean(arm, bootstrap)?)));
+        table.arms().filter_map(|arm| Some((arm, table.column(arm)?, table.mean(arm, test)?)));
     columns
         .map(|(arm, column, mean)| {
             let trials = &column.trials;
@@ -114,8 +114,19 @@ fn fails(costs: &Costs, latency_p95: f64, limits: &Limits) -> Vec<String> {
 }
 
 /// What the reader should know before trusting the figures.
-pub(super) fn warnings(case: &Case<'_>, verdict: &Verdict, input: &DecisionInput) -> Vec<String> {
+pub(super) fn warnings(
+    case: &Case<'_>,
+    verdict: &Verdict,
+    input: &DecisionInput,
+    unshared: usize,
+) -> Vec<String> {
     let mut warnings = about_trials(case);
+    if unshared > 0 {
+        warnings.push(format!(
+            "{} questions were not graded for every setup and are left out of all comparisons.",
+            count(unshared as u64)
+        ));
+    }
     warnings.extend(about_test_split(input));
     warnings.extend(about_verdict(case, verdict));
     warnings
@@ -149,7 +160,8 @@ fn about_trials(case: &Case<'_>) -> Vec<String> {
         .collect();
     if !few.is_empty() {
         warnings.push(format!(
-            "Fewer than {SEEDS_ASKED_FOR} training seeds for {}: the intervals know little of the luck of training.",
+            "Fewer than {SEEDS_ASKED_FOR} training seeds for {}: their intervals rest on what is known of the luck of \
+             training in general.",
             names(&few)
         ));
     }
@@ -165,31 +177,26 @@ fn about_test_split(input: &DecisionInput) -> Vec<String> {
             count(input.left_out as u64)
         ));
     }
-    if input.openings.len() > 1 {
+    if input.looks.openings > 1 {
         warnings.push(format!(
-            "The test split was opened {} times. Each look after which something was changed makes its figures \
-             rosier.",
-            input.openings.len()
+            "These questions were looked at {} times. Each look after which something was changed makes its \
+             figures rosier.",
+            input.looks.openings
+        ));
+    }
+    if !input.looks.changed.is_empty() {
+        warnings.push(format!(
+            "Changed since the first look: {}. What is frozen there decides; anything else is exploratory.",
+            input.looks.changed.join(", ")
         ));
     }
     warnings
 }
 
-/// A recommended arm that misses the target, and a margin finer than the questions can show.
+/// A margin finer than the questions can show.
 fn about_verdict(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
     let mut warnings = Vec::new();
     let rule = &case.rule;
-    let missed = |arm: Arm| {
-        case.summary(arm).is_some_and(|s| rule.target.is_some_and(|t| s.score.upper < t))
-    };
-    if let (Some(arm), Some(target)) = (verdict.recommended, rule.target)
-        && missed(arm)
-    {
-        warnings.push(format!(
-            "{arm} is the best choice measured, but misses the target of {}.",
-            percent(target)
-        ));
-    }
     if verdict.outcome != Outcome::Undetermined
         && case.detectable_by_leaders() > COARSE * rule.margin
     {

@@ -9,8 +9,9 @@
 use std::collections::BTreeMap;
 
 use super::interval::Interval;
-use super::normal::{normal_cdf, student_quantile};
+use super::normal::normal_cdf;
 use super::random::Random;
+use super::student::student_quantile;
 
 /// Settings of the bootstrap.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -7,6 +7,7 @@
 mod bootstrap;
 mod holm;
 mod interval;
+mod joint;
 mod mcnemar;
 mod normal;
 mod paired;
@@ -18,6 +19,7 @@ mod student;
 pub use bootstrap::{Bootstrap, Resampled, Row};
 pub use holm::holm;
 pub use interval::Interval;
+pub use joint::Joint;
 pub use mcnemar::mcnemar_exact;
 pub use normal::{normal_cdf, normal_quantile};
 pub use paired::{Luck, Paired, PairedTest, Trained};

@@ -33,6 +33,11 @@ impl Luck {
     /// sets (docs/log.md), so that one seed claims too little and not too much.
     pub const KNOWN: Self = Self { deviation: 0.05, freedom: 8.0 };
 
+    /// Standard deviation over seeds, these measured ones weighed against what is known.
+    pub fn moderated(&self, means: &[f64]) -> f64 {
+        (self.variance(means).variance * means.len() as f64).sqrt()
+    }
+
     /// Variance of the mean over these seeds, and its degrees of freedom.
     fn variance(&self, means: &[f64]) -> Part {
         let seeds = means.len() as f64;
@@ -53,13 +58,25 @@ pub struct PairedTest {
     pub luck: Luck,
 }
 
+impl Default for PairedTest {
+    fn default() -> Self {
+        Self { alpha: 0.05, luck: Luck::KNOWN }
+    }
+}
+
 /// Which sides of a comparison were trained, so that other seeds would have given other scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trained {
+pub enum Trained {
+    /// None.
+    Neither,
     /// Side `a`.
-    pub a: bool,
+    A,
     /// Side `b`.
-    pub b: bool,
+    B,
+    /// Both, each with adapters of its own.
+    Both,
+    /// Both with the same adapters: the luck of a seed is that of its difference.
+    Together,
 }
 
 /// What was found.
@@ -69,6 +86,8 @@ pub struct Paired {
     pub interval: Interval,
     /// Standard error of the estimate.
     pub standard_error: f64,
+    /// The part of it that more questions would make smaller.
+    pub question_error: f64,
     /// Degrees of freedom of the standard error.
     pub freedom: f64,
     /// Two-sided p-value of "the true value is 0"; 1 for the mean of one side.
@@ -102,14 +121,28 @@ impl PairedTest {
         let (questions, clusters) = jackknife(&values, estimate);
         if clusters < 2 {
             let interval = Interval { estimate, lower: low, upper: high };
-            return Paired { interval, standard_error: f64::MAX, freedom: 1.0, p: 1.0, clusters };
+            return Paired {
+                interval,
+                standard_error: f64::MAX,
+                question_error: 1.0,
+                freedom: 1.0,
+                p: 1.0,
+                clusters,
+            };
         }
 
+        let (a, b) = (seed_means(rows, |row| &row.a), seed_means(rows, |row| &row.b));
         let mut parts = vec![questions];
-        parts.extend(trained.a.then(|| self.luck.variance(&seed_means(rows, |row| &row.a))));
-        parts.extend(
-            (trained.b && paired).then(|| self.luck.variance(&seed_means(rows, |row| &row.b))),
-        );
+        match trained {
+            Trained::Neither => {}
+            Trained::A => parts.push(self.luck.variance(&a)),
+            Trained::B => parts.push(self.luck.variance(&b)),
+            Trained::Both => parts.extend([&a, &b].map(|means| self.luck.variance(means))),
+            Trained::Together => {
+                let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
+                parts.push(self.luck.variance(&differences));
+            }
+        }
         let total = sum(&parts);
         let standard_error = total.variance.sqrt();
         let t = student_quantile(1.0 - self.alpha / 2.0, total.freedom);
@@ -121,7 +154,7 @@ impl PairedTest {
         };
 
         let single = rows.iter().all(|row| row.a.len() <= 1 && row.b.len() <= 1);
-        let exact = right_wrong && single && clusters == rows.len() && !trained.a && !trained.b;
+        let exact = right_wrong && single && clusters == rows.len() && trained == Trained::Neither;
         if exact && paired {
             let count = |side: f64| values.iter().filter(|(_, value)| value * side > 0.5).count();
             let (better, worse) = (count(1.0), count(-1.0));
@@ -140,6 +173,7 @@ impl PairedTest {
         Paired {
             interval: interval.clamped(low, high),
             standard_error,
+            question_error: questions.variance.sqrt(),
             freedom: total.freedom,
             p,
             clusters,

@@ -39,7 +39,7 @@ impl Default for World {
             defects: 0.0,
             shown_by_examples: 0.1,
             skill: 0.9,
-            seeds: 1,
+            seeds: 3,
             seed: 1,
         }
     }
@@ -68,7 +68,10 @@ impl World {
                     // Weights tuned without passages have learnt to overlook them.
                     let has_fact = has_fact && (arm != Arm::TunedRag || random.unit() < 0.5);
                     let has_rule = arm.needs_adapter() || (arm.uses_examples() && shown);
-                    let able = !defect && (!needs_fact || has_fact) && (!needs_rule || has_rule);
+                    let able = !arm.is_floor()
+                        && !defect
+                        && (!needs_fact || has_fact)
+                        && (!needs_rule || has_rule);
                     let own = random.unit() < 0.2;
                     let draw = match (own, able) {
                         (true, _) => random.unit(),
@@ -113,6 +116,7 @@ pub(crate) fn input(trials: Vec<Trial>, rule: Rule) -> DecisionInput {
         retrieval: Vec::new(),
         openings: Vec::new(),
         left_out: 0,
+        looks: Default::default(),
     }
 }
 
