@@ -18,7 +18,7 @@ PUBLISHED = {
     "cranfield": {"plain fusion": 0.427},
 }
 NDCG_TARGETS = {"scifact": 0.735, "cranfield": 0.43}
-# The share of words in the fusion without settings, and those tried on training queries.
+# The BM25 weight in the fusion without settings, and those tried on training queries.
 DEFAULT_WEIGHT, WEIGHTS = 0.4, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 TOP5_TARGET, GAIN_TARGET = 0.95, 0.03
 # bm25s as it comes, and with what Anserini takes.
@@ -73,10 +73,10 @@ class Bench:
 
     @cached_property
     def trained_weight(self):
-        """The share of words with the highest nDCG@10 on the training queries of scifact."""
+        """The BM25 weight with the highest nDCG@10 on the training queries of scifact."""
         runs = [run for run in self.ranked("scifact", "train", WEIGHTS) if run["name"] == "fusion"]
         weight = round(max(runs, key=lambda run: run["ndcg_at_10"])["lexical_weight"], 2)
-        say(f"share of words in the fusion, chosen on scifact train: {weight}")
+        say(f"BM25 weight in the fusion, chosen on scifact train: {weight}")
         return weight
 
     def ranked(self, name, split, weights):

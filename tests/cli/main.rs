@@ -8,6 +8,7 @@ mod index;
 mod ingest;
 mod keys;
 mod models;
+mod pages;
 mod project;
 mod reference;
 mod rerank;

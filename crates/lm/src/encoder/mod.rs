@@ -82,8 +82,9 @@ impl Encoder {
     /// and length cost nothing.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`]; [`Error::TokenOutOfRange`] when the tokenizer does not belong to the
-    /// weights.
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer);
+    /// [`Error::TokenOutOfRange`](crate::Error::TokenOutOfRange) when the tokenizer does not belong
+    /// to the weights.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
         let framed = |text: &&str| self.tokenizer.encode_framed(text).map(EncoderInput::from);
         let ids: Vec<EncoderInput> = texts.par_iter().map(framed).collect::<Result<_>>()?;
@@ -109,7 +110,7 @@ impl Encoder {
     /// Tokens of `text`, the two framing tokens included, cut at [`Encoder::max_tokens`].
     ///
     /// # Errors
-    /// [`Error::Tokenizer`].
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer).
     pub fn count_tokens(&self, text: &str) -> Result<usize> {
         self.tokenizer.encode_framed(text).map(|ids| ids.len())
     }
