@@ -10,13 +10,14 @@ DATA   ?= ../shared/data
 # Runs a module of benches/.
 BENCH  := PYTHONPATH=benches $(PYTHON) -m
 
-.PHONY: help demo test check models bench-public bench-retrieval bench-parity bench-training bench-engine
+.PHONY: help demo test check models bench-public bench-decision bench-retrieval bench-parity bench-training bench-engine
 
 help:
 	@echo 'make demo   set up and run the whole product once on $(EXAMPLE)'
 	@echo 'make test   formatting, lints, unit and integration tests, documentation'
 	@echo 'make check  the quick part of make test: formatting, lints, tests without models'
 	@echo 'make bench-public      arms and decisions on squad, banking77 and pubmedqa (DATA=folder)'
+	@echo 'make bench-decision    error rates of the decision on simulated measurements (DECISION_RUNS=1000 a row)'
 	@echo 'make bench-retrieval   ingesting and finding beside its peers (ROW=query for one kind; docs/performance.md)'
 	@echo 'make bench-parity      tokens, logits and vectors against transformers and sentence-transformers'
 	@echo 'make bench-training    gradients and loss curves against PyTorch: LoRA (PEFT) and the embedder (sentence-transformers)'
@@ -59,6 +60,13 @@ $(VENV)/ready: requirements-test.txt
 
 bench-public: $(TUNESMITH)
 	benches/public/run $(TUNESMITH) $(DATA) target/bench/public
+
+DECISION_RUNS ?= 1000
+
+# Some six minutes; the exit status is 1 when a row misses its target.
+bench-decision:
+	$(CARGO) build --release --locked --example error_rates --workspace
+	target/release/examples/error_rates $(DECISION_RUNS) | $(BENCH) decision.table target/bench/decision.json
 
 # These compare with transformers, sentence-transformers and PEFT, which PYTHON must have (see benches/*/README.md).
 MODEL ?= $(shell $(TUNESMITH) model show smollm2-135m-instruct --json | $(PYTHON) -c 'import json, sys; m = json.load(sys.stdin); print(m["folder"] + "/" + m["model"]["entry_point"])')

@@ -102,11 +102,6 @@ impl Gate {
             (false, _) => GateAnswer::Unknown,
         }
     }
-
-    /// Fine-tuned arms are worth running: the gate is open, or cannot tell.
-    pub fn is_due(&self) -> bool {
-        self.answer() != GateAnswer::No
-    }
 }
 
 /// What the later of two retrieval settings gained on the questions that both answered: the paired

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use eval::{Arm, Gate, GateOptions, Trial, gate};
+use eval::{Arm, Gate, GateOptions, Interval, Trial, gate, retrieval_gain};
 use lm::Model;
 
 use super::costs::{costs, mean};
 use super::estimate::ComparisonWork;
 use super::event::{CompareEvent, CompareOptions};
+use super::floor::floor_trials;
 use super::plan::{self, Material};
 use super::record::{Comparison, RerankFinding, TrainingRecord, documents_hash, example_questions};
 use super::trials::{GroundedSplit, LoadedAdapter, TrialJob, TrialRunner};
@@ -56,6 +57,8 @@ struct DevRun {
     passages: usize,
     /// What was tried, in this order: passages in a prompt, mean score of `rag`.
     sweep: Vec<(usize, f64)>,
+    /// What each setting but the first gained over the best before it.
+    gains: Vec<Interval>,
 }
 
 /// The arms that run on test, with the adapters they need.
@@ -186,8 +189,13 @@ impl<'a> Bench<'a> {
         let scores = dev.sweep.iter().map(|(_, score)| *score);
         // A single setting is no sweep.
         let sweep = if dev.sweep.len() > 1 { scores.collect() } else { Vec::new() };
-        let options =
-            GateOptions { margin: set.margin, target: set.target, sweep, ..GateOptions::default() };
+        let options = GateOptions {
+            margin: set.margin,
+            target: set.target,
+            sweep,
+            gains: dev.gains.clone(),
+            ..GateOptions::default()
+        };
         let gate = gate(&dev.trials, &options)?;
         if let Some(gate) = &gate {
             progress.report(CompareEvent::Gate(Box::new(gate.clone())));
@@ -256,7 +264,8 @@ impl<'a> Bench<'a> {
         };
         let mut runner = TrialRunner::new(self.model, self.knowledge, set, &sources.shots);
         let jobs = runner.jobs(&asked, &entrants.arms, passages, &adapters)?;
-        let trials = runner.run(&asked, &jobs, progress)?;
+        let mut trials = runner.run(&asked, &jobs, progress)?;
+        trials.extend(floor_trials(&self.questions, &asked, &sources.shots));
         Ok(TestRun { passages, grounded: asked.grounded, trials })
     }
 
@@ -311,11 +320,24 @@ fn sweep(
             oracle = trials;
         }
     }
+    let gains = gains(&sweep, &swept)?;
     let passages = tuning::best_passages(&sweep).unwrap_or(default);
     let chosen = sweep.iter().position(|(tried, _)| *tried == passages);
     let mut trials = chosen.map(|index| swept.swap_remove(index)).unwrap_or_default();
     trials.extend(oracle);
-    Ok(DevRun { trials, passages, sweep })
+    Ok(DevRun { trials, passages, sweep, gains })
+}
+
+/// What each number of passages but the first gained over the best before it.
+fn gains(sweep: &[(usize, f64)], swept: &[Vec<Trial>]) -> Result<Vec<Interval>> {
+    let alpha = GateOptions::default().alpha;
+    let mut gains = Vec::new();
+    for later in 1..swept.len() {
+        let before = (0..later).max_by(|a, b| sweep[*a].1.total_cmp(&sweep[*b].1));
+        let before = before.map_or(&[][..], |best| &swept[best][..]);
+        gains.extend(retrieval_gain(before, &swept[later], alpha)?);
+    }
+    Ok(gains)
 }
 
 /// Measures of retrieval alone on the test questions.

@@ -10,6 +10,7 @@ mod costs;
 pub mod decide;
 mod estimate;
 mod event;
+mod floor;
 mod plan;
 mod record;
 mod trials;

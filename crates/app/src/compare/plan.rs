@@ -47,7 +47,9 @@ pub(super) struct Material {
 
 impl Material {
     fn allows(self, arm: Arm) -> bool {
-        (self.documents || !arm.uses_passages())
+        // Baselines need no model and run by themselves.
+        !arm.is_floor()
+            && (self.documents || !arm.uses_passages())
             && (self.evidence || !(arm.uses_gold() || arm.needs_raft_adapter()))
     }
 

@@ -140,11 +140,6 @@ impl Case<'_> {
         regrets
     }
 
-    /// Some arm that may be recommended is shown to reach this score.
-    pub(super) fn reached(&self, score: f64) -> bool {
-        self.eligible().iter().any(|arm| arm.score.lower >= score)
-    }
-
     /// Eligible arms by cost: training + index + expected queries x seconds per query, then order
     /// of display.
     pub(super) fn eligible(&self) -> Vec<&ArmSummary> {

@@ -353,28 +353,25 @@ impl Case<'_> {
     }
 
     /// It is too early to choose among untrained arms: no arm was fine-tuned, and either the ceiling
-    /// gate does not say no, or no arm is shown to meet the target.
+    /// gate is open, or every arm is shown below what is needed.
     fn fine_tuning_is_due(&self, needed: Option<f64>) -> Finding {
         let trained: Vec<Arm> =
             self.arms.iter().map(|arm| arm.arm).filter(|arm| arm.needs_adapter()).collect();
-        let unmet = needed.is_some_and(|needed| !self.reached(needed));
+        let missed = needed.is_some_and(|needed| self.all_below(needed));
         let (due, gate) = match self.gate.map(Gate::answer) {
             Some(GateAnswer::Yes) => (true, "the ceiling gate is open"),
-            Some(GateAnswer::Unknown) => (true, "the ceiling gate cannot tell"),
-            Some(GateAnswer::No) => (unmet, "the ceiling gate is shut"),
-            None => (unmet, "the ceiling gate was not read"),
+            Some(GateAnswer::Unknown) => (missed, "the ceiling gate cannot tell"),
+            Some(GateAnswer::No) => (missed, "the ceiling gate is shut"),
+            None => (missed, "the ceiling gate was not read"),
         };
-        let target = match (self.rule.target, unmet) {
-            (Some(_), true) => "; nothing measured is shown to meet the target",
-            _ => "",
-        };
+        let missed = if missed { "; everything measured is shown to be too weak" } else { "" };
         let measured = match &trained[..] {
             [] => "no fine-tuned setup measured".to_owned(),
             trained => format!("measured: {}", names(trained)),
         };
         Finding {
             answer: due && trained.is_empty(),
-            measurement: format!("{gate}{target}; {measured}"),
+            measurement: format!("{gate}{missed}; {measured}"),
         }
     }
 
