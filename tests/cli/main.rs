@@ -8,7 +8,6 @@ mod index;
 mod ingest;
 mod keys;
 mod models;
-mod pages;
 mod project;
 mod reference;
 mod rerank;

@@ -264,7 +264,8 @@ fn comparisons_reuse_trials_and_lead_to_a_decision() {
     ] {
         assert!(!decision[field].is_null(), "{field} in the decision");
     }
-    assert_eq!(decision["arms"].as_array().unwrap().len(), 3);
+    // Three arms and the two baselines.
+    assert_eq!(decision["arms"].as_array().unwrap().len(), 5);
     assert_eq!(
         decision["openings"].as_array().unwrap().len(),
         2,
@@ -300,7 +301,10 @@ fn a_set_without_documents_is_trained_on_and_compared() {
     assert_eq!(run.code, 0, "{}", run.err);
     let decision = project.json(&["decide", "trays", "--json"]);
     let arms = decision["arms"].as_array().unwrap().iter().map(|arm| arm["arm"].as_str().unwrap());
-    assert_eq!(arms.collect::<Vec<_>>(), ["base", "few-shot", "tuned"]);
+    assert_eq!(
+        arms.collect::<Vec<_>>(),
+        ["base", "few-shot", "tuned", "most-frequent", "nearest-answer"]
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 mod world;
 
-use tunesmith_eval::decision::{Answer, Lead, Limits};
+use tunesmith_eval::decision::{Answer, Lead, Limits, Looks};
 use tunesmith_eval::gate::Condition;
 use tunesmith_eval::stats::Random;
 use tunesmith_eval::{
@@ -401,6 +401,83 @@ fn an_open_gate_asks_for_the_fine_tuned_arms() {
     // Where the target is met, it closes the question.
     input.rule.target = Some(0.3);
     assert_eq!(decide(&input).unwrap().outcome, Outcome::Rag);
+}
+
+#[test]
+fn as_the_target_moves_up_no_outcome_comes_back() {
+    for run in 0..25 {
+        let mut random = Random::new(4_000 + run);
+        let truth = CANDIDATES.map(|arm| (arm, random.unit()));
+        let questions = 50 + random.below(200);
+        let trials = coin_flips(&truth, questions, run);
+        let mut seen = Vec::new();
+        for points in 1..=100 {
+            let rule = quick(0.1, Some(f64::from(points) / 100.0));
+            let decision = decide(&input(trials.clone(), rule)).unwrap();
+            let label = (decision.outcome, decision.recommended);
+            if seen.last() != Some(&label) {
+                assert!(!seen.contains(&label), "run {run}: {label:?} comes back after {seen:?}");
+                seen.push(label);
+            }
+        }
+    }
+}
+
+#[test]
+fn luck_of_one_seed_is_no_reason_to_fine_tune() {
+    // Eleven points ahead on 2,000 questions: sure of the questions, not of the next training.
+    let ahead = |seeds: u64| {
+        let mut trials =
+            coin_flips(&[(Arm::Base, 0.2), (Arm::Rag, 0.5), (Arm::Tuned, 0.62)], 2000, 3);
+        trials.retain(|trial| trial.seed < seeds);
+        // So few queries that training is dearer than retrieval.
+        decide(&input(trials, Rule { expected_queries: 100, ..quick(0.1, None) })).unwrap()
+    };
+    assert_eq!(ahead(1).outcome, Outcome::Undetermined, "{}", ahead(1).sentence);
+    let three = ahead(3);
+    assert_eq!(three.recommended, Some(Arm::Tuned), "{}", three.sentence);
+    assert!(!three.provisional);
+    let far = coin_flips(&[(Arm::Base, 0.2), (Arm::Rag, 0.3), (Arm::Tuned, 0.8)], 200, 3);
+    let far: Vec<Trial> = far.into_iter().filter(|trial| trial.seed == 0).collect();
+    let far = decide(&input(far, quick(0.1, None))).unwrap();
+    assert!(far.provisional && far.sentence.contains("one seed"), "{}", far.sentence);
+}
+
+#[test]
+fn nothing_is_named_that_training_answers_alone_would_score() {
+    // Shuffled labels: every arm guesses, as the most frequent answer does.
+    let arms =
+        [(Arm::Base, 0.0), (Arm::FewShot, 0.10), (Arm::Tuned, 0.12), (Arm::MostFrequent, 0.10)];
+    for target in [None, Some(0.7)] {
+        let decision = decide(&input(coin_flips(&arms, 400, 5), quick(0.05, target))).unwrap();
+        assert_eq!(decision.recommended, None, "{}", decision.sentence);
+    }
+    let decision = decide(&input(coin_flips(&arms, 400, 5), quick(0.05, Some(0.7)))).unwrap();
+    assert_eq!(decision.outcome, Outcome::CollectData, "{}", decision.sentence);
+}
+
+#[test]
+fn undetermined_says_what_it_leans_to_and_what_would_settle_it() {
+    let trials = coin_flips(&[(Arm::Base, 0.2), (Arm::FewShot, 0.5), (Arm::Rag, 0.6)], 60, 8);
+    let decision = decide(&input(trials, quick(0.1, None))).unwrap();
+    assert_eq!(decision.outcome, Outcome::Undetermined, "{}", decision.sentence);
+    assert!(decision.sentence.contains("It leans to"), "{}", decision.sentence);
+    assert!(decision.more_questions_needed.is_some_and(|more| more > 20), "{decision:#?}");
+    let regrets: Vec<f64> = decision.regrets.iter().map(|regret| regret.points).collect();
+    assert!(regrets.is_sorted() && regrets.len() == 3, "{regrets:?}");
+}
+
+#[test]
+fn looks_after_the_first_are_exploratory() {
+    let trials = coin_flips(&[(Arm::Base, 0.1), (Arm::Rag, 0.8)], 300, 2);
+    let mut input = input(trials, quick(0.1, None));
+    assert!(!decide(&input).unwrap().exploratory);
+    input.looks = Looks { openings: 2, changed: vec!["margin".into()] };
+    let decision = decide(&input).unwrap();
+    assert!(
+        decision.exploratory && decision.sentence.starts_with("Exploratory, as margin changed")
+    );
+    assert!(decision.warnings.iter().any(|warning| warning.contains("2 times")));
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn opening(sets: &[SetReport], context: &ReportContext) -> Markup {
         p class="note" {
             "Every arm answered the same held-out questions with the same base model, decoding and retriever. Lines \
              are intervals at the level of each set's rule; hollow dots are diagnostic arms that are shown the gold \
-             passages and can't be served."
+             passages, and baselines that need no model."
         }
     }
 }

@@ -129,19 +129,11 @@ fn differences(decision: &Decision) -> Markup {
                 }
                 figure {
                     div class="scroll" { (figure::whiskers("Paired differences in points", &rows, Some(decision.rule.margin))) }
-                    figcaption { "p-values: " (test_name(decision)) ", Holm-adjusted over all " (decision.contrasts.len()) " contrasts." }
+                    figcaption { "p-values by the procedure that gives the intervals, Holm-adjusted over all " (decision.contrasts.len()) " contrasts." }
                 }
                 details { summary { "All contrasts" } (tables::contrasts(decision)) }
             }
         }
-    }
-}
-
-fn test_name(decision: &Decision) -> &'static str {
-    if decision.measure.is_right_wrong() {
-        "exact McNemar"
-    } else {
-        "bootstrap clustered by source"
     }
 }
 
@@ -279,10 +271,8 @@ fn background(set: &SetReport) -> Markup {
     facts.push((
         "intervals".into(),
         format!(
-            "{}, bootstrap of {} resamples clustered by source, seed {}",
-            percent(1.0 - rule.alpha).replace(".0", ""),
-            count(rule.resamples as u64),
-            rule.seed
+            "{}, jackknife over sources with the luck of training",
+            percent(1.0 - rule.alpha).replace(".0", "")
         ),
     ));
     if decision.left_out > 0 {

@@ -28,7 +28,7 @@ pub(super) fn arms(decision: &Decision) -> Markup {
                 td class="number" { (duration(s.latency_p95)) }
                 td class="number" { @if s.costs.training_seconds > 0.0 { (duration(s.costs.training_seconds)) } @else { "–" } }
                 td class="number" { (s.seconds_per_correct.map_or("never".to_owned(), duration)) }
-                td { @if s.arm.is_diagnostic() { "diagnostic" } @else if s.fails.is_empty() { "within" } @else { (s.fails.join(", ")) } }
+                td { @if s.arm.is_floor() { "baseline" } @else if s.arm.is_diagnostic() { "diagnostic" } @else if s.fails.is_empty() { "within" } @else { (s.fails.join(", ")) } }
             } } }
         } }
     }

@@ -55,19 +55,17 @@ pub(super) enum Named {
 }
 
 /// Among so many candidates in order of cost, the cheapest that is not worse than any other by the
-/// margin, provided that each cheaper one is set aside. `contrast(a, b)` is the interval of `a - b`;
-/// `allowed` says which may be named at all.
+/// margin, provided that each cheaper one is set aside. `contrast(a, b)` is the interval of `a - b`.
 pub(super) fn choice_of(
     candidates: usize,
     margin: f64,
     contrast: &dyn Fn(usize, usize) -> Option<Interval>,
-    allowed: &dyn Fn(usize) -> bool,
 ) -> Named {
     let others = |of: usize| (0..candidates).filter(move |other| *other != of);
     let not_worse = |place: &usize| {
         others(*place).all(|other| contrast(*place, other).is_some_and(|d| d.lower > -margin))
     };
-    let Some(chosen) = (0..candidates).filter(|place| allowed(*place)).find(not_worse) else {
+    let Some(chosen) = (0..candidates).find(not_worse) else {
         return Named::None;
     };
     // Shown worse than some other, and measured to be so by at least the margin.
@@ -76,8 +74,7 @@ pub(super) fn choice_of(
             contrast(place, other).is_some_and(|d| d.upper < 0.0 && d.estimate <= -margin)
         })
     };
-    let cheaper: Vec<usize> =
-        (0..chosen).filter(|place| allowed(*place) && !aside(*place)).collect();
+    let cheaper: Vec<usize> = (0..chosen).filter(|place| !aside(*place)).collect();
     if cheaper.is_empty() { Named::One(chosen) } else { Named::Open(chosen, cheaper) }
 }
 
@@ -91,15 +88,13 @@ pub(super) struct Support {
 
 impl Case<'_> {
     /// The cheapest arm shown not worse than every other, and whether the cheaper ones are set
-    /// aside. Arms that are shown below the target are not named.
+    /// aside. The target does not enter: what sets a cheaper arm aside stays the same as it moves.
     pub(super) fn choose(&self) -> Choice {
         let eligible = self.eligible();
         let contrast = |a: usize, b: usize| {
             self.contrast(eligible[a].arm, eligible[b].arm).map(|contrast| contrast.difference)
         };
-        let allowed =
-            |place: usize| self.rule.target.is_none_or(|t| eligible[place].score.upper >= t);
-        match choice_of(eligible.len(), self.rule.margin, &contrast, &allowed) {
+        match choice_of(eligible.len(), self.rule.margin, &contrast) {
             Named::One(place) => Choice::Arm(eligible[place].arm),
             Named::Open(place, cheaper) => Choice::Open {
                 arm: eligible[place].arm,

@@ -96,7 +96,7 @@ impl Prospect {
                 let (lower, upper) = (estimate - half[a][b], estimate + half[a][b]);
                 Some(Interval { estimate, lower, upper })
             };
-            if let Named::One(place) = choice_of(size, rule.margin, &contrast, &|_| true) {
+            if let Named::One(place) = choice_of(size, rule.margin, &contrast) {
                 named[place] += 1;
             }
         }
@@ -115,7 +115,7 @@ impl Prospect {
             let variance = questions + parts.iter().sum::<f64>();
             let fourth = questions * questions / freedom
                 + parts.iter().map(|v| v * v / Luck::KNOWN.freedom).sum::<f64>();
-            let freedom = (variance * variance / fourth).max(1.0);
+            let freedom = (variance * variance / fourth).min(freedom).max(1.0);
             student_quantile(1.0 - rule.alpha / 2.0, freedom) * variance.sqrt()
         };
         let places = 0..luck.len();

@@ -147,7 +147,7 @@ impl Answers {
             ),
             node(
                 "floor",
-                "Is it shown above what needs no model?",
+                "Is it above what needs no model, and not below the target?",
                 self.floor,
                 end(&ARM_OUTCOMES),
                 end(&[Outcome::CollectData]),
@@ -461,7 +461,8 @@ impl Case<'_> {
         Finding { answer, measurement }
     }
 
-    /// The arm that would be named beats what the training answers alone would score.
+    /// The arm that would be named beats what the training answers alone would score, and is not
+    /// shown below the target.
     fn above_floor(&self, choice: &Choice) -> Finding {
         let (Choice::Arm(arm) | Choice::Open { arm, .. }) = choice else {
             return Finding { answer: false, measurement: "nothing to hold against it".to_owned() };
@@ -473,11 +474,16 @@ impl Case<'_> {
                 Some(format!("{arm} - {}: {}", floor.arm, points_interval(contrast.difference)))
             })
             .collect();
-        let measurement = match floors.is_empty() {
+        let mut measurement = match floors.is_empty() {
             true => "no baseline was measured".to_owned(),
             false => floors.join("; "),
         };
-        Finding { answer: self.floor_of(*arm).is_none(), measurement }
+        let score = self.summary(*arm).map(|summary| summary.score);
+        let missed = self.rule.target.filter(|t| score.is_some_and(|score| score.upper < *t));
+        if let (Some(target), Some(score)) = (missed, score) {
+            measurement += &format!("; {} against {}", percent_interval(score), percent(target));
+        }
+        Finding { answer: self.floor_of(*arm).is_none() && missed.is_none(), measurement }
     }
 }
 

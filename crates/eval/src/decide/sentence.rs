@@ -115,7 +115,12 @@ impl Case<'_> {
                 points_interval(contrast.difference)
             )
         });
-        let why = below.or(floor).unwrap_or_else(|| "it fails most questions".to_owned());
+        let why = below.or(floor).unwrap_or_else(|| match self.rule.target {
+            Some(target) => {
+                format!("what would be chosen is shown below the target of {}", percent(target))
+            }
+            None => "it fails most questions".to_owned(),
+        });
         format!(
             "No setup is good enough: the best is {measured}, and {why}. What is missing is data (pairs, labels, \
              documents) or a larger model, not another way of using this one."

@@ -199,11 +199,14 @@ fn jackknife(values: &[(&str, f64)], estimate: f64) -> (Part, usize) {
     (Part { variance, freedom: (g - 1.0).max(1.0) }, clusters.len())
 }
 
-/// The sum of independent sources, its degrees of freedom by Satterthwaite.
+/// The sum of independent sources, its degrees of freedom by Satterthwaite, but no more than those of
+/// the first source, the questions: few clusters whose variance came out small by chance would
+/// otherwise borrow certainty from the luck of training.
 fn sum(parts: &[Part]) -> Part {
     let variance: f64 = parts.iter().map(|part| part.variance).sum();
     let fourth: f64 = parts.iter().map(|part| part.variance.powi(2) / part.freedom).sum();
-    Part { variance, freedom: (variance * variance / fourth).max(1.0) }
+    let most = parts.first().map_or(1.0, |part| part.freedom);
+    Part { variance, freedom: (variance * variance / fourth).min(most).max(1.0) }
 }
 
 fn seed_means<'r>(rows: &'r [Row<'_>], side: impl Fn(&'r Row<'_>) -> &'r Vec<f64>) -> Vec<f64> {
