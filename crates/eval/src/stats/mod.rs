@@ -1,8 +1,9 @@
 //! The statistics of paired comparisons, written out so that they can be audited.
 //!
-//! Right/wrong measures are compared by [`mcnemar_exact`]; everything else by the clustered
-//! [`Bootstrap`]. Several comparisons are adjusted as one family by [`holm`];
-//! [`required_questions`] and [`detectable_difference`] say what a number of questions can show.
+//! [`PairedTest`] gives the interval and the p-value of a mean or a difference, with the luck of
+//! training and exact procedures where these apply. Several comparisons are adjusted as one family
+//! by [`holm`]; [`required_questions`] and [`detectable_difference`] say what a number of questions
+//! can show. The clustered [`Bootstrap`] serves rankings and citations.
 
 mod bootstrap;
 mod holm;
