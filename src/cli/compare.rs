@@ -91,7 +91,11 @@ pub(crate) fn print_arms(decision: &Decision) {
         "arm", "score (95 % interval)", "lenient", "prompt", "answer", "p50", "p95"
     );
     for arm in &decision.arms {
-        let note = if arm.arm.is_diagnostic() { "  diagnostic" } else { "" };
+        let note = match (arm.arm.is_floor(), arm.arm.is_diagnostic()) {
+            (true, _) => "  baseline",
+            (false, true) => "  diagnostic",
+            (false, false) => "",
+        };
         println!(
             "  {:18} {:>24} {:>6.1}% {:>7.0} {:>7.1} {:>6.2} s {:>6.2} s{note}",
             arm.arm.as_str(),
