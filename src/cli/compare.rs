@@ -11,7 +11,7 @@ use app::compare::{
 use app::models::Cache;
 use app::{Progress, Split};
 use eval::figures::percent_interval;
-use eval::{Decision, Gate};
+use eval::{Decision, Gate, GateAnswer};
 
 use super::index::open_knowledge;
 use super::output::{self, Progress as Bar, duration, plural};
@@ -178,7 +178,11 @@ impl View {
     fn gate(&mut self, gate: &Gate) {
         self.finish();
         let set = &self.set;
-        let verdict = if gate.open { "open: fine-tuning is due" } else { "shut" };
+        let verdict = match gate.answer() {
+            GateAnswer::Yes => "open: fine-tuning is due",
+            GateAnswer::No => "shut",
+            GateAnswer::Unknown => "neither open nor shut: these dev questions cannot tell",
+        };
         let questions = plural(gate.questions, "dev question");
         eprintln!("{set}: ceiling gate on {questions}: {verdict}");
         for condition in &gate.conditions {
