@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use app::ask::service;
 use app::compare::decide::decide;
 use app::compare::{
-    ArmChoice, Bench, CompareEvent, CompareOptions, Comparison, ComparisonEstimate,
+    ArmChoice, Bench, CompareEvent, CompareOptions, Comparison, ComparisonEstimate, DevUse,
 };
 use app::models::Cache;
+use app::tune::TuneEvent;
 use app::{Progress, Split};
 use eval::figures::percent_interval;
 use eval::{Decision, Gate, GateAnswer};
@@ -25,9 +26,10 @@ pub(crate) struct Arguments {
     /// every arm, or name some, separated by commas
     #[arg(long, default_value = "auto")]
     arms: ArmChoice,
-    /// Number of adapters trained for each recipe, each from its own seed
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
-    seeds: u64,
+    /// Most adapters trained for each recipe, each from its own seed [default: `seeds` under
+    /// `[training]`, 3]. Those after the first are trained only for arms still in question
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100))]
+    seeds: Option<u64>,
     /// Most questions of dev, and of test
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -59,8 +61,14 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         let mut show = |event| view.show(&event);
         let comparison = bench.compare(&mut Progress::new(&stop, &mut show))?;
         view.finish();
+        let decided = decide(&mut knowledge.store, set)?;
+        for smaller in &decided.decision.looks.passed_over {
+            let (set, kept) = (&set.name, decided.decision.questions);
+            eprintln!(
+                "{set}: the comparison of {kept} questions before stays the evidence; left out: {smaller}"
+            );
+        }
         if !arguments.json {
-            let decided = decide(&mut knowledge.store, set)?;
             print_arms(&decided.decision);
             println!(
                 "compared in {}; `tunesmith decide {}` says why",
@@ -87,7 +95,7 @@ pub(crate) fn print_arms(decision: &Decision) {
         plural(decision.clusters, "cluster")
     );
     println!(
-        "  {:18} {:>24} {:>7} {:>7} {:>7} {:>8} {:>8}",
+        "  {:21} {:>24} {:>7} {:>7} {:>7} {:>8} {:>8}",
         "arm", "score (95 % interval)", "lenient", "prompt", "answer", "p50", "p95"
     );
     for arm in &decision.arms {
@@ -97,8 +105,8 @@ pub(crate) fn print_arms(decision: &Decision) {
             (false, false) => "",
         };
         println!(
-            "  {:18} {:>24} {:>6.1}% {:>7.0} {:>7.1} {:>6.2} s {:>6.2} s{note}",
-            arm.arm.as_str(),
+            "  {:21} {:>24} {:>6.1}% {:>7.0} {:>7.1} {:>6.2} s {:>6.2} s{note}",
+            arm.arm.title(),
             percent_interval(arm.score),
             100.0 * arm.lenient,
             arm.prompt_tokens,
@@ -114,21 +122,25 @@ struct View {
     set: String,
     bar: Option<Bar>,
     training: TrainingView,
+    /// Adapters for each recipe, at most.
+    seeds: u64,
 }
 
 impl View {
     fn new(set: &str) -> Self {
-        Self { set: set.to_owned(), bar: None, training: TrainingView::default() }
+        Self { set: set.to_owned(), bar: None, training: TrainingView::default(), seeds: 1 }
     }
 
     fn show(&mut self, event: &CompareEvent) {
         let set = &self.set;
         match event {
             CompareEvent::Planned(estimate) => {
+                self.seeds = estimate.seeds;
                 for line in plan(estimate) {
                     eprintln!("{set}: {line}");
                 }
             }
+            CompareEvent::Halved(halves) => eprintln!("{set}: {}", dev_use(*halves)),
             CompareEvent::Reranked(finding) => eprintln!("{set}: {finding}"),
             CompareEvent::Tuned { lexical_weight, recall } => {
                 let found = 100.0 * recall;
@@ -158,6 +170,25 @@ impl View {
             CompareEvent::Gate(gate) => self.gate(gate),
             CompareEvent::Training { recipe, seed, event } => {
                 self.training.show(&format!("{set}: {} seed {seed}", recipe.as_str()), event);
+                if let (1, 2.., TuneEvent::Planned(plan)) = (*seed, self.seeds, event)
+                    && let Some(seconds) = plan.estimate.seconds
+                {
+                    let (recipe, seeds) = (recipe.as_str(), self.seeds);
+                    let all = duration(seconds * seeds as f64);
+                    eprintln!("{set}: {recipe}: with all {seeds} seeds at most about {all}");
+                }
+            }
+            CompareEvent::FirstSeeds { scores, dropped } => {
+                self.finish();
+                let set = &self.set;
+                let scores: Vec<String> = (scores.iter())
+                    .map(|(arm, score)| format!("{arm}: {:.1} %", 100.0 * score))
+                    .collect();
+                eprintln!("{set}: on dev with the first adapters: {}", scores.join(", "));
+                for recipe in dropped {
+                    let recipe = recipe.as_str();
+                    eprintln!("{set}: {recipe} is not trained again: it is far below the best");
+                }
             }
             CompareEvent::Opened => {
                 self.training.finish();
@@ -199,6 +230,19 @@ impl View {
     }
 }
 
+/// What the dev questions are used for.
+fn dev_use(halves: DevUse) -> String {
+    let DevUse { choosing, gate, shared } = halves;
+    let gate = plural(gate, "question");
+    match (choosing, shared) {
+        (0, _) => format!("dev: {gate} to read the gate from"),
+        (_, true) => {
+            format!("dev: {gate} choose the settings and read the gate, too few for halves")
+        }
+        (_, false) => format!("dev: {choosing} choose the settings, {gate} read the gate"),
+    }
+}
+
 /// What a comparison will do and how long it should take.
 fn plan(estimate: &ComparisonEstimate) -> Vec<String> {
     let names =
@@ -223,7 +267,9 @@ fn plan(estimate: &ComparisonEstimate) -> Vec<String> {
     ];
     if !tuned.is_empty() {
         lines.push(format!(
-            "if fine-tuning is due: training, estimated then, and {} ({}), at most about {}",
+            "if fine-tuning is due: up to {} for each recipe, estimated then, and {} ({} each), at most \
+             about {} each",
+            plural(estimate.seeds as usize, "adapter"),
             names(&tuned),
             plural(estimate.fine_tuned_trials, "trial"),
             duration(estimate.fine_tuned_seconds)

@@ -272,10 +272,56 @@ fn comparisons_reuse_trials_and_lead_to_a_decision() {
         "every opening of test is logged"
     );
 
+    assert_eq!(
+        decision["looks"],
+        serde_json::json!({"openings": 1, "changed": [], "passed_over": []}),
+        "the same trials seen again are no further look"
+    );
+
     let said = project.ok(&["decide"]);
     assert!(said.contains("\ndecision facts: undetermined\n"), "{said}");
     let report = said.lines().find_map(|line| line.strip_prefix("report ")).unwrap();
     assert!(fs::read_to_string(report).unwrap().starts_with("<!DOCTYPE html>"));
+}
+
+#[test]
+fn what_was_frozen_at_the_first_opening_and_larger_evidence_stay() {
+    if !models_are_here() {
+        return;
+    }
+    let project = project_with_set();
+    let first = project.run(&["compare", "facts", "--arms", "base,rag"]);
+    assert_eq!(first.code, 0, "{}", first.err);
+    let few = "dev: 4 questions choose the settings and read the gate, too few for halves";
+    assert!(first.err.contains(few), "{}", first.err);
+    let table = first.out.lines().filter(|line| line.contains("baseline"));
+    assert_eq!(table.count(), 2, "{}", first.out);
+
+    let smaller = project.run(&["compare", "facts", "--arms", "base,rag", "--limit", "4"]);
+    let left_out = "the comparison of 8 questions before stays the evidence; left out: 4 of 8";
+    assert!(smaller.err.contains(left_out), "{}", smaller.err);
+    let decision = project.json(&["decide", "facts", "--json"]);
+    assert_eq!((&decision["questions"], &decision["looks"]["openings"]), (&8.into(), &1.into()));
+    assert_eq!(decision["looks"]["passed_over"].as_array().unwrap().len(), 1);
+    let of = |arm: &str| {
+        let arms = decision["arms"].as_array().unwrap();
+        arms.iter().find(|summary| summary["arm"] == arm).unwrap().clone()
+    };
+    let seconds = |arm| of(arm)["seconds_per_query"].as_f64().unwrap();
+    assert!(seconds("base") < seconds("rag") && seconds("nearest-answer") == 0.0, "{decision}");
+    assert_eq!(of("most-frequent")["prompt_tokens"], 0.0);
+
+    let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
+    project.write("tunesmith.toml", config + "margin = 0.2\n");
+    let decision = project.json(&["decide", "facts", "--json"]);
+    assert_eq!(decision["looks"]["changed"], serde_json::json!(["margin"]));
+    assert_eq!(decision["exploratory"], true);
+    project.ok(&["compare", "facts", "--arms", "base,rag"]);
+    let decision = project.json(&["decide", "facts", "--json"]);
+    assert_eq!(
+        decision["looks"]["openings"], 3,
+        "the whole, a part of it, and with another margin"
+    );
 }
 
 #[test]
@@ -299,6 +345,11 @@ fn a_set_without_documents_is_trained_on_and_compared() {
     project.add_set("trays", "label", &rows.concat());
     let run = project.run(&["compare", "trays"]);
     assert_eq!(run.code, 0, "{}", run.err);
+    assert!(run.err.contains("plain: with all 3 seeds at most about"), "{}", run.err);
+    assert!(run.err.contains("on dev with the first adapters: base: "), "{}", run.err);
+    let again = project.json(&["compare", "trays", "--seeds", "1", "--json"]);
+    assert_eq!(again[0]["training"].as_array().unwrap().len(), 1);
+    project.ok(&["compare", "trays"]);
     let decision = project.json(&["decide", "trays", "--json"]);
     let arms = decision["arms"].as_array().unwrap().iter().map(|arm| arm["arm"].as_str().unwrap());
     assert_eq!(

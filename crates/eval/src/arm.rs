@@ -74,6 +74,15 @@ impl Arm {
         }
     }
 
+    /// The arm's name in tables for people: a baseline is called by what it answers.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::MostFrequent => "most frequent answer",
+            Self::NearestAnswer => "nearest pair's answer",
+            other => other.as_str(),
+        }
+    }
+
     /// Diagnostic arms are shown the gold passages, which nobody has when serving, or need no model
     /// at all: never a recommendation.
     pub const fn is_diagnostic(self) -> bool {

@@ -102,12 +102,16 @@ pub struct DecisionInput {
 /// How often the same test questions were looked at. The first look decides; the more often one looks
 /// and changes something, the likelier is a difference that is only luck.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Looks {
-    /// Comparisons that opened these questions, this one included. An interrupted comparison that
-    /// goes on is one.
+    /// Comparisons that opened these questions, this one included; 0 where nobody counted. An
+    /// interrupted comparison that goes on is one, and so is one that was repeated with nothing
+    /// changed, since its trials are the same.
     pub openings: usize,
     /// What of margin, target, measure, expected queries and questions differs from the first.
     pub changed: Vec<String>,
+    /// Later comparisons of fewer questions, in words. They are not read.
+    pub passed_over: Vec<String>,
 }
 
 /// One opening of the test split.
@@ -260,6 +264,9 @@ pub struct Decision {
     pub break_even_queries: Option<f64>,
     /// Every time the test split was opened.
     pub openings: Vec<Opening>,
+    /// Looks at these questions, this one included, and what was changed between them.
+    #[serde(default)]
+    pub looks: Looks,
     /// The rule as applied.
     pub rule: Rule,
 }

@@ -472,7 +472,7 @@ fn looks_after_the_first_are_exploratory() {
     let trials = coin_flips(&[(Arm::Base, 0.1), (Arm::Rag, 0.8)], 300, 2);
     let mut input = input(trials, quick(0.1, None));
     assert!(!decide(&input).unwrap().exploratory);
-    input.looks = Looks { openings: 2, changed: vec!["margin".into()] };
+    input.looks = Looks { openings: 2, changed: vec!["margin".into()], ..Looks::default() };
     let decision = decide(&input).unwrap();
     assert!(
         decision.exploratory && decision.sentence.starts_with("Exploratory, as margin changed")

@@ -53,7 +53,7 @@ pub use database::documents::{DocumentRow, Metadata, NewChunk, NewDocument};
 pub use database::embeddings::Embedder;
 pub use database::ids::{ChunkId, DocumentId, IndexId};
 pub use database::indexes::{IndexRow, Unindexed};
-pub use database::records::{Record, TestOpening, Trial};
+pub use database::records::{ComparisonOpening, Record, TestOpening, Trial};
 pub use database::synthetic::Synthetic;
 pub use derived::lexical::Bm25;
 pub use error::{Error, Result};

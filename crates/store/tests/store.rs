@@ -8,7 +8,8 @@ use std::process::Command;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tunesmith_store::{
-    Embedder, Error, Filter, Hit, Metadata, NewChunk, NewDocument, SearchOptions, Store, Trial,
+    ComparisonOpening, Embedder, Error, Filter, Hit, Metadata, NewChunk, NewDocument,
+    SearchOptions, Store, Trial,
 };
 
 const WORDS: SearchOptions = SearchOptions {
@@ -200,7 +201,7 @@ fn records_are_kept_and_the_newest_comes_first() {
     store.log_test_opening("facts", "decide").unwrap();
     store.put_decision("facts", "{\"n\":1}").unwrap();
     store.put_decision("facts", "{\"n\":2}").unwrap();
-    store.put_comparison("facts", "{}").unwrap();
+    store.put_comparison("facts", "{}", None).unwrap();
     store.put_setting("weight", "0.5").unwrap();
     assert!(store.put_setting("store/generation", "9").is_err());
     drop(store);
@@ -210,8 +211,27 @@ fn records_are_kept_and_the_newest_comes_first() {
     assert_eq!(openings, ["compare", "decide"]);
     assert_eq!(store.latest_decision("facts").unwrap().unwrap().json, "{\"n\":2}");
     assert!(store.latest_decision("other").unwrap().is_none());
-    assert_eq!(store.latest_comparison("facts").unwrap().unwrap().id, 1);
+    assert_eq!(store.comparisons("facts").unwrap()[0].id, 1);
     assert_eq!(store.setting("weight").unwrap().as_deref(), Some("0.5"));
+}
+
+#[test]
+fn an_interrupted_comparison_that_goes_on_has_opened_the_test_split_once() {
+    let (_folder, mut store) = store();
+    let opening = |run| ComparisonOpening { set: "facts", reason: "compare", run, terms: "{}" };
+    let first = store.log_comparison_opening(&opening("a")).unwrap();
+    assert_eq!(store.log_comparison_opening(&opening("a")).unwrap(), first, "it goes on");
+    let other = store.log_comparison_opening(&opening("b")).unwrap();
+    assert_ne!(other, first);
+    let comparison = store.put_comparison("facts", "{}", Some(other)).unwrap();
+    let again = store.log_comparison_opening(&opening("b")).unwrap();
+    assert_ne!(again, other, "the run had come to its end");
+    store.log_test_opening("facts", "eval").unwrap();
+    let openings = store.test_openings("facts").unwrap();
+    let runs: Vec<_> = openings.iter().map(|o| (o.run.as_deref(), o.comparison)).collect();
+    let ended = Some(comparison);
+    let expected = [(Some("a"), None), (Some("b"), ended), (Some("b"), None), (None, None)];
+    assert_eq!(runs, expected);
 }
 
 #[test]
@@ -487,7 +507,9 @@ fn a_database_that_cannot_be_used_is_named() {
 /// later version.
 #[test]
 fn stores_of_older_formats_are_still_read() {
-    for (format, collection) in [(1, "documents"), (2, "museums"), (3, "museums"), (4, "museums")] {
+    let formats =
+        [(1, "documents"), (2, "museums"), (3, "museums"), (4, "museums"), (5, "museums")];
+    for (format, collection) in formats {
         a_store_of_an_older_format_is_still_read(format, collection);
     }
 }
@@ -550,8 +572,9 @@ fn write_the_fixture() {
         )
         .unwrap();
     store.put_decision("facts", "{\"outcome\":\"rag\"}").unwrap();
-    store.put_comparison("facts", "{}").unwrap();
-    store.log_test_opening("facts", "compare").unwrap();
+    let opening = ComparisonOpening { set: "facts", reason: "compare", run: "r1", terms: "{}" };
+    let opening = store.log_comparison_opening(&opening).unwrap();
+    store.put_comparison("facts", "{}", Some(opening)).unwrap();
     store.put_adapter("house", "{\"rank\":16}", &["guide.md".to_string()]).unwrap();
     store.put_setting("weight", "0.5").unwrap();
     let guide = store.document("guide.md").unwrap().unwrap().id;

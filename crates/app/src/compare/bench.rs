@@ -4,73 +4,98 @@ use std::time::Instant;
 
 use eval::{Arm, Gate, GateOptions, Interval, Trial, gate, retrieval_gain};
 use lm::Model;
+use store::ComparisonOpening;
 
-use super::costs::{costs, mean};
+use super::costs::{Price, mean};
 use super::estimate::ComparisonWork;
 use super::event::{CompareEvent, CompareOptions};
 use super::floor::floor_trials;
+use super::halves::DevHalves;
+use super::looks::Terms;
 use super::plan::{self, Material};
 use super::record::{Comparison, RerankFinding, TrainingRecord, documents_hash, example_questions};
-use super::trials::{GroundedSplit, LoadedAdapter, TrialJob, TrialRunner};
+use super::trials::{EngineSpeed, GroundedSplit, LoadedAdapter, TrialJob, TrialRunner};
 use super::tuning::{self, HITS, RetrievalTuner};
 use crate::Progress;
 use crate::ask::shots::Shots;
 use crate::error::{Error, Result};
+use crate::models::hash_bytes;
 use crate::project::Project;
 use crate::project::config::SetConfig;
 use crate::questions::{Question, QuestionSet, Split, sample};
 use crate::search::grounding::{Grounded, ground, recall, reciprocal_rank};
 use crate::search::knowledge::{DEFAULT_PASSAGES, Knowledge, Wanted};
 use crate::tune::adapters::{Manifest, Recipe};
-use crate::tune::{Resume, TuneRequest, Tuner};
 
 /// A set with all that its arms are compared with.
 pub struct Bench<'a> {
     start: Instant,
-    project: &'a Project,
-    knowledge: &'a mut Knowledge,
-    model: &'a Model,
-    options: &'a CompareOptions,
-    questions: QuestionSet,
-    material: Material,
+    pub(super) project: &'a Project,
+    pub(super) knowledge: &'a mut Knowledge,
+    pub(super) model: &'a Model,
+    pub(super) options: &'a CompareOptions,
+    pub(super) questions: QuestionSet,
+    pub(super) material: Material,
     /// The dev questions to run.
-    dev: Vec<Question>,
+    pub(super) halves: DevHalves,
     /// The test questions to run.
     test: Vec<Question>,
 }
 
 /// What prompts are filled from, as tuned on dev.
-struct PromptSources {
+pub(super) struct PromptSources {
     /// What is searched for.
     wanted: Wanted,
     /// The numbers of passages to try, the default first.
     passages: Vec<usize>,
     reranking: Option<RerankFinding>,
-    shots: Shots,
+    pub(super) shots: Shots,
 }
 
 /// What the dev questions showed.
-struct DevRun {
+pub(super) struct DevRun {
     /// The trials that the gate is read from: `rag` with the best number of passages, and `oracle`.
     trials: Vec<Trial>,
+    /// What was found for the questions that the gate is read from.
+    pub(super) grounded: Vec<Grounded>,
+    /// How the number of passages was chosen.
+    sweep: Sweep,
+    /// The speed of the engine.
+    speed: EngineSpeed,
+}
+
+/// `rag` with several numbers of passages.
+pub(super) struct Sweep {
     /// The best number of passages.
-    passages: usize,
+    pub(super) passages: usize,
     /// What was tried, in this order: passages in a prompt, mean score of `rag`.
-    sweep: Vec<(usize, f64)>,
+    scores: Vec<(usize, f64)>,
     /// What each setting but the first gained over the best before it.
     gains: Vec<Interval>,
 }
 
+impl DevRun {
+    /// The number of passages that was chosen.
+    pub(super) fn passages(&self) -> usize {
+        self.sweep.passages
+    }
+}
+
 /// The arms that run on test, with the adapters they need.
-struct Entrants {
-    arms: Vec<Arm>,
-    adapters: Vec<Manifest>,
+pub(super) struct Entrants {
+    pub(super) arms: Vec<Arm>,
+    pub(super) adapters: Vec<Manifest>,
+    /// Recipes that were not trained again after the first adapter.
+    pub(super) dropped: Vec<Recipe>,
 }
 
 /// What the test questions showed.
 struct TestRun {
+    /// The opening of the test split, in the store.
+    opening: i64,
     /// Passages in a prompt.
     passages: usize,
+    speed: EngineSpeed,
     grounded: Vec<Grounded>,
     trials: Vec<Trial>,
 }
@@ -99,7 +124,10 @@ impl<'a> Bench<'a> {
         }
         let dev = sample(&questions.dev, options.limit);
         let test = sample(&questions.test, options.limit);
-        Ok(Self { start, project, knowledge, model, options, questions, material, dev, test })
+        // Only questions with evidence tell settings of retrieval apart.
+        let halves =
+            if material.evidence { DevHalves::of(&dev) } else { DevHalves::undivided(&dev) };
+        Ok(Self { start, project, knowledge, model, options, questions, material, halves, test })
     }
 
     /// Compares the arms and stores the comparison.
@@ -111,8 +139,8 @@ impl<'a> Bench<'a> {
         let sources = self.tune_retrieval(progress)?;
         let dev = self.run_dev(&sources, progress)?;
         let gate = self.read_gate(&dev, progress)?;
-        let entrants = self.train(gate.as_ref(), progress)?;
-        let test = self.run_test(&sources, dev.passages, &entrants, progress)?;
+        let entrants = self.train(gate.as_ref(), &sources, &dev, progress)?;
+        let test = self.run_test(&sources, &dev, &entrants, progress)?;
         self.record(sources, gate, entrants, test)
     }
 
@@ -121,10 +149,14 @@ impl<'a> Bench<'a> {
         &mut self,
         progress: &mut Progress<'_, CompareEvent>,
     ) -> Result<PromptSources> {
+        if self.material.documents {
+            progress.report(CompareEvent::Halved(self.halves.sizes()));
+        }
         let set = &self.questions.config;
         let passages = tuning::passage_candidates(self.knowledge, set, self.material.evidence);
         let most = passages.iter().copied().max().unwrap_or(DEFAULT_PASSAGES);
-        let mut tuner = RetrievalTuner::new(self.knowledge, set, &self.dev, passages[0]);
+        let mut tuner =
+            RetrievalTuner::new(self.knowledge, set, &self.halves.choosing, passages[0]);
         let lexical_weight = tuner.lexical_weight(progress)?;
         let mut wanted = tuner.wanted(lexical_weight)?;
         // As many distractors as passages, should all passages be gold.
@@ -138,45 +170,65 @@ impl<'a> Bench<'a> {
         Ok(PromptSources { wanted, passages, reranking, shots })
     }
 
-    /// Runs `rag` with each number of passages, and `oracle`.
+    /// Runs `rag` with each number of passages on the questions that choose, then `rag` with the
+    /// best and `oracle` on those that the gate is read from.
     fn run_dev(
         &mut self,
         sources: &PromptSources,
         progress: &mut Progress<'_, CompareEvent>,
     ) -> Result<DevRun> {
+        let seeds = self.seeds();
         let set = &self.questions.config;
-        let asked = GroundedSplit {
-            split: Split::Dev,
-            questions: &self.dev,
-            grounded: ground(self.knowledge, &self.dev, &sources.wanted, progress.stop())?,
+        let find = |questions| -> Result<GroundedSplit<'_>> {
+            let grounded = ground(self.knowledge, questions, &sources.wanted, progress.stop())?;
+            Ok(GroundedSplit { split: Split::Dev, questions, grounded })
         };
+        let (choosing, asked) = (find(&self.halves.choosing)?, find(&self.halves.gate)?);
         let mut runner = TrialRunner::new(self.model, self.knowledge, set, &sources.shots);
         let default = sources.passages[0];
         let sized = runner.jobs(&asked, &self.material.possible(plan::CHEAP), default, &[])?;
-        let (rag, gold) =
-            (self.material.possible([Arm::Rag]), self.material.possible([Arm::Oracle]));
-        let mut jobs = Vec::new();
-        for passages in &sources.passages {
-            jobs.extend(runner.jobs(&asked, &rag, *passages, &[])?);
+        let arms = self.material.possible([Arm::Rag, Arm::Oracle]);
+        let mut tried = Vec::new();
+        // A single number leaves nothing to choose.
+        if sources.passages.len() > 1 {
+            for passages in &sources.passages {
+                tried.extend(runner.jobs(
+                    &choosing,
+                    &self.material.possible([Arm::Rag]),
+                    *passages,
+                    &[],
+                )?);
+            }
         }
-        jobs.extend(runner.jobs(&asked, &gold, default, &[])?);
+        let read = runner.jobs(&asked, &arms, default, &[])?;
+        // Where the same questions serve for both, `rag` is there already when the gate is read.
+        let anew = read
+            .iter()
+            .filter(|job| tried.is_empty() || !self.halves.shared || job.arm != Arm::Rag);
+        let dev: Vec<&TrialJob> = tried.iter().chain(anew).collect();
+        // Without documents nothing is run on dev.
+        let sample = if dev.is_empty() { sized.iter().collect() } else { dev.clone() };
+        let speed = runner.calibrate(&sample, progress.stop())?;
         let work = ComparisonWork {
             set,
-            dev: &jobs,
+            dev: &dev,
             sized: &sized,
-            dev_arms: [rag, gold].concat(),
+            speed,
+            seeds,
+            dev_arms: arms.clone(),
             test_arms: plan::test_arms(&self.options.arms, self.material, true),
             test_questions: self.test.len(),
         };
-        let estimate = work.estimate(&mut runner, progress.stop())?;
-        progress.report(CompareEvent::Planned(Box::new(estimate)));
-        let run = sweep(&mut runner, &asked, &jobs, default, progress)?;
-        if run.sweep.len() > 1 {
-            self.knowledge.put_passages(&set.name, run.passages)?;
-            let DevRun { passages, sweep, .. } = &run;
-            progress.report(CompareEvent::Swept { passages: *passages, sweep: sweep.clone() });
+        progress.report(CompareEvent::Planned(Box::new(work.estimate(&runner)?)));
+        let sweep = sweep(&mut runner, &choosing, &tried, default, progress)?;
+        let read = runner.jobs(&asked, &arms, sweep.passages, &[])?;
+        let trials = runner.run(&asked, &read, progress)?;
+        if sweep.scores.len() > 1 {
+            self.knowledge.put_passages(&set.name, sweep.passages)?;
+            let Sweep { passages, scores, .. } = &sweep;
+            progress.report(CompareEvent::Swept { passages: *passages, sweep: scores.clone() });
         }
-        Ok(run)
+        Ok(DevRun { trials, grounded: asked.grounded, sweep, speed })
     }
 
     /// Reads the ceiling gate from the dev trials and the scores of the sweep.
@@ -186,14 +238,11 @@ impl<'a> Bench<'a> {
         progress: &mut Progress<'_, CompareEvent>,
     ) -> Result<Option<Gate>> {
         let set = &self.questions.config;
-        let scores = dev.sweep.iter().map(|(_, score)| *score);
-        // A single setting is no sweep.
-        let sweep = if dev.sweep.len() > 1 { scores.collect() } else { Vec::new() };
         let options = GateOptions {
             margin: set.margin,
             target: set.target,
-            sweep,
-            gains: dev.gains.clone(),
+            sweep: dev.sweep.scores.iter().map(|(_, score)| *score).collect(),
+            gains: dev.sweep.gains.clone(),
             ..GateOptions::default()
         };
         let gate = gate(&dev.trials, &options)?;
@@ -203,59 +252,24 @@ impl<'a> Bench<'a> {
         Ok(gate)
     }
 
-    /// Trains (or finds) the adapters of the arms that are due on test.
-    fn train(
-        &mut self,
-        gate: Option<&Gate>,
-        progress: &mut Progress<'_, CompareEvent>,
-    ) -> Result<Entrants> {
-        // Without documents there is no ceiling to reach: learning from the pairs is all there is.
-        let open = gate.map_or(!self.material.documents, |gate| gate.open);
-        let arms = plan::test_arms(&self.options.arms, self.material, open);
-        let mut adapters = Vec::new();
-        for recipe in [Recipe::Plain, Recipe::Raft] {
-            if arms.iter().any(|arm| Recipe::of(*arm) == Some(recipe)) {
-                for seed in 1..=self.options.seeds {
-                    adapters.extend(self.train_adapter(recipe, seed, progress)?);
-                }
-            }
-        }
-        Ok(Entrants { arms, adapters })
-    }
-
-    /// Trains an adapter, unless the same one is there already.
-    fn train_adapter(
-        &mut self,
-        recipe: Recipe,
-        seed: u64,
-        progress: &mut Progress<'_, CompareEvent>,
-    ) -> Result<Option<Manifest>> {
-        let request =
-            TuneRequest { recipe, seed, resume: Resume::IfSame, again: false, dry_run: false };
-        let mut tuner = Tuner {
-            project: self.project,
-            knowledge: self.knowledge,
-            model: self.model,
-            set: &self.questions,
-        };
-        progress.part(
-            |event| CompareEvent::Training { recipe, seed, event },
-            |training| tuner.tune(&request, training),
-        )
-    }
-
     /// Opens the test split, once for all arms, and runs them.
     fn run_test(
         &mut self,
         sources: &PromptSources,
-        passages: usize,
+        dev: &DevRun,
         entrants: &Entrants,
         progress: &mut Progress<'_, CompareEvent>,
     ) -> Result<TestRun> {
         let set = &self.questions.config;
         let load = |manifest| LoadedAdapter::load(self.project, self.model, manifest);
         let adapters: Vec<_> = entrants.adapters.iter().map(load).collect::<Result<_>>()?;
-        self.knowledge.store.log_test_opening(&set.name, &self.options.reason)?;
+        let (terms, run) = self.terms_and_run(&sources.wanted)?;
+        let opening = self.knowledge.store.log_comparison_opening(&ComparisonOpening {
+            set: &set.name,
+            reason: &self.options.reason,
+            run: &run,
+            terms: &terms,
+        })?;
         progress.report(CompareEvent::Opened);
         let asked = GroundedSplit {
             split: Split::Test,
@@ -263,10 +277,34 @@ impl<'a> Bench<'a> {
             grounded: ground(self.knowledge, &self.test, &sources.wanted, progress.stop())?,
         };
         let mut runner = TrialRunner::new(self.model, self.knowledge, set, &sources.shots);
+        let passages = dev.passages();
         let jobs = runner.jobs(&asked, &entrants.arms, passages, &adapters)?;
         let mut trials = runner.run(&asked, &jobs, progress)?;
         trials.extend(floor_trials(&self.questions, &asked, &sources.shots));
-        Ok(TestRun { passages, grounded: asked.grounded, trials })
+        let (grounded, speed) = (asked.grounded, dev.speed);
+        Ok(TestRun { opening, passages, speed, grounded, trials })
+    }
+
+    /// What is frozen when the test split is first opened, as JSON, and a hash of everything that
+    /// the trials on it depend on: two runs with the same hash see the same.
+    fn terms_and_run(&self, wanted: &Wanted) -> Result<(String, String)> {
+        let set = &self.questions.config;
+        let terms =
+            serde_json::to_string(&Terms::of(set, &self.questions.test)).map_err(|source| {
+                Error::Record { what: format!("terms of set {:?}", set.name), source }
+            })?;
+        let config = &self.project.config;
+        let CompareOptions { arms, limit, reason: _, seeds: _ } = self.options;
+        let QuestionSet { train, dev, .. } = &self.questions;
+        let options = format!("{arms:?} {limit:?} {} {set:?} {wanted:?}", self.seeds());
+        let how =
+            format!("{:?} {:?} {:?}", config.training, config.retrieval, self.knowledge.recipe);
+        let models = [self.model.identity()?, self.knowledge.encoder.identity()].join(" ");
+        let questions = format!("{terms} {train:?} {dev:?}");
+        let documents = documents_hash(&self.knowledge.store)?;
+        let version = env!("CARGO_PKG_VERSION");
+        let all = [version, &options, &how, &models, &questions, &documents].join("\0");
+        Ok((terms, hash_bytes(all.as_bytes())))
     }
 
     /// Stores the comparison.
@@ -277,55 +315,66 @@ impl<'a> Bench<'a> {
         entrants: Entrants,
         test: TestRun,
     ) -> Result<Comparison> {
-        let Self { questions, knowledge, .. } = self;
-        let Entrants { arms, adapters } = entrants;
+        let seeds = self.seeds();
+        let Self { questions, knowledge, halves, .. } = self;
+        let Entrants { mut arms, adapters, dropped } = entrants;
+        arms.extend(
+            Arm::ALL
+                .into_iter()
+                .filter(|arm| arm.is_floor() && test.trials.iter().any(|trial| trial.arm == *arm)),
+        );
+        let price = Price {
+            speed: test.speed,
+            grounded: &test.grounded,
+            trials: &test.trials,
+            adapters: &adapters,
+        };
+        let (train, whole) = (questions.train.len(), questions.test.len());
+        let dev = self.options.limit.unwrap_or(usize::MAX).min(questions.dev.len());
         let weight = sources.wanted.lexical_weight;
         let comparison = Comparison {
             set: questions.config.name,
             measure: questions.config.measure,
             arms,
-            seeds: self.options.seeds,
+            seeds,
+            dropped,
+            dev: halves.sizes(),
+            speed: test.speed,
             gate,
             retrieval: retrieval_figures(&test.grounded, test.passages, weight),
             reranking: sources.reranking,
-            costs: costs(&knowledge.store, &test.trials, &adapters)?,
+            costs: price.of_all(&knowledge.store)?,
             training: adapters.iter().map(TrainingRecord::from).collect(),
             left_out: questions.leaked.len(),
-            sizes: [questions.train.len(), self.dev.len(), self.test.len()],
+            sizes: [train, dev, self.test.len()],
+            sampled_from: Some(whole).filter(|whole| *whole > self.test.len()),
             documents: documents_hash(&knowledge.store)?,
             questions: example_questions(&self.test),
             trials: test.trials,
             seconds: self.start.elapsed().as_secs_f64(),
         };
-        comparison.store(&mut knowledge.store)?;
+        comparison.store(&mut knowledge.store, test.opening)?;
         Ok(comparison)
     }
 }
 
-/// Runs the dev trials: `rag` once for each number of passages, then `oracle`.
+/// Runs `rag` once for each number of passages; with none to run, the default is taken.
 fn sweep(
     runner: &mut TrialRunner<'_>,
     asked: &GroundedSplit<'_>,
     jobs: &[TrialJob],
     default: usize,
     progress: &mut Progress<'_, CompareEvent>,
-) -> Result<DevRun> {
-    let (mut sweep, mut swept, mut oracle) = (Vec::new(), Vec::new(), Vec::new());
-    for jobs in jobs.chunk_by(|a, b| (a.arm, a.passages) == (b.arm, b.passages)) {
+) -> Result<Sweep> {
+    let (mut scores, mut swept) = (Vec::new(), Vec::new());
+    for jobs in jobs.chunk_by(|a, b| a.passages == b.passages) {
         let trials = runner.run(asked, jobs, progress)?;
-        if jobs[0].arm == Arm::Rag {
-            sweep.push((jobs[0].passages, mean(trials.iter().filter_map(|trial| trial.score))));
-            swept.push(trials);
-        } else {
-            oracle = trials;
-        }
+        scores.push((jobs[0].passages, mean(trials.iter().filter_map(|trial| trial.score))));
+        swept.push(trials);
     }
-    let gains = gains(&sweep, &swept)?;
-    let passages = tuning::best_passages(&sweep).unwrap_or(default);
-    let chosen = sweep.iter().position(|(tried, _)| *tried == passages);
-    let mut trials = chosen.map(|index| swept.swap_remove(index)).unwrap_or_default();
-    trials.extend(oracle);
-    Ok(DevRun { trials, passages, sweep, gains })
+    let gains = gains(&scores, &swept)?;
+    let passages = tuning::best_passages(&scores).unwrap_or(default);
+    Ok(Sweep { passages, scores, gains })
 }
 
 /// What each number of passages but the first gained over the best before it.

@@ -8,7 +8,10 @@ use eval::decision::{Looks, Opening};
 use eval::{Decision, DecisionInput, Rule, Trial};
 use store::Store;
 
-use crate::compare::record::{Comparison, documents_hash};
+use crate::compare::DevUse;
+use crate::compare::looks::looks;
+use crate::compare::record::{Comparison, KeptComparison, documents_hash};
+use crate::compare::trials::EngineSpeed;
 use crate::error::{Error, IoContext, Result};
 use crate::project::Project;
 use crate::project::config::SetConfig;
@@ -29,13 +32,14 @@ pub struct Decided {
     pub remarks: Vec<String>,
 }
 
-/// Decides on a set from its latest comparison, and stores the decision.
+/// Decides on a set from its latest comparison, or a larger one before it where that was made on a
+/// part of the questions, and stores the decision.
 ///
 /// # Errors
 /// [`Error::NotCompared`]; [`Error::MeasureChanged`] when the configuration names another measure
 /// than the comparison was made with, since a measure is chosen before the test split is opened.
 pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
-    let comparison = Comparison::latest(store, &set.name)?;
+    let KeptComparison { id, comparison, passed_over } = KeptComparison::of(store, &set.name)?;
     if comparison.measure != set.measure {
         return Err(Error::MeasureChanged {
             set: set.name.clone(),
@@ -43,8 +47,18 @@ pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
             configured: set.measure.to_string(),
         });
     }
-    let openings = store
-        .test_openings(&set.name)?
+    let openings = store.test_openings(&set.name)?;
+    let looks = Looks { passed_over, ..looks(&openings, id, set) };
+    let mut remarks: Vec<String> = (looks.passed_over.iter())
+        .map(|smaller| {
+            let size = comparison.sizes[2];
+            let name = &set.name;
+            format!(
+                "set {name:?}: left out is a comparison of {smaller}; the one of {size} is read"
+            )
+        })
+        .collect();
+    let openings = openings
         .into_iter()
         .map(|opening| Opening { when: time::rfc3339(opening.at), why: opening.reason });
     let rule = Rule {
@@ -64,9 +78,8 @@ pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
         retrieval: comparison.retrieval.clone(),
         openings: openings.collect(),
         left_out: comparison.left_out,
-        looks: Looks::default(),
+        looks,
     })?;
-    let mut remarks = Vec::new();
     if documents_hash(store)? != comparison.documents {
         remarks.push(format!(
             "documents have changed since set {:?} was compared: compare again",
@@ -166,6 +179,17 @@ fn context(project: &Project, store: &Store, decided: &[Decided]) -> Result<Repo
     })
 }
 
+/// What the dev questions were used for; `None` where nobody wrote it down or nothing was chosen.
+fn dev_fact(dev: DevUse) -> Option<(String, String)> {
+    let DevUse { choosing, gate, shared } = dev;
+    let used = match (choosing, shared) {
+        (0, _) => return None,
+        (_, true) => format!("{gate} choose the settings and read the gate, too few for halves"),
+        (_, false) => format!("{choosing} choose the settings, {gate} others read the gate"),
+    };
+    Some(("dev questions".to_owned(), used))
+}
+
 fn set_report(decided: &Decided) -> SetReport {
     let comparison = &decided.comparison;
     let mut by_question: HashMap<&str, Vec<&Trial>> = HashMap::new();
@@ -180,8 +204,9 @@ fn set_report(decided: &Decided) -> SetReport {
                 by_question.get(question.id.as_str()).map(Vec::as_slice).unwrap_or_default();
             let mut answers: Vec<ExampleAnswer> = Vec::new();
             for trial in trials {
-                // Of several seeds the first speaks for the arm.
-                if answers.iter().all(|answer| answer.arm != trial.arm) {
+                // Of several seeds the first speaks for the arm. Baselines say nothing of their own.
+                let seen = answers.iter().any(|answer| answer.arm == trial.arm);
+                if !seen && !trial.arm.is_floor() {
                     answers.push(ExampleAnswer {
                         arm: trial.arm,
                         answer: trial.answer.clone(),
@@ -217,6 +242,16 @@ fn set_report(decided: &Decided) -> SetReport {
     let [train, dev, test] = comparison.sizes;
     let mut facts =
         vec![("questions".to_owned(), format!("{train} train, {dev} dev, {test} test"))];
+    facts.extend(dev_fact(comparison.dev));
+    if comparison.speed.prefill > 0.0 {
+        let EngineSpeed { prefill, decode } = comparison.speed;
+        let speed = format!("{:.1} tokens/s read, {:.1} written", 1.0 / prefill, 1.0 / decode);
+        facts.push(("speed that answers are priced by".to_owned(), speed));
+    }
+    for recipe in &comparison.dropped {
+        let why = "far below the best on dev with its first adapter";
+        facts.push(("not trained again".to_owned(), format!("{}: {why}", recipe.as_str())));
+    }
     facts.extend(decided.remarks.iter().map(|remark| ("remark".to_owned(), remark.clone())));
     SetReport { decision: decided.decision.clone(), examples, training, facts }
 }

@@ -1,12 +1,10 @@
 //! How long a comparison should take.
 
-use std::sync::atomic::AtomicBool;
-
 use eval::Arm;
 
 use super::costs::mean;
 use super::plan::ComparisonEstimate;
-use super::trials::{TrialJob, TrialRunner};
+use super::trials::{EngineSpeed, TrialJob, TrialRunner};
 use crate::error::Result;
 use crate::project::config::SetConfig;
 
@@ -19,9 +17,13 @@ const ANSWER_SHARE: f64 = 0.6;
 pub(super) struct ComparisonWork<'a> {
     pub(super) set: &'a SetConfig,
     /// The trials on dev.
-    pub(super) dev: &'a [TrialJob],
+    pub(super) dev: &'a [&'a TrialJob],
     /// Dev prompts of all arms on base weights, by whose lengths those of test are estimated.
     pub(super) sized: &'a [TrialJob],
+    /// Measured on some of them.
+    pub(super) speed: EngineSpeed,
+    /// Adapters for each recipe, at most.
+    pub(super) seeds: u64,
     pub(super) dev_arms: Vec<Arm>,
     pub(super) test_arms: Vec<Arm>,
     /// Questions of test.
@@ -29,24 +31,18 @@ pub(super) struct ComparisonWork<'a> {
 }
 
 impl ComparisonWork<'_> {
-    /// Estimates the work from the speed of a first trial.
-    pub(super) fn estimate(
-        &self,
-        runner: &mut TrialRunner<'_>,
-        stop: &AtomicBool,
-    ) -> Result<ComparisonEstimate> {
-        // Without documents nothing is run on dev.
-        let sample = if self.dev.is_empty() { self.sized } else { self.dev };
-        let speed = runner.calibrate(sample, stop)?;
+    /// Estimates the work from the speed of the engine.
+    pub(super) fn estimate(&self, runner: &TrialRunner<'_>) -> Result<ComparisonEstimate> {
+        let speed = self.speed;
         let answer = self.set.max_tokens as f64 * ANSWER_SHARE;
         let seconds = |job: &TrialJob| speed.seconds(job.prompt_tokens as f64, answer);
-        let pending = runner.pending(self.dev)?;
+        let pending = runner.pending(self.dev.iter().copied())?;
         let pending: Vec<&TrialJob> = self
             .dev
             .iter()
             .zip(pending)
             .filter(|(_, pending)| *pending)
-            .map(|(job, _)| job)
+            .map(|(job, _)| *job)
             .collect();
         let (cheap, fine_tuned): (Vec<Arm>, Vec<Arm>) =
             self.test_arms.iter().partition(|arm| !arm.needs_adapter());
@@ -59,6 +55,7 @@ impl ComparisonWork<'_> {
             dev_trials: self.dev.len(),
             dev_reused: self.dev.len() - pending.len(),
             test_trials: self.test_questions * cheap.len(),
+            seeds: self.seeds,
             fine_tuned_trials: self.test_questions * fine_tuned.len(),
             dev_seconds: pending.into_iter().map(seconds).sum(),
             test_seconds: on_test(&cheap),

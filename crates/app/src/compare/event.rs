@@ -2,6 +2,7 @@
 
 use eval::{Arm, Gate};
 
+use super::halves::DevUse;
 use super::plan::{ArmChoice, ComparisonEstimate};
 use super::record::RerankFinding;
 use crate::questions::Split;
@@ -13,8 +14,9 @@ use crate::tune::adapters::Recipe;
 pub struct CompareOptions {
     /// Which arms.
     pub arms: ArmChoice,
-    /// Adapters trained for each recipe, with seeds 1, 2, …
-    pub seeds: u64,
+    /// Adapters trained for each recipe, with seeds 1, 2, …; `None` for as many as the
+    /// configuration says.
+    pub seeds: Option<u64>,
     /// Questions of each split at most; a sample that only grows with the number.
     pub limit: Option<usize>,
     /// Why the test split is opened, for the log.
@@ -26,6 +28,8 @@ pub struct CompareOptions {
 pub enum CompareEvent {
     /// What will be done and how long it should take, before anything long starts.
     Planned(Box<ComparisonEstimate>),
+    /// What the dev questions are used for.
+    Halved(DevUse),
     /// The BM25 weight that finds most dev evidence.
     Tuned {
         /// The weight, from 0 to 1.
@@ -63,6 +67,13 @@ pub enum CompareEvent {
         seed: u64,
         /// What happened.
         event: TuneEvent,
+    },
+    /// The first adapters were measured on dev, to see which recipes are worth further ones.
+    FirstSeeds {
+        /// Mean scores on dev.
+        scores: Vec<(Arm, f64)>,
+        /// The recipes that are not: too far below the best.
+        dropped: Vec<Recipe>,
     },
     /// The test split was opened and logged.
     Opened,

@@ -88,6 +88,8 @@ pub struct ComparisonEstimate {
     pub dev_reused: usize,
     /// Trials on test without fine-tuned arms.
     pub test_trials: usize,
+    /// Adapters for each recipe, at most, if fine-tuning is due.
+    pub seeds: u64,
     /// Further trials on test if the fine-tuned arms run (once for each seed).
     pub fine_tuned_trials: usize,
     /// Seconds for the dev trials.

@@ -1,14 +1,18 @@
 //! A comparison as it is stored: everything a decision and its report need, without the models.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use eval::{Arm, Costs, Gate, Measure, Trial};
 use serde::{Deserialize, Serialize};
 use store::Store;
 
+use super::halves::DevUse;
+use super::trials::EngineSpeed;
 use crate::error::{Error, Result};
 use crate::models::hash_bytes;
 use crate::questions::Question;
+use crate::time;
 use crate::tune::adapters::{Manifest, Recipe};
 
 /// Questions whose text is kept for the report.
@@ -21,10 +25,20 @@ pub struct Comparison {
     pub set: String,
     /// The primary measure, fixed before the test split was opened.
     pub measure: Measure,
-    /// The arms that ran.
+    /// The arms that ran, the baselines included.
     pub arms: Vec<Arm>,
-    /// Adapters for each recipe.
+    /// Adapters for each recipe, at most.
     pub seeds: u64,
+    /// Recipes that were not trained again after the first adapter, as they were too far below the
+    /// best on dev.
+    #[serde(default)]
+    pub dropped: Vec<Recipe>,
+    /// What the dev questions were used for.
+    #[serde(default)]
+    pub dev: DevUse,
+    /// The speed that answers are priced by.
+    #[serde(default)]
+    pub speed: EngineSpeed,
     /// The ceiling gate, read on dev.
     pub gate: Option<Gate>,
     /// Measures of retrieval alone.
@@ -40,6 +54,9 @@ pub struct Comparison {
     pub left_out: usize,
     /// Train examples, dev and test questions.
     pub sizes: [usize; 3],
+    /// Test questions of the set where a limit left some of them out.
+    #[serde(default)]
+    pub sampled_from: Option<usize>,
     /// Hash of the documents that were compared on.
     pub documents: String,
     /// Questions and gold answers by id, for the report.
@@ -138,25 +155,66 @@ impl From<&Manifest> for TrainingRecord {
 
 impl Comparison {
     /// Stores the comparison.
-    pub(super) fn store(&self, store: &mut Store) -> Result<()> {
+    pub(super) fn store(&self, store: &mut Store, opening: i64) -> Result<()> {
         let json = serde_json::to_string(self).map_err(|source| Error::Record {
             what: format!("comparison of set {:?}", self.set),
             source,
         })?;
-        store.put_comparison(&self.set, &json)?;
+        store.put_comparison(&self.set, &json, Some(opening))?;
         Ok(())
     }
 
-    /// The latest comparison of a set.
+    /// Whether it was made on all the questions of `other` and more, so that `other` is the smaller
+    /// evidence.
+    fn exceeds(&self, other: &Self) -> bool {
+        let questions = |comparison: &Self| -> BTreeSet<String> {
+            comparison.trials.iter().map(|trial| trial.qid.clone()).collect()
+        };
+        self.measure == other.measure
+            && self.sizes[2] > other.sizes[2]
+            && questions(self).is_superset(&questions(other))
+    }
+}
+
+/// The comparison of a set that decisions are made from: the latest, unless a limit left out
+/// questions of it that an earlier one has.
+pub(super) struct KeptComparison {
+    /// Its number in the store.
+    pub(super) id: i64,
+    pub(super) comparison: Comparison,
+    /// Later comparisons of fewer questions, in words.
+    pub(super) passed_over: Vec<String>,
+}
+
+impl KeptComparison {
+    /// Looks for it.
     ///
     /// # Errors
     /// [`Error::NotCompared`] when there is none.
-    pub fn latest(store: &Store, set: &str) -> Result<Self> {
-        let record = store
-            .latest_comparison(set)?
-            .ok_or_else(|| Error::NotCompared { set: set.to_owned() })?;
-        serde_json::from_str(&record.json)
-            .map_err(|source| Error::Record { what: format!("comparison of set {set:?}"), source })
+    pub(super) fn of(store: &Store, set: &str) -> Result<Self> {
+        let mut kept: Option<Self> = None;
+        let mut later = Vec::new();
+        for record in store.comparisons(set)? {
+            let comparison: Comparison = serde_json::from_str(&record.json).map_err(|source| {
+                Error::Record { what: format!("comparison of set {set:?}"), source }
+            })?;
+            let limit = comparison.sampled_from;
+            let said = format!(
+                "{} of {} test questions, compared at {}",
+                comparison.sizes[2],
+                limit.unwrap_or(comparison.sizes[2]),
+                time::rfc3339(record.at)
+            );
+            if kept.as_ref().is_none_or(|kept| comparison.exceeds(&kept.comparison)) {
+                kept = Some(Self { id: record.id, comparison, passed_over: later.clone() });
+            }
+            later.push(said);
+            // What came before a comparison of the whole set was meant to be replaced by it.
+            if limit.is_none() {
+                break;
+            }
+        }
+        kept.ok_or_else(|| Error::NotCompared { set: set.to_owned() })
     }
 }
 

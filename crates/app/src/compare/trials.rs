@@ -1,5 +1,6 @@
 //! Running trials: one arm, one question, kept under a hash of everything the answer depends on.
 
+use std::cmp::Reverse;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,9 @@ use crate::questions::{Question, Split};
 use crate::search::grounding::Grounded;
 use crate::search::knowledge::Knowledge;
 use crate::tune::adapters::{self, Manifest, Recipe};
+
+/// Trials that the speed of the engine is measured on, the first of which only warms it up.
+const CALIBRATION: usize = 4;
 
 /// An adapter in memory.
 pub(super) struct LoadedAdapter {
@@ -88,18 +92,23 @@ struct StoredAnswer {
 }
 
 /// Measured speed of the engine on this machine.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct EngineSpeed {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EngineSpeed {
     /// Seconds for a token of a prompt.
-    prefill: f64,
+    pub prefill: f64,
     /// Seconds for a token of an answer.
-    decode: f64,
+    pub decode: f64,
 }
 
 impl EngineSpeed {
     /// Seconds for a prompt and its answer, lengths in tokens.
-    pub(super) fn seconds(&self, prompt: f64, answer: f64) -> f64 {
+    pub fn seconds(&self, prompt: f64, answer: f64) -> f64 {
         self.prefill * prompt + self.decode * answer
+    }
+
+    /// Whether there was a trial to measure it on.
+    pub(super) fn is_measured(&self) -> bool {
+        self.prefill > 0.0
     }
 }
 
@@ -241,8 +250,11 @@ impl<'a> TrialRunner<'a> {
     }
 
     /// Which of the jobs have yet to be run.
-    pub(super) fn pending(&self, jobs: &[TrialJob]) -> Result<Vec<bool>> {
-        jobs.iter().map(|job| Ok(self.stored(job)?.is_none())).collect()
+    pub(super) fn pending<'j>(
+        &self,
+        jobs: impl IntoIterator<Item = &'j TrialJob>,
+    ) -> Result<Vec<bool>> {
+        jobs.into_iter().map(|job| Ok(self.stored(job)?.is_none())).collect()
     }
 
     /// The stored answer of a job. One in another version's form counts as none: it only has to be
@@ -251,24 +263,38 @@ impl<'a> TrialRunner<'a> {
         Ok(self.knowledge.store.trial(&job.key)?.and_then(|json| serde_json::from_str(&json).ok()))
     }
 
-    /// Measures the speed on one trial: the longest that has to be run (its answer is kept), or,
-    /// when none has, the longest of all by what was measured when it ran.
+    /// Measures the speed on a few trials one after the other: the longest that have to be run
+    /// (their answers are kept), or, when none has, the longest of all by what was measured when
+    /// they ran.
     pub(super) fn calibrate(
         &mut self,
-        jobs: &[TrialJob],
+        jobs: &[&TrialJob],
         stop: &AtomicBool,
     ) -> Result<EngineSpeed> {
-        let pending = self.pending(jobs)?;
-        let longest =
-            jobs.iter().zip(&pending).max_by_key(|(job, pending)| (**pending, job.prompt_tokens));
-        let Some((job, _)) = longest else {
-            return Ok(EngineSpeed { prefill: 0.0, decode: 0.0 });
+        let pending = self.pending(jobs.iter().copied())?;
+        let mut order: Vec<(bool, &TrialJob)> =
+            pending.into_iter().zip(jobs.iter().copied()).collect();
+        order.sort_by_key(|(pending, job)| Reverse((*pending, job.prompt_tokens)));
+        order.truncate(CALIBRATION);
+        let answers: Vec<StoredAnswer> = order
+            .into_iter()
+            .map(|(_, job)| self.answer(job, Split::Dev, stop))
+            .collect::<Result<_>>()?;
+        // The first one also warms up: the weights may still have to be read from the disk.
+        let measured = if answers.len() > 1 { &answers[1..] } else { &answers };
+        let rate = |value: fn(&StoredAnswer) -> (f64, usize)| {
+            let (mut seconds, mut tokens) = (0.0, 0);
+            for (each, count) in measured.iter().map(value) {
+                seconds += each;
+                tokens += count;
+            }
+            seconds / tokens.max(1) as f64
         };
-        let stored = self.answer(job, Split::Dev, stop)?;
-        let decoded = stored.completion_tokens.saturating_sub(1).max(1);
         Ok(EngineSpeed {
-            prefill: stored.prefill_seconds / stored.prompt_tokens.max(1) as f64,
-            decode: stored.decode_seconds / decoded as f64,
+            prefill: rate(|answer| (answer.prefill_seconds, answer.prompt_tokens)),
+            decode: rate(|answer| {
+                (answer.decode_seconds, answer.completion_tokens.saturating_sub(1))
+            }),
         })
     }
 
@@ -398,7 +424,7 @@ impl TrialPace {
 }
 
 /// Seconds it took to find what stands in the prompt of an arm.
-fn retrieval_seconds(arm: Arm, grounded: &Grounded) -> f64 {
+pub(super) fn retrieval_seconds(arm: Arm, grounded: &Grounded) -> f64 {
     match (arm.uses_retrieval(), arm.uses_examples()) {
         (true, _) => grounded.retrieved.seconds(),
         (false, true) => grounded.retrieved.embed_seconds,

@@ -18,7 +18,7 @@ pub(super) fn arms(decision: &Decision) -> Markup {
                 th class="number" { "training" } th class="number" { "per correct answer" } th { "limits" }
             } }
             tbody { @for s in &decision.arms { tr class=(arm_class(s.arm)) {
-                td class="arm" { (s.arm) }
+                td class="arm" { (s.arm.title()) }
                 td class="number" { (s.questions) @if s.seeds > 1 { " × " (s.seeds) " seeds" } }
                 td class="number" { (percent_interval(s.score)) }
                 td class="number" { (percent(s.lenient)) }

@@ -94,6 +94,7 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
         left_out: input.left_out,
         break_even_queries: break_even_queries(&arms, &input.costs),
         openings: input.openings.clone(),
+        looks: input.looks.clone(),
         rule: rule.clone(),
         gate: input.gate.clone(),
         arms,

@@ -1,6 +1,7 @@
 //! Records of what was measured and decided, as JSON: trials, openings of test splits, comparisons
 //! and decisions.
 
+use rusqlite::{OptionalExtension, Row};
 use serde::Serialize;
 
 use crate::{DocumentId, Result, Store, now};
@@ -42,6 +43,27 @@ pub struct TestOpening {
     pub reason: String,
     /// Seconds since 1970.
     pub at: i64,
+    /// A hash of everything that the comparison depends on; `None` when it was opened for something
+    /// else.
+    pub run: Option<String>,
+    /// What was fixed before the opening, as JSON.
+    pub terms: Option<String>,
+    /// The comparison that came of it; `None` when it was interrupted, or opened for something
+    /// else.
+    pub comparison: Option<i64>,
+}
+
+/// A comparison that is about to open a test split.
+#[derive(Debug, Clone, Copy)]
+pub struct ComparisonOpening<'a> {
+    /// The question set.
+    pub set: &'a str,
+    /// Why it is opened.
+    pub reason: &'a str,
+    /// A hash of everything that the comparison depends on.
+    pub run: &'a str,
+    /// What is fixed from here on, as JSON.
+    pub terms: &'a str,
 }
 
 impl Store {
@@ -76,49 +98,85 @@ impl Store {
         })
     }
 
-    /// All openings of the test split of `set`, oldest first.
-    pub fn test_openings(&self, set: &str) -> Result<Vec<TestOpening>> {
-        let sql = "SELECT question_set, reason, opened_at FROM split_openings WHERE question_set = ?1 ORDER BY id";
-        self.read_all(sql, [set], |row| {
-            Ok(TestOpening { set: row.get(0)?, reason: row.get(1)?, at: row.get(2)? })
-        })
-    }
-
-    /// Stores a comparison and returns its number.
-    pub fn put_comparison(&mut self, set: &str, json: &str) -> Result<i64> {
-        self.put_record("comparisons", set, json)
-    }
-
-    /// The newest comparison of `set`.
-    pub fn latest_comparison(&self, set: &str) -> Result<Option<Record>> {
-        self.latest_record("comparisons", set)
-    }
-
-    /// Stores a decision and returns its number.
-    pub fn put_decision(&mut self, set: &str, json: &str) -> Result<i64> {
-        self.put_record("decisions", set, json)
-    }
-
-    /// The newest decision of `set`.
-    pub fn latest_decision(&self, set: &str) -> Result<Option<Record>> {
-        self.latest_record("decisions", set)
-    }
-
-    fn put_record(&mut self, table: &str, set: &str, json: &str) -> Result<i64> {
+    /// Notes that a comparison opens the test split of its set, and returns the number of the
+    /// opening. If the last opening was of the same run and nothing came of it, the run was
+    /// interrupted and goes on: that opening still counts, and no other is noted.
+    pub fn log_comparison_opening(&mut self, opening: &ComparisonOpening<'_>) -> Result<i64> {
+        let ComparisonOpening { set, reason, run, terms } = *opening;
         self.change(|transaction| {
-            let sql =
-                format!("INSERT INTO {table} (question_set, json, stored_at) VALUES (?1, ?2, ?3)");
-            transaction.execute(&sql, (set, json, now()))?;
+            let sql = "SELECT id, run, comparison FROM split_openings WHERE question_set = ?1
+                       ORDER BY id DESC LIMIT 1";
+            let last = transaction
+                .query_row(sql, [set], |row| {
+                    Ok((row.get(0)?, row.get::<_, Option<String>>(1)?, row.get(2)?))
+                })
+                .optional()?;
+            if let Some((id, Some(last), None::<i64>)) = last
+                && last == run
+            {
+                return Ok(id);
+            }
+            let sql = "INSERT INTO split_openings (question_set, reason, opened_at, run, terms)
+                       VALUES (?1, ?2, ?3, ?4, ?5)";
+            transaction.execute(sql, (set, reason, now(), run, terms))?;
             Ok(transaction.last_insert_rowid())
         })
     }
 
-    fn latest_record(&self, table: &str, set: &str) -> Result<Option<Record>> {
-        let sql = format!(
-            "SELECT id, question_set, stored_at, json FROM {table} WHERE question_set = ?1 ORDER BY id DESC LIMIT 1"
-        );
-        self.read_one(&sql, [set], |row| {
-            Ok(Record { id: row.get(0)?, set: row.get(1)?, at: row.get(2)?, json: row.get(3)? })
+    /// All openings of the test split of `set`, oldest first.
+    pub fn test_openings(&self, set: &str) -> Result<Vec<TestOpening>> {
+        let sql = "SELECT question_set, reason, opened_at, run, terms, comparison
+                   FROM split_openings WHERE question_set = ?1 ORDER BY id";
+        self.read_all(sql, [set], |row| {
+            Ok(TestOpening {
+                set: row.get(0)?,
+                reason: row.get(1)?,
+                at: row.get(2)?,
+                run: row.get(3)?,
+                terms: row.get(4)?,
+                comparison: row.get(5)?,
+            })
         })
     }
+
+    /// Stores a comparison, which `opening` led to, and returns its number.
+    pub fn put_comparison(&mut self, set: &str, json: &str, opening: Option<i64>) -> Result<i64> {
+        self.change(|transaction| {
+            let sql = "INSERT INTO comparisons (question_set, json, stored_at) VALUES (?1, ?2, ?3)";
+            transaction.execute(sql, (set, json, now()))?;
+            let comparison = transaction.last_insert_rowid();
+            let sql = "UPDATE split_openings SET comparison = ?1 WHERE id = ?2";
+            transaction.execute(sql, (comparison, opening))?;
+            Ok(comparison)
+        })
+    }
+
+    /// The comparisons of `set`, newest first.
+    pub fn comparisons(&self, set: &str) -> Result<Vec<Record>> {
+        let sql =
+            "SELECT id, question_set, stored_at, json FROM comparisons WHERE question_set = ?1
+                   ORDER BY id DESC";
+        self.read_all(sql, [set], record)
+    }
+
+    /// Stores a decision and returns its number.
+    pub fn put_decision(&mut self, set: &str, json: &str) -> Result<i64> {
+        self.change(|transaction| {
+            let sql = "INSERT INTO decisions (question_set, json, stored_at) VALUES (?1, ?2, ?3)";
+            transaction.execute(sql, (set, json, now()))?;
+            Ok(transaction.last_insert_rowid())
+        })
+    }
+
+    /// The newest decision of `set`.
+    pub fn latest_decision(&self, set: &str) -> Result<Option<Record>> {
+        let sql = "SELECT id, question_set, stored_at, json FROM decisions WHERE question_set = ?1
+                   ORDER BY id DESC LIMIT 1";
+        self.read_one(sql, [set], record)
+    }
+}
+
+/// A comparison or decision, from number, set, time and JSON.
+fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    Ok(Record { id: row.get(0)?, set: row.get(1)?, at: row.get(2)?, json: row.get(3)? })
 }

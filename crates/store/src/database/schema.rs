@@ -186,6 +186,11 @@ CREATE INDEX synthetic_questions_by_document ON synthetic_questions (document);
 ", "
 -- From here on a vector is its scale and two bytes a number, as `packed::pack` writes them.
 UPDATE vectors SET vector = packed(vector);
+", "
+-- What was fixed before a comparison opened a test split.
+ALTER TABLE split_openings ADD COLUMN run TEXT;            -- hash of what the comparison depends on; NULL: no comparison
+ALTER TABLE split_openings ADD COLUMN terms TEXT;          -- JSON
+ALTER TABLE split_openings ADD COLUMN comparison INTEGER;  -- what came of it; NULL: nothing yet
 "];
 
 /// Why a database is not opened.

@@ -244,6 +244,21 @@ fn limits_of_training() -> Vec<Field<Config>> {
         )
         .example("240000"),
         Field::new(
+            "seeds",
+            Integer(1..=100),
+            |to: &mut Config| &mut to.training.seeds,
+            "The number of adapters that `compare` trains for each recipe, each from its own seed. \
+             Those after the first are trained only for arms that are still in question.",
+        ),
+        Field::new(
+            "max_minutes",
+            Optional(COUNT),
+            |to: &mut Config| &mut to.training.max_minutes,
+            "The most minutes that `compare` trains for one set: adapters after the first of each \
+             recipe are left out where they would take longer. If it is left out, there is no limit.",
+        )
+        .example("60"),
+        Field::new(
             "gold_missing",
             Real::Share,
             |to: &mut Config| &mut to.training.gold_missing,

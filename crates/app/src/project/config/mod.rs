@@ -113,6 +113,12 @@ pub struct Training {
     /// Tokens run through the model over all epochs, at most: bounds the time of a run; `None` for
     /// no bound.
     pub max_tokens: Option<usize>,
+    /// Adapters trained for each recipe in a comparison, each from a seed of its own. Those after
+    /// the first are trained only for arms that are still in question.
+    pub seeds: u64,
+    /// Minutes of training for one comparison, at most: adapters after the first of each recipe
+    /// that don't fit are not trained; `None` for no bound.
+    pub max_minutes: Option<u64>,
     /// Share of `raft` prompts from which the gold passage is left out. None by default: such an
     /// answer can only be guessed or learnt by heart, and on the example's dev questions a fifth of
     /// them undid most of what the others taught.
@@ -273,6 +279,9 @@ impl Default for Training {
             patience: usual.patience.unwrap_or(usize::MAX),
             max_examples: None,
             max_tokens: None,
+            // With fewer the luck of training cannot be told from what was learnt.
+            seeds: 3,
+            max_minutes: None,
             gold_missing: 0.0,
         }
     }
@@ -333,10 +342,12 @@ mod tests {
             })
             .collect();
         let config = parse(&uncommented.join("\n")).unwrap();
-        let Training { max_examples, max_tokens, .. } = config.training;
-        assert!(max_examples.is_some() && max_tokens.is_some());
+        let Training { max_examples, max_tokens, max_minutes, .. } = config.training;
+        assert!(max_examples.is_some() && max_tokens.is_some() && max_minutes.is_some());
+        let usual = Config::default().training;
+        let expected = Training { max_examples, max_tokens, max_minutes, ..usual };
+        assert_eq!(config.training, expected);
         let usual = Config::default();
-        assert_eq!(config.training, Training { max_examples, max_tokens, ..usual.training });
         assert_eq!(config.chunks, usual.chunks);
         assert_eq!((config.collections.len(), config.sets.len()), (1, 1));
     }

@@ -6,7 +6,7 @@ use super::plot::{Scale, WIDTH, arm_class, n, svg};
 
 const ROW: f64 = 30.0;
 const TOP: f64 = 30.0;
-const LEFT: f64 = 158.0;
+const LEFT: f64 = 182.0;
 const RIGHT: f64 = 640.0;
 
 /// Every arm's mean with its interval, the target, and the strip within the margin of the best arm.
@@ -48,7 +48,7 @@ pub(in crate::report) fn arms(decision: &Decision) -> Markup {
             @let y = TOP + ROW * (index as f64 + 0.5);
             @let Interval { estimate, lower, upper } = summary.score;
             g class=(arm_class(summary.arm)) {
-                text class="in strong end" x=(n(LEFT - 16.0)) y=(n(y + 4.5)) { (summary.arm) }
+                text class="in strong end" x=(n(LEFT - 16.0)) y=(n(y + 4.5)) { (summary.arm.title()) }
                 line class="whisker" x1=(n(x.at(lower))) x2=(n(x.at(upper))) y1=(n(y)) y2=(n(y)) {}
                 circle class=(if summary.arm.is_diagnostic() { "dot hollow" } else { "dot" })
                     cx=(n(x.at(estimate))) cy=(n(y)) r="6" {}
@@ -60,7 +60,7 @@ pub(in crate::report) fn arms(decision: &Decision) -> Markup {
         }
     };
     let described: Vec<String> = (decision.arms.iter())
-        .map(|s| format!("{} {}", s.arm, eval::figures::percent_interval(s.score)))
+        .map(|s| format!("{} {}", s.arm.title(), eval::figures::percent_interval(s.score)))
         .collect();
     svg(WIDTH, bottom + 46.0, "Score of each arm with its interval", &described.join("; "), &body)
 }
