@@ -98,21 +98,21 @@ pub(crate) fn print_arms(decision: &Decision) {
         "  {:21} {:>24} {:>7} {:>7} {:>7} {:>8} {:>8}",
         "arm", "score (95 % interval)", "lenient", "prompt", "answer", "p50", "p95"
     );
-    for arm in &decision.arms {
-        let note = match (arm.arm.is_floor(), arm.arm.is_diagnostic()) {
+    for summary in &decision.systems {
+        let note = match (summary.system.is_floor(), summary.system.is_diagnostic()) {
             (true, _) => "  baseline",
             (false, true) => "  diagnostic",
             (false, false) => "",
         };
         println!(
             "  {:21} {:>24} {:>6.1}% {:>7.0} {:>7.1} {:>6.2} s {:>6.2} s{note}",
-            arm.arm.title(),
-            percent_interval(arm.score),
-            100.0 * arm.lenient,
-            arm.prompt_tokens,
-            arm.completion_tokens,
-            arm.latency_p50,
-            arm.latency_p95
+            summary.system.title(),
+            percent_interval(summary.score),
+            100.0 * summary.lenient,
+            summary.prompt_tokens,
+            summary.completion_tokens,
+            summary.latency_p50,
+            summary.latency_p95
         );
     }
 }

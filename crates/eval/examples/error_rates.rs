@@ -185,7 +185,7 @@ impl Bench {
         ];
         let world = World { design, systems, luck: 0.05 };
         let named = self.sum(&world, |decision| {
-            share(decision.recommended.is_some_and(|arm| arm != Arm::Rag))
+            share(decision.recommended.is_some_and(|system| !system.is(Arm::Rag)))
         })?;
         self.row("harm", &format!("{}-four-1-seed", design.name()), named, Target::AtMost(0.025));
         Ok(())
@@ -195,7 +195,7 @@ impl Bench {
     fn dearer(&self, design: Design) -> Result<(), Failure> {
         for (lead, most) in [(0.5, 0.08), (0.8, 0.30)] {
             let named = self.sum(&three(design, lead, 3), |decision| {
-                share(decision.recommended == Some(Arm::Raft))
+                share(decision.recommended == Some(Arm::Raft.into()))
             })?;
             let cell = format!("{}-lead-{lead}", design.name());
             self.row("dearer", &cell, named, Target::AtMost(most));
@@ -207,7 +207,7 @@ impl Bench {
     fn power(&self, design: Design) -> Result<(), Failure> {
         for (lead, least) in [(1.2, 0.65), (1.5, 0.90), (2.0, 0.98)] {
             let named = self.sum(&three(design, lead, 3), |decision| {
-                share(decision.recommended == Some(Arm::Raft))
+                share(decision.recommended == Some(Arm::Raft.into()))
             })?;
             let cell = format!("{}-lead-{lead}", design.name());
             self.row("power", &cell, named, Target::AtLeast(least));
@@ -220,7 +220,7 @@ impl Bench {
         let design = Design { questions: 400, clusters: 400, correlation: 0.0 };
         let named = |seeds| {
             self.sum(&three(design, 1.5, seeds), |decision| {
-                share(decision.recommended == Some(Arm::Raft))
+                share(decision.recommended == Some(Arm::Raft.into()))
             })
         };
         let (one, three, five) = (named(1)?, named(3)?, named(5)?);

@@ -89,8 +89,8 @@ impl Arm {
         self.uses_gold() || self.is_floor()
     }
 
-    /// A free baseline that answers from the training pairs without a model. What is not shown above
-    /// it has learnt nothing worth having.
+    /// A free baseline that answers from the training pairs without a model. What is not shown
+    /// above it has learnt nothing worth having.
     pub const fn is_floor(self) -> bool {
         matches!(self, Self::MostFrequent | Self::NearestAnswer)
     }

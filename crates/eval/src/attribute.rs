@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evidence::Table;
 use crate::stats::PairedTest;
-use crate::{Arm, Error, Interval, Trial};
+use crate::{Arm, Error, Interval, Name, System, Trial};
 
 /// Why RAG got a question wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -100,8 +100,8 @@ impl Attribution {
     }
 }
 
-/// Classifies every question that `rag` got wrong, and measures the three headrooms. `None` when
-/// `rag` was not run.
+/// Classifies every question that `rag` got wrong, and measures the three headrooms, for a project
+/// with one model. `None` when `rag` was not run.
 ///
 /// Three refinements of the table:
 /// - "Learnable" asks whether any arm that saw the pairs is right where the oracle arm is wrong.
@@ -112,14 +112,19 @@ impl Attribution {
 /// - Without a graded oracle trial, an error is "not attributable" too, unless an arm that saw the
 ///   pairs is right or the lenient score finds the gold answer.
 pub fn attribute(trials: &[Trial], test: &PairedTest) -> Result<Option<Attribution>, Error> {
-    Ok(of_table(&Table::new(trials)?, test))
+    Ok(of_table(&Table::new(trials)?, None, test))
 }
 
 /// Arms that have seen the training pairs, as context or in training.
 const LEARNT: [Arm; 5] = [Arm::RaftOracle, Arm::Raft, Arm::Tuned, Arm::TunedRag, Arm::FewShot];
 
-pub(crate) fn of_table(table: &Table<'_>, test: &PairedTest) -> Option<Attribution> {
-    let rag = table.column(Arm::Rag)?;
+pub(crate) fn of_table(
+    table: &Table<'_>,
+    model: Option<Name>,
+    test: &PairedTest,
+) -> Option<Attribution> {
+    let at = |arm: Arm| System::Setup { model, arm };
+    let rag = table.column(at(Arm::Rag))?;
     let evidence: BTreeMap<&str, bool> = rag
         .trials
         .iter()
@@ -127,15 +132,15 @@ pub(crate) fn of_table(table: &Table<'_>, test: &PairedTest) -> Option<Attributi
         .collect();
     let near_miss: BTreeSet<&str> = [Arm::Rag, Arm::Oracle]
         .into_iter()
-        .filter_map(|arm| table.column(arm))
+        .filter_map(|arm| table.column(at(arm)))
         .flat_map(|column| {
             column.trials.iter().filter(|trial| trial.lenient).map(|trial| trial.qid.as_str())
         })
         .collect();
 
     let classify = |qid: &str| {
-        let learnt = LEARNT.iter().any(|arm| table.right(*arm, qid) == Some(true));
-        match (table.right(Arm::Oracle, qid), evidence.get(qid)) {
+        let learnt = LEARNT.iter().any(|arm| table.right(at(*arm), qid) == Some(true));
+        match (table.right(at(Arm::Oracle), qid), evidence.get(qid)) {
             (Some(true), Some(false)) => Class::Retrieval,
             (Some(true), Some(true)) => Class::Distraction,
             (Some(true), None) => Class::Unknown,
@@ -145,9 +150,9 @@ pub(crate) fn of_table(table: &Table<'_>, test: &PairedTest) -> Option<Attributi
             (None, _) => Class::Unknown,
         }
     };
-    let questions: Vec<&str> = table.questions(Arm::Rag).collect();
+    let questions: Vec<&str> = table.questions(at(Arm::Rag)).collect();
     let errors: Vec<Class> = (questions.iter())
-        .filter(|qid| table.right(Arm::Rag, qid) == Some(false))
+        .filter(|qid| table.right(at(Arm::Rag), qid) == Some(false))
         .map(|qid| classify(qid))
         .collect();
     let known: Vec<bool> = questions.iter().filter_map(|qid| evidence.get(qid).copied()).collect();
@@ -157,9 +162,9 @@ pub(crate) fn of_table(table: &Table<'_>, test: &PairedTest) -> Option<Attributi
         counts: Class::ALL
             .map(|class| (class, errors.iter().filter(|c| **c == class).count()))
             .to_vec(),
-        retrieval: table.difference(Arm::Oracle, Arm::Rag, test),
-        learnable: table.difference(Arm::RaftOracle, Arm::Oracle, test),
-        realised: table.difference(Arm::Raft, Arm::Rag, test),
+        retrieval: table.difference(at(Arm::Oracle), at(Arm::Rag), test),
+        learnable: table.difference(at(Arm::RaftOracle), at(Arm::Oracle), test),
+        realised: table.difference(at(Arm::Raft), at(Arm::Rag), test),
         evidence_retrieved: (!known.is_empty())
             .then(|| known.iter().filter(|found| **found).count() as f64 / known.len() as f64),
     })

@@ -1,16 +1,16 @@
-//! Two arms compared on the questions that both answered.
+//! Two systems compared on the questions that both answered.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Arm, Interval};
+use crate::{Interval, System};
 
 /// A paired difference `a - b`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Contrast {
     /// Minuend.
-    pub a: Arm,
+    pub a: System,
     /// Subtrahend.
-    pub b: Arm,
+    pub b: System,
     /// Questions graded under both.
     pub questions: usize,
     /// Mean difference with its interval.

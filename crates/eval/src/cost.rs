@@ -1,20 +1,25 @@
-//! What an arm costs, and when a dearer start pays off.
+//! What a system costs, and when a dearer start pays off.
 
 use serde::{Deserialize, Serialize};
 
-use crate::Arm;
+use crate::{Arm, System};
 
-/// Measured costs of one arm. Seconds of this machine are the currency: they need no price list.
+/// Measured costs of one system. Seconds of this machine are the currency: they need no price list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Costs {
     /// Whose costs.
-    pub arm: Arm,
+    #[serde(alias = "arm")]
+    pub system: System,
     /// Seconds to train one adapter (0 without one).
     pub training_seconds: f64,
     /// Seconds to build the index (0 where no passage is retrieved).
     pub index_seconds: f64,
-    /// Mean seconds per question; `None` takes the mean latency of the trials.
+    /// Mean seconds per question; `None` takes the mean latency of the trials, and where the system
+    /// is foreign its cost is unknown.
     pub seconds_per_query: Option<f64>,
+    /// Mean price per question, in the user's currency, of a foreign system that says it.
+    #[serde(default)]
+    pub price_per_query: Option<f64>,
     /// Peak memory while answering.
     pub peak_memory_bytes: Option<u64>,
     /// Seconds from an edited document to the first correct answer.
@@ -28,17 +33,19 @@ pub struct Costs {
 }
 
 impl Costs {
-    /// An arm without training, index or known extras; passages in the prompt allow citations.
-    pub fn new(arm: Arm) -> Self {
+    /// A system without training, index or known extras; passages in the prompt allow citations.
+    pub fn new(system: impl Into<System>) -> Self {
+        let system = system.into();
         Self {
-            arm,
+            system,
             training_seconds: 0.0,
             index_seconds: 0.0,
             seconds_per_query: None,
+            price_per_query: None,
             peak_memory_bytes: None,
             freshness_seconds: None,
             forgetting: None,
-            cites: arm.uses_passages(),
+            cites: system.arm().is_some_and(Arm::uses_passages),
             remote: false,
         }
     }

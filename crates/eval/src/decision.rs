@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::contrast::Contrast;
 use crate::stats::Bootstrap;
-use crate::{Arm, Attribution, Costs, CurvePoint, Gate, Interval, LearningCurve, Measure, Trial};
+use crate::{
+    Arm, Attribution, Costs, CurvePoint, Gate, Interval, LearningCurve, Measure, System, Trial,
+};
 
 /// The user's side of the rule, fixed before the test split is opened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,7 +30,7 @@ pub struct Rule {
     pub min_questions: usize,
     /// Queries over which training and index are paid off.
     pub expected_queries: u64,
-    /// Largest share of missing trials an arm may have.
+    /// Largest share of missing trials a system may have.
     pub max_missing: f64,
     /// Hard gates.
     pub limits: Limits,
@@ -53,7 +55,7 @@ impl Default for Rule {
     }
 }
 
-/// Hard gates: an arm that breaks one, or for which it was not measured, can't be recommended.
+/// Hard gates: a system that breaks one, or for which it was not measured, can't be recommended.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
@@ -78,15 +80,15 @@ pub struct DecisionInput {
     pub set: String,
     /// Primary measure, chosen before the test split was opened.
     pub measure: Measure,
-    /// All trials on the test split; an arm with several adapters has one trial per seed.
+    /// All trials on the test split; a system with several adapters has one trial per seed.
     pub trials: Vec<Trial>,
-    /// Costs by arm; an arm without an entry is taken to need neither training nor index.
+    /// Costs by system; a system without an entry is taken to need neither training nor index.
     pub costs: Vec<Costs>,
     /// The rule.
     pub rule: Rule,
     /// The ceiling gate, read on dev.
     pub gate: Option<Gate>,
-    /// Scores (dev or test) of the fine-tuned arm on growing shares of the pairs; may be empty.
+    /// Scores (dev or test) of the fine-tuned system on growing shares of the pairs; may be empty.
     pub curve: Vec<CurvePoint>,
     /// Measures of retrieval alone, such as ("recall@3", 0.91).
     pub retrieval: Vec<(String, f64)>,
@@ -99,8 +101,8 @@ pub struct DecisionInput {
     pub looks: Looks,
 }
 
-/// How often the same test questions were looked at. The first look decides; the more often one looks
-/// and changes something, the likelier is a difference that is only luck.
+/// How often the same test questions were looked at. The first look decides; the more often one
+/// looks and changes something, the likelier is a difference that is only luck.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Looks {
@@ -132,7 +134,7 @@ pub enum Outcome {
     /// Fine-tune; retrieve nothing.
     Tuned,
     /// Both: fine-tuned weights reading retrieved passages (`raft`, or `tuned+rag` when that is the
-    /// arm recommended).
+    /// system recommended).
     Raft,
     /// Nothing is needed.
     Base,
@@ -144,11 +146,13 @@ pub enum Outcome {
     CollectData,
     /// The measurements don't decide.
     Undetermined,
+    /// Keep a foreign system: one that is there already.
+    Existing,
 }
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Rag,
         Self::Tuned,
         Self::Raft,
@@ -157,6 +161,7 @@ impl Outcome {
         Self::ImproveRetrieval,
         Self::CollectData,
         Self::Undetermined,
+        Self::Existing,
     ];
 
     /// The outcome's name in output and JSON.
@@ -170,11 +175,13 @@ impl Outcome {
             Self::ImproveRetrieval => "improve-retrieval",
             Self::CollectData => "collect-data",
             Self::Undetermined => "undetermined",
+            Self::Existing => "existing",
         }
     }
 
-    /// The outcome that recommends `arm`; `None` for diagnostic arms.
-    pub const fn of(arm: Arm) -> Option<Self> {
+    /// The outcome that recommends `system`; `None` for diagnostic systems.
+    pub const fn of(system: System) -> Option<Self> {
+        let System::Setup { arm, .. } = system else { return Some(Self::Existing) };
         match arm {
             Arm::Base => Some(Self::Base),
             Arm::FewShot => Some(Self::FewShot),
@@ -205,14 +212,14 @@ pub struct Decision {
     pub measure: Measure,
     /// What to do.
     pub outcome: Outcome,
-    /// The arm to serve, when the outcome names one.
-    pub recommended: Option<Arm>,
-    /// The eligible arm with the highest score, recommended or not.
-    pub best: Option<Arm>,
+    /// The system to serve, when the outcome names one.
+    pub recommended: Option<System>,
+    /// The eligible system with the highest score, recommended or not.
+    pub best: Option<System>,
     /// The decision in one or two plain sentences.
     pub sentence: String,
-    /// The arms, in order of display.
-    pub arms: Vec<ArmSummary>,
+    /// The systems, in order of display.
+    pub systems: Vec<SystemSummary>,
     /// The pre-registered contrasts, Holm-adjusted as one family.
     pub contrasts: Vec<Contrast>,
     /// What holds RAG back; `None` when `rag` was not run.
@@ -234,22 +241,23 @@ pub struct Decision {
     /// Questions beyond those measured that would settle the open comparison; `None` when nothing
     /// is open.
     pub more_questions_needed: Option<usize>,
-    /// Training seeds of each fine-tuned system that would settle it on these questions; `None` when
-    /// nothing is open or ten would not do.
+    /// Training seeds of each fine-tuned system that would settle it on these questions; `None`
+    /// when nothing is open or ten would not do.
     #[serde(default)]
     pub seeds_needed: Option<usize>,
-    /// Chance that the rule would name the dearest system on these questions if it led all others by
-    /// one and a half margins.
+    /// Chance that the rule would name the dearest system on these questions if it led all others
+    /// by one and a half margins.
     #[serde(default)]
     pub power: Option<f64>,
     /// What the choice of each system might cost, the one leant to first.
     #[serde(default)]
     pub regrets: Vec<Regret>,
-    /// The recommended arm was trained once: its interval rests on what is known of the luck of
+    /// The recommended system was trained once: its interval rests on what is known of the luck of
     /// training.
     #[serde(default)]
     pub provisional: bool,
-    /// Questions that some system answered and not every one, which are left out of all comparisons.
+    /// Questions that some system answered and not every one, which are left out of all
+    /// comparisons.
     #[serde(default)]
     pub unshared: usize,
     /// Fewer questions than the rule asks for, or not the first look at them.
@@ -272,13 +280,15 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// The summary of one arm.
-    pub fn arm(&self, arm: Arm) -> Option<&ArmSummary> {
-        self.arms.iter().find(|summary| summary.arm == arm)
+    /// The summary of one system.
+    pub fn system(&self, system: impl Into<System>) -> Option<&SystemSummary> {
+        let system = system.into();
+        self.systems.iter().find(|summary| summary.system == system)
     }
 
     /// The contrast `a - b`, turned round if it is kept as `b - a`.
-    pub fn contrast(&self, a: Arm, b: Arm) -> Option<Contrast> {
+    pub fn contrast(&self, a: impl Into<System>, b: impl Into<System>) -> Option<Contrast> {
+        let (a, b) = (a.into(), b.into());
         self.contrasts.iter().find_map(|contrast| match (contrast.a, contrast.b) {
             (x, y) if (x, y) == (a, b) => Some(*contrast),
             (x, y) if (x, y) == (b, a) => Some(contrast.reversed()),
@@ -287,22 +297,22 @@ impl Decision {
     }
 }
 
-/// The most that choosing an arm might cost.
+/// The most that choosing a system might cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Regret {
-    /// The arm.
-    pub arm: Arm,
+    /// The system.
+    pub system: System,
     /// Upper bound of the points (0..1) lost against the best rival.
     pub points: f64,
-    /// Seconds more than the cheapest arm takes over the expected queries.
+    /// Seconds more than the cheapest system takes over the expected queries.
     pub seconds: f64,
 }
 
-/// One arm, summed up.
+/// One system, summed up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ArmSummary {
-    /// Which arm.
-    pub arm: Arm,
+pub struct SystemSummary {
+    /// Which system.
+    pub system: System,
     /// Questions with a graded trial.
     pub questions: usize,
     /// Trials, over all seeds.
@@ -333,11 +343,14 @@ pub struct ArmSummary {
     pub costs: Costs,
     /// Mean seconds per query used for the cost order.
     pub seconds_per_query: f64,
+    /// Whether that is known; a foreign system whose answers name no time is taken to be the
+    /// dearest.
+    pub cost_known: bool,
     /// `training + index + expected queries x seconds per query`: the cost order.
     pub total_seconds: f64,
     /// Seconds per correct answer over the expected queries; `None` when nothing is right.
     pub seconds_per_correct: Option<f64>,
-    /// Hard gates the arm fails, in words; empty = eligible unless diagnostic.
+    /// Hard gates the system fails, in words; empty = eligible unless diagnostic.
     pub fails: Vec<String>,
     /// May be recommended: not diagnostic and no hard gate failed.
     pub eligible: bool,
@@ -388,7 +401,7 @@ pub enum Answer {
 pub enum Lead {
     /// On to the node with this id.
     Node(String),
-    /// To one of these outcomes (several where the recommended arm names it).
+    /// To one of these outcomes (several where the recommended system names it).
     Outcome(Vec<Outcome>),
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Arm;
+use crate::System;
 
 /// What can be wrong with the material handed to the judge.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,17 +15,17 @@ pub enum Error {
     },
     /// A score outside 0..=1, or not a number.
     Score {
-        /// Arm of the trial.
-        arm: Arm,
+        /// System of the trial.
+        system: System,
         /// Question of the trial.
         qid: String,
         /// The offending score.
         score: f64,
     },
-    /// The same arm answered the same question twice with the same seed.
+    /// The same system answered the same question twice with the same seed.
     DuplicateTrial {
-        /// Arm of the trial.
-        arm: Arm,
+        /// System of the trial.
+        system: System,
         /// Question of the trial.
         qid: String,
         /// Training seed of the trial.
@@ -45,9 +45,9 @@ pub enum Error {
         /// What is allowed.
         expected: &'static str,
     },
-    /// A name that is not an arm, a measure or an outcome.
+    /// A name that is not a system, a measure or an outcome.
     Name {
-        /// Kind of name: "arm", "measure", "outcome".
+        /// Kind of name: "system", "measure", "outcome".
         kind: &'static str,
         /// What was found.
         found: String,
@@ -69,11 +69,14 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoTrials { set } => write!(f, "no graded trial for question set `{set}`"),
-            Self::Score { arm, qid, score } => {
-                write!(f, "arm `{arm}`, question `{qid}`: a score must lie in 0..=1, found {score}")
+            Self::Score { system, qid, score } => {
+                write!(
+                    f,
+                    "system `{system}`, question `{qid}`: a score must lie in 0..=1, found {score}"
+                )
             }
-            Self::DuplicateTrial { arm, qid, seed } => {
-                write!(f, "arm `{arm}` answered question `{qid}` twice with seed {seed}")
+            Self::DuplicateTrial { system, qid, seed } => {
+                write!(f, "system `{system}` answered question `{qid}` twice with seed {seed}")
             }
             Self::Cluster { qid } => write!(f, "question `{qid}` belongs to two clusters"),
             Self::Setting { name, found, expected } => {

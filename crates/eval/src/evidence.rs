@@ -1,11 +1,11 @@
-//! Trials as a table (question x arm x seed), and the paired comparisons read off it.
+//! Trials as a table (question x system x seed), and the paired comparisons read off it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::contrast::Contrast;
 use crate::stats::{Interval, Paired, PairedTest, Row, Trained};
 use crate::trial::RIGHT;
-use crate::{Arm, Error, Trial};
+use crate::{Error, System, Trial};
 
 /// A difference of scores below this is rounding, and counts for neither side.
 const ROUNDING: f64 = 1e-12;
@@ -14,15 +14,15 @@ const ROUNDING: f64 = 1e-12;
 pub(crate) struct Table<'a> {
     /// Question -> cluster.
     pub(crate) clusters: BTreeMap<&'a str, &'a str>,
-    arms: BTreeMap<Arm, Column<'a>>,
+    systems: BTreeMap<System, Column<'a>>,
     /// Every score is 0 or 1, so that the tests for right/wrong data apply.
     pub(crate) right_wrong: bool,
-    /// Questions that every arm which may be recommended has a grade for. Arms are compared on
-    /// these alone: an arm that lacks the hard questions would look better than it is.
+    /// Questions that every system which may be recommended has a grade for. Arms are compared on
+    /// these alone: a system that lacks the hard questions would look better than it is.
     shared: BTreeSet<&'a str>,
 }
 
-/// The trials of one arm.
+/// The trials of one system.
 pub(crate) struct Column<'a> {
     pub(crate) seeds: BTreeSet<u64>,
     pub(crate) trials: Vec<&'a Trial>,
@@ -31,12 +31,12 @@ pub(crate) struct Column<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Refuses scores outside 0..=1, a question in two clusters, and two trials of one arm,
+    /// Refuses scores outside 0..=1, a question in two clusters, and two trials of one system,
     /// question and seed.
     pub(crate) fn new(trials: &'a [Trial]) -> Result<Self, Error> {
         let mut table = Self {
             clusters: BTreeMap::new(),
-            arms: BTreeMap::new(),
+            systems: BTreeMap::new(),
             right_wrong: true,
             shared: BTreeSet::new(),
         };
@@ -49,14 +49,14 @@ impl<'a> Table<'a> {
             {
                 return Err(Error::Cluster { qid: trial.qid.clone() });
             }
-            if !seen.insert((trial.arm, trial.qid.as_str(), trial.seed)) {
+            if !seen.insert((trial.system, trial.qid.as_str(), trial.seed)) {
                 return Err(Error::DuplicateTrial {
-                    arm: trial.arm,
+                    system: trial.system,
                     qid: trial.qid.clone(),
                     seed: trial.seed,
                 });
             }
-            let column = table.arms.entry(trial.arm).or_insert_with(|| Column {
+            let column = table.systems.entry(trial.system).or_insert_with(|| Column {
                 seeds: BTreeSet::new(),
                 trials: Vec::new(),
                 scores: BTreeMap::new(),
@@ -65,7 +65,11 @@ impl<'a> Table<'a> {
             column.trials.push(trial);
             if let Some(score) = trial.score {
                 if !(0.0..=1.0).contains(&score) {
-                    return Err(Error::Score { arm: trial.arm, qid: trial.qid.clone(), score });
+                    return Err(Error::Score {
+                        system: trial.system,
+                        qid: trial.qid.clone(),
+                        score,
+                    });
                 }
                 table.right_wrong &= score == 0.0 || score == 1.0;
                 column.scores.entry(&trial.qid).or_default().insert(trial.seed, score);
@@ -76,13 +80,17 @@ impl<'a> Table<'a> {
     }
 
     fn graded_by_all(&self) -> BTreeSet<&'a str> {
-        let candidates: Vec<&Column<'a>> = (self.arms.iter())
-            .filter(|(arm, column)| !arm.is_diagnostic() && !column.scores.is_empty())
+        let candidates: Vec<&Column<'a>> = (self.systems.iter())
+            .filter(|(system, column)| !system.is_diagnostic() && !column.scores.is_empty())
             .map(|(_, column)| column)
             .collect();
-        // Without candidates (diagnostic arms alone) nothing limits the questions.
+        // Without candidates (diagnostic systems alone) nothing limits the questions.
         if candidates.is_empty() {
-            return self.arms.values().flat_map(|column| column.scores.keys().copied()).collect();
+            return self
+                .systems
+                .values()
+                .flat_map(|column| column.scores.keys().copied())
+                .collect();
         }
         let first = candidates[0].scores.keys().copied();
         first
@@ -91,46 +99,53 @@ impl<'a> Table<'a> {
     }
 
     /// Arms with at least one graded trial, in order of display.
-    pub(crate) fn arms(&self) -> impl Iterator<Item = Arm> + '_ {
-        self.arms.iter().filter(|(_, column)| !column.scores.is_empty()).map(|(arm, _)| *arm)
+    pub(crate) fn systems(&self) -> impl Iterator<Item = System> + '_ {
+        self.systems
+            .iter()
+            .filter(|(_, column)| !column.scores.is_empty())
+            .map(|(system, _)| *system)
     }
 
-    pub(crate) fn column(&self, arm: Arm) -> Option<&Column<'a>> {
-        self.arms.get(&arm).filter(|column| !column.scores.is_empty())
+    pub(crate) fn column(&self, system: impl Into<System>) -> Option<&Column<'a>> {
+        self.systems.get(&system.into()).filter(|column| !column.scores.is_empty())
     }
 
-    /// Mean score of one question over the seeds of an arm; `None` when no trial was graded.
-    pub(crate) fn score(&self, arm: Arm, qid: &str) -> Option<f64> {
-        self.column(arm)?.scores.get(qid).map(average)
+    /// Mean score of one question over the seeds of a system; `None` when no trial was graded.
+    pub(crate) fn score(&self, system: impl Into<System>, qid: &str) -> Option<f64> {
+        self.column(system)?.scores.get(qid).map(average)
     }
 
     /// Right or wrong, by the mean over seeds.
-    pub(crate) fn right(&self, arm: Arm, qid: &str) -> Option<bool> {
-        self.score(arm, qid).map(|score| score >= RIGHT)
+    pub(crate) fn right(&self, system: impl Into<System>, qid: &str) -> Option<bool> {
+        self.score(system, qid).map(|score| score >= RIGHT)
     }
 
-    /// Questions graded under an arm.
-    pub(crate) fn questions(&self, arm: Arm) -> impl Iterator<Item = &'a str> + '_ {
-        self.column(arm).into_iter().flat_map(|column| column.scores.keys().copied())
+    /// Questions graded under a system.
+    pub(crate) fn questions(
+        &self,
+        system: impl Into<System>,
+    ) -> impl Iterator<Item = &'a str> + '_ {
+        self.column(system).into_iter().flat_map(|column| column.scores.keys().copied())
     }
 
-    /// Questions that arms are compared on, and the clusters they fall into.
+    /// Questions that systems are compared on, and the clusters they fall into.
     pub(crate) fn size(&self) -> (usize, usize) {
         let clusters: BTreeSet<&str> =
             self.shared.iter().filter_map(|qid| self.clusters.get(qid).copied()).collect();
         (self.shared.len(), clusters.len())
     }
 
-    /// Questions that some arm has a grade for and not every candidate.
+    /// Questions that some system has a grade for and not every candidate.
     pub(crate) fn unshared(&self) -> usize {
         let graded: BTreeSet<&str> =
-            self.arms.values().flat_map(|column| column.scores.keys().copied()).collect();
+            self.systems.values().flat_map(|column| column.scores.keys().copied()).collect();
         graded.len().saturating_sub(self.shared.len())
     }
 
-    /// Mean score of an arm over the shared questions.
-    pub(crate) fn mean(&self, arm: Arm, test: &PairedTest) -> Option<Paired> {
-        let column = self.column(arm)?;
+    /// Mean score of a system over the shared questions.
+    pub(crate) fn mean(&self, system: impl Into<System>, test: &PairedTest) -> Option<Paired> {
+        let system = system.into();
+        let column = self.column(system)?;
         let rows: Vec<_> = (column.scores.iter())
             .filter(|(qid, _)| self.shared.contains(*qid))
             .map(|(qid, scores)| Row {
@@ -139,7 +154,7 @@ impl<'a> Table<'a> {
                 b: Vec::new(),
             })
             .collect();
-        let trained = if arm.needs_adapter() { Trained::A } else { Trained::Neither };
+        let trained = if system.needs_adapter() { Trained::A } else { Trained::Neither };
         (!rows.is_empty()).then(|| test.run(&rows, trained, self.right_wrong))
     }
 
@@ -148,7 +163,13 @@ impl<'a> Table<'a> {
     ///
     /// Scores are averaged over seeds before a question counts for one side or the other. Where a
     /// seed has no graded trial on a question, the question's mean over the other seeds stands in.
-    pub(crate) fn contrast(&self, a: Arm, b: Arm, test: &PairedTest) -> Option<Contrast> {
+    pub(crate) fn contrast(
+        &self,
+        a: impl Into<System>,
+        b: impl Into<System>,
+        test: &PairedTest,
+    ) -> Option<Contrast> {
+        let (a, b) = (a.into(), b.into());
         let (left, right) = (self.column(a)?, self.column(b)?);
         let rows: Vec<_> = (left.scores.iter())
             .filter(|(qid, _)| self.shared.contains(*qid))
@@ -191,30 +212,36 @@ impl<'a> Table<'a> {
     }
 
     /// The difference `a - b` alone.
-    pub(crate) fn difference(&self, a: Arm, b: Arm, test: &PairedTest) -> Option<Interval> {
+    pub(crate) fn difference(
+        &self,
+        a: impl Into<System>,
+        b: impl Into<System>,
+        test: &PairedTest,
+    ) -> Option<Interval> {
         self.contrast(a, b, test).map(|contrast| contrast.difference)
     }
 
-    /// Scores of these arms, averaged over seeds, on every shared question: (cluster, one score an
-    /// arm).
-    pub(crate) fn joint_scores(&self, arms: &[Arm]) -> Vec<(&'a str, Vec<f64>)> {
+    /// Scores of these systems, averaged over seeds, on every shared question: (cluster, one score
+    /// an system).
+    pub(crate) fn joint_scores(&self, systems: &[System]) -> Vec<(&'a str, Vec<f64>)> {
         let scores = |qid: &&'a str| {
-            let each: Option<Vec<f64>> = arms.iter().map(|arm| self.score(*arm, qid)).collect();
+            let each: Option<Vec<f64>> =
+                systems.iter().map(|system| self.score(*system, qid)).collect();
             each.map(|scores| (self.clusters[qid], scores))
         };
         self.shared.iter().filter_map(scores).collect()
     }
 
-    /// Which sides another training would have changed. Two arms that answer with the same adapters
-    /// (`raft` and `raft+oracle`) share their luck, seed by seed.
-    fn trained(&self, a: Arm, b: Arm) -> Trained {
-        let seeds = |arm: Arm| self.column(arm).map(|column| &column.seeds);
+    /// Which sides another training would have changed. Two systems that answer with the same
+    /// adapters (`raft` and `raft+oracle`) share their luck, seed by seed.
+    fn trained(&self, a: System, b: System) -> Trained {
+        let seeds = |system: System| self.column(system).map(|column| &column.seeds);
         match (a.needs_adapter(), b.needs_adapter()) {
             (false, false) => Trained::Neither,
             (true, false) => Trained::A,
             (false, true) => Trained::B,
             (true, true) => {
-                let same = a.needs_raft_adapter() == b.needs_raft_adapter();
+                let same = a.adapter() == b.adapter();
                 if same && seeds(a) == seeds(b) { Trained::Together } else { Trained::Both }
             }
         }
@@ -222,7 +249,7 @@ impl<'a> Table<'a> {
 }
 
 impl Column<'_> {
-    /// One score per seed of the arm, in seed order.
+    /// One score per seed of the system, in seed order.
     fn filled(&self, scores: &BTreeMap<u64, f64>) -> Vec<f64> {
         let substitute = average(scores);
         self.seeds.iter().map(|seed| scores.get(seed).copied().unwrap_or(substitute)).collect()
@@ -251,9 +278,10 @@ fn average(scores: &BTreeMap<u64, f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Arm;
 
-    fn trial(arm: Arm, qid: &str, seed: u64, score: Option<f64>) -> Trial {
-        Trial { qid: qid.into(), cluster: qid.into(), seed, score, ..Trial::new(arm) }
+    fn trial(system: Arm, qid: &str, seed: u64, score: Option<f64>) -> Trial {
+        Trial { qid: qid.into(), cluster: qid.into(), seed, score, ..Trial::new(system) }
     }
 
     #[test]
@@ -277,7 +305,7 @@ mod tests {
     fn agreement_on_few_questions_proves_little() {
         let trials: Vec<_> = (0..30)
             .flat_map(|i| {
-                [Arm::Rag, Arm::Base].map(|arm| trial(arm, &format!("q{i}"), 0, Some(1.0)))
+                [Arm::Rag, Arm::Base].map(|system| trial(system, &format!("q{i}"), 0, Some(1.0)))
             })
             .collect();
         let table = Table::new(&trials).unwrap();
@@ -308,8 +336,10 @@ mod tests {
         let same = trial(Arm::Rag, "q", 0, Some(1.0));
         let twice = [same.clone(), same.clone()];
         assert!(matches!(Table::new(&twice), Err(Error::DuplicateTrial { .. })));
-        let moved =
-            [same.clone(), Trial { arm: Arm::Base, cluster: "other".into(), ..same.clone() }];
+        let moved = [
+            same.clone(),
+            Trial { system: Arm::Base.into(), cluster: "other".into(), ..same.clone() },
+        ];
         assert!(matches!(Table::new(&moved), Err(Error::Cluster { .. })));
         let odd = [Trial { score: Some(f64::NAN), ..same }];
         assert!(matches!(Table::new(&odd), Err(Error::Score { .. })));

@@ -6,7 +6,7 @@ use crate::attribute::{Attribution, Class, of_table};
 use crate::evidence::Table;
 use crate::figures::{percent, percent_interval, points_interval, size};
 use crate::stats::{PairedTest, wilson};
-use crate::{Arm, Error, Interval, Rule, Trial};
+use crate::{Arm, Error, Interval, Rule, System, Trial};
 
 /// From this share on it is most of them.
 const MOST: f64 = 0.5;
@@ -116,8 +116,8 @@ pub fn retrieval_gain(
 ) -> Result<Option<Interval>, Error> {
     let test = PairedTest { alpha, ..PairedTest::default() };
     let rag = |trials: &[Trial], arm: Arm| -> Vec<Trial> {
-        let of_rag = trials.iter().filter(|trial| trial.arm == Arm::Rag);
-        of_rag.map(|trial| Trial { arm, ..trial.clone() }).collect()
+        let of_rag = trials.iter().filter(|trial| trial.system.is(Arm::Rag));
+        of_rag.map(|trial| Trial { system: arm.into(), ..trial.clone() }).collect()
     };
     // Two arms that are alike in everything but the name, so that the table pairs them.
     let trials = [rag(before, Arm::Base), rag(after, Arm::Rag)].concat();
@@ -139,7 +139,8 @@ pub fn retrieval_gain(
 pub fn gate(dev: &[Trial], options: &GateOptions) -> Result<Option<Gate>, Error> {
     let table = Table::new(dev)?;
     let test = PairedTest { alpha: options.alpha, ..PairedTest::default() };
-    let (Some(rag), Some(attribution)) = (table.mean(Arm::Rag, &test), of_table(&table, &test))
+    let (Some(rag), Some(attribution)) =
+        (table.mean(Arm::Rag, &test), of_table(&table, None, &test))
     else {
         return Ok(None);
     };
@@ -209,7 +210,7 @@ fn target_missed(rag: Interval, options: &GateOptions) -> Condition {
 }
 
 fn errors_left(table: &Table<'_>, attribution: &Attribution, alpha: f64) -> Condition {
-    let tuned = table.arms().any(Arm::needs_adapter);
+    let tuned = table.systems().any(System::needs_adapter);
     let mut classes = vec![Class::Format, Class::Learnable];
     if !tuned {
         // Without an oracle arm errors are "not attributable"; where no evidence is named that is

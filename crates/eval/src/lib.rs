@@ -31,6 +31,7 @@ pub mod gate;
 pub mod grade;
 pub mod ranking;
 pub mod stats;
+pub mod system;
 pub mod trial;
 
 pub use arm::Arm;
@@ -43,4 +44,5 @@ pub use error::Error;
 pub use gate::{Gate, GateAnswer, GateOptions, gate, retrieval_gain};
 pub use grade::{Measure, grade, lenient, macro_f1};
 pub use stats::Interval;
+pub use system::{Name, System};
 pub use trial::Trial;

@@ -1,10 +1,10 @@
-//! One arm answering one question.
+//! One system answering one question.
 
 use serde::{Deserialize, Serialize};
 
-use crate::Arm;
+use crate::System;
 
-/// One arm's answer to one question, graded.
+/// One system's answer to one question, graded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
     /// Question.
@@ -14,8 +14,9 @@ pub struct Trial {
     /// own cluster.
     pub cluster: String,
     /// Who answered.
-    pub arm: Arm,
-    /// Training seed of the adapter; 0 for arms without one.
+    #[serde(alias = "arm")]
+    pub system: System,
+    /// Training seed of the adapter; 0 for systems without one.
     #[serde(default)]
     pub seed: u64,
     /// Primary measure in 0..=1; `None` when the grader failed. A missing trial is never a zero.
@@ -23,7 +24,7 @@ pub struct Trial {
     /// The gold answer stands somewhere in the answer (see [`lenient`](crate::lenient)).
     pub lenient: bool,
     /// Whether the gold evidence was among the passages in the prompt; `None` when the question
-    /// names no evidence or the arm uses no passages.
+    /// names no evidence or the system uses no passages.
     pub evidence_retrieved: Option<bool>,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
@@ -33,7 +34,7 @@ pub struct Trial {
     pub latency_seconds: f64,
     /// Seconds from question to first token.
     pub first_token_seconds: f64,
-    /// The arm declined to answer.
+    /// The system declined to answer.
     pub abstained: bool,
     /// The answer as given.
     pub answer: String,
@@ -44,12 +45,13 @@ pub struct Trial {
 pub const RIGHT: f64 = 0.5;
 
 impl Trial {
-    /// An empty, ungraded trial of `arm`, to be filled in.
-    pub fn new(arm: Arm) -> Self {
+    /// An empty, ungraded trial of `system`, to be filled in.
+    pub fn new(system: impl Into<System>) -> Self {
+        let system = system.into();
         Self {
             qid: String::new(),
             cluster: String::new(),
-            arm,
+            system,
             seed: 0,
             score: None,
             lenient: false,

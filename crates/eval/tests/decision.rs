@@ -9,7 +9,8 @@ use tunesmith_eval::decision::{Answer, Lead, Limits, Looks};
 use tunesmith_eval::gate::Condition;
 use tunesmith_eval::stats::Random;
 use tunesmith_eval::{
-    Arm, CurvePoint, Decision, Gate, GateAnswer, GateOptions, Outcome, Rule, Trial, decide, gate,
+    Arm, Costs, CurvePoint, Decision, Gate, GateAnswer, GateOptions, Name, Outcome, Rule, System,
+    Trial, decide, gate,
 };
 use world::{World, input, quick, seconds};
 
@@ -35,7 +36,7 @@ fn facts_that_stand_only_in_documents_need_rag() {
     for seed in 0..5 {
         let world = World { facts: 1.0, seed, ..World::default() };
         let decision = expect(world, quick(0.1, Some(0.6)), Outcome::Rag);
-        assert_eq!(decision.recommended, Some(Arm::Rag));
+        assert_eq!(decision.recommended, Some(Arm::Rag.into()));
         assert!(decision.sentence.contains("meets the target"), "{}", decision.sentence);
     }
 }
@@ -236,7 +237,7 @@ fn enough_questions_show_identical_arms_to_be_alike_and_the_cheapest_wins() {
             .unwrap();
     assert_eq!(
         (decision.outcome, decision.recommended),
-        (Outcome::Base, Some(Arm::Base)),
+        (Outcome::Base, Some(Arm::Base.into())),
         "{}",
         decision.sentence
     );
@@ -268,10 +269,11 @@ fn random_truth(run: u64, questions: usize, margin: f64) -> (Decision, Vec<(Arm,
 /// good.
 fn is_wrong(decision: &Decision, truth: &[(Arm, f64)], margin: f64) -> bool {
     let Some(arm) = decision.recommended else { return false };
-    let of = |arm: Arm| truth.iter().find(|(other, _)| *other == arm).unwrap().1;
+    let of = |arm: System| truth.iter().find(|(other, _)| arm.is(*other)).unwrap().1;
     let best = truth.iter().map(|(_, chance)| *chance).fold(0.0, f64::max);
-    let cost = |arm: Arm| decision.arm(arm).unwrap().total_seconds;
-    let beaten = truth.iter().any(|(other, chance)| cost(*other) < cost(arm) && *chance >= of(arm));
+    let cost = |arm: System| decision.system(arm).unwrap().total_seconds;
+    let beaten =
+        truth.iter().any(|(other, chance)| cost((*other).into()) < cost(arm) && *chance >= of(arm));
     of(arm) < best - margin || beaten
 }
 
@@ -333,7 +335,7 @@ fn graders_that_fail_often_leave_it_undetermined() {
     let mut trials = coin_flips(&[(Arm::Base, 0.1), (Arm::Rag, 0.9)], 200, 1);
     let decision = decide(&input(trials.clone(), quick(0.1, None))).unwrap();
     assert_eq!(decision.outcome, Outcome::Rag);
-    for trial in trials.iter_mut().filter(|trial| trial.arm == Arm::Rag).take(30) {
+    for trial in trials.iter_mut().filter(|trial| trial.system.is(Arm::Rag)).take(30) {
         trial.score = None;
     }
     let decision = decide(&input(trials, quick(0.1, None))).unwrap();
@@ -342,7 +344,7 @@ fn graders_that_fail_often_leave_it_undetermined() {
         !decision.tree.iter().find(|node| node.id == "graders").unwrap().measurement.is_empty()
     );
     // Missing is not zero: the score is that of the graded questions.
-    assert!(decision.arm(Arm::Rag).unwrap().score.estimate > 0.8);
+    assert!(decision.system(Arm::Rag).unwrap().score.estimate > 0.8);
 }
 
 #[test]
@@ -360,14 +362,14 @@ fn hard_limits_exclude_arms() {
     assert_eq!(free.outcome, Outcome::Rag);
     let slow = |trial: &Trial| Trial { latency_seconds: 3.0, ..trial.clone() };
     let slowed: Vec<_> =
-        trials.iter().map(|t| if t.arm == Arm::Rag { slow(t) } else { t.clone() }).collect();
+        trials.iter().map(|t| if t.system.is(Arm::Rag) { slow(t) } else { t.clone() }).collect();
     let limits = Limits { p95_latency_seconds: Some(1.0), ..Limits::default() };
     let limited = decide(&input(slowed, Rule { limits, ..few_queries() })).unwrap();
     assert_eq!(limited.outcome, Outcome::Tuned);
-    assert!(!limited.arm(Arm::Rag).unwrap().eligible);
+    assert!(!limited.system(Arm::Rag).unwrap().eligible);
     let limits = Limits { citations: true, ..Limits::default() };
     let cited = decide(&input(trials.clone(), Rule { limits, ..few_queries() })).unwrap();
-    assert_eq!(cited.recommended, Some(Arm::Rag));
+    assert_eq!(cited.recommended, Some(Arm::Rag.into()));
     let limits = Limits { memory_bytes: Some(1), ..Limits::default() };
     let none = decide(&input(trials, Rule { limits, ..few_queries() })).unwrap();
     assert_eq!(none.outcome, Outcome::Undetermined);
@@ -435,7 +437,7 @@ fn luck_of_one_seed_is_no_reason_to_fine_tune() {
     };
     assert_eq!(ahead(1).outcome, Outcome::Undetermined, "{}", ahead(1).sentence);
     let three = ahead(3);
-    assert_eq!(three.recommended, Some(Arm::Tuned), "{}", three.sentence);
+    assert_eq!(three.recommended, Some(Arm::Tuned.into()), "{}", three.sentence);
     assert!(!three.provisional);
     let far = coin_flips(&[(Arm::Base, 0.2), (Arm::Rag, 0.3), (Arm::Tuned, 0.8)], 200, 3);
     let far: Vec<Trial> = far.into_iter().filter(|trial| trial.seed == 0).collect();
@@ -490,7 +492,7 @@ fn diagnostic_arms_are_never_recommended() {
     let decision = decide(&input(trials, quick(0.1, None))).unwrap();
     assert_eq!(
         (decision.outcome, decision.best),
-        (Outcome::Tuned, Some(Arm::Tuned)),
+        (Outcome::Tuned, Some(Arm::Tuned.into())),
         "{}",
         decision.sentence
     );
@@ -524,7 +526,7 @@ fn bad_settings_are_refused() {
 #[track_caller]
 fn check(decision: &Decision) {
     let unit = |x: f64| (0.0..=1.0).contains(&x);
-    for arm in &decision.arms {
+    for arm in &decision.systems {
         let s = arm.score;
         assert!(
             unit(s.lower) && s.lower <= s.estimate && s.estimate <= s.upper && unit(s.upper),
@@ -547,7 +549,7 @@ fn check(decision: &Decision) {
         assert_eq!(back.difference.estimate, -d.estimate);
     }
     if let Some(arm) = decision.recommended {
-        assert!(decision.arm(arm).unwrap().eligible);
+        assert!(decision.system(arm).unwrap().eligible);
         assert_eq!(Outcome::of(arm), Some(decision.outcome));
     }
     assert!(unit(decision.detectable_difference) && !decision.sentence.is_empty());
@@ -611,4 +613,76 @@ fn the_same_input_gives_the_same_decision_in_any_order() {
     let first = decide(&input).unwrap();
     input.trials.reverse();
     assert_eq!(decide(&input).unwrap(), first);
+}
+
+// ---- systems ----
+
+/// The trials under another name.
+fn renamed(trials: &[Trial], name: impl Fn(System) -> System) -> Vec<Trial> {
+    trials.iter().map(|t| Trial { system: name(t.system), ..t.clone() }).collect()
+}
+
+#[test]
+fn with_one_model_nothing_depends_on_its_name() {
+    let world = World { facts: 0.7, hidden_rule: 0.3, ..World::default() };
+    let plain = world.input(&Arm::ALL, quick(0.1, Some(0.7)));
+    let model = Some(Name::new("small").unwrap());
+    let name = |system: System| match system.arm() {
+        Some(arm) if !arm.is_floor() => System::Setup { model, arm },
+        _ => system,
+    };
+    let mut named = plain.clone();
+    named.trials = renamed(&plain.trials, name);
+    for costs in &mut named.costs {
+        costs.system = name(costs.system);
+    }
+    let (plain, named) = (decide(&plain).unwrap(), decide(&named).unwrap());
+    assert_eq!(plain.outcome, named.outcome);
+    assert_eq!(plain.recommended.map(name), named.recommended);
+    assert_eq!(plain.attribution, named.attribution);
+    assert_eq!(plain.more_questions_needed, named.more_questions_needed);
+    let p = |decision: &Decision| decision.contrasts.iter().map(|c| c.p_holm).sum::<f64>();
+    assert!((p(&plain) - p(&named)).abs() < 1e-9);
+}
+
+#[test]
+fn a_small_tuned_model_is_held_against_a_large_one_with_rag() {
+    let setup = |model: &str, arm| System::Setup { model: Some(Name::new(model).unwrap()), arm };
+    let (small, large) = (setup("small", Arm::Tuned), setup("large", Arm::Rag));
+    let at = |tuned: f64| {
+        let trials = coin_flips(&[(Arm::Tuned, tuned), (Arm::Rag, 0.9)], 400, 7);
+        let trials = renamed(&trials, |s| if s.is(Arm::Tuned) { small } else { large });
+        let mut input = input(trials, quick(0.1, None));
+        input.costs = vec![
+            Costs { training_seconds: 600.0, seconds_per_query: Some(0.1), ..Costs::new(small) },
+            Costs { seconds_per_query: Some(2.0), ..Costs::new(large) },
+        ];
+        decide(&input).unwrap()
+    };
+    let (alike, behind) = (at(0.92), at(0.6));
+    assert_eq!((alike.recommended, alike.outcome), (Some(small), Outcome::Tuned));
+    assert_eq!((behind.recommended, behind.outcome), (Some(large), Outcome::Rag));
+    assert!(behind.sentence.contains("large/rag"), "{}", behind.sentence);
+}
+
+#[test]
+fn a_foreign_system_is_kept_where_it_is_better_and_known_to_be_no_dearer() {
+    let there = System::Foreign(Name::new("helpdesk").unwrap());
+    let at = |chance: f64, seconds: Option<f64>| {
+        let trials =
+            coin_flips(&[(Arm::Base, 0.3), (Arm::Rag, 0.8), (Arm::Oracle, chance)], 400, 7);
+        let trials = renamed(&trials, |s| if s.is(Arm::Oracle) { there } else { s });
+        let mut input = input(trials, quick(0.1, None));
+        input.costs = vec![Costs { seconds_per_query: seconds, ..Costs::new(there) }];
+        decide(&input).unwrap()
+    };
+    let better = at(0.97, Some(0.1));
+    assert_eq!((better.recommended, better.outcome), (Some(there), Outcome::Existing));
+    assert!(better.sentence.starts_with("Keep what is there: helpdesk"), "{}", better.sentence);
+    assert_eq!(at(0.81, Some(0.1)).recommended, Some(there), "as good and cheaper");
+    // What it costs is not known, so it counts as the dearest.
+    let unknown = at(0.81, None);
+    assert_eq!(unknown.recommended, Some(Arm::Rag.into()));
+    assert!(unknown.warnings.iter().any(|w| w.contains("helpdesk")), "{:?}", unknown.warnings);
+    assert_eq!(at(0.97, None).recommended, Some(there), "better by more than the margin");
 }

@@ -319,9 +319,9 @@ impl<'a> Bench<'a> {
         let Self { questions, knowledge, halves, .. } = self;
         let Entrants { mut arms, adapters, dropped } = entrants;
         arms.extend(
-            Arm::ALL
-                .into_iter()
-                .filter(|arm| arm.is_floor() && test.trials.iter().any(|trial| trial.arm == *arm)),
+            Arm::ALL.into_iter().filter(|arm| {
+                arm.is_floor() && test.trials.iter().any(|trial| trial.system.is(*arm))
+            }),
         );
         let price = Price {
             speed: test.speed,

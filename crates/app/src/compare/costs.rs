@@ -27,7 +27,8 @@ impl Price<'_> {
     /// The costs of every arm that has trials.
     pub(super) fn of_all(&self, store: &Store) -> Result<Vec<Costs>> {
         let index = index_cost(store)?;
-        let mut arms: Vec<Arm> = self.trials.iter().map(|trial| trial.arm).collect();
+        let mut arms: Vec<Arm> =
+            self.trials.iter().filter_map(|trial| trial.system.arm()).collect();
         arms.sort_unstable();
         arms.dedup();
         Ok(arms.into_iter().map(|arm| self.of(arm, index)).collect())
@@ -56,7 +57,7 @@ impl Price<'_> {
 
     /// Mean seconds of an answer: retrieval, and tokens at the speed of the engine.
     fn seconds_per_query(&self, arm: Arm) -> f64 {
-        let trials = || self.trials.iter().filter(|trial| trial.arm == arm);
+        let trials = || self.trials.iter().filter(|trial| trial.system.is(arm));
         if arm.is_floor() {
             return 0.0;
         }

@@ -205,10 +205,10 @@ fn set_report(decided: &Decided) -> SetReport {
             let mut answers: Vec<ExampleAnswer> = Vec::new();
             for trial in trials {
                 // Of several seeds the first speaks for the arm. Baselines say nothing of their own.
-                let seen = answers.iter().any(|answer| answer.arm == trial.arm);
-                if !seen && !trial.arm.is_floor() {
+                let seen = answers.iter().any(|answer| answer.system == trial.system);
+                if !seen && !trial.system.is_floor() {
                     answers.push(ExampleAnswer {
-                        arm: trial.arm,
+                        system: trial.system,
                         answer: trial.answer.clone(),
                         score: trial.score,
                         evidence_retrieved: trial.evidence_retrieved,

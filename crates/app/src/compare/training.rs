@@ -107,8 +107,11 @@ impl Bench<'_> {
 
 /// The mean score of an arm; `None` where it has none.
 fn score(trials: &[Trial], arm: Arm) -> Option<f64> {
-    let mut scores =
-        trials.iter().filter(|trial| trial.arm == arm).filter_map(|trial| trial.score).peekable();
+    let mut scores = trials
+        .iter()
+        .filter(|trial| trial.system.is(arm))
+        .filter_map(|trial| trial.score)
+        .peekable();
     scores.peek()?;
     Some(mean(scores))
 }

@@ -1,6 +1,6 @@
 //! What a report tells.
 
-use eval::{Arm, Decision};
+use eval::{Arm, Decision, System};
 
 /// What the whole page is about.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +65,7 @@ pub struct ExampleQuestion {
 #[derive(Debug, Clone)]
 pub struct ExampleAnswer {
     /// Who answered.
-    pub arm: Arm,
+    pub system: System,
     /// The answer.
     pub answer: String,
     /// Its score; `None` when the grader failed.

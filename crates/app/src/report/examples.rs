@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eval::Arm;
+use eval::System;
 use maud::{Markup, html};
 
 use super::content::{ExampleAnswer, ExampleQuestion};
@@ -16,19 +16,23 @@ const MOST: usize = 12;
 /// most first, so that a dozen of them tell the arms apart. Of equals the first is taken, so the
 /// choice never changes between runs.
 fn pick(examples: &[ExampleQuestion]) -> Vec<&ExampleQuestion> {
-    let verdicts = |example: &ExampleQuestion| -> Vec<(Arm, bool)> {
-        example.answers.iter().filter_map(|answer| Some((answer.arm, verdict(answer)?))).collect()
+    let verdicts = |example: &ExampleQuestion| -> Vec<(System, bool)> {
+        example
+            .answers
+            .iter()
+            .filter_map(|answer| Some((answer.system, verdict(answer)?)))
+            .collect()
     };
-    let mut left: Vec<(&ExampleQuestion, Vec<(Arm, bool)>)> =
+    let mut left: Vec<(&ExampleQuestion, Vec<(System, bool)>)> =
         examples.iter().map(|example| (example, verdicts(example))).collect();
-    let mut needs: BTreeMap<(Arm, bool), usize> = BTreeMap::new();
+    let mut needs: BTreeMap<(System, bool), usize> = BTreeMap::new();
     for key in left.iter().flat_map(|(_, verdicts)| verdicts) {
         needs.insert(*key, PER_ARM);
     }
 
     let mut chosen = Vec::new();
     while chosen.len() < MOST {
-        let worth = |verdicts: &[(Arm, bool)]| {
+        let worth = |verdicts: &[(System, bool)]| {
             let fills =
                 verdicts.iter().filter(|key| needs.get(key).is_some_and(|need| *need > 0)).count();
             let right = verdicts.iter().filter(|(_, right)| *right).count();
@@ -112,8 +116,8 @@ fn answer_row(row: &[&ExampleAnswer]) -> Markup {
             }
             td class="who" {
                 @for answer in row {
-                    span class={ "arm " (arm_class(answer.arm)) } {
-                        (answer.arm)
+                    span class={ "arm " (arm_class(answer.system)) } {
+                        (answer.system)
                         @if answer.evidence_retrieved == Some(false) { sup title="evidence not retrieved" { "∅" } }
                     }
                 }
@@ -140,12 +144,14 @@ fn shorten(text: &str) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
+    use eval::Arm;
+
     use super::*;
 
     #[test]
     fn each_arm_is_shown_right_and_wrong_where_it_was_both() {
         let answer = |arm: Arm, right: bool| ExampleAnswer {
-            arm,
+            system: arm.into(),
             answer: String::new(),
             score: Some(f64::from(u8::from(right))),
             evidence_retrieved: None,

@@ -37,14 +37,14 @@ pub(super) fn section(set: &SetReport) -> Markup {
 
 /// The colour of the outcome: that of the arm, if it names one.
 pub(super) fn outcome_class(decision: &Decision) -> String {
-    decision.recommended.map(figure::arm_class).unwrap_or_default()
+    decision.recommended.map(|system| figure::arm_class(system)).unwrap_or_default()
 }
 
 /// One line for the list at the top.
 pub(super) fn brief(decision: &Decision) -> String {
-    let scored = decision.recommended.or(decision.best).and_then(|arm| decision.arm(arm));
+    let scored = decision.recommended.or(decision.best).and_then(|arm| decision.system(arm));
     let score =
-        scored.map(|s| format!("{} {}", s.arm, percent_interval(s.score))).unwrap_or_default();
+        scored.map(|s| format!("{} {}", s.system, percent_interval(s.score))).unwrap_or_default();
     let lead = if decision.recommended.is_some() { "" } else { "best so far: " };
     let target = decision
         .rule
@@ -55,7 +55,7 @@ pub(super) fn brief(decision: &Decision) -> String {
 }
 
 fn verdict(decision: &Decision) -> Markup {
-    let scored = decision.recommended.or(decision.best).and_then(|arm| decision.arm(arm));
+    let scored = decision.recommended.or(decision.best).and_then(|arm| decision.system(arm));
     html! {
         div class="verdict" {
             h2 { (decision.set) }
@@ -64,9 +64,9 @@ fn verdict(decision: &Decision) -> Markup {
         p class="sentence" { (typeset(&decision.sentence)) }
         dl class="keys" {
             @if let Some(scored) = scored {
-                div class=(figure::arm_class(scored.arm)) {
+                div class=(figure::arm_class(scored.system)) {
                     dt { @if decision.recommended.is_some() { "recommended arm" } @else { "best arm measured" } }
-                    dd { (scored.arm) small { (percent_interval(scored.score)) } }
+                    dd { (scored.system) small { (percent_interval(scored.score)) } }
                 }
             }
             div { dt { "measure" } dd { (decision.measure.title()) small {
@@ -108,13 +108,13 @@ fn scores(decision: &Decision) -> Markup {
 fn differences(decision: &Decision) -> Markup {
     let Some(anchor) = decision.recommended.or(decision.best) else { return html! {} };
     let rows: Vec<Row> = decision
-        .arms
+        .systems
         .iter()
-        .filter(|other| other.arm != anchor && !other.arm.is_diagnostic())
-        .filter_map(|other| decision.contrast(anchor, other.arm))
+        .filter(|other| other.system != anchor && !other.system.is_diagnostic())
+        .filter_map(|other| decision.contrast(anchor, other.system))
         .map(|contrast| Row {
             label: format!("{anchor} − {}", contrast.b),
-            arm: contrast.b,
+            system: contrast.b,
             difference: contrast.difference,
             note: format!("p {}", p_value(contrast.p_holm)),
         })
@@ -169,7 +169,7 @@ fn why_rag_fails(decision: &Decision) -> Markup {
         .filter_map(|(label, arm, difference, note)| {
             Some(Row {
                 label: label.to_owned(),
-                arm,
+                system: arm.into(),
                 difference: difference?,
                 note: note.to_owned(),
             })
@@ -208,8 +208,8 @@ fn why_rag_fails(decision: &Decision) -> Markup {
 }
 
 fn price(decision: &Decision) -> Markup {
-    let priced = decision.arms.iter().any(|arm| arm.seconds_per_query > 0.0);
-    let both = decision.arm(Arm::Rag).is_some() && decision.arm(Arm::Tuned).is_some();
+    let priced = decision.systems.iter().any(|arm| arm.seconds_per_query > 0.0);
+    let both = decision.system(Arm::Rag).is_some() && decision.system(Arm::Tuned).is_some();
     html! {
         @if priced {
             div class="block" {
@@ -217,8 +217,8 @@ fn price(decision: &Decision) -> Markup {
                 p class="note" {
                     "Seconds of this machine for training, index and answering. At " (count(decision.rule.expected_queries))
                     " expected queries"
-                    @if let Some(arm) = decision.recommended.and_then(|arm| decision.arm(arm)) {
-                        ", " (arm.arm) " takes " (duration(arm.total_seconds)) " in all"
+                    @if let Some(arm) = decision.recommended.and_then(|arm| decision.system(arm)) {
+                        ", " (arm.system) " takes " (duration(arm.total_seconds)) " in all"
                         @if let Some(each) = arm.seconds_per_correct { ", " (duration(each)) " per correct answer" }
                     }
                     "."

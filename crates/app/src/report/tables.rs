@@ -17,8 +17,8 @@ pub(super) fn arms(decision: &Decision) -> Markup {
                 th class="number" { "answer tokens" } th class="number" { "p50" } th class="number" { "p95" }
                 th class="number" { "training" } th class="number" { "per correct answer" } th { "limits" }
             } }
-            tbody { @for s in &decision.arms { tr class=(arm_class(s.arm)) {
-                td class="arm" { (s.arm.title()) }
+            tbody { @for s in &decision.systems { tr class=(arm_class(s.system)) {
+                td class="arm" { (s.system.title()) }
                 td class="number" { (s.questions) @if s.seeds > 1 { " × " (s.seeds) " seeds" } }
                 td class="number" { (percent_interval(s.score)) }
                 td class="number" { (percent(s.lenient)) }
@@ -28,7 +28,7 @@ pub(super) fn arms(decision: &Decision) -> Markup {
                 td class="number" { (duration(s.latency_p95)) }
                 td class="number" { @if s.costs.training_seconds > 0.0 { (duration(s.costs.training_seconds)) } @else { "–" } }
                 td class="number" { (s.seconds_per_correct.map_or("never".to_owned(), duration)) }
-                td { @if s.arm.is_floor() { "baseline" } @else if s.arm.is_diagnostic() { "diagnostic" } @else if s.fails.is_empty() { "within" } @else { (s.fails.join(", ")) } }
+                td { @if s.system.is_floor() { "baseline" } @else if s.system.is_diagnostic() { "diagnostic" } @else if s.fails.is_empty() { "within" } @else { (s.fails.join(", ")) } }
             } } }
         } }
     }

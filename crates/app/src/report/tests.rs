@@ -66,7 +66,7 @@ fn set(name: &str, chances: &[(Arm, f64)], questions: usize) -> SetReport {
         }
         let answers = &mut examples.last_mut().unwrap().answers;
         answers.push(ExampleAnswer {
-            arm: trial.arm,
+            system: trial.system,
             answer: trial.answer.clone(),
             score: trial.score,
             evidence_retrieved: trial.evidence_retrieved,

@@ -49,7 +49,7 @@ fn sign<'t>(
 
 impl Case<'_> {
     fn difference(&self, a: Arm, b: Arm) -> Option<Interval> {
-        self.contrast(a, b).map(|contrast| contrast.difference)
+        self.within(a, b).map(|contrast| contrast.difference)
     }
 
     fn written(&self, a: Arm, b: Arm) -> Option<String> {
@@ -90,7 +90,7 @@ fn in_documents(case: &Case<'_>) -> Criterion {
 
 fn iteration(case: &Case<'_>) -> Criterion {
     let seconds = |arm: Arm, name: &str| {
-        let costs = &case.summary(arm)?.costs;
+        let costs = &case.summary(case.at(arm))?.costs;
         let taken = costs.freshness_seconds.unwrap_or_else(|| costs.fixed_seconds());
         (taken > 0.0).then(|| format!("{name} {}", duration(taken)))
     };
@@ -105,9 +105,11 @@ fn iteration(case: &Case<'_>) -> Criterion {
 }
 
 fn generic(case: &Case<'_>) -> Criterion {
-    let tuned = case.arms.iter().filter(|arm| arm.arm.needs_adapter());
+    let tuned = case.systems.iter().filter(|summary| summary.system.needs_adapter());
     let parts = tuned
-        .filter_map(|arm| Some(format!("{} forgets {}", arm.arm, percent(arm.costs.forgetting?))))
+        .filter_map(|summary| {
+            Some(format!("{} forgets {}", summary.system, percent(summary.costs.forgetting?)))
+        })
         .collect();
     criterion("The model must stay generic", parts, "loss on a general set against the base model")
 }
@@ -147,14 +149,14 @@ fn guarantee(case: &Case<'_>) -> Criterion {
     let Some(best) = case.best() else {
         return criterion("Guaranteed performance", Vec::new(), "");
     };
-    let mut parts = vec![format!("{}: {}", best.arm, percent_interval(best.score))];
+    let mut parts = vec![format!("{}: {}", best.system, percent_interval(best.score))];
     parts.extend(case.rule.target.map(|target| format!("target {}", percent(target))));
     parts.extend(
         best.seed_deviation.map(|sd| format!("standard deviation over seeds {}", percent(sd))),
     );
     let reading = match case.rule.target {
-        Some(target) if best.score.lower >= target => "the best arm is shown to meet the target",
-        Some(target) if best.score.upper < target => "no arm meets the target",
+        Some(target) if best.score.lower >= target => "the best system is shown to meet the target",
+        Some(target) if best.score.upper < target => "no system meets the target",
         Some(_) => "the target is within reach, not shown to be met",
         None => "the lower bound is what can be relied on",
     };
@@ -171,7 +173,8 @@ fn training_data(case: &Case<'_>) -> Criterion {
 }
 
 fn together(case: &Case<'_>) -> Criterion {
-    let score = |arm: Arm| case.summary(arm).map_or(f64::MIN, |summary| summary.score.estimate);
+    let score =
+        |arm: Arm| case.summary(case.at(arm)).map_or(f64::MIN, |summary| summary.score.estimate);
     let single = if score(Arm::Tuned) > score(Arm::Rag) { Arm::Tuned } else { Arm::Rag };
     let parts = [case.written(Arm::Raft, single), case.written(Arm::TunedRag, single)];
     let reading = sign(

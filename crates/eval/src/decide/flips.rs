@@ -6,7 +6,7 @@ use super::power::Outlook;
 use super::rule::Verdict;
 use crate::attribute::Class;
 use crate::figures::{count, percent, points_interval, size};
-use crate::{Arm, Outcome, Rule};
+use crate::{Arm, Outcome, Rule, System};
 
 /// A class of errors is worth a line from this share of all errors on.
 const NOTABLE: f64 = 0.25;
@@ -21,12 +21,12 @@ pub(super) fn flips(case: &Case<'_>, verdict: &Verdict, outlook: &Outlook) -> Ve
     flips
 }
 
-/// The decision in a word: the arm, or what to do instead.
-fn label(verdict: &Verdict) -> &'static str {
-    verdict.recommended.map_or(verdict.outcome.as_str(), Arm::as_str)
+/// The decision in a word: the system, or what to do instead.
+fn label(verdict: &Verdict) -> String {
+    verdict.recommended.map_or(verdict.outcome.to_string(), |system| system.to_string())
 }
 
-fn under(case: &Case<'_>, change: impl FnOnce(&mut Rule)) -> &'static str {
+fn under(case: &Case<'_>, change: impl FnOnce(&mut Rule)) -> String {
     let mut rule = case.rule.clone();
     change(&mut rule);
     label(&Case { rule, ..case.clone() }.apply())
@@ -36,19 +36,19 @@ fn under(case: &Case<'_>, change: impl FnOnce(&mut Rule)) -> &'static str {
 fn nearest<T: Copy>(
     values: impl Iterator<Item = T>,
     now: &str,
-    decision: impl Fn(T) -> &'static str,
-) -> Option<(T, &'static str)> {
+    decision: impl Fn(T) -> String,
+) -> Option<(T, String)> {
     values.map(|value| (value, decision(value))).find(|(_, label)| *label != now)
 }
 
 fn margin(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
-    let now = label(verdict);
+    let now = &*label(verdict);
     let decision =
         |half_points: u32| under(case, |rule| rule.margin = f64::from(half_points) / 200.0);
     let current = (200.0 * case.rule.margin).round() as u32;
     let smaller = nearest((1..current).rev(), now, decision);
     let larger = nearest(current + 1..=100, now, decision);
-    let write = |(half, label): (u32, &str), or: &str| {
+    let write = |(half, label): (u32, String), or: &str| {
         format!("A margin of {} points or {or}: {label}.", size(f64::from(half) / 200.0))
     };
     smaller
@@ -59,7 +59,7 @@ fn margin(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
 }
 
 fn target(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
-    let now = label(verdict);
+    let now = &*label(verdict);
     let decision = |points: u32| under(case, |rule| rule.target = Some(f64::from(points) / 100.0));
     let current = case.rule.target.map(|target| (100.0 * target).round() as u32);
     let (lower, higher) = match current {
@@ -76,10 +76,13 @@ fn target(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
             let high = high.and_then(|label| {
                 Some(((1..=100).rev().take_while(|p| decision(*p) == label).last()?, label))
             });
-            (modest, high.filter(|_| modest.is_none_or(|(points, _)| points < 100)))
+            {
+                let open = modest.as_ref().is_none_or(|(points, _)| *points < 100);
+                (modest, high.filter(|_| open))
+            }
         }
     };
-    let write = |(points, label): (u32, &str), or: &str| {
+    let write = |(points, label): (u32, String), or: &str| {
         format!("A target of {} or {or}: {label}.", percent(f64::from(points) / 100.0))
     };
     lower
@@ -90,7 +93,7 @@ fn target(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
 }
 
 fn queries(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
-    let now = label(verdict);
+    let now = &*label(verdict);
     let decision = |queries: u64| under(case, |rule| rule.expected_queries = queries);
     // Ten steps to the decade, from 1 to a billion.
     let grid: Vec<u64> =
@@ -98,7 +101,7 @@ fn queries(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
     let current = case.rule.expected_queries;
     let fewer = nearest(grid.iter().rev().copied().filter(|q| *q < current), now, decision);
     let more = nearest(grid.iter().copied().filter(|q| *q > current), now, decision);
-    let write = |(queries, label): (u64, &str), or: &str| {
+    let write = |(queries, label): (u64, String), or: &str| {
         format!("About {} queries or {or}, instead of {}: {label}.", count(queries), count(current))
     };
     fewer
@@ -110,7 +113,6 @@ fn queries(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
 
 fn measurements(case: &Case<'_>, verdict: &Verdict, outlook: &Outlook) -> Vec<String> {
     let mut out = Vec::new();
-    let measured = |arm: Arm| case.summary(arm).is_some();
     if let Some(more) = outlook.more_questions {
         out.push(format!(
             "About {} more questions with the same differences would settle it.",
@@ -120,14 +122,15 @@ fn measurements(case: &Case<'_>, verdict: &Verdict, outlook: &Outlook) -> Vec<St
     if let Some(seeds) = outlook.seeds {
         out.push(format!("{seeds} training seeds with the same scores would settle it, too."));
     }
-    if let Some(arm) = verdict.recommended {
-        let untried: Vec<Arm> = [Arm::Rag, Arm::Tuned, Arm::Raft]
+    if let Some(system) = verdict.recommended {
+        let untried: Vec<System> = [Arm::Rag, Arm::Tuned, Arm::Raft]
+            .map(|arm| case.at(arm))
             .into_iter()
-            .filter(|other| !measured(*other))
+            .filter(|other| case.summary(*other).is_none())
             .collect();
         if !untried.is_empty() {
             out.push(format!(
-                "Not measured: {}. One that scores {} points more than {arm} would be recommended.",
+                "Not measured: {}. One that scores {} points more than {system} would be recommended.",
                 names(&untried),
                 size(case.rule.margin)
             ));
@@ -135,7 +138,7 @@ fn measurements(case: &Case<'_>, verdict: &Verdict, outlook: &Outlook) -> Vec<St
     }
     if verdict.outcome != Outcome::ImproveRetrieval
         && let Some(headroom) =
-            case.contrast(Arm::Oracle, Arm::Rag).filter(|c| c.difference.lower > 0.0)
+            case.within(Arm::Oracle, Arm::Rag).filter(|c| c.difference.lower > 0.0)
     {
         out.push(format!(
             "Perfect retrieval would change rag by {}.",

@@ -12,10 +12,10 @@ mod summary;
 use crate::attribute::of_table;
 use crate::contrast::Contrast;
 use crate::cost::break_even;
-use crate::decision::ArmSummary;
+use crate::decision::SystemSummary;
 use crate::evidence::{Column, Table};
 use crate::stats::{Joint, Luck, PairedTest, holm};
-use crate::{Arm, Costs, Decision, DecisionInput, Error, LearningCurve, Rule};
+use crate::{Arm, Decision, DecisionInput, Error, LearningCurve, Name, Rule, System};
 
 use case::Case;
 use power::{Candidate, Outlook, Prospect};
@@ -24,8 +24,9 @@ use power::{Candidate, Outlook, Prospect};
 /// bounds than this many show.
 const CURVE_RESAMPLES: usize = 2000;
 
-/// The lead, in margins, whose power is stated: at one margin the rule is undecided half of the time
-/// however many questions there are, as the measured lead falls short of the margin as often as not.
+/// The lead, in margins, whose power is stated: at one margin the rule is undecided half of the
+/// time however many questions there are, as the measured lead falls short of the margin as often
+/// as not.
 const LEAD: f64 = 1.5;
 
 /// Decides between RAG, fine-tuning, both, or neither.
@@ -42,9 +43,10 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
     let rule = &input.rule;
     let test = PairedTest { alpha: rule.alpha, ..PairedTest::default() };
 
-    let arms = summary::arms(&table, &input.costs, rule, &test);
+    let systems = summary::systems(&table, &input.costs, rule, &test);
     let contrasts = contrasts(&table, &test);
-    let attribution = of_table(&table, &test);
+    let model = diagnosed(&systems);
+    let attribution = of_table(&table, model, &test);
     let curve = LearningCurve::fit(
         &input.curve,
         rule.alpha,
@@ -52,7 +54,8 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
         rule.seed,
     );
     let case = Case {
-        arms: &arms,
+        systems: &systems,
+        model,
         contrasts: &contrasts,
         attribution: attribution.as_ref(),
         gate: input.gate.as_ref(),
@@ -68,8 +71,9 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
     let looks = input.looks.openings.max(1);
     let flips = flips::flips(&case, &verdict, &outlook);
     let warnings = summary::warnings(&case, &verdict, input, table.unshared());
-    let provisional = verdict.recommended.and_then(|arm| case.summary(arm));
-    let provisional = provisional.is_some_and(|arm| arm.arm.needs_adapter() && arm.seeds < 2);
+    let provisional = verdict.recommended.and_then(|system| case.summary(system));
+    let provisional =
+        provisional.is_some_and(|summary| summary.system.needs_adapter() && summary.seeds < 2);
     Ok(Decision {
         set: input.set.clone(),
         measure: input.measure,
@@ -92,63 +96,82 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
         questions,
         clusters,
         left_out: input.left_out,
-        break_even_queries: break_even_queries(&arms, &input.costs),
+        break_even_queries: break_even_queries(&systems, model),
         openings: input.openings.clone(),
         looks: input.looks.clone(),
         rule: rule.clone(),
         gate: input.gate.clone(),
-        arms,
+        systems,
         contrasts,
         attribution,
         curve,
     })
 }
 
-/// The candidates in order of cost, with how their scores vary together; `None` where fewer than two
-/// share questions of two clusters.
+/// The candidates in order of cost, with how their scores vary together; `None` where fewer than
+/// two share questions of two clusters.
 fn prospect(case: &Case<'_>, table: &Table<'_>) -> Option<Prospect> {
     let candidates: Vec<Candidate> = (case.eligible().iter())
         .map(|summary| {
-            let trained = summary.arm.needs_adapter();
-            let means = table.column(summary.arm).map(Column::seed_means).unwrap_or_default();
+            let trained = summary.system.needs_adapter();
+            let means = table.column(summary.system).map(Column::seed_means).unwrap_or_default();
             Candidate {
-                arm: summary.arm,
+                system: summary.system,
                 seeds: if trained { means.len() } else { 0 },
                 luck: if trained { Luck::KNOWN.moderated(&means) } else { 0.0 },
             }
         })
         .collect();
-    let arms: Vec<Arm> = candidates.iter().map(|candidate| candidate.arm).collect();
-    let joint = Joint::new(&table.joint_scores(&arms))?;
-    (arms.len() > 1).then_some(Prospect { candidates, joint })
+    let systems: Vec<System> = candidates.iter().map(|candidate| candidate.system).collect();
+    let joint = Joint::new(&table.joint_scores(&systems))?;
+    (systems.len() > 1).then_some(Prospect { candidates, joint })
 }
 
 /// The number of queries from which `tuned` is cheaper than `rag`; `None` where it never is, or not
 /// both were measured.
-fn break_even_queries(arms: &[ArmSummary], costs: &[Costs]) -> Option<f64> {
-    let per_query = |arm: Arm| {
-        arms.iter().find(|summary| summary.arm == arm).map(|summary| summary.seconds_per_query)
-    };
-    let training = costs.iter().find(|costs| costs.arm == Arm::Tuned)?.training_seconds;
-    break_even(training, per_query(Arm::Rag)?, per_query(Arm::Tuned)?)
+fn break_even_queries(systems: &[SystemSummary], model: Option<Name>) -> Option<f64> {
+    let summary =
+        |arm: Arm| systems.iter().find(|summary| summary.system == System::Setup { model, arm });
+    let (rag, tuned) = (summary(Arm::Rag)?, summary(Arm::Tuned)?);
+    break_even(tuned.costs.training_seconds, rag.seconds_per_query, tuned.seconds_per_query)
 }
 
-/// The pre-registered contrasts: every two arms that could be recommended, the oracle arm against
-/// each of them, each of them against the baselines, and the two diagnostic steps (learning on top of gold passages, distraction by
-/// other passages). The list depends on which arms were run, never on their scores. Holm adjusts it
-/// as one family.
+/// The model that diagnosis is read within: that of the setup with the highest score.
+fn diagnosed(systems: &[SystemSummary]) -> Option<Name> {
+    let setups = systems.iter().filter_map(|summary| match summary.system {
+        System::Setup { model, arm } if !arm.is_diagnostic() => Some((model, summary)),
+        _ => None,
+    });
+    let best = setups.rev().max_by(|a, b| a.1.score.estimate.total_cmp(&b.1.score.estimate));
+    best.and_then(|(model, _)| model)
+}
+
+/// The pre-registered contrasts: every two systems that could be recommended, each of them against
+/// the baselines, and within each model its oracle arm against each setup and the two diagnostic
+/// steps (learning on top of gold passages, distraction by other passages). The list depends on
+/// which systems were run, never on their scores. Holm adjusts it as one family.
 fn contrasts(table: &Table<'_>, test: &PairedTest) -> Vec<Contrast> {
-    let candidates: Vec<Arm> = table.arms().filter(|arm| !arm.is_diagnostic()).collect();
-    let mut pairs = Vec::new();
+    let candidates: Vec<System> =
+        table.systems().filter(|system| !system.is_diagnostic()).collect();
+    let mut pairs: Vec<(System, System)> = Vec::new();
     for (index, a) in candidates.iter().enumerate() {
         pairs.extend(candidates[..index].iter().map(|b| (*a, *b)));
     }
-    pairs.extend(candidates.iter().map(|b| (Arm::Oracle, *b)));
-    for floor in table.arms().filter(|arm| arm.is_floor()) {
-        pairs.extend(candidates.iter().map(|arm| (*arm, floor)));
+    for b in &candidates {
+        if let System::Setup { model, .. } = *b {
+            pairs.push((System::Setup { model, arm: Arm::Oracle }, *b));
+        }
     }
-    pairs.push((Arm::RaftOracle, Arm::Oracle));
-    pairs.push((Arm::Oracle, Arm::OracleDistractors));
+    for floor in table.systems().filter(|system| system.is_floor()) {
+        pairs.extend(candidates.iter().map(|system| (*system, floor)));
+    }
+    for oracle in table.systems().filter(|system| system.is(Arm::Oracle)) {
+        if let System::Setup { model, .. } = oracle {
+            let at = |arm| System::Setup { model, arm };
+            pairs.push((at(Arm::RaftOracle), oracle));
+            pairs.push((oracle, at(Arm::OracleDistractors)));
+        }
+    }
 
     let mut contrasts: Vec<Contrast> =
         pairs.into_iter().filter_map(|(a, b)| table.contrast(a, b, test)).collect();

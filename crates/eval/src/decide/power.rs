@@ -3,13 +3,13 @@
 //!
 //! Measurements are drawn as means that vary together as those at hand do (questions, clusters) and
 //! apart by the luck of training; the rule of [`choose`](super::case::Case::choose) is applied to
-//! each draw. So the power stated is that of the rule, with all its comparisons, and not that of one
-//! test.
+//! each draw. So the power stated is that of the rule, with all its comparisons, and not that of
+//! one test.
 
 use super::case::{Case, Named, choice_of};
 use super::rule::Verdict;
 use crate::stats::{Interval, Joint, Luck, Random, student_quantile};
-use crate::{Arm, Rule};
+use crate::{Rule, System};
 
 /// Draws for each figure: a power of 80 % is known to two points.
 const DRAWS: usize = 400;
@@ -20,7 +20,7 @@ const MOST: f64 = 64.0;
 /// A candidate as the simulation sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Candidate {
-    pub(super) arm: Arm,
+    pub(super) system: System,
     /// Training seeds measured; 0 where nothing is trained.
     pub(super) seeds: usize,
     /// Deviation over seeds as measured and moderated by what is known; 0 where nothing is trained.
@@ -103,8 +103,8 @@ impl Prospect {
         named.into_iter().map(|count| count as f64 / DRAWS as f64).collect()
     }
 
-    /// Half the width of the interval of each difference, `[a][b]`, as the paired test would give it
-    /// for so much effort.
+    /// Half the width of the interval of each difference, `[a][b]`, as the paired test would give
+    /// it for so much effort.
     fn half_widths(&self, luck: &[f64], effort: Effort, rule: &Rule) -> Vec<Vec<f64>> {
         let c = &self.joint.covariance;
         let floor = 1.0 / (self.joint.questions * self.joint.clusters) as f64;
@@ -145,8 +145,8 @@ impl Prospect {
         Some(((high - 1.0) * self.joint.questions as f64).ceil() as usize)
     }
 
-    /// Training seeds of each fine-tuned system with which the rule decides on the questions at hand;
-    /// `None` where ten would not do, or nothing is trained.
+    /// Training seeds of each fine-tuned system with which the rule decides on the questions at
+    /// hand; `None` where ten would not do, or nothing is trained.
     pub(super) fn seeds_needed(&self, rule: &Rule) -> Option<usize> {
         let most = self.candidates.iter().map(|candidate| candidate.seeds).max()?;
         let tried = [3, 5, 10].into_iter().filter(|seeds| most > 0 && *seeds > most);
@@ -179,6 +179,7 @@ impl Effort {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Arm;
 
     /// Systems that answer `questions` independently, right with these chances; the last is trained
     /// with so many seeds.
@@ -192,11 +193,11 @@ mod tests {
                 (name.as_str(), chances.iter().map(right).collect())
             })
             .collect();
-        let arms = [Arm::Base, Arm::Rag, Arm::Raft];
+        let systems = [Arm::Base, Arm::Rag, Arm::Raft];
         let last = chances.len() - 1;
         let candidates = (0..chances.len())
             .map(|place| Candidate {
-                arm: arms[place],
+                system: systems[place].into(),
                 seeds: if place == last { seeds } else { 0 },
                 luck: if place == last { 0.05 } else { 0.0 },
             })

@@ -1,39 +1,39 @@
-//! The rule: among the arms that pass the hard gates, recommend the cheapest that is not worse than
-//! the best by more than the margin, and claim nothing that the data don't show.
+//! The rule: among the systems that pass the hard gates, recommend the cheapest that is not worse
+//! than the best by more than the margin, and claim nothing that the data don't show.
 //!
 //! The idea is that of non-inferiority trials: a cheaper treatment is preferred once it is shown to
 //! be at most a margin worse (Piaggio et al. 2012). Each part of the sentence is a test on the
 //! evidence:
 //!
-//! - **Not worse than the best by more than the margin**: against *every* other eligible arm, the
-//!   lower bound of the paired difference lies above minus the margin. All comparisons must
+//! - **Not worse than the best by more than the margin**: against *every* other eligible system,
+//!   the lower bound of the paired difference lies above minus the margin. All comparisons must
 //!   succeed, so no correction for their number is needed (intersection-union test, Berger 1982),
-//!   and nobody has to know which arm is truly best.
-//! - **Cheapest**: every arm that costs less is *set aside*: shown worse than some other (upper bound
-//!   of the difference below 0) and measured to be so by at least the margin. Asking for less names
-//!   dearer arms that are not worth their price; asking for more (shown worse *by* the margin) leaves
-//!   nearly everything undecided (error rates of all three in docs/decision.md). A cheaper arm that is
-//!   not set aside leaves the decision undetermined.
-//! - **Floor and target**: an arm is named only if it is shown above every baseline that needs no
+//!   and nobody has to know which system is truly best.
+//! - **Cheapest**: every system that costs less is *set aside*: shown worse than some other (upper
+//!   bound of the difference below 0) and measured to be so by at least the margin. Asking for less
+//!   names dearer systems that are not worth their price; asking for more (shown worse *by* the
+//!   margin) leaves nearly everything undecided (error rates of all three in docs/decision.md). A
+//!   cheaper system that is not set aside leaves the decision undetermined.
+//! - **Floor and target**: a system is named only if it is shown above every baseline that needs no
 //!   model, and not if it is shown below the target. As the target moves up, outcomes go from cheap
-//!   arms to dear ones to `collect-data`, and never back.
+//!   systems to dear ones to `collect-data`, and never back.
 //! - **Few questions**: below the minimum (or with fewer than
 //!   [`MIN_CLUSTERS`](super::case::MIN_CLUSTERS) source documents) every difference the outcome
 //!   rests on must exceed what that many questions detect at the rule's power.
 
 use super::case::{Case, Choice, HALF, MIN_CLUSTERS, names};
 use crate::attribute::Class;
-use crate::decision::{Answer, ArmSummary, Lead, Node};
+use crate::decision::{Answer, Lead, Node, SystemSummary};
 use crate::figures::{percent, percent_interval, points_interval, size};
 use crate::gate::GateAnswer;
-use crate::{Arm, Gate, Outcome};
+use crate::{Arm, Gate, Outcome, System};
 
 /// What the rule says.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Verdict {
     pub(super) outcome: Outcome,
-    pub(super) recommended: Option<Arm>,
-    pub(super) best: Option<Arm>,
+    pub(super) recommended: Option<System>,
+    pub(super) best: Option<System>,
     pub(super) tree: Vec<Node>,
 }
 
@@ -46,8 +46,8 @@ impl Verdict {
     }
 }
 
-/// The outcomes that recommend an arm.
-const ARM_OUTCOMES: [Outcome; 5] =
+/// The outcomes that recommend a system.
+const SYSTEM_OUTCOMES: [Outcome; 5] =
     [Outcome::Rag, Outcome::Tuned, Outcome::Raft, Outcome::Base, Outcome::FewShot];
 
 /// The answer of one node, with the figures behind it.
@@ -92,8 +92,8 @@ impl Conditions {
 
 /// The answers of the nodes that tell the outcomes apart, in the order of the tree.
 struct Answers {
-    /// The arm by which `enough` is answered with yes.
-    simple: Option<Arm>,
+    /// The system by which `enough` is answered with yes.
+    simple: Option<System>,
     enough: Finding,
     retrieval: Finding,
     untried: Finding,
@@ -149,25 +149,26 @@ impl Answers {
                 "floor",
                 "Is it above what needs no model, and not below the target?",
                 self.floor,
-                end(&ARM_OUTCOMES),
+                end(&SYSTEM_OUTCOMES),
                 end(&[Outcome::CollectData]),
             ),
         ]
     }
 
-    /// The outcome at the first node that is answered with yes, and the arm it recommends.
-    fn outcome(&self, choice: Choice) -> (Outcome, Option<Arm>) {
-        let recommend = |arm: Arm| (Outcome::of(arm).unwrap_or(Outcome::Undetermined), Some(arm));
-        if let Some(arm) = self.simple {
-            recommend(arm)
+    /// The outcome at the first node that is answered with yes, and the system it recommends.
+    fn outcome(&self, choice: Choice) -> (Outcome, Option<System>) {
+        let recommend =
+            |system: System| (Outcome::of(system).unwrap_or(Outcome::Undetermined), Some(system));
+        if let Some(system) = self.simple {
+            recommend(system)
         } else if self.retrieval.answer {
             (Outcome::ImproveRetrieval, None)
         } else if self.untried.answer {
             (Outcome::Undetermined, None)
         } else if self.data.answer {
             (Outcome::CollectData, None)
-        } else if let Choice::Arm(arm) = choice {
-            if self.floor.answer { recommend(arm) } else { (Outcome::CollectData, None) }
+        } else if let Choice::System(system) = choice {
+            if self.floor.answer { recommend(system) } else { (Outcome::CollectData, None) }
         } else {
             (Outcome::Undetermined, None)
         }
@@ -192,7 +193,7 @@ impl Case<'_> {
             conditions.nodes().into_iter().chain(answers.nodes(self.rule.margin)).collect();
         mark_path(&mut tree);
 
-        let best = self.best().map(|summary| summary.arm);
+        let best = self.best().map(|summary| summary.system);
         Verdict { outcome, recommended, best, tree }
     }
 
@@ -211,19 +212,20 @@ impl Case<'_> {
         }
     }
 
-    /// An arm with too many missing trials may owe its score to which ones are missing.
+    /// A system with too many missing trials may owe its score to which ones are missing.
     fn graders_worked(&self) -> Finding {
-        let share = |arm: &&ArmSummary| arm.missing as f64 / arm.trials.max(1) as f64;
-        let candidates = self.arms.iter().filter(|arm| !arm.arm.is_diagnostic());
+        let share =
+            |summary: &&SystemSummary| summary.missing as f64 / summary.trials.max(1) as f64;
+        let candidates = self.systems.iter().filter(|summary| !summary.system.is_diagnostic());
         let worst = candidates.max_by(|a, b| share(a).total_cmp(&share(b)));
         let most = worst.as_ref().map_or(0.0, share);
         let allowed = percent(self.rule.max_missing);
-        let measurement = match worst.filter(|arm| arm.missing > 0) {
+        let measurement = match worst.filter(|summary| summary.missing > 0) {
             None => "every trial was graded".to_owned(),
-            Some(arm) => {
+            Some(summary) => {
                 format!(
                     "{}: {} of {} trials missing, {allowed} allowed",
-                    arm.arm, arm.missing, arm.trials
+                    summary.system, summary.missing, summary.trials
                 )
             }
         };
@@ -231,14 +233,15 @@ impl Case<'_> {
     }
 
     fn something_to_choose(&self) -> Finding {
-        let candidates: Vec<&ArmSummary> =
-            self.arms.iter().filter(|arm| !arm.arm.is_diagnostic()).collect();
+        let candidates: Vec<&SystemSummary> =
+            self.systems.iter().filter(|summary| !summary.system.is_diagnostic()).collect();
         let failed: Vec<String> = candidates
             .iter()
-            .filter(|arm| !arm.fails.is_empty())
-            .map(|arm| format!("{} ({})", arm.arm, arm.fails.join(", ")))
+            .filter(|summary| !summary.fails.is_empty())
+            .map(|summary| format!("{} ({})", summary.system, summary.fails.join(", ")))
             .collect();
-        let passed = names(&self.eligible().iter().map(|arm| arm.arm).collect::<Vec<_>>());
+        let passed =
+            names(&self.eligible().iter().map(|summary| summary.system).collect::<Vec<_>>());
         let measurement = match (failed.is_empty(), passed.is_empty()) {
             (true, _) => format!("measured: {passed}; no hard limit is broken"),
             (false, false) => format!("within the limits: {passed}; not: {}", failed.join("; ")),
@@ -247,7 +250,7 @@ impl Case<'_> {
         Finding { answer: candidates.len() > 1 && !passed.is_empty(), measurement }
     }
 
-    fn enough_questions(&self, outcome: Outcome, recommended: Option<Arm>) -> Finding {
+    fn enough_questions(&self, outcome: Outcome, recommended: Option<System>) -> Finding {
         let have = format!("{} questions from {} sources", self.questions, self.clusters);
         if !self.exploratory() {
             return Finding {
@@ -275,17 +278,15 @@ impl Case<'_> {
         }
     }
 
-    /// The cheaper of `base` and `few-shot` that is shown to meet the target, unless the choice among
-    /// all is cheaper still (it would be named at a higher target, so it is named at this one).
-    fn enough_already(&self, choice: &Choice) -> (Option<Arm>, Finding) {
-        let simple: Vec<&ArmSummary> = self
-            .eligible()
-            .into_iter()
-            .filter(|arm| matches!(arm.arm, Arm::Base | Arm::FewShot))
-            .collect();
+    /// The cheaper of `base` and `few-shot` that is shown to meet the target, unless the choice
+    /// among all is cheaper still (it would be named at a higher target, so it is named at this
+    /// one).
+    fn enough_already(&self, choice: &Choice) -> (Option<System>, Finding) {
+        let simple: Vec<&SystemSummary> =
+            self.eligible().into_iter().filter(|summary| summary.system.is_simple()).collect();
         let scores: Vec<String> = simple
             .iter()
-            .map(|arm| format!("{} {}", arm.arm, percent_interval(arm.score)))
+            .map(|summary| format!("{} {}", summary.system, percent_interval(summary.score)))
             .collect();
         let scores =
             if scores.is_empty() { "neither measured".to_owned() } else { scores.join("; ") };
@@ -296,39 +297,43 @@ impl Case<'_> {
             );
         };
         let chosen = match choice {
-            Choice::Arm(arm) => Some(*arm),
+            Choice::System(system) => Some(*system),
             Choice::None { .. } | Choice::Open { .. } => None,
         };
-        let cheaper_chosen = |arm: Arm| {
-            chosen.is_some_and(|c| self.cheaper_than(arm).iter().any(|cheaper| cheaper.arm == c))
+        let cheaper_chosen = |system: System| {
+            chosen.is_some_and(|c| {
+                self.cheaper_than(system).iter().any(|cheaper| cheaper.system == c)
+            })
         };
         let found = simple
             .iter()
-            .find(|arm| arm.score.lower >= target && self.floor_of(arm.arm).is_none())
-            .map(|arm| arm.arm)
-            .filter(|arm| !cheaper_chosen(*arm));
+            .find(|summary| {
+                summary.score.lower >= target && self.floor_of(summary.system).is_none()
+            })
+            .map(|summary| summary.system)
+            .filter(|system| !cheaper_chosen(*system));
         let measurement = format!("target {}; {scores}", percent(target));
         (found, Finding { answer: found.is_some(), measurement })
     }
 
     /// The passages would help, but retrieval does not bring them. This is shown when
     /// 1. oracle - rag is above the margin (lower bound),
-    /// 2. so is oracle - best eligible arm: nothing measured makes up for it,
-    /// 3. no eligible arm is shown to meet the target, and
+    /// 2. so is oracle - best eligible system: nothing measured makes up for it,
+    /// 3. no eligible system is shown to meet the target, and
     /// 4. all of them are shown to miss it, or retrieval brings less than half of what the gold
     ///    passages would: (rag - base) / (oracle - base) < 1/2. Retrieval that delivers more than
     ///    that is no reason to hold back a decision, even if it could still be improved.
     fn retrieval_holds_back(&self) -> Finding {
         let no = |measurement: &str| Finding { answer: false, measurement: measurement.to_owned() };
-        let Some(best) = self.best() else { return no("no arm to compare with") };
-        let Some(headroom) = self.contrast(Arm::Oracle, Arm::Rag) else {
+        let Some(best) = self.best() else { return no("no system to compare with") };
+        let Some(headroom) = self.within(Arm::Oracle, Arm::Rag) else {
             return no("oracle and rag were not both measured");
         };
-        let over_best = match self.contrast(Arm::Oracle, best.arm) {
+        let over_best = match self.contrast(self.at(Arm::Oracle), best.system) {
             Some(contrast) => contrast.difference,
-            None => return no("the oracle arm shares no question with the best arm"),
+            None => return no("the oracle arm shares no question with the best system"),
         };
-        let worth = self.contrast(Arm::Oracle, Arm::Base).map_or(1.0, |c| c.difference.estimate);
+        let worth = self.within(Arm::Oracle, Arm::Base).map_or(1.0, |c| c.difference.estimate);
         let delivered = 1.0 - headroom.difference.estimate / worth.max(f64::MIN_POSITIVE);
         let shown = |lower: f64| lower > self.rule.margin;
         let met = self
@@ -337,8 +342,8 @@ impl Case<'_> {
             .is_some_and(|target| self.eligible().iter().any(|a| a.score.lower >= target));
         let held = shown(headroom.difference.lower) && shown(over_best.lower);
         let mut measurement = format!("oracle - rag: {}", points_interval(headroom.difference));
-        if best.arm != Arm::Rag {
-            measurement += &format!("; oracle - {}: {}", best.arm, points_interval(over_best));
+        if !best.system.is(Arm::Rag) {
+            measurement += &format!("; oracle - {}: {}", best.system, points_interval(over_best));
         }
         if worth > 0.0 {
             measurement += &format!(
@@ -352,11 +357,15 @@ impl Case<'_> {
         }
     }
 
-    /// It is too early to choose among untrained arms: no arm was fine-tuned, and either the ceiling
-    /// gate is open, or every arm is shown below what is needed.
+    /// It is too early to choose among untrained systems: no system was fine-tuned, and either the
+    /// ceiling gate is open, or every system is shown below what is needed.
     fn fine_tuning_is_due(&self, needed: Option<f64>) -> Finding {
-        let trained: Vec<Arm> =
-            self.arms.iter().map(|arm| arm.arm).filter(|arm| arm.needs_adapter()).collect();
+        let trained: Vec<System> = self
+            .systems
+            .iter()
+            .map(|summary| summary.system)
+            .filter(|system| system.needs_adapter())
+            .collect();
         let missed = needed.is_some_and(|needed| self.all_below(needed));
         let (due, gate) = match self.gate.map(Gate::answer) {
             Some(GateAnswer::Yes) => (true, "the ceiling gate is open"),
@@ -375,15 +384,17 @@ impl Case<'_> {
         }
     }
 
-    /// What an arm must reach: the target. Without a target, half of the questions are needed where
-    /// the choice would be `base`: when every arm fails more than half, "nothing needed" would be
-    /// the wrong advice.
+    /// What a system must reach: the target. Without a target, half of the questions are needed
+    /// where the choice would be `base`: when every system fails more than half, "nothing needed"
+    /// would be the wrong advice.
     fn needed(&self, choice: &Choice) -> Option<f64> {
-        self.rule.target.or(matches!(choice, Choice::Arm(Arm::Base)).then_some(HALF))
+        self.rule
+            .target
+            .or(matches!(choice, Choice::System(system) if system.is(Arm::Base)).then_some(HALF))
     }
 
-    /// Every arm is shown below what is needed. What the errors and the learning curve say of the
-    /// cause stands beside it.
+    /// Every system is shown below what is needed. What the errors and the learning curve say of
+    /// the cause stands beside it.
     fn data_is_missing(&self, needed: Option<f64>) -> Finding {
         let below = needed.is_some_and(|needed| self.all_below(needed));
         let mut parts = Vec::new();
@@ -391,7 +402,7 @@ impl Case<'_> {
             (Some(needed), Some(best)) => parts.push(format!(
                 "needed {}; best: {} {}",
                 percent(needed),
-                best.arm,
+                best.system,
                 percent_interval(best.score)
             )),
             _ => parts.push("no target given".to_owned()),
@@ -410,22 +421,22 @@ impl Case<'_> {
     }
 
     fn shown_not_worse(&self, choice: &Choice) -> Finding {
-        let (answer, arm) = match choice {
-            Choice::Arm(arm) | Choice::Open { arm, .. } => (true, Some(*arm)),
+        let (answer, system) = match choice {
+            Choice::System(system) | Choice::Open { system, .. } => (true, Some(*system)),
             Choice::None { nearest } => (false, *nearest),
         };
-        let measurement = match arm {
+        let measurement = match system {
             None => "no setup is eligible".to_owned(),
-            Some(arm) => match self.closest_rival(arm) {
-                None => format!("{arm} is the only setup within the limits"),
+            Some(system) => match self.closest_rival(system) {
+                None => format!("{system} is the only setup within the limits"),
                 Some(contrast) if answer => format!(
-                    "{arm}: nearest rival {}, {arm} - {}: {}",
+                    "{system}: nearest rival {}, {system} - {}: {}",
                     contrast.b,
                     contrast.b,
                     points_interval(contrast.difference)
                 ),
                 Some(contrast) => format!(
-                    "nearest is {arm}, but {arm} - {}: {}",
+                    "nearest is {system}, but {system} - {}: {}",
                     contrast.b,
                     points_interval(contrast.difference)
                 ),
@@ -435,9 +446,9 @@ impl Case<'_> {
     }
 
     fn cheaper_set_aside(&self, choice: &Choice) -> Finding {
-        let (arm, answer) = match choice {
-            Choice::Arm(arm) => (*arm, true),
-            Choice::Open { arm, .. } => (*arm, false),
+        let (system, answer) = match choice {
+            Choice::System(system) => (*system, true),
+            Choice::Open { system, .. } => (*system, false),
             Choice::None { .. } => {
                 return Finding {
                     answer: false,
@@ -445,45 +456,50 @@ impl Case<'_> {
                 };
             }
         };
-        let open: &[Arm] = if let Choice::Open { cheaper, .. } = choice { cheaper } else { &[] };
-        let cheaper: Vec<Arm> = self.cheaper_than(arm).iter().map(|summary| summary.arm).collect();
-        let shown = |other: &Arm| {
+        let open: &[System] = if let Choice::Open { cheaper, .. } = choice { cheaper } else { &[] };
+        let cheaper: Vec<System> =
+            self.cheaper_than(system).iter().map(|summary| summary.system).collect();
+        let shown = |other: &System| {
             let worst = self.closest_rival(*other)?;
             Some(format!("{other} - {}: {}", worst.b, points_interval(worst.difference)))
         };
         let list = if answer { &cheaper[..] } else { open };
         let parts: Vec<String> = list.iter().filter_map(shown).collect();
         let measurement = match (cheaper.is_empty(), answer) {
-            (true, _) => format!("{arm} is the cheapest"),
+            (true, _) => format!("{system} is the cheapest"),
             (false, true) => parts.join("; "),
             (false, false) => format!("not shown: {}", parts.join("; ")),
         };
         Finding { answer, measurement }
     }
 
-    /// The arm that would be named beats what the training answers alone would score, and is not
+    /// The system that would be named beats what the training answers alone would score, and is not
     /// shown below the target.
     fn above_floor(&self, choice: &Choice) -> Finding {
-        let (Choice::Arm(arm) | Choice::Open { arm, .. }) = choice else {
+        let (Choice::System(system) | Choice::Open { system, .. }) = choice else {
             return Finding { answer: false, measurement: "nothing to hold against it".to_owned() };
         };
-        let floors: Vec<String> = (self.arms.iter())
-            .filter(|summary| summary.arm.is_floor())
+        let floors: Vec<String> = (self.systems.iter())
+            .filter(|summary| summary.system.is_floor())
             .filter_map(|floor| {
-                let contrast = self.contrast(*arm, floor.arm)?;
-                Some(format!("{arm} - {}: {}", floor.arm, points_interval(contrast.difference)))
+                let contrast = self.contrast(*system, floor.system)?;
+                Some(format!(
+                    "{system} - {}: {}",
+                    floor.system,
+                    points_interval(contrast.difference)
+                ))
             })
             .collect();
         let mut measurement = match floors.is_empty() {
             true => "no baseline was measured".to_owned(),
             false => floors.join("; "),
         };
-        let score = self.summary(*arm).map(|summary| summary.score);
+        let score = self.summary(*system).map(|summary| summary.score);
         let missed = self.rule.target.filter(|t| score.is_some_and(|score| score.upper < *t));
         if let (Some(target), Some(score)) = (missed, score) {
             measurement += &format!("; {} against {}", percent_interval(score), percent(target));
         }
-        Finding { answer: self.floor_of(*arm).is_none() && missed.is_none(), measurement }
+        Finding { answer: self.floor_of(*system).is_none() && missed.is_none(), measurement }
     }
 }
 

@@ -4,9 +4,9 @@ use super::case::{Case, names};
 use super::power::Outlook;
 use super::rule::Verdict;
 use crate::contrast::Contrast;
-use crate::decision::{Answer, ArmSummary, Looks, Node};
+use crate::decision::{Answer, Looks, Node, SystemSummary};
 use crate::figures::{count, duration, percent, percent_interval, points, points_interval, size};
-use crate::{Arm, Outcome};
+use crate::{Arm, Outcome, System};
 
 impl Case<'_> {
     /// One or two sentences: what to do, on what score, and whether the target is met; or why
@@ -16,13 +16,13 @@ impl Case<'_> {
             Outcome::ImproveRetrieval => format!(
                 "Improve retrieval first: with the gold passages the base model scores {} points more than with the \
                  retrieved ones, and no setup measured makes up for it.",
-                self.contrast(Arm::Oracle, Arm::Rag)
+                self.within(Arm::Oracle, Arm::Rag)
                     .map_or(String::new(), |c| points(c.difference.estimate))
             ),
             Outcome::CollectData => self.too_weak(),
             Outcome::Undetermined => self.undetermined(&verdict.tree, outlook),
-            _ => (verdict.recommended.and_then(|arm| self.summary(arm)))
-                .map_or(String::new(), |arm| self.recommendation(arm)),
+            _ => (verdict.recommended.and_then(|system| self.summary(system)))
+                .map_or(String::new(), |system| self.recommendation(system)),
         };
         match (looks.openings > 1, looks.changed.is_empty()) {
             (_, false) => format!(
@@ -36,30 +36,34 @@ impl Case<'_> {
         }
     }
 
-    fn recommendation(&self, arm: &ArmSummary) -> String {
-        let advice = match arm.arm {
-            Arm::Base => "Nothing is needed: the base model alone",
-            Arm::FewShot => "Fine-tuning is not needed yet: examples in the prompt, few-shot,",
-            Arm::Rag => "Use RAG: rag",
-            Arm::Tuned => "Fine-tune: tuned",
-            Arm::TunedRag => "Use both: tuned+rag",
-            _ => "Use both: raft",
+    fn recommendation(&self, summary: &SystemSummary) -> String {
+        let name = summary.system;
+        let advice = match name.arm() {
+            Some(Arm::Base) => format!("Nothing is needed: the base model alone{}", of_model(name)),
+            Some(Arm::FewShot) => {
+                format!("Fine-tuning is not needed yet: examples in the prompt, {name},")
+            }
+            Some(Arm::Rag) => format!("Use RAG: {name}"),
+            Some(Arm::Tuned) => format!("Fine-tune: {name}"),
+            Some(_) => format!("Use both: {name}"),
+            None => format!("Keep what is there: {name}"),
         };
-        let score = percent_interval(arm.score);
-        let target = self.against_target(arm);
-        let met = self.rule.target.is_some_and(|target| arm.score.lower >= target);
-        if met && matches!(arm.arm, Arm::Base | Arm::FewShot) {
+        let score = percent_interval(summary.score);
+        let target = self.against_target(summary);
+        let met = self.rule.target.is_some_and(|target| summary.score.lower >= target);
+        if met && summary.system.is_simple() {
             return format!("{advice} scores {score}.{target}");
         }
         let margin = size(self.rule.margin);
-        let cheaper: Vec<Arm> = self.cheaper_than(arm.arm).iter().map(|other| other.arm).collect();
+        let cheaper: Vec<System> =
+            self.cheaper_than(summary.system).iter().map(|other| other.system).collect();
         let cheaper = match cheaper.len() {
             0 => "and nothing is cheaper".to_owned(),
             1 => format!("and {}, which is cheaper, is worse", names(&cheaper)),
             _ => format!("and {}, which are cheaper, are worse", names(&cheaper)),
         };
-        let cost = self.decided_by_cost(arm);
-        let seed = match arm.arm.needs_adapter() && arm.seeds < 2 {
+        let cost = self.decided_by_cost(summary);
+        let seed = match summary.system.needs_adapter() && summary.seeds < 2 {
             true => " Provisional: it was trained with one seed.",
             false => "",
         };
@@ -69,11 +73,12 @@ impl Case<'_> {
         )
     }
 
-    /// Rivals that the questions cannot part from the arm, so that it is named for its cost alone.
-    fn decided_by_cost(&self, arm: &ArmSummary) -> String {
-        let alike: Vec<Arm> = (self.eligible().iter())
-            .filter(|other| other.arm != arm.arm)
-            .filter_map(|other| self.contrast(arm.arm, other.arm))
+    /// Rivals that the questions cannot part from the system, so that it is named for its cost
+    /// alone.
+    fn decided_by_cost(&self, summary: &SystemSummary) -> String {
+        let alike: Vec<System> = (self.eligible().iter())
+            .filter(|other| other.system != summary.system)
+            .filter_map(|other| self.contrast(summary.system, other.system))
             .filter(|contrast| contrast.difference.contains(0.0))
             .map(|contrast| contrast.b)
             .collect();
@@ -86,10 +91,10 @@ impl Case<'_> {
         }
     }
 
-    /// Whether an arm meets the target, as a sentence of its own; empty without a target.
-    fn against_target(&self, arm: &ArmSummary) -> String {
+    /// Whether a system meets the target, as a sentence of its own; empty without a target.
+    fn against_target(&self, summary: &SystemSummary) -> String {
         match self.rule.target {
-            Some(target) if arm.score.lower >= target => {
+            Some(target) if summary.score.lower >= target => {
                 format!(" It meets the target of {}.", percent(target))
             }
             Some(target) => {
@@ -99,16 +104,16 @@ impl Case<'_> {
         }
     }
 
-    /// Why no arm is named although the measurements decide.
+    /// Why no system is named although the measurements decide.
     fn too_weak(&self) -> String {
         let best = self.best();
         let measured = best.map_or(String::new(), |best| {
-            format!("{} ({})", best.arm, percent_interval(best.score))
+            format!("{} ({})", best.system, percent_interval(best.score))
         });
         let below = (self.rule.target)
             .filter(|target| self.all_below(*target))
             .map(|target| format!("all are shown below the target of {}", percent(target)));
-        let floor = best.and_then(|best| self.floor_of(best.arm)).map(|contrast| {
+        let floor = best.and_then(|best| self.floor_of(best.system)).map(|contrast| {
             format!(
                 "it is not shown above {} ({})",
                 floor_name(contrast.b),
@@ -140,9 +145,9 @@ impl Case<'_> {
         let lean = match self.regrets()[..] {
             [first, second, ..] => format!(
                 " It leans to {}, which might cost up to {} points ({} up to {}{}).",
-                first.arm,
+                first.system,
                 size(first.points),
-                second.arm,
+                second.system,
                 size(second.points),
                 match first.seconds > second.seconds {
                     true => format!(", and {} less", duration(first.seconds - second.seconds)),
@@ -160,26 +165,26 @@ impl Case<'_> {
                 count(more as u64)
             ),
             (None, None) if stop.is_some_and(|node| node.id == "untried") => {
-                " Measuring the fine-tuned setups would: compare with --arms all.".to_owned()
+                " Measuring the fine-tuned setups would: compare with --systems all.".to_owned()
             }
             (None, None) => String::new(),
         };
         format!("These measurements don't decide. {why}{lean}{settle}")
     }
 
-    /// A lead that is sure and smaller than the margin, over a cheaper arm that is not shown to be
-    /// within it.
+    /// A lead that is sure and smaller than the margin, over a cheaper system that is not shown to
+    /// be within it.
     fn small_lead(&self) -> Option<String> {
         let best = self.best()?;
-        let lead: Contrast = (self.cheaper_than(best.arm).iter())
-            .filter_map(|cheaper| self.contrast(best.arm, cheaper.arm))
+        let lead: Contrast = (self.cheaper_than(best.system).iter())
+            .filter_map(|cheaper| self.contrast(best.system, cheaper.system))
             .filter(|lead| {
                 lead.difference.lower > 0.0 && lead.difference.estimate < self.rule.margin
             })
             .find(|lead| lead.difference.upper >= self.rule.margin)?;
         Some(format!(
             "{} leads {} by {}, which is less than your margin of {}; {} is not shown to be within it.",
-            best.arm,
+            best.system,
             lead.b,
             points_interval(lead.difference),
             size(self.rule.margin),
@@ -188,10 +193,18 @@ impl Case<'_> {
     }
 }
 
+/// ", MODEL/base," where a project has several models.
+fn of_model(system: System) -> String {
+    match system {
+        System::Setup { model: Some(_), .. } => format!(", {system},"),
+        _ => String::new(),
+    }
+}
+
 /// A baseline in the words of a sentence.
-fn floor_name(arm: Arm) -> &'static str {
-    match arm {
-        Arm::MostFrequent => "the most frequent training answer",
+fn floor_name(system: System) -> &'static str {
+    match system.arm() {
+        Some(Arm::MostFrequent) => "the most frequent training answer",
         _ => "the answer of the nearest training pair",
     }
 }

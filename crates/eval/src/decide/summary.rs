@@ -1,49 +1,51 @@
-//! Each arm summed up, the hard gates it fails, and what the reader should be warned of.
+//! Each system summed up, the hard gates it fails, and what the reader should be warned of.
 
 use super::case::{Case, MIN_CLUSTERS, names};
 use super::rule::Verdict;
 use crate::cost::cost_per_correct;
-use crate::decision::{ArmSummary, Limits};
+use crate::decision::{Limits, SystemSummary};
 use crate::evidence::{Column, Table};
 use crate::figures::{count, duration, percent, size};
 use crate::stats::PairedTest;
-use crate::{Arm, Costs, DecisionInput, Outcome, Rule};
+use crate::{Costs, DecisionInput, Outcome, Rule, System};
 
-/// Seeds from which a fine-tuned arm shows its variance.
+/// Seeds from which a fine-tuned system shows its variance.
 const SEEDS_ASKED_FOR: usize = 3;
 
 /// A margin is too fine for the questions when they can show only a difference of more than so many
 /// margins.
 const COARSE: f64 = 2.0;
 
-/// Sums up every arm with a graded trial, in order of display.
-pub(super) fn arms(
+/// Sums up every system with a graded trial, in order of display.
+pub(super) fn systems(
     table: &Table<'_>,
     costs: &[Costs],
     rule: &Rule,
     test: &PairedTest,
-) -> Vec<ArmSummary> {
-    let columns =
-        table.arms().filter_map(|arm| Some((arm, table.column(arm)?, table.mean(arm, test)?)));
+) -> Vec<SystemSummary> {
+    let columns = table
+        .systems()
+        .filter_map(|system| Some((system, table.column(system)?, table.mean(system, test)?)));
     columns
-        .map(|(arm, column, mean)| {
+        .map(|(system, column, mean)| {
             let trials = &column.trials;
             let average = |value: &dyn Fn(&crate::Trial) -> f64| {
                 trials.iter().map(|trial| value(trial)).sum::<f64>() / trials.len() as f64
             };
             let costs = costs
                 .iter()
-                .find(|costs| costs.arm == arm)
+                .find(|costs| costs.system == system)
                 .cloned()
-                .unwrap_or_else(|| Costs::new(arm));
+                .unwrap_or_else(|| Costs::new(system));
             let latencies = sorted(trials.iter().map(|trial| trial.latency_seconds));
             let per_query =
                 costs.seconds_per_query.unwrap_or_else(|| average(&|t| t.latency_seconds));
             let latency_p95 = quantile(&latencies, 0.95);
-            let fails = fails(&costs, latency_p95, &rule.limits);
+            let cost_known = system.arm().is_some() || costs.seconds_per_query.is_some();
+            let fails = fails(&costs, cost_known.then_some(latency_p95), &rule.limits);
             let fixed = costs.fixed_seconds();
-            ArmSummary {
-                arm,
+            SystemSummary {
+                system,
                 questions: column.graded(),
                 missing: trials.iter().filter(|trial| trial.score.is_none()).count(),
                 trials: trials.len(),
@@ -61,6 +63,7 @@ pub(super) fn arms(
                     0.5,
                 ),
                 seconds_per_query: per_query,
+                cost_known,
                 total_seconds: fixed + rule.expected_queries as f64 * per_query,
                 seconds_per_correct: cost_per_correct(
                     fixed,
@@ -68,7 +71,7 @@ pub(super) fn arms(
                     rule.expected_queries,
                     mean.interval.estimate,
                 ),
-                eligible: !arm.is_diagnostic() && fails.is_empty(),
+                eligible: !system.is_diagnostic() && fails.is_empty(),
                 fails,
                 costs,
             }
@@ -85,7 +88,7 @@ fn seed_deviation(column: &Column<'_>) -> Option<f64> {
 
 /// A limit that was set but not measured counts as failed: a hard gate that nobody checked is no
 /// gate.
-fn fails(costs: &Costs, latency_p95: f64, limits: &Limits) -> Vec<String> {
+fn fails(costs: &Costs, latency_p95: Option<f64>, limits: &Limits) -> Vec<String> {
     let mut fails = Vec::new();
     let mut limit = |name: &str,
                      found: Option<f64>,
@@ -99,7 +102,7 @@ fn fails(costs: &Costs, latency_p95: f64, limits: &Limits) -> Vec<String> {
         _ => {}
     };
     let mebibytes = |bytes: f64| format!("{:.0} MiB", bytes / f64::from(1 << 20));
-    limit("p95 latency", Some(latency_p95), limits.p95_latency_seconds, &duration);
+    limit("p95 latency", latency_p95, limits.p95_latency_seconds, &duration);
     let memory = costs.peak_memory_bytes.map(|bytes| bytes as f64);
     limit("memory", memory, limits.memory_bytes.map(|bytes| bytes as f64), &mebibytes);
     limit("time to a fresh answer", costs.freshness_seconds, limits.freshness_seconds, &duration);
@@ -127,6 +130,12 @@ pub(super) fn warnings(
             count(unshared as u64)
         ));
     }
+    for summary in case.eligible().iter().filter(|summary| !summary.cost_known) {
+        warnings.push(format!(
+            "What {} costs is not known (its answers name no latency_seconds): it is taken to be the dearest.",
+            summary.system
+        ));
+    }
     warnings.extend(about_test_split(input));
     warnings.extend(about_verdict(case, verdict));
     warnings
@@ -148,15 +157,15 @@ fn about_trials(case: &Case<'_>) -> Vec<String> {
             case.clusters
         ));
     }
-    for arm in case.arms.iter().filter(|arm| arm.missing > 0) {
+    for summary in case.systems.iter().filter(|summary| summary.missing > 0) {
         warnings.push(format!(
             "{} of {} trials of {} could not be graded; they are left out, not counted as wrong.",
-            arm.missing, arm.trials, arm.arm
+            summary.missing, summary.trials, summary.system
         ));
     }
-    let few: Vec<Arm> = (case.arms.iter())
-        .filter(|arm| arm.arm.needs_adapter() && arm.seeds < SEEDS_ASKED_FOR)
-        .map(|arm| arm.arm)
+    let few: Vec<System> = (case.systems.iter())
+        .filter(|summary| summary.system.needs_adapter() && summary.seeds < SEEDS_ASKED_FOR)
+        .map(|summary| summary.system)
         .collect();
     if !few.is_empty() {
         warnings.push(format!(
@@ -224,6 +233,7 @@ fn quantile(sorted: &[f64], p: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Arm;
 
     #[test]
     fn quantiles_are_nearest_rank() {
@@ -245,13 +255,13 @@ mod tests {
             ..Limits::default()
         };
         let costs = Costs { freshness_seconds: Some(600.0), ..Costs::new(Arm::Tuned) };
-        let found = fails(&costs, 2.0, &limits);
+        let found = fails(&costs, Some(2.0), &limits);
         assert_eq!(found.len(), 4, "{found:?}");
         let costs = Costs {
             freshness_seconds: Some(5.0),
             peak_memory_bytes: Some(1 << 29),
             ..Costs::new(Arm::Rag)
         };
-        assert!(fails(&costs, 0.5, &limits).is_empty());
+        assert!(fails(&costs, Some(0.5), &limits).is_empty());
     }
 }

@@ -53,8 +53,8 @@ impl Joint {
         Some(Self { questions: rows.len(), clusters: clusters.len(), means, covariance })
     }
 
-    /// Lower triangle `L` with `L Lᵀ` = covariance (Cholesky); a system that varies no further given
-    /// those before it gets zeros.
+    /// Lower triangle `L` with `L Lᵀ` = covariance (Cholesky); a system that varies no further
+    /// given those before it gets zeros.
     pub fn cholesky(&self) -> Vec<Vec<f64>> {
         let size = self.means.len();
         let mut lower = vec![vec![0.0; size]; size];

@@ -29,8 +29,8 @@ pub struct Luck {
 }
 
 impl Luck {
-    /// Five points, weighing as much as nine seeds: above what was measured on the example and public
-    /// sets (docs/log.md), so that one seed claims too little and not too much.
+    /// Five points, weighing as much as nine seeds: above what was measured on the example and
+    /// public sets (docs/log.md), so that one seed claims too little and not too much.
     pub const KNOWN: Self = Self { deviation: 0.05, freedom: 8.0 };
 
     /// Standard deviation over seeds, these measured ones weighed against what is known.
@@ -109,8 +109,8 @@ impl PairedTest {
     ///
     /// Where each question is a cluster, scores are right or wrong and nothing was trained, the
     /// exact procedures for such data take over: Wilson for a mean, Tango's interval and McNemar's
-    /// exact test for a difference. With fewer than two clusters nothing can be said: the bounds are
-    /// those of the scale, the p-value is 1.
+    /// exact test for a difference. With fewer than two clusters nothing can be said: the bounds
+    /// are those of the scale, the p-value is 1.
     pub fn run(&self, rows: &[Row<'_>], trained: Trained, right_wrong: bool) -> Paired {
         let paired = rows.iter().any(|row| !row.b.is_empty());
         let (low, high) = if paired { (-1.0, 1.0) } else { (0.0, 1.0) };
@@ -199,8 +199,8 @@ fn jackknife(values: &[(&str, f64)], estimate: f64) -> (Part, usize) {
     (Part { variance, freedom: (g - 1.0).max(1.0) }, clusters.len())
 }
 
-/// The sum of independent sources, its degrees of freedom by Satterthwaite, but no more than those of
-/// the first source, the questions: few clusters whose variance came out small by chance would
+/// The sum of independent sources, its degrees of freedom by Satterthwaite, but no more than those
+/// of the first source, the questions: few clusters whose variance came out small by chance would
 /// otherwise borrow certainty from the luck of training.
 fn sum(parts: &[Part]) -> Part {
     let variance: f64 = parts.iter().map(|part| part.variance).sum();

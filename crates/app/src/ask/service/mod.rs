@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use eval::{Arm, Decision};
+use eval::{Arm, Decision, System};
 use lm::{Engine, EngineOptions, Lora, Message, Model, Precision};
 
 use crate::ask::shots::Shots;
@@ -133,7 +133,7 @@ impl Service {
         let Some(record) = latest else { return Ok(None) };
         let decision: Decision = serde_json::from_str(&record.json)
             .map_err(|source| Error::Record { what: format!("decision of set {set:?}"), source })?;
-        Ok(decision.recommended)
+        Ok(decision.recommended.and_then(System::arm))
     }
 
     /// The adapter an arm of a set answers with: the one of the lowest seed, and whether documents

@@ -11,11 +11,11 @@ const RIGHT: f64 = 640.0;
 
 /// Every arm's mean with its interval, the target, and the strip within the margin of the best arm.
 pub(in crate::report) fn arms(decision: &Decision) -> Markup {
-    let bottom = TOP + ROW * decision.arms.len() as f64;
+    let bottom = TOP + ROW * decision.systems.len() as f64;
     let x = Scale { from: (0.0, 1.0), to: (LEFT, RIGHT) };
     let target = decision.rule.target;
     let best =
-        decision.best.and_then(|arm| decision.arm(arm)).map(|summary| summary.score.estimate);
+        decision.best.and_then(|arm| decision.system(arm)).map(|summary| summary.score.estimate);
     let strip = best.map(|best| ((best - decision.rule.margin).max(0.0), best));
     // Near the right edge a label stands left of its line.
     let left_of_line = |value: f64| value > 0.75;
@@ -29,8 +29,8 @@ pub(in crate::report) fn arms(decision: &Decision) -> Markup {
                 "within " (size(decision.rule.margin)) " points of the best"
             }
         }
-        @for (index, summary) in decision.arms.iter().enumerate() {
-            @if decision.recommended == Some(summary.arm) {
+        @for (index, summary) in decision.systems.iter().enumerate() {
+            @if decision.recommended == Some(summary.system) {
                 rect class="row" x="0" y=(n(TOP + ROW * index as f64)) width=(n(WIDTH)) height=(n(ROW)) rx="5" {}
             }
         }
@@ -44,13 +44,13 @@ pub(in crate::report) fn arms(decision: &Decision) -> Markup {
             @let (class, aside) = if left_of_line(target) { ("strong end", -7.0) } else { ("strong", 7.0) };
             text class=(class) x=(n(x.at(target) + aside)) y="17" { "target " (percent(target).replace(".0", "")) }
         }
-        @for (index, summary) in decision.arms.iter().enumerate() {
+        @for (index, summary) in decision.systems.iter().enumerate() {
             @let y = TOP + ROW * (index as f64 + 0.5);
             @let Interval { estimate, lower, upper } = summary.score;
-            g class=(arm_class(summary.arm)) {
-                text class="in strong end" x=(n(LEFT - 16.0)) y=(n(y + 4.5)) { (summary.arm.title()) }
+            g class=(arm_class(summary.system)) {
+                text class="in strong end" x=(n(LEFT - 16.0)) y=(n(y + 4.5)) { (summary.system.title()) }
                 line class="whisker" x1=(n(x.at(lower))) x2=(n(x.at(upper))) y1=(n(y)) y2=(n(y)) {}
-                circle class=(if summary.arm.is_diagnostic() { "dot hollow" } else { "dot" })
+                circle class=(if summary.system.is_diagnostic() { "dot hollow" } else { "dot" })
                     cx=(n(x.at(estimate))) cy=(n(y)) r="6" {}
                 text class="strong" x=(n(RIGHT + 20.0)) y=(n(y + 4.5)) { (percent(estimate)) }
                 text class="soft" x=(n(RIGHT + 78.0)) y=(n(y + 4.5)) {
@@ -59,8 +59,8 @@ pub(in crate::report) fn arms(decision: &Decision) -> Markup {
             }
         }
     };
-    let described: Vec<String> = (decision.arms.iter())
-        .map(|s| format!("{} {}", s.arm.title(), eval::figures::percent_interval(s.score)))
+    let described: Vec<String> = (decision.systems.iter())
+        .map(|s| format!("{} {}", s.system.title(), eval::figures::percent_interval(s.score)))
         .collect();
     svg(WIDTH, bottom + 46.0, "Score of each arm with its interval", &described.join("; "), &body)
 }

@@ -1,4 +1,4 @@
-use eval::decision::ArmSummary;
+use eval::decision::SystemSummary;
 use eval::figures::{count, duration};
 use eval::{Arm, Decision};
 use maud::{Markup, html};
@@ -27,14 +27,14 @@ const LINES: [(f64, &str); 12] = [
 ];
 
 /// Seconds that an arm takes for so many queries: training, index, answering.
-fn total(arm: &ArmSummary, queries: f64) -> f64 {
+fn total(arm: &SystemSummary, queries: f64) -> f64 {
     (arm.costs.fixed_seconds() + queries * arm.seconds_per_query).max(1e-3)
 }
 
 /// Total seconds (training, index, answering) against the number of queries, both logarithmic.
 pub(in crate::report) fn cost(decision: &Decision) -> Markup {
     let arms: Vec<_> =
-        decision.arms.iter().filter(|summary| !summary.arm.is_diagnostic()).collect();
+        decision.systems.iter().filter(|summary| !summary.system.is_diagnostic()).collect();
     let expected = decision.rule.expected_queries.max(1);
     let most = (expected as f64).max(decision.break_even_queries.unwrap_or(0.0)).max(1e3);
     let decades = (most.log10() + 1.0).ceil().min(10.0);
@@ -48,7 +48,7 @@ pub(in crate::report) fn cost(decision: &Decision) -> Markup {
     let labels = spread(&wanted, 16.0, TOP, BOTTOM);
     let crossing =
         decision.break_even_queries.filter(|queries| *queries >= 1.0).and_then(|queries| {
-            let tuned = decision.arm(Arm::Tuned)?;
+            let tuned = decision.system(Arm::Tuned)?;
             Some((queries, total(tuned, queries)))
         });
 
@@ -68,9 +68,9 @@ pub(in crate::report) fn cost(decision: &Decision) -> Markup {
         }
         @for (arm, label) in arms.iter().zip(&labels) {
             @let points = (0..=60).map(|step| f64::from(step) / 60.0 * decades);
-            g class=(arm_class(arm.arm)) {
+            g class=(arm_class(arm.system)) {
                 path class="curve" d=(path(points.map(|q| (x.at(q), y.at(total(arm, 10_f64.powf(q)).log10()))))) {}
-                text class="in strong" x=(n(RIGHT + 10.0)) y=(n(label + 4.5)) { (arm.arm) }
+                text class="in strong" x=(n(RIGHT + 10.0)) y=(n(label + 4.5)) { (arm.system) }
             }
         }
         @if let Some((queries, seconds)) = crossing {
@@ -84,8 +84,8 @@ pub(in crate::report) fn cost(decision: &Decision) -> Markup {
             }
         }
     };
-    let describe = |arm: &&ArmSummary| {
-        format!("{} {} for {} queries", arm.arm, duration(arm.total_seconds), count(expected))
+    let describe = |arm: &&SystemSummary| {
+        format!("{} {} for {} queries", arm.system, duration(arm.total_seconds), count(expected))
     };
     let described: Vec<String> = arms.iter().map(describe).collect();
     svg(WIDTH, BOTTOM + 50.0, "Cost against number of queries", &described.join("; "), &body)

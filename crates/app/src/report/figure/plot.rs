@@ -1,6 +1,6 @@
 //! What the plots are drawn with: scales, ticks, labels, paths.
 
-use eval::Arm;
+use eval::System;
 use maud::{Markup, html};
 
 /// Width of a full plot in user units.
@@ -31,8 +31,11 @@ pub(super) fn n(value: f64) -> String {
 }
 
 /// The style class that carries an arm's colour.
-pub(in crate::report) fn arm_class(arm: Arm) -> String {
-    format!("arm-{}", arm.as_str().replace('+', "-"))
+pub(in crate::report) fn arm_class(system: impl Into<System>) -> String {
+    match system.into().arm() {
+        Some(arm) => format!("arm-{}", arm.as_str().replace('+', "-")),
+        None => "arm-foreign".to_owned(),
+    }
 }
 
 /// A linear map from values to coordinates.

@@ -1,5 +1,5 @@
 use eval::figures::{points, points_interval, size};
-use eval::{Arm, Interval};
+use eval::{Interval, System};
 use maud::{Markup, html};
 
 use super::plot::{Scale, WIDTH, arm_class, n, svg, ticks};
@@ -14,7 +14,7 @@ pub(in crate::report) struct Row {
     /// What is subtracted from what.
     pub(in crate::report) label: String,
     /// Whose colour it wears.
-    pub(in crate::report) arm: Arm,
+    pub(in crate::report) system: System,
     /// The difference, in shares.
     pub(in crate::report) difference: Interval,
     /// What to say at the end of the row, beside the figure.
@@ -44,7 +44,7 @@ pub(in crate::report) fn whiskers(title: &str, rows: &[Row], margin: Option<f64>
         @for (index, row) in rows.iter().enumerate() {
             @let y = TOP + ROW * (index as f64 + 0.5);
             @let Interval { estimate, lower, upper } = row.difference;
-            g class=(arm_class(row.arm)) {
+            g class=(arm_class(row.system)) {
                 text class="in strong end" x=(n(LEFT - 16.0)) y=(n(y + 4.5)) { (row.label) }
                 line class="whisker" x1=(n(x.at(lower))) x2=(n(x.at(upper))) y1=(n(y)) y2=(n(y)) {}
                 circle class="dot" cx=(n(x.at(estimate))) cy=(n(y)) r="6" {}
