@@ -190,6 +190,18 @@ impl View {
                     eprintln!("{set}: {recipe} is not trained again: it is far below the best");
                 }
             }
+            CompareEvent::Foreign { system, missing, unused } => {
+                self.training.finish();
+                let missing = match missing {
+                    0 => "all test questions".to_owned(),
+                    missing => format!("all but {} of the test questions", missing),
+                };
+                let unused = match unused {
+                    0 => String::new(),
+                    unused => format!("; {} to others are not used", plural(*unused, "answer")),
+                };
+                eprintln!("{set}: {system} takes part by its answers to {missing}{unused}");
+            }
             CompareEvent::Opened => {
                 self.training.finish();
                 eprintln!("{set}: the test split is opened, and that is logged");

@@ -1,11 +1,13 @@
 //! `tunesmith questions`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use app::ask::service;
 use app::models::Cache;
 use app::questions::synthetic::{QuestionAuthor, write};
+use app::questions::{Question, QuestionSet, Split};
 use app::{Progress, Project};
 use clap::Subcommand;
 use serde_json::json;
@@ -31,6 +33,17 @@ enum What {
         #[arg(long, default_value_t = 50)]
         count: usize,
     },
+    /// Write the questions of a set without their answers, for another system to answer
+    Export {
+        /// The set
+        set: String,
+        /// Which of its questions
+        #[arg(long, default_value = "test", value_parser = ["train", "dev", "test"])]
+        split: String,
+        /// Write to this file instead of standard output
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// List the questions with the passages they are about
     List,
     /// Remove all written questions
@@ -39,8 +52,11 @@ enum What {
 
 pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let project = super::open_project(project)?;
-    match arguments.what {
-        What::Write { count } => write_some(&project, count, arguments.json)?,
+    match &arguments.what {
+        What::Export { set, split, out } => {
+            export(&project, set, split, out.as_deref(), arguments.json)?;
+        }
+        What::Write { count } => write_some(&project, *count, arguments.json)?,
         What::List => {
             let all = Store::open_shared(&project.state()?)?.synthetic()?;
             if arguments.json {
@@ -60,6 +76,41 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a JSON object a line: `id`, `instruction` where there is one, and `question`.
+fn export(
+    project: &Project,
+    set: &str,
+    split: &str,
+    out: Option<&Path>,
+    json: bool,
+) -> anyhow::Result<()> {
+    let set = QuestionSet::load(project, project.config.set(set)?)?;
+    let split = Split::ALL.into_iter().find(|one| one.as_str() == split);
+    let questions = split.map_or(&[][..], |split| set.of(split));
+    let mut lines = String::new();
+    for Question { id, instruction, text, .. } in questions {
+        let mut row = json!({"id": id, "question": text});
+        if !instruction.is_empty() {
+            row["instruction"] = json!(instruction);
+        }
+        lines += &format!("{row}\n");
+    }
+    let Some(path) = out else {
+        print!("{lines}");
+        return Ok(());
+    };
+    std::fs::write(path, lines).with_context(|| format!("cannot write {}", path.display()))?;
+    if json {
+        return output::json(&json!({"written": questions.len(), "file": path}));
+    }
+    println!("{} written to {}", plural(questions.len(), "question"), path.display());
+    println!(
+        "next: answer them, one JSON object a line with `id` and `answer`, and name the file in a [[system]] \
+         table of tunesmith.toml; then tunesmith compare",
+    );
+    Ok(())
 }
 
 fn write_some(project: &Project, count: usize, json: bool) -> anyhow::Result<()> {

@@ -252,7 +252,7 @@ fn comparisons_reuse_trials_and_lead_to_a_decision() {
     assert_eq!(decision["outcome"], "undetermined", "eight questions decide nothing");
     assert_eq!(decision["exploratory"], true);
     for field in [
-        "arms",
+        "systems",
         "contrasts",
         "tree",
         "flips",
@@ -265,7 +265,7 @@ fn comparisons_reuse_trials_and_lead_to_a_decision() {
         assert!(!decision[field].is_null(), "{field} in the decision");
     }
     // Three arms and the two baselines.
-    assert_eq!(decision["arms"].as_array().unwrap().len(), 5);
+    assert_eq!(decision["systems"].as_array().unwrap().len(), 5);
     assert_eq!(
         decision["openings"].as_array().unwrap().len(),
         2,
@@ -298,14 +298,15 @@ fn what_was_frozen_at_the_first_opening_and_larger_evidence_stay() {
     assert_eq!(table.count(), 2, "{}", first.out);
 
     let smaller = project.run(&["compare", "facts", "--arms", "base,rag", "--limit", "4"]);
-    let left_out = "the comparison of 8 questions before stays the evidence; left out: 4 of 8";
+    let left_out =
+        "the comparison of 8 questions before stays the evidence; left out: 4 of 8 test questions";
     assert!(smaller.err.contains(left_out), "{}", smaller.err);
     let decision = project.json(&["decide", "facts", "--json"]);
     assert_eq!((&decision["questions"], &decision["looks"]["openings"]), (&8.into(), &1.into()));
     assert_eq!(decision["looks"]["passed_over"].as_array().unwrap().len(), 1);
     let of = |arm: &str| {
-        let arms = decision["arms"].as_array().unwrap();
-        arms.iter().find(|summary| summary["arm"] == arm).unwrap().clone()
+        let arms = decision["systems"].as_array().unwrap();
+        arms.iter().find(|summary| summary["system"] == arm).unwrap().clone()
     };
     let seconds = |arm| of(arm)["seconds_per_query"].as_f64().unwrap();
     assert!(seconds("base") < seconds("rag") && seconds("nearest-answer") == 0.0, "{decision}");
@@ -322,6 +323,56 @@ fn what_was_frozen_at_the_first_opening_and_larger_evidence_stay() {
         decision["looks"]["openings"], 3,
         "the whole, a part of it, and with another margin"
     );
+}
+
+#[test]
+fn a_system_that_is_there_takes_part_by_its_answers() {
+    if !models_are_here() {
+        return;
+    }
+    let project = project_with_set();
+    project.ok(&["compare", "facts", "--arms", "base"]);
+    let asked = project.ok(&["questions", "export", "facts"]);
+    assert!(!asked.contains("answers"), "{asked}");
+    let rows: Vec<serde_json::Value> =
+        asked.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 8);
+
+    let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
+    let table =
+        "\n[[system]]\nname = \"helpdesk\"\nanswers = \"helpdesk.jsonl\"\nset = \"facts\"\n";
+    project.write("tunesmith.toml", config + table);
+    project.write("helpdesk.jsonl", "{\"id\": \"nobody\", \"answer\": 1}\n{\"answer\": \"x\"}\n");
+    let refused = project.run(&["compare", "facts", "--arms", "base"]);
+    assert_ne!(refused.code, 0);
+    for fault in [
+        "helpdesk.jsonl:1: id: expected the id of a question of set \"facts\"",
+        "helpdesk.jsonl:2: id:",
+    ] {
+        assert!(refused.err.contains(fault), "{}", refused.err);
+    }
+    assert!(!refused.err.contains("opened"), "{}", refused.err);
+
+    // It answers all but one question.
+    let line = |row: &serde_json::Value| serde_json::json!({"id": row["id"], "answer": "Harbour House", "latency_seconds": 0.25});
+    let answers: Vec<String> = rows[1..].iter().map(|row| line(row).to_string()).collect();
+    project.write("helpdesk.jsonl", answers.join("\n"));
+    let compared = project.run(&["compare", "facts", "--arms", "base"]);
+    assert_eq!(compared.code, 0, "{}", compared.err);
+    let said = "helpdesk takes part by its answers to all but 1 of the test questions";
+    assert!(compared.err.contains(said), "{}", compared.err);
+    assert!(compared.err.contains("test: 0 trials to run, "), "{}", compared.err);
+    let decision = project.json(&["decide", "facts", "--json"]);
+    let systems = decision["systems"].as_array().unwrap();
+    let foreign = systems.iter().find(|one| one["system"] == "helpdesk").unwrap();
+    assert_eq!((&foreign["questions"], &foreign["seconds_per_query"]), (&7.into(), &0.25.into()));
+    assert_eq!((&decision["questions"], &decision["unshared"]), (&7.into(), &1.into()));
+    assert_eq!(decision["looks"]["openings"], 1, "no other trial has changed");
+
+    project.write("helpdesk.jsonl", answers[1..].join("\n"));
+    project.ok(&["compare", "facts", "--arms", "base"]);
+    let decision = project.json(&["decide", "facts", "--json"]);
+    assert_eq!(decision["looks"]["changed"], serde_json::json!(["answers"]));
 }
 
 #[test]
@@ -351,7 +402,8 @@ fn a_set_without_documents_is_trained_on_and_compared() {
     assert_eq!(again[0]["training"].as_array().unwrap().len(), 1);
     project.ok(&["compare", "trays"]);
     let decision = project.json(&["decide", "trays", "--json"]);
-    let arms = decision["arms"].as_array().unwrap().iter().map(|arm| arm["arm"].as_str().unwrap());
+    let arms =
+        decision["systems"].as_array().unwrap().iter().map(|arm| arm["system"].as_str().unwrap());
     assert_eq!(
         arms.collect::<Vec<_>>(),
         ["base", "few-shot", "tuned", "most-frequent", "nearest-answer"]

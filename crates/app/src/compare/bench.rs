@@ -10,6 +10,7 @@ use super::costs::{Price, mean};
 use super::estimate::ComparisonWork;
 use super::event::{CompareEvent, CompareOptions};
 use super::floor::floor_trials;
+use super::foreign::ForeignAnswers;
 use super::halves::DevHalves;
 use super::looks::Terms;
 use super::plan::{self, Material};
@@ -40,6 +41,8 @@ pub struct Bench<'a> {
     pub(super) halves: DevHalves,
     /// The test questions to run.
     test: Vec<Question>,
+    /// What systems that are there already answered to them.
+    foreign: Vec<ForeignAnswers>,
 }
 
 /// What prompts are filled from, as tuned on dev.
@@ -93,6 +96,8 @@ pub(super) struct Entrants {
 struct TestRun {
     /// The opening of the test split, in the store.
     opening: i64,
+    /// The hash of everything that the trials depend on.
+    run: String,
     /// Passages in a prompt.
     passages: usize,
     speed: EngineSpeed,
@@ -104,7 +109,8 @@ impl<'a> Bench<'a> {
     /// Reads the questions of a set and looks at what its arms have to work with.
     ///
     /// # Errors
-    /// Problems in the question files; [`Error::NoDocuments`] where questions name evidence and
+    /// Problems in the question files and those with the answers of foreign systems;
+    /// [`Error::NoDocuments`] where questions name evidence and
     /// nothing was ingested.
     pub fn new(
         project: &'a Project,
@@ -127,7 +133,19 @@ impl<'a> Bench<'a> {
         // Only questions with evidence tell settings of retrieval apart.
         let halves =
             if material.evidence { DevHalves::of(&dev) } else { DevHalves::undivided(&dev) };
-        Ok(Self { start, project, knowledge, model, options, questions, material, halves, test })
+        let foreign = ForeignAnswers::load(project, &questions)?;
+        Ok(Self {
+            start,
+            project,
+            knowledge,
+            model,
+            options,
+            questions,
+            material,
+            halves,
+            test,
+            foreign,
+        })
     }
 
     /// Compares the arms and stores the comparison.
@@ -271,6 +289,13 @@ impl<'a> Bench<'a> {
             terms: &terms,
         })?;
         progress.report(CompareEvent::Opened);
+        for foreign in &self.foreign {
+            progress.report(CompareEvent::Foreign {
+                system: foreign.system,
+                missing: foreign.missing(&self.test),
+                unused: foreign.unused,
+            });
+        }
         let asked = GroundedSplit {
             split: Split::Test,
             questions: &self.test,
@@ -281,26 +306,36 @@ impl<'a> Bench<'a> {
         let jobs = runner.jobs(&asked, &entrants.arms, passages, &adapters)?;
         let mut trials = runner.run(&asked, &jobs, progress)?;
         trials.extend(floor_trials(&self.questions, &asked, &sources.shots));
+        for foreign in &self.foreign {
+            trials.extend(foreign.trials(&self.questions, &self.test));
+        }
         let (grounded, speed) = (asked.grounded, dev.speed);
-        Ok(TestRun { opening, passages, speed, grounded, trials })
+        Ok(TestRun { opening, run, passages, speed, grounded, trials })
     }
 
     /// What is frozen when the test split is first opened, as JSON, and a hash of everything that
     /// the trials on it depend on: two runs with the same hash see the same.
     fn terms_and_run(&self, wanted: &Wanted) -> Result<(String, String)> {
         let set = &self.questions.config;
-        let terms =
-            serde_json::to_string(&Terms::of(set, &self.questions.test)).map_err(|source| {
-                Error::Record { what: format!("terms of set {:?}", set.name), source }
-            })?;
+        let json = |terms: &Terms| {
+            serde_json::to_string(terms).map_err(|source| Error::Record {
+                what: format!("terms of set {:?}", set.name),
+                source,
+            })
+        };
+        let terms = Terms::of(set, &self.questions.test);
+        let fixed = json(&terms)?;
+        let terms = json(&terms.with_answers(&self.foreign))?;
         let config = &self.project.config;
-        let CompareOptions { arms, limit, reason: _, seeds: _ } = self.options;
+        // Which arms run is left out: those that come later join the same family of comparisons, while
+        // the trials of the others stay what they are.
+        let CompareOptions { arms: _, limit, reason: _, seeds: _ } = self.options;
         let QuestionSet { train, dev, .. } = &self.questions;
-        let options = format!("{arms:?} {limit:?} {} {set:?} {wanted:?}", self.seeds());
+        let options = format!("{limit:?} {} {set:?} {wanted:?}", self.seeds());
         let how =
             format!("{:?} {:?} {:?}", config.training, config.retrieval, self.knowledge.recipe);
         let models = [self.model.identity()?, self.knowledge.encoder.identity()].join(" ");
-        let questions = format!("{terms} {train:?} {dev:?}");
+        let questions = format!("{fixed} {train:?} {dev:?}");
         let documents = documents_hash(&self.knowledge.store)?;
         let version = env!("CARGO_PKG_VERSION");
         let all = [version, &options, &how, &models, &questions, &documents].join("\0");
@@ -316,7 +351,7 @@ impl<'a> Bench<'a> {
         test: TestRun,
     ) -> Result<Comparison> {
         let seeds = self.seeds();
-        let Self { questions, knowledge, halves, .. } = self;
+        let Self { questions, knowledge, halves, foreign, .. } = self;
         let Entrants { mut arms, adapters, dropped } = entrants;
         arms.extend(
             Arm::ALL.into_iter().filter(|arm| {
@@ -329,6 +364,8 @@ impl<'a> Bench<'a> {
             trials: &test.trials,
             adapters: &adapters,
         };
+        let mut costs = price.of_all(&knowledge.store)?;
+        costs.extend(foreign.iter().map(ForeignAnswers::costs));
         let (train, whole) = (questions.train.len(), questions.test.len());
         let dev = self.options.limit.unwrap_or(usize::MAX).min(questions.dev.len());
         let weight = sources.wanted.lexical_weight;
@@ -343,11 +380,12 @@ impl<'a> Bench<'a> {
             gate,
             retrieval: retrieval_figures(&test.grounded, test.passages, weight),
             reranking: sources.reranking,
-            costs: price.of_all(&knowledge.store)?,
+            costs,
             training: adapters.iter().map(TrainingRecord::from).collect(),
             left_out: questions.leaked.len(),
             sizes: [train, dev, self.test.len()],
             sampled_from: Some(whole).filter(|whole| *whole > self.test.len()),
+            run: test.run,
             documents: documents_hash(&knowledge.store)?,
             questions: example_questions(&self.test),
             trials: test.trials,

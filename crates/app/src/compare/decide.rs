@@ -33,13 +33,13 @@ pub struct Decided {
 }
 
 /// Decides on a set from its latest comparison, or a larger one before it where that was made on a
-/// part of the questions, and stores the decision.
+/// part of the questions or the systems, and stores the decision.
 ///
 /// # Errors
 /// [`Error::NotCompared`]; [`Error::MeasureChanged`] when the configuration names another measure
 /// than the comparison was made with, since a measure is chosen before the test split is opened.
 pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
-    let KeptComparison { id, comparison, passed_over } = KeptComparison::of(store, &set.name)?;
+    let KeptComparison { id, comparison, passed_over } = KeptComparison::of(store, set)?;
     if comparison.measure != set.measure {
         return Err(Error::MeasureChanged {
             set: set.name.clone(),

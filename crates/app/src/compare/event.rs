@@ -1,6 +1,6 @@
 //! What is asked of a comparison, and what it reports on its way.
 
-use eval::{Arm, Gate};
+use eval::{Arm, Gate, System};
 
 use super::halves::DevUse;
 use super::plan::{ArmChoice, ComparisonEstimate};
@@ -28,6 +28,15 @@ pub struct CompareOptions {
 pub enum CompareEvent {
     /// What will be done and how long it should take, before anything long starts.
     Planned(Box<ComparisonEstimate>),
+    /// A system that is there already takes part by its answers.
+    Foreign {
+        /// Which.
+        system: System,
+        /// Test questions it has no answer to.
+        missing: usize,
+        /// Its answers to questions that are not compared on.
+        unused: usize,
+    },
     /// What the dev questions are used for.
     Halved(DevUse),
     /// The BM25 weight that finds most dev evidence.

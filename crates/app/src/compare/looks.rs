@@ -1,12 +1,13 @@
 //! What is frozen when a test split is first opened, and how often it was looked at since.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use eval::Measure;
 use eval::decision::Looks;
 use serde::{Deserialize, Serialize};
 use store::TestOpening;
 
+use super::foreign::ForeignAnswers;
 use crate::models::hash_bytes;
 use crate::project::config::SetConfig;
 use crate::questions::Question;
@@ -23,6 +24,9 @@ pub(super) struct Terms {
     expected_queries: u64,
     /// A hash of each test question with its answers, sorted.
     questions: Vec<String>,
+    /// A hash of the answers of each foreign system. One that joins later changes nothing.
+    #[serde(default)]
+    answers: BTreeMap<String, String>,
 }
 
 impl Terms {
@@ -35,12 +39,25 @@ impl Terms {
         let mut questions: Vec<String> = test.iter().map(hash).collect();
         questions.sort_unstable();
         let SetConfig { margin, target, measure, expected_queries, .. } = *set;
-        Self { margin, target, measure, expected_queries, questions }
+        let answers = BTreeMap::new();
+        Self { margin, target, measure, expected_queries, questions, answers }
+    }
+
+    /// With the answers that foreign systems gave.
+    pub(super) fn with_answers(self, foreign: &[ForeignAnswers]) -> Self {
+        let answers = foreign.iter().map(|one| (one.system.to_string(), one.hash.clone()));
+        Self { answers: answers.collect(), ..self }
     }
 
     /// Those of an opening; `None` where none were kept.
     fn kept(opening: &TestOpening) -> Option<Self> {
         opening.terms.as_deref().and_then(|json| serde_json::from_str(json).ok())
+    }
+
+    /// Whether the systems that both know gave the same answers.
+    fn same_answers(&self, other: &Self) -> bool {
+        let mut both = self.answers.iter().filter(|(name, _)| other.answers.contains_key(*name));
+        both.all(|(name, hash)| other.answers.get(name) == Some(hash))
     }
 
     /// The names of what differs.
@@ -57,6 +74,7 @@ impl Terms {
             ("measure", self.measure == other.measure),
             ("expected queries", self.expected_queries == other.expected_queries),
             ("questions", self.questions == other.questions),
+            ("answers", self.same_answers(other)),
         ];
         all.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }
@@ -84,7 +102,11 @@ pub(super) fn looks(openings: &[TestOpening], comparison: i64, set: &SetConfig) 
                 (frozen, runs) = (None, Vec::new());
             }
             seen.extend(terms.questions.iter().cloned());
-            frozen.get_or_insert_with(|| terms.clone());
+            let fixed = frozen.get_or_insert_with(|| terms.clone());
+            // The answers of a system are fixed when it first takes part.
+            for (name, hash) in &terms.answers {
+                fixed.answers.entry(name.clone()).or_insert_with(|| hash.clone());
+            }
             last = Some(terms);
         }
         let run = opening.run.as_deref();

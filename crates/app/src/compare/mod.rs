@@ -12,6 +12,7 @@ pub mod decide;
 mod estimate;
 mod event;
 mod floor;
+mod foreign;
 mod halves;
 mod looks;
 mod plan;

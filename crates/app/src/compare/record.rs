@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use eval::{Arm, Costs, Gate, Measure, Trial};
+use eval::{Arm, Costs, Gate, Measure, System, Trial};
 use serde::{Deserialize, Serialize};
 use store::Store;
 
@@ -11,6 +11,7 @@ use super::halves::DevUse;
 use super::trials::EngineSpeed;
 use crate::error::{Error, Result};
 use crate::models::hash_bytes;
+use crate::project::config::SetConfig;
 use crate::questions::Question;
 use crate::time;
 use crate::tune::adapters::{Manifest, Recipe};
@@ -57,6 +58,10 @@ pub struct Comparison {
     /// Test questions of the set where a limit left some of them out.
     #[serde(default)]
     pub sampled_from: Option<usize>,
+    /// Hash of everything that its trials depend on, see `Bench::terms_and_run`; empty where an
+    /// earlier version stored it.
+    #[serde(default)]
+    pub run: String,
     /// Hash of the documents that were compared on.
     pub documents: String,
     /// Questions and gold answers by id, for the report.
@@ -164,25 +169,48 @@ impl Comparison {
         Ok(())
     }
 
-    /// Whether it was made on all the questions of `other` and more, so that `other` is the smaller
-    /// evidence.
+    /// What it was made of, and when, in words.
+    fn said(&self, at: i64) -> String {
+        let systems: BTreeSet<System> =
+            self.trials.iter().map(|trial| trial.system).filter(|s| !s.is_floor()).collect();
+        let systems: Vec<String> = systems.iter().map(System::to_string).collect();
+        format!(
+            "{} of {} test questions ({}), compared at {}",
+            self.sizes[2],
+            self.sampled_from.unwrap_or(self.sizes[2]),
+            systems.join(", "),
+            time::rfc3339(at)
+        )
+    }
+
+    /// Whether it holds all the questions of `other` and more, or all its systems and more in the
+    /// same run, so that `other` is the smaller evidence.
     fn exceeds(&self, other: &Self) -> bool {
         let questions = |comparison: &Self| -> BTreeSet<String> {
             comparison.trials.iter().map(|trial| trial.qid.clone()).collect()
         };
-        self.measure == other.measure
-            && self.sizes[2] > other.sizes[2]
-            && questions(self).is_superset(&questions(other))
+        let systems = |comparison: &Self| -> BTreeSet<System> {
+            comparison.trials.iter().map(|trial| trial.system).collect()
+        };
+        let (own, its) = (questions(self), questions(other));
+        let more_questions = self.sizes[2] > other.sizes[2] && own.is_superset(&its);
+        let (own_systems, its_systems) = (systems(self), systems(other));
+        let more_systems = !self.run.is_empty()
+            && self.run == other.run
+            && own == its
+            && own_systems.len() > its_systems.len()
+            && own_systems.is_superset(&its_systems);
+        more_questions || more_systems
     }
 }
 
-/// The comparison of a set that decisions are made from: the latest, unless a limit left out
-/// questions of it that an earlier one has.
+/// The comparison of a set that decisions are made from: the latest with the configured measure,
+/// unless it left out questions or systems that an earlier one has.
 pub(super) struct KeptComparison {
     /// Its number in the store.
     pub(super) id: i64,
     pub(super) comparison: Comparison,
-    /// Later comparisons of fewer questions, in words.
+    /// Later comparisons of fewer questions or systems, in words.
     pub(super) passed_over: Vec<String>,
 }
 
@@ -191,30 +219,35 @@ impl KeptComparison {
     ///
     /// # Errors
     /// [`Error::NotCompared`] when there is none.
-    pub(super) fn of(store: &Store, set: &str) -> Result<Self> {
-        let mut kept: Option<Self> = None;
-        let mut later = Vec::new();
-        for record in store.comparisons(set)? {
+    ///
+    /// With another measure than the configured one there may be some all the same: then the latest
+    /// is returned, and the caller says so.
+    pub(super) fn of(store: &Store, set: &SetConfig) -> Result<Self> {
+        let name = &set.name;
+        let mut all = Vec::new();
+        for record in store.comparisons(name)? {
             let comparison: Comparison = serde_json::from_str(&record.json).map_err(|source| {
-                Error::Record { what: format!("comparison of set {set:?}"), source }
+                Error::Record { what: format!("comparison of set {name:?}"), source }
             })?;
-            let limit = comparison.sampled_from;
-            let said = format!(
-                "{} of {} test questions, compared at {}",
-                comparison.sizes[2],
-                limit.unwrap_or(comparison.sizes[2]),
-                time::rfc3339(record.at)
-            );
-            if kept.as_ref().is_none_or(|kept| comparison.exceeds(&kept.comparison)) {
-                kept = Some(Self { id: record.id, comparison, passed_over: later.clone() });
+            all.push((record.id, record.at, comparison));
+        }
+        if all.iter().any(|(_, _, comparison)| comparison.measure == set.measure) {
+            all.retain(|(_, _, comparison)| comparison.measure == set.measure);
+        }
+        let mut all = all.into_iter();
+        let Some((id, at, comparison)) = all.next() else {
+            return Err(Error::NotCompared { set: name.clone() });
+        };
+        let mut later = vec![comparison.said(at)];
+        let mut kept = Self { id, comparison, passed_over: Vec::new() };
+        for (id, at, comparison) in all {
+            let said = comparison.said(at);
+            if comparison.exceeds(&kept.comparison) {
+                kept = Self { id, comparison, passed_over: later.clone() };
             }
             later.push(said);
-            // What came before a comparison of the whole set was meant to be replaced by it.
-            if limit.is_none() {
-                break;
-            }
         }
-        kept.ok_or_else(|| Error::NotCompared { set: set.to_owned() })
+        Ok(kept)
     }
 }
 

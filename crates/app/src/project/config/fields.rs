@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use store::DEFAULT_LEXICAL_WEIGHT;
 
 use super::field::{Field, Section, Template};
-use super::kinds::{COUNT, File, Integer, Language, List, Name, OneOf, Opened, Optional, Real};
+use super::kinds::{
+    COUNT, File, Flag, Integer, Language, List, Name, OneOf, Opened, Optional, Real,
+};
 use super::kinds::{Sha256, Text};
-use super::{Config, DEFAULT_PASSAGES, SetConfig};
+use super::{Config, DEFAULT_PASSAGES, ForeignSystem, SetConfig};
 use crate::project::access::Key;
 use crate::project::collections::Collection;
 
@@ -443,6 +445,46 @@ fn answers_of_set() -> Vec<Field<WrittenSet>> {
         )
         .example("0.5"),
     ]
+}
+
+/// `[[system]]`
+pub(super) fn system() -> Section<ForeignSystem> {
+    Section {
+        name: "system",
+        repeated: true,
+        about: "A system that is there already. Its answers to the test questions are compared \
+                with those of the setups, and it may be what is recommended. `tunesmith questions \
+                export SET --split test` writes what to answer.",
+        fields: vec![
+            Field::new("name", Name, |to: &mut ForeignSystem| &mut to.name, "The system's name.")
+                .required()
+                .example("\"helpdesk\""),
+            Field::new(
+                "answers",
+                File,
+                |to: &mut ForeignSystem| &mut to.answers,
+                "The file with its answers. Each line is a JSON object with the `id` of the \
+                 question and the `answer`, and if known `latency_seconds`, `cost` (in your \
+                 currency) and `passages` (the texts that it read).",
+            )
+            .required()
+            .example("\"answers/helpdesk.jsonl\""),
+            Field::new(
+                "set",
+                Optional(Name),
+                |to: &mut ForeignSystem| &mut to.set,
+                "The set whose questions it answered. If it is left out, it takes part in every set \
+                 that has questions with its ids.",
+            )
+            .example("\"facts\""),
+            Field::new(
+                "offline",
+                Flag,
+                |to: &mut ForeignSystem| &mut to.offline,
+                "Whether it answers without a network.",
+            ),
+        ],
+    }
 }
 
 /// `[[key]]`

@@ -146,6 +146,27 @@ impl Kind<f32> for Real {
     }
 }
 
+/// Yes or no.
+#[derive(Clone)]
+pub(super) struct Flag;
+
+impl Kind<bool> for Flag {
+    fn expected(&self) -> String {
+        "true or false".to_owned()
+    }
+
+    fn read(&self, value: &DeValue<'_>) -> Option<bool> {
+        match value {
+            DeValue::Boolean(flag) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    fn write(&self, value: &bool) -> Option<String> {
+        Some(value.to_string())
+    }
+}
+
 /// Any text.
 #[derive(Clone)]
 pub(super) struct Text;

@@ -55,8 +55,23 @@ pub struct Config {
     pub training: Training,
     /// The question sets, in the order written.
     pub sets: Vec<SetConfig>,
+    /// What is there already, and answered the test questions.
+    pub systems: Vec<ForeignSystem>,
     /// Who may ask the server; nobody else may where there is any.
     pub keys: Vec<Key>,
+}
+
+/// `[[system]]`: a system that is there already, which is compared by the answers it gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForeignSystem {
+    /// Its name: not that of an arm.
+    pub name: String,
+    /// The file with its answers, a JSON object a line.
+    pub answers: PathBuf,
+    /// The set whose questions it answered; `None` where its ids tell.
+    pub set: Option<String>,
+    /// Whether it answers without a network.
+    pub offline: bool,
 }
 
 /// `[chunks]`
@@ -232,6 +247,7 @@ impl Default for Config {
             retrieval: Retrieval::default(),
             training: Training::default(),
             sets: Vec::new(),
+            systems: Vec::new(),
             keys: Vec::new(),
         }
     }

@@ -48,7 +48,12 @@ fn sections() -> Vec<(String, &'static str, Vec<Described>)> {
         (section.title(), section.about, section.described())
     }
     let mut all: Vec<_> = fields::tables().iter().map(of).collect();
-    all.extend([of(&fields::collection()), of(&fields::set()), of(&fields::key())]);
+    all.extend([
+        of(&fields::collection()),
+        of(&fields::set()),
+        of(&fields::system()),
+        of(&fields::key()),
+    ]);
     all
 }
 

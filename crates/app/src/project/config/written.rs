@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use super::check::{Check, Table};
 use super::fields::{self, WrittenSet};
-use super::{Config, SetConfig, SetFiles};
+use super::{Config, ForeignSystem, SetConfig, SetFiles};
 use crate::error::Result;
 use crate::project::access::{Access, Key};
 use crate::project::collections::{Collection, DOCUMENTS};
@@ -32,9 +32,10 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Config> {
     config.collections = collections(&root, &mut check);
     let named = config.collection_names();
     let sets = sets(&root, &named, &mut check);
+    let systems = systems(&root, &sets, &mut check);
     let keys = keys(&root, &named, &mut check);
-    (config.sets, config.keys) = (sets, keys);
-    known.extend(["collection", "set", "key"]);
+    (config.sets, config.systems, config.keys) = (sets, systems, keys);
+    known.extend(["collection", "set", "system", "key"]);
     for (key, _) in root.values().filter(|(key, _)| !known.contains(&key.get_ref().as_ref())) {
         check.unknown(key, "tunesmith.toml", &known);
     }
@@ -80,6 +81,38 @@ fn resolved(written: WrittenSet, table: &Table<'_>, check: &mut Check<'_>) -> Se
         }
     };
     SetConfig { files, ..written.set }
+}
+
+fn systems(root: &Table<'_>, sets: &[SetConfig], check: &mut Check<'_>) -> Vec<ForeignSystem> {
+    let section = fields::system();
+    let mut all: Vec<ForeignSystem> = Vec::new();
+    for table in root.tables(section.name, check) {
+        let mut system = ForeignSystem::default();
+        section.read(&table, &mut system, check);
+        if !system.name.is_empty() && eval::Name::new(&system.name).is_err() {
+            let message = format!("expected a name that no setup has, found {:?}", system.name);
+            check.problem(&table.span_of("name"), "name", message);
+        }
+        // One system may have a file for each set.
+        let twice = |other: &ForeignSystem| {
+            other.name == system.name
+                && (other.set == system.set || other.set.is_none() || system.set.is_none())
+        };
+        if !system.name.is_empty() && all.iter().any(twice) {
+            let message =
+                format!("expected another name or set, found a second system {:?}", system.name);
+            check.problem(&table.span_of("name"), "name", message);
+        }
+        if let Some(name) = &system.set
+            && !sets.iter().any(|set| set.name == *name)
+        {
+            let known: Vec<&str> = sets.iter().map(|set| set.name.as_str()).collect();
+            let message = format!("expected one of {}, found {name:?}", known.join(", "));
+            check.problem(&table.span_of("set"), "set", message);
+        }
+        all.push(system);
+    }
+    all
 }
 
 fn keys(root: &Table<'_>, collections: &[String], check: &mut Check<'_>) -> Vec<Key> {
