@@ -9,7 +9,7 @@ use app::compare::{
     ArmChoice, Bench, CompareEvent, CompareOptions, Comparison, ComparisonEstimate, DevUse,
 };
 use app::models::Cache;
-use app::tune::TuneEvent;
+use app::tune::{Pairs, TuneEvent};
 use app::{Progress, Split};
 use eval::figures::percent_interval;
 use eval::{Decision, Gate, GateAnswer};
@@ -168,9 +168,18 @@ impl View {
                 }
             }
             CompareEvent::Gate(gate) => self.gate(gate),
-            CompareEvent::Training { recipe, seed, event } => {
-                self.training.show(&format!("{set}: {} seed {seed}", recipe.as_str()), event);
-                if let (1, 2.., TuneEvent::Planned(plan)) = (*seed, self.seeds, event)
+            CompareEvent::Training { recipe, pairs, seed, event } => {
+                let recipe_name = recipe.as_str();
+                let title = match pairs {
+                    Pairs::All => format!("{set}: {recipe_name} seed {seed}"),
+                    Pairs::Shuffled => format!("{set}: {recipe_name} on shuffled answers"),
+                    Pairs::Eighths(part) => {
+                        format!("{set}: {recipe_name} on {part}/8 of the pairs")
+                    }
+                };
+                self.training.show(&title, event);
+                if let (Pairs::All, 1, 2.., TuneEvent::Planned(plan)) =
+                    (*pairs, *seed, self.seeds, event)
                     && let Some(seconds) = plan.estimate.seconds
                 {
                     let (recipe, seeds) = (recipe.as_str(), self.seeds);

@@ -7,7 +7,7 @@ use app::QuestionSet;
 use app::ask::service;
 use app::models::Cache;
 use app::tune::adapters::Recipe;
-use app::tune::{Resume, TrainingPlan, TuneEvent, TuneRequest, Tuner};
+use app::tune::{Pairs, Resume, TrainingPlan, TuneEvent, TuneRequest, Tuner};
 use lm::TrainEvent;
 
 use super::embedder::{self, Learning};
@@ -63,7 +63,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     let mut tuner =
         Tuner { project: &project, knowledge: &mut knowledge, model: &model, set: &set };
     if arguments.show {
-        let lessons = tuner.lessons(recipe, &stop)?;
+        let lessons = tuner.lessons(recipe, Pairs::All, &stop)?;
         println!(
             "{} to learn from, {} to watch; the first, with what is trained in brackets:",
             plural(lessons.train.len(), "example"),
@@ -75,6 +75,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         return Ok(ExitCode::SUCCESS);
     }
     let request = TuneRequest {
+        pairs: Pairs::All,
         recipe,
         seed: arguments.seed,
         resume: if arguments.resume { Resume::Yes } else { Resume::No },

@@ -295,6 +295,8 @@ impl World {
             openings: Vec::new(),
             left_out: 0,
             looks: Default::default(),
+            untried: Default::default(),
+            pair_faults: Vec::new(),
         }
     }
 

@@ -39,11 +39,14 @@ pub enum Arm {
     MostFrequent,
     /// The answer of the training pair whose question is nearest. A floor.
     NearestAnswer,
+    /// Weights fine-tuned as those of the setup that would be recommended, on the same questions with
+    /// the answers dealt out at random. A floor: it shows what the score owes to the right pairing.
+    Shuffled,
 }
 
 impl Arm {
     /// Every arm, in order of display.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Base,
         Self::FewShot,
         Self::Rag,
@@ -55,6 +58,7 @@ impl Arm {
         Self::RaftOracle,
         Self::MostFrequent,
         Self::NearestAnswer,
+        Self::Shuffled,
     ];
 
     /// The arm's name on the command line, in JSON and in reports.
@@ -71,6 +75,7 @@ impl Arm {
             Self::RaftOracle => "raft+oracle",
             Self::MostFrequent => "most-frequent",
             Self::NearestAnswer => "nearest-answer",
+            Self::Shuffled => "shuffled",
         }
     }
 
@@ -79,20 +84,21 @@ impl Arm {
         match self {
             Self::MostFrequent => "most frequent answer",
             Self::NearestAnswer => "nearest pair's answer",
+            Self::Shuffled => "trained on shuffled",
             other => other.as_str(),
         }
     }
 
-    /// Diagnostic arms are shown the gold passages, which nobody has when serving, or need no model
-    /// at all: never a recommendation.
+    /// Diagnostic arms are shown the gold passages, which nobody has when serving, or are baselines:
+    /// never a recommendation.
     pub const fn is_diagnostic(self) -> bool {
         self.uses_gold() || self.is_floor()
     }
 
-    /// A free baseline that answers from the training pairs without a model. What is not shown
-    /// above it has learnt nothing worth having.
+    /// A baseline: what the training pairs give without a model, or without the right pairing. What
+    /// is not shown above it has learnt nothing worth having.
     pub const fn is_floor(self) -> bool {
-        matches!(self, Self::MostFrequent | Self::NearestAnswer)
+        matches!(self, Self::MostFrequent | Self::NearestAnswer | Self::Shuffled)
     }
 
     /// The prompt holds passages, retrieved or gold.
@@ -120,6 +126,11 @@ impl Arm {
         matches!(self, Self::Tuned | Self::TunedRag | Self::Raft | Self::RaftOracle)
     }
 
+    /// Weights trained for this comparison answer, so that the luck of training is in its score.
+    pub const fn is_trained(self) -> bool {
+        self.needs_adapter() || matches!(self, Self::Shuffled)
+    }
+
     /// The adapter was trained on prompts with passages.
     pub const fn needs_raft_adapter(self) -> bool {
         matches!(self, Self::Raft | Self::RaftOracle)
@@ -139,7 +150,7 @@ impl FromStr for Arm {
         Self::ALL.into_iter().find(|arm| arm.as_str() == name).ok_or_else(|| Error::Name {
             kind: "arm",
             found: name.to_owned(),
-            known: "base, few-shot, rag, oracle, oracle-distractors, tuned, tuned+rag, raft, raft+oracle, most-frequent, nearest-answer",
+            known: "base, few-shot, rag, oracle, oracle-distractors, tuned, tuned+rag, raft, raft+oracle, most-frequent, nearest-answer, shuffled",
         })
     }
 }

@@ -99,6 +99,29 @@ pub struct DecisionInput {
     /// Looks at these questions, this one included, and what was changed between them.
     #[serde(default)]
     pub looks: Looks,
+    /// What it would take to measure fine-tuned setups where none was.
+    #[serde(default)]
+    pub untried: Untried,
+    /// What is wrong with the training pairs, each fault as the end of a sentence ("12 questions stand
+    /// there with different answers").
+    #[serde(default)]
+    pub pair_faults: Vec<String>,
+}
+
+/// What it would take to measure fine-tuned setups where none was.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Untried {
+    /// There are pairs to train on.
+    pub possible: bool,
+    /// Seconds to train them and to ask them the test questions, where that was estimated.
+    pub seconds: Option<f64>,
+}
+
+impl Default for Untried {
+    fn default() -> Self {
+        Self { possible: true, seconds: None }
+    }
 }
 
 /// How often the same test questions were looked at. The first look decides; the more often one
@@ -192,7 +215,8 @@ impl Outcome {
             | Arm::OracleDistractors
             | Arm::RaftOracle
             | Arm::MostFrequent
-            | Arm::NearestAnswer => None,
+            | Arm::NearestAnswer
+            | Arm::Shuffled => None,
         }
     }
 }

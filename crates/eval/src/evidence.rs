@@ -154,7 +154,7 @@ impl<'a> Table<'a> {
                 b: Vec::new(),
             })
             .collect();
-        let trained = if system.needs_adapter() { Trained::A } else { Trained::Neither };
+        let trained = if system.is_trained() { Trained::A } else { Trained::Neither };
         (!rows.is_empty()).then(|| test.run(&rows, trained, self.right_wrong))
     }
 
@@ -222,7 +222,7 @@ impl<'a> Table<'a> {
     }
 
     /// Scores of these systems, averaged over seeds, on every shared question: (cluster, one score
-    /// an system).
+    /// a system).
     pub(crate) fn joint_scores(&self, systems: &[System]) -> Vec<(&'a str, Vec<f64>)> {
         let scores = |qid: &&'a str| {
             let each: Option<Vec<f64>> =
@@ -236,7 +236,7 @@ impl<'a> Table<'a> {
     /// adapters (`raft` and `raft+oracle`) share their luck, seed by seed.
     fn trained(&self, a: System, b: System) -> Trained {
         let seeds = |system: System| self.column(system).map(|column| &column.seeds);
-        match (a.needs_adapter(), b.needs_adapter()) {
+        match (a.is_trained(), b.is_trained()) {
             (false, false) => Trained::Neither,
             (true, false) => Trained::A,
             (false, true) => Trained::B,

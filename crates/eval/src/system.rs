@@ -107,6 +107,11 @@ impl System {
         self.arm().is_some_and(Arm::needs_adapter)
     }
 
+    /// Weights trained for this comparison answer, see [`Arm::is_trained`].
+    pub fn is_trained(self) -> bool {
+        self.arm().is_some_and(Arm::is_trained)
+    }
+
     /// The weights that answer: the model, and whether they were trained on prompts with passages.
     /// `None` where nothing was trained.
     pub(crate) fn adapter(self) -> Option<(Option<Name>, bool)> {

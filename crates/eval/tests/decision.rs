@@ -5,7 +5,7 @@
 
 mod world;
 
-use tunesmith_eval::decision::{Answer, Lead, Limits, Looks};
+use tunesmith_eval::decision::{Answer, Lead, Limits, Looks, Untried};
 use tunesmith_eval::gate::Condition;
 use tunesmith_eval::stats::Random;
 use tunesmith_eval::{
@@ -685,4 +685,54 @@ fn a_foreign_system_is_kept_where_it_is_better_and_known_to_be_no_dearer() {
     assert_eq!(unknown.recommended, Some(Arm::Rag.into()));
     assert!(unknown.warnings.iter().any(|w| w.contains("helpdesk")), "{:?}", unknown.warnings);
     assert_eq!(at(0.97, None).recommended, Some(there), "better by more than the margin");
+}
+
+// ---- what was not run, and the control ----
+
+#[test]
+fn where_the_target_is_not_shown_met_fine_tuning_is_measured_first() {
+    let trials = coin_flips(&[(Arm::Base, 0.1), (Arm::Rag, 0.62)], 400, 5);
+    let at = |target: Option<f64>, possible: bool| {
+        let mut input = input(trials.clone(), quick(0.1, target));
+        input.untried = Untried { possible, seconds: Some(360.0) };
+        decide(&input).unwrap()
+    };
+    assert_eq!(at(None, true).outcome, Outcome::Rag, "no target, so of those measured");
+    assert_eq!(at(Some(0.4), true).outcome, Outcome::Rag, "shown met");
+    let measured = at(None, true).system(Arm::Rag).unwrap().score;
+    let near = Some(measured.estimate);
+    let open = at(near, true);
+    assert_eq!(open.outcome, Outcome::Undetermined);
+    for said in ["the target is not shown to be met", "about 6 min"] {
+        assert!(open.sentence.contains(said), "{}", open.sentence);
+    }
+    assert_eq!(at(near, false).outcome, Outcome::Rag, "there are no pairs");
+    assert_eq!(at(Some(0.9), true).outcome, Outcome::Undetermined);
+    assert_eq!(at(Some(0.9), false).outcome, Outcome::CollectData);
+}
+
+#[test]
+fn a_score_that_shuffled_answers_teach_as_well_names_nothing() {
+    let at = |shuffled: f64| {
+        let arms = [(Arm::Base, 0.1), (Arm::Tuned, 0.7), (Arm::Shuffled, shuffled)];
+        decide(&input(coin_flips(&arms, 400, 5), quick(0.1, None))).unwrap()
+    };
+    assert_eq!(at(0.1).outcome, Outcome::Tuned);
+    let taught_nothing = at(0.7);
+    assert_eq!(taught_nothing.outcome, Outcome::CollectData);
+    assert!(
+        taught_nothing.sentence.contains("the same training on shuffled answers"),
+        "{}",
+        taught_nothing.sentence
+    );
+}
+
+#[test]
+fn what_is_wrong_with_the_pairs_is_said_where_they_are_what_is_missing() {
+    let trials = coin_flips(&[(Arm::Base, 0.1), (Arm::Tuned, 0.3)], 400, 5);
+    let mut input = input(trials, quick(0.1, Some(0.8)));
+    input.pair_faults = vec!["12 of 80 pairs contradict each other".to_owned()];
+    let decision = decide(&input).unwrap();
+    assert_eq!(decision.outcome, Outcome::CollectData);
+    assert!(decision.sentence.contains("12 of 80 pairs contradict"), "{}", decision.sentence);
 }

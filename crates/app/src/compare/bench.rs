@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use eval::{Arm, Gate, GateOptions, Interval, Trial, gate, retrieval_gain};
+use eval::decision::Untried;
+use eval::{Arm, CurvePoint, Gate, GateOptions, Interval, Trial, gate, retrieval_gain};
 use lm::Model;
 use store::ComparisonOpening;
 
@@ -13,6 +14,7 @@ use super::floor::floor_trials;
 use super::foreign::ForeignAnswers;
 use super::halves::DevHalves;
 use super::looks::Terms;
+use super::pairs::pair_faults;
 use super::plan::{self, Material};
 use super::record::{Comparison, RerankFinding, TrainingRecord, documents_hash, example_questions};
 use super::trials::{EngineSpeed, GroundedSplit, LoadedAdapter, TrialJob, TrialRunner};
@@ -40,7 +42,7 @@ pub struct Bench<'a> {
     /// The dev questions to run.
     pub(super) halves: DevHalves,
     /// The test questions to run.
-    test: Vec<Question>,
+    pub(super) test: Vec<Question>,
     /// What systems that are there already answered to them.
     foreign: Vec<ForeignAnswers>,
 }
@@ -65,6 +67,8 @@ pub(super) struct DevRun {
     sweep: Sweep,
     /// The speed of the engine.
     speed: EngineSpeed,
+    /// Seconds that the trials of the fine-tuned arms on test should take.
+    pub(super) fine_tuned_seconds: f64,
 }
 
 /// `rag` with several numbers of passages.
@@ -77,6 +81,13 @@ pub(super) struct Sweep {
     gains: Vec<Interval>,
 }
 
+impl PromptSources {
+    /// What is searched for.
+    pub(super) fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+}
+
 impl DevRun {
     /// The number of passages that was chosen.
     pub(super) fn passages(&self) -> usize {
@@ -85,15 +96,20 @@ impl DevRun {
 }
 
 /// The arms that run on test, with the adapters they need.
+#[derive(Default)]
 pub(super) struct Entrants {
     pub(super) arms: Vec<Arm>,
     pub(super) adapters: Vec<Manifest>,
     /// Recipes that were not trained again after the first adapter.
     pub(super) dropped: Vec<Recipe>,
+    /// Scores on dev by the share of the pairs.
+    pub(super) curve: Vec<CurvePoint>,
+    /// What it would take to measure fine-tuned setups, where none runs.
+    pub(super) untried: Untried,
 }
 
 /// What the test questions showed.
-struct TestRun {
+pub(super) struct TestRun {
     /// The opening of the test split, in the store.
     opening: i64,
     /// The hash of everything that the trials depend on.
@@ -101,7 +117,7 @@ struct TestRun {
     /// Passages in a prompt.
     passages: usize,
     speed: EngineSpeed,
-    grounded: Vec<Grounded>,
+    pub(super) grounded: Vec<Grounded>,
     trials: Vec<Trial>,
 }
 
@@ -158,8 +174,16 @@ impl<'a> Bench<'a> {
         let dev = self.run_dev(&sources, progress)?;
         let gate = self.read_gate(&dev, progress)?;
         let entrants = self.train(gate.as_ref(), &sources, &dev, progress)?;
+        let forgotten = self.forgetting(&entrants, &sources, progress)?;
         let test = self.run_test(&sources, &dev, &entrants, progress)?;
-        self.record(sources, gate, entrants, test)
+        let mut comparison = self.record(&sources, gate, &entrants, &test)?;
+        for (recipe, lost) in forgotten {
+            comparison.note_forgetting(recipe, lost);
+        }
+        self.control(&mut comparison, &sources, &dev, &test, progress)?;
+        comparison.seconds = self.start.elapsed().as_secs_f64();
+        comparison.store(&mut self.knowledge.store, test.opening)?;
+        Ok(comparison)
     }
 
     /// Tunes what is searched for on dev.
@@ -237,7 +261,9 @@ impl<'a> Bench<'a> {
             test_arms: plan::test_arms(&self.options.arms, self.material, true),
             test_questions: self.test.len(),
         };
-        progress.report(CompareEvent::Planned(Box::new(work.estimate(&runner)?)));
+        let estimate = work.estimate(&runner)?;
+        let fine_tuned_seconds = estimate.fine_tuned_seconds;
+        progress.report(CompareEvent::Planned(Box::new(estimate)));
         let sweep = sweep(&mut runner, &choosing, &tried, default, progress)?;
         let read = runner.jobs(&asked, &arms, sweep.passages, &[])?;
         let trials = runner.run(&asked, &read, progress)?;
@@ -246,7 +272,7 @@ impl<'a> Bench<'a> {
             let Sweep { passages, scores, .. } = &sweep;
             progress.report(CompareEvent::Swept { passages: *passages, sweep: scores.clone() });
         }
-        Ok(DevRun { trials, grounded: asked.grounded, sweep, speed })
+        Ok(DevRun { trials, grounded: asked.grounded, sweep, speed, fine_tuned_seconds })
     }
 
     /// Reads the ceiling gate from the dev trials and the scores of the sweep.
@@ -342,57 +368,53 @@ impl<'a> Bench<'a> {
         Ok((terms, hash_bytes(all.as_bytes())))
     }
 
-    /// Stores the comparison.
+    /// Everything a decision needs, from what was run.
     fn record(
-        self,
-        sources: PromptSources,
+        &self,
+        sources: &PromptSources,
         gate: Option<Gate>,
-        entrants: Entrants,
-        test: TestRun,
+        entrants: &Entrants,
+        test: &TestRun,
     ) -> Result<Comparison> {
-        let seeds = self.seeds();
-        let Self { questions, knowledge, halves, foreign, .. } = self;
-        let Entrants { mut arms, adapters, dropped } = entrants;
-        arms.extend(
-            Arm::ALL.into_iter().filter(|arm| {
-                arm.is_floor() && test.trials.iter().any(|trial| trial.system.is(*arm))
-            }),
-        );
+        let Self { questions, knowledge, foreign, .. } = self;
+        let ran = |arm: &Arm| test.trials.iter().any(|trial| trial.system.is(*arm));
+        let floors = Arm::ALL.into_iter().filter(|arm| arm.is_floor() && ran(arm));
         let price = Price {
             speed: test.speed,
             grounded: &test.grounded,
             trials: &test.trials,
-            adapters: &adapters,
+            adapters: &entrants.adapters,
         };
         let mut costs = price.of_all(&knowledge.store)?;
         costs.extend(foreign.iter().map(ForeignAnswers::costs));
         let (train, whole) = (questions.train.len(), questions.test.len());
         let dev = self.options.limit.unwrap_or(usize::MAX).min(questions.dev.len());
         let weight = sources.wanted.lexical_weight;
-        let comparison = Comparison {
-            set: questions.config.name,
+        Ok(Comparison {
+            set: questions.config.name.clone(),
             measure: questions.config.measure,
-            arms,
-            seeds,
-            dropped,
-            dev: halves.sizes(),
+            arms: entrants.arms.iter().copied().chain(floors).collect(),
+            seeds: self.seeds(),
+            dropped: entrants.dropped.clone(),
+            dev: self.halves.sizes(),
             speed: test.speed,
             gate,
+            curve: entrants.curve.clone(),
+            untried: entrants.untried,
+            pair_faults: pair_faults(questions, &entrants.adapters),
             retrieval: retrieval_figures(&test.grounded, test.passages, weight),
-            reranking: sources.reranking,
+            reranking: sources.reranking.clone(),
             costs,
-            training: adapters.iter().map(TrainingRecord::from).collect(),
+            training: entrants.adapters.iter().map(TrainingRecord::from).collect(),
             left_out: questions.leaked.len(),
             sizes: [train, dev, self.test.len()],
             sampled_from: Some(whole).filter(|whole| *whole > self.test.len()),
-            run: test.run,
+            run: test.run.clone(),
             documents: documents_hash(&knowledge.store)?,
             questions: example_questions(&self.test),
-            trials: test.trials,
+            trials: test.trials.clone(),
             seconds: self.start.elapsed().as_secs_f64(),
-        };
-        comparison.store(&mut knowledge.store, test.opening)?;
-        Ok(comparison)
+        })
     }
 }
 

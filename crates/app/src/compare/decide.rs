@@ -61,24 +61,10 @@ pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
     let openings = openings
         .into_iter()
         .map(|opening| Opening { when: time::rfc3339(opening.at), why: opening.reason });
-    let rule = Rule {
-        margin: set.margin,
-        target: set.target,
-        expected_queries: set.expected_queries,
-        ..Rule::default()
-    };
     let decision = eval::decide(&DecisionInput {
-        set: set.name.clone(),
-        measure: comparison.measure,
-        trials: comparison.trials.clone(),
-        costs: comparison.costs.clone(),
-        rule,
-        gate: comparison.gate.clone(),
-        curve: Vec::new(),
-        retrieval: comparison.retrieval.clone(),
         openings: openings.collect(),
-        left_out: comparison.left_out,
         looks,
+        ..decision_input(&comparison, set)
     })?;
     if documents_hash(store)? != comparison.documents {
         remarks.push(format!(
@@ -93,6 +79,31 @@ pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
     })?;
     store.put_decision(&set.name, &json)?;
     Ok(Decided { decision, comparison, remarks })
+}
+
+/// What the decision reads of a comparison, under what the set asks for.
+pub(super) fn decision_input(comparison: &Comparison, set: &SetConfig) -> DecisionInput {
+    DecisionInput {
+        set: set.name.clone(),
+        measure: comparison.measure,
+        trials: comparison.trials.clone(),
+        costs: comparison.costs.clone(),
+        rule: Rule {
+            margin: set.margin,
+            target: set.target,
+            expected_queries: set.expected_queries,
+            limits: set.limits.clone(),
+            ..Rule::default()
+        },
+        gate: comparison.gate.clone(),
+        curve: comparison.curve.clone(),
+        retrieval: comparison.retrieval.clone(),
+        openings: Vec::new(),
+        left_out: comparison.left_out,
+        looks: Looks::default(),
+        untried: comparison.untried,
+        pair_faults: comparison.pair_faults.clone(),
+    }
 }
 
 /// Files written by [`write_report`].

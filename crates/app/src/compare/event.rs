@@ -6,8 +6,8 @@ use super::halves::DevUse;
 use super::plan::{ArmChoice, ComparisonEstimate};
 use super::record::RerankFinding;
 use crate::questions::Split;
-use crate::tune::TuneEvent;
 use crate::tune::adapters::Recipe;
+use crate::tune::{Pairs, TuneEvent};
 
 /// What to compare.
 #[derive(Clone, Debug)]
@@ -72,6 +72,8 @@ pub enum CompareEvent {
     Training {
         /// The recipe.
         recipe: Recipe,
+        /// What of the training pairs.
+        pairs: Pairs,
         /// The seed.
         seed: u64,
         /// What happened.

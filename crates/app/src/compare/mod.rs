@@ -7,14 +7,18 @@
 //! of all they depend on, so a repeated comparison costs nothing and a changed input runs again.
 
 mod bench;
+mod control;
 mod costs;
+mod curve;
 pub mod decide;
 mod estimate;
 mod event;
 mod floor;
 mod foreign;
+mod forgetting;
 mod halves;
 mod looks;
+mod pairs;
 mod plan;
 mod record;
 mod training;

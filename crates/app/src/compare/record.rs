@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use eval::{Arm, Costs, Gate, Measure, System, Trial};
+use eval::decision::Untried;
+use eval::{Arm, Costs, CurvePoint, Gate, Measure, System, Trial};
 use serde::{Deserialize, Serialize};
 use store::Store;
 
@@ -42,6 +43,15 @@ pub struct Comparison {
     pub speed: EngineSpeed,
     /// The ceiling gate, read on dev.
     pub gate: Option<Gate>,
+    /// Scores of a fine-tuned setup on dev, by the share of the pairs it has learnt from.
+    #[serde(default)]
+    pub curve: Vec<CurvePoint>,
+    /// What it would take to measure fine-tuned setups, where none was.
+    #[serde(default)]
+    pub untried: Untried,
+    /// What is wrong with the training pairs, in words.
+    #[serde(default)]
+    pub pair_faults: Vec<String>,
     /// Measures of retrieval alone.
     pub retrieval: Vec<(String, f64)>,
     /// What the configured reranker did on dev.
@@ -167,6 +177,15 @@ impl Comparison {
         })?;
         store.put_comparison(&self.set, &json, Some(opening))?;
         Ok(())
+    }
+
+    /// Notes what the adapters of a recipe lose on a general set.
+    pub(super) fn note_forgetting(&mut self, recipe: Recipe, lost: f64) {
+        for costs in &mut self.costs {
+            if costs.system.arm().and_then(Recipe::of) == Some(recipe) {
+                costs.forgetting = Some(lost);
+            }
+        }
     }
 
     /// What it was made of, and when, in words.

@@ -1,18 +1,22 @@
 //! Training the adapters of a comparison: one for each recipe, then further seeds for those whose
 //! arms are still in question on dev.
 
-use eval::{Arm, Gate, Trial};
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+
+use eval::decision::Untried;
+use eval::{Arm, Gate, GateAnswer, Trial};
 
 use super::bench::{Bench, DevRun, Entrants, PromptSources};
 use super::costs::mean;
 use super::event::CompareEvent;
-use super::plan;
+use super::plan::{self, ArmChoice};
 use super::trials::{GroundedSplit, LoadedAdapter, TrialRunner};
 use crate::Progress;
 use crate::error::Result;
 use crate::questions::Split;
 use crate::tune::adapters::{Manifest, Recipe};
-use crate::tune::{Resume, TuneRequest, Tuner};
+use crate::tune::{Pairs, Resume, TuneEvent, TuneRequest, Tuner};
 
 /// An arm that is more than so many margins below the best with its first adapter is out of
 /// question: the luck of training is smaller.
@@ -28,16 +32,25 @@ impl Bench<'_> {
         progress: &mut Progress<'_, CompareEvent>,
     ) -> Result<Entrants> {
         // Without documents there is no ceiling to reach: learning from the pairs is all there is.
-        let open = gate.map_or(!self.material.documents, |gate| gate.open);
+        // Where the gate cannot tell, they are trained, too: only what is shown not to be due is left out.
+        let open = gate.map_or(!self.material.documents, |gate| gate.answer() != GateAnswer::No);
         let arms = plan::test_arms(&self.options.arms, self.material, open);
-        let mut entrants = Entrants { arms, adapters: Vec::new(), dropped: Vec::new() };
+        let mut entrants = Entrants { arms, ..Entrants::default() };
+        if !entrants.arms.iter().any(|arm| arm.needs_adapter()) {
+            entrants.untried = self.untried(dev, progress.stop())?;
+            return Ok(entrants);
+        }
         for recipe in [Recipe::Plain, Recipe::Raft] {
             if entrants.arms.iter().any(|arm| Recipe::of(*arm) == Some(recipe)) {
-                entrants.adapters.extend(self.train_adapter(recipe, 1, progress)?);
+                entrants.adapters.extend(self.train_adapter(recipe, Pairs::All, 1, progress)?);
             }
         }
-        if self.seeds() > 1 && !entrants.adapters.is_empty() {
+        let curve = self.project.config.training.learning_curve;
+        if (curve || self.seeds() > 1) && !entrants.adapters.is_empty() {
             let scores = self.first_scores(&entrants, sources, dev, progress)?;
+            if curve {
+                entrants.curve = self.curve(&entrants, &scores, sources, dev, progress)?;
+            }
             entrants.dropped = hopeless(&scores, self.questions.config.margin);
             let dropped = entrants.dropped.clone();
             progress.report(CompareEvent::FirstSeeds { scores, dropped });
@@ -48,10 +61,50 @@ impl Bench<'_> {
             let spent = entrants.adapters.iter().map(|manifest| manifest.seconds).sum();
             let most = self.project.config.training.max_minutes.map(|most| most as f64 * 60.0);
             for (recipe, seed) in further_seeds(&first, self.seeds(), spent, most) {
-                entrants.adapters.extend(self.train_adapter(recipe, seed, progress)?);
+                entrants.adapters.extend(self.train_adapter(recipe, Pairs::All, seed, progress)?);
             }
         }
         Ok(entrants)
+    }
+
+    /// What it would take to measure the fine-tuned setups. Timing a step of training takes some
+    /// seconds, so that it is left out where the user chose the setups.
+    fn untried(&mut self, dev: &DevRun, stop: &AtomicBool) -> Result<Untried> {
+        let arms = plan::test_arms(&ArmChoice::All, self.material, true);
+        let recipes: BTreeSet<Recipe> = arms.into_iter().filter_map(Recipe::of).collect();
+        let possible = !self.questions.train.is_empty() && !recipes.is_empty();
+        if !possible || self.options.arms != ArmChoice::Auto {
+            return Ok(Untried { possible, seconds: None });
+        }
+        let mut seconds = dev.fine_tuned_seconds;
+        for recipe in recipes {
+            let mut planned = 0.0;
+            let mut note = |event| {
+                if let TuneEvent::Planned(plan) = event {
+                    planned = plan.estimate.seconds.unwrap_or_default();
+                }
+            };
+            let request = TuneRequest {
+                recipe,
+                pairs: Pairs::All,
+                seed: 1,
+                resume: Resume::IfSame,
+                again: false,
+                dry_run: true,
+            };
+            self.tuner().tune(&request, &mut Progress::new(stop, &mut note))?;
+            seconds += planned * self.seeds() as f64;
+        }
+        Ok(Untried { possible, seconds: Some(seconds) })
+    }
+
+    fn tuner(&mut self) -> Tuner<'_> {
+        Tuner {
+            project: self.project,
+            knowledge: self.knowledge,
+            model: self.model,
+            set: &self.questions,
+        }
     }
 
     /// Adapters for each recipe, at most.
@@ -84,22 +137,24 @@ impl Bench<'_> {
     }
 
     /// Trains an adapter, unless the same one is there already.
-    fn train_adapter(
+    pub(super) fn train_adapter(
         &mut self,
         recipe: Recipe,
+        pairs: Pairs,
         seed: u64,
         progress: &mut Progress<'_, CompareEvent>,
     ) -> Result<Option<Manifest>> {
-        let request =
-            TuneRequest { recipe, seed, resume: Resume::IfSame, again: false, dry_run: false };
-        let mut tuner = Tuner {
-            project: self.project,
-            knowledge: self.knowledge,
-            model: self.model,
-            set: &self.questions,
+        let request = TuneRequest {
+            recipe,
+            pairs,
+            seed,
+            resume: Resume::IfSame,
+            again: false,
+            dry_run: false,
         };
+        let mut tuner = self.tuner();
         progress.part(
-            |event| CompareEvent::Training { recipe, seed, event },
+            |event| CompareEvent::Training { recipe, pairs, seed, event },
             |training| tuner.tune(&request, training),
         )
     }

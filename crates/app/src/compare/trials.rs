@@ -38,7 +38,7 @@ pub(super) struct LoadedAdapter {
 
 impl LoadedAdapter {
     pub(super) fn load(project: &Project, model: &Model, manifest: &Manifest) -> Result<Self> {
-        let folder = project.adapter_folder(&manifest.set, manifest.recipe.as_str(), manifest.seed);
+        let folder = project.adapter_folder(&manifest.set, manifest.folder(), manifest.seed);
         let lora = Arc::new(adapters::load(&folder, model)?);
         Ok(Self {
             recipe: manifest.recipe,
@@ -46,6 +46,11 @@ impl LoadedAdapter {
             hash: manifest.weights.clone(),
             lora,
         })
+    }
+
+    /// The same weights, for prompts without passages whatever they were trained on.
+    pub(super) fn as_plain(self) -> Self {
+        Self { recipe: Recipe::Plain, ..self }
     }
 }
 

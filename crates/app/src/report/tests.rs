@@ -52,6 +52,8 @@ fn set(name: &str, chances: &[(Arm, f64)], questions: usize) -> SetReport {
         openings: vec![eval::decision::Opening { when: "today".into(), why: "compare".into() }],
         left_out: 2,
         looks: Default::default(),
+        untried: Default::default(),
+        pair_faults: Vec::new(),
         trials: trials.clone(),
     };
     let mut examples: Vec<ExampleQuestion> = Vec::new();

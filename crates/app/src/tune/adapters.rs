@@ -14,7 +14,7 @@ use crate::models::{hash_bytes, hash_file};
 use crate::project::{Project, STATE};
 
 /// What the prompts of the training examples hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Recipe {
     /// The question alone (arms `tuned` and `tuned+rag`).
@@ -70,6 +70,10 @@ pub struct Manifest {
     pub set: String,
     /// The recipe.
     pub recipe: Recipe,
+    /// The folder it stands in, beside those of the set's other adapters; empty for that of the
+    /// recipe, as earlier versions wrote it.
+    #[serde(default)]
+    pub folder: String,
     /// The seed of weights and order.
     pub seed: u64,
     /// Identity of the base model.
@@ -101,7 +105,12 @@ const MANIFEST: &str = "manifest.json";
 impl Manifest {
     /// The adapter's name in the store.
     pub fn name(&self) -> String {
-        name(&self.set, self.recipe, self.seed)
+        format!("{}/{}/{}", self.set, self.folder(), self.seed)
+    }
+
+    /// The folder it stands in, beside those of the set's other adapters.
+    pub(crate) fn folder(&self) -> &str {
+        if self.folder.is_empty() { self.recipe.as_str() } else { &self.folder }
     }
 
     /// Reads the manifest in an adapter's folder; `None` when there is no finished adapter.
@@ -123,11 +132,6 @@ impl Manifest {
             .map_err(|source| Error::Record { what: path.display().to_string(), source })?;
         fs::write(&path, json).context("write", &path)
     }
-}
-
-/// The name of an adapter in the store.
-pub fn name(set: &str, recipe: Recipe, seed: u64) -> String {
-    format!("{set}/{}/{seed}", recipe.as_str())
 }
 
 /// The finished adapters of a set and recipe, in the order of their seeds.

@@ -8,9 +8,11 @@ use lm::{Message, Model, Rendered, Role};
 use crate::error::{Error, Problem, Result};
 use crate::project::config::Training;
 use crate::prompt::{Passage, Prompt};
-use crate::questions::{Question, QuestionSet};
+use crate::questions::{Question, QuestionSet, sample};
 use crate::search::knowledge::Knowledge;
+use crate::tune::Pairs;
 use crate::tune::adapters::{Recipe, hash_examples};
+use crate::tune::draw::stable_draw;
 use crate::tune::passages::{PromptPassages, RaftPassages};
 
 /// Dev examples whose loss is watched, at most: enough to see it turn, few enough to cost little
@@ -29,6 +31,28 @@ pub struct Lessons {
     pub hash: String,
 }
 
+/// The training questions that are learnt from, with the answers that are learnt.
+fn learnt_from(pairs: Pairs, train: &[Question]) -> Vec<Question> {
+    match pairs {
+        Pairs::All => train.to_vec(),
+        Pairs::Shuffled => {
+            let mut order: Vec<usize> = (0..train.len()).collect();
+            let drawn = |place: &usize| stable_draw(&["shuffled answers", &train[*place].id]);
+            order.sort_by(|a, b| drawn(a).total_cmp(&drawn(b)));
+            let dealt = |(question, from): (&Question, usize)| Question {
+                answers: train[from].answers.clone(),
+                completion: train[from].completion.clone(),
+                ..question.clone()
+            };
+            train.iter().zip(order).map(dealt).collect()
+        }
+        Pairs::Eighths(eighths) => {
+            let count = (train.len() * usize::from(eighths)).div_ceil(8);
+            sample(train, Some(count))
+        }
+    }
+}
+
 /// What the examples of a recipe are rendered from.
 pub(super) struct LessonSource<'a> {
     pub(super) knowledge: &'a Knowledge,
@@ -36,6 +60,7 @@ pub(super) struct LessonSource<'a> {
     pub(super) training: &'a Training,
     pub(super) set: &'a QuestionSet,
     pub(super) recipe: Recipe,
+    pub(super) pairs: Pairs,
 }
 
 impl LessonSource<'_> {
@@ -47,7 +72,7 @@ impl LessonSource<'_> {
     /// passages.
     pub(super) fn lessons(&self, stop: &AtomicBool) -> Result<Lessons> {
         let limit = self.training.max_examples.unwrap_or(usize::MAX);
-        let train = &self.set.train[..self.set.train.len().min(limit)];
+        let train = learnt_from(self.pairs, &self.set.train[..self.set.train.len().min(limit)]);
         let dev = &self.set.dev[..self.set.dev.len().min(DEV_EXAMPLES)];
         let (mut documents, mut problems) = (Vec::new(), Vec::new());
         let mut render = |questions: &[Question]| {
@@ -64,7 +89,7 @@ impl LessonSource<'_> {
             }
             Ok::<_, Error>(examples)
         };
-        let (train, dev) = (render(train)?, render(dev)?);
+        let (train, dev) = (render(&train)?, render(dev)?);
         if !problems.is_empty() {
             return Err(Error::Problems(problems));
         }

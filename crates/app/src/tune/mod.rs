@@ -31,6 +31,8 @@ use options::{describe, train_options};
 pub struct TuneRequest {
     /// The recipe.
     pub recipe: Recipe,
+    /// What of the training pairs is learnt from.
+    pub pairs: Pairs,
     /// Seed of weights and order.
     pub seed: u64,
     /// What to do with the checkpoint of an interrupted run.
@@ -39,6 +41,31 @@ pub struct TuneRequest {
     pub again: bool,
     /// Only estimate.
     pub dry_run: bool,
+}
+
+/// What of the training pairs is learnt from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pairs {
+    /// All, as they are: what is served.
+    #[default]
+    All,
+    /// All, with the answers dealt out to the questions at random: what a score owes to anything but
+    /// the right pairing shows in what is learnt from these.
+    Shuffled,
+    /// So many eighths of them, for the learning curve; a larger part holds the smaller ones.
+    Eighths(u8),
+}
+
+impl Pairs {
+    /// The folder of what is trained on them by a recipe. Those that are not served stand apart from
+    /// those that are.
+    fn folder(self, recipe: Recipe) -> String {
+        match self {
+            Self::All => recipe.as_str().to_owned(),
+            Self::Shuffled => format!("{}-shuffled", recipe.as_str()),
+            Self::Eighths(eighths) => format!("{}-{eighths}-of-8", recipe.as_str()),
+        }
+    }
 }
 
 /// What to do with the checkpoint of an interrupted run.
@@ -100,8 +127,9 @@ impl Tuner<'_> {
     /// [`Error::Problems`] naming every example that is too long or leaves no trainable token, and
     /// evidence that is not in the documents; [`Error::NoDocuments`] when the recipe needs
     /// passages; [`Error::Interrupted`].
-    pub fn lessons(&self, recipe: Recipe, stop: &AtomicBool) -> Result<Lessons> {
+    pub fn lessons(&self, recipe: Recipe, pairs: Pairs, stop: &AtomicBool) -> Result<Lessons> {
         LessonSource {
+            pairs,
             knowledge: self.knowledge,
             model: self.model,
             training: &self.project.config.training,
@@ -122,7 +150,7 @@ impl Tuner<'_> {
         request: &TuneRequest,
         progress: &mut Progress<'_, TuneEvent>,
     ) -> Result<Option<Manifest>> {
-        let lessons = self.lessons(request.recipe, progress.stop())?;
+        let lessons = self.lessons(request.recipe, request.pairs, progress.stop())?;
         if let Some(manifest) = self.trained_before(request, &lessons)? {
             progress.report(TuneEvent::Reused(Box::new(manifest.clone())));
             return Ok(Some(manifest));
@@ -202,6 +230,7 @@ impl Tuner<'_> {
         let manifest = Manifest {
             set: self.set.config.name.clone(),
             recipe: request.recipe,
+            folder: request.pairs.folder(request.recipe),
             seed: request.seed,
             base: self.model.identity()?.to_owned(),
             base_name: base_name.clone(),
@@ -224,7 +253,7 @@ impl Tuner<'_> {
 
     fn adapter_folder(&self, request: &TuneRequest) -> PathBuf {
         let set = &self.set.config.name;
-        self.project.adapter_folder(set, request.recipe.as_str(), request.seed)
+        self.project.adapter_folder(set, &request.pairs.folder(request.recipe), request.seed)
     }
 
     fn checkpoint_folder(&self, request: &TuneRequest) -> PathBuf {
@@ -233,7 +262,7 @@ impl Tuner<'_> {
             .join(STATE)
             .join("checkpoints")
             .join(&self.set.config.name)
-            .join(request.recipe.as_str())
+            .join(request.pairs.folder(request.recipe))
             .join(format!("seed-{}", request.seed))
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::attribute::Attribution;
 use crate::contrast::Contrast;
-use crate::decision::{Regret, SystemSummary};
+use crate::decision::{Regret, SystemSummary, Untried};
 use crate::stats::{Interval, detectable_difference};
 use crate::{Arm, Gate, LearningCurve, Name, Outcome, Rule, System};
 
@@ -28,6 +28,8 @@ pub(super) struct Case<'a> {
     pub(super) attribution: Option<&'a Attribution>,
     pub(super) gate: Option<&'a Gate>,
     pub(super) curve: Option<&'a LearningCurve>,
+    pub(super) untried: Untried,
+    pub(super) pair_faults: &'a [String],
     pub(super) questions: usize,
     pub(super) clusters: usize,
     pub(super) rule: Rule,

@@ -164,12 +164,20 @@ fn guarantee(case: &Case<'_>) -> Criterion {
 }
 
 fn training_data(case: &Case<'_>) -> Criterion {
-    let parts = case
-        .curve
-        .map(|curve| format!("twice the pairs: {}", points_interval(curve.gain_of_doubling)));
-    let rising = case.curve.is_some_and(|curve| curve.still_rises(case.rule.margin));
-    let reading = if rising { "more pairs would help" } else { "more pairs would help little" };
-    criterion("Training data is good", parts.into_iter().collect(), reading)
+    let mut parts: Vec<String> = case.pair_faults.to_vec();
+    let curve = case.curve;
+    parts.extend(
+        curve.map(|curve| format!("twice the pairs: {}", points_interval(curve.gain_of_doubling))),
+    );
+    let reading = match (case.pair_faults.is_empty(), curve) {
+        (false, _) => "faults in the pairs come first",
+        (true, Some(curve)) if curve.still_rises(case.rule.margin) => "more pairs would help",
+        (true, Some(curve)) if curve.gain_of_doubling.upper < case.rule.margin => {
+            "more pairs would help little"
+        }
+        (true, _) => "whether more pairs would help is open",
+    };
+    criterion("Training data is good", parts, reading)
 }
 
 fn together(case: &Case<'_>) -> Criterion {

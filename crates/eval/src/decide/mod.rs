@@ -60,6 +60,8 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
         attribution: attribution.as_ref(),
         gate: input.gate.as_ref(),
         curve: curve.as_ref(),
+        untried: input.untried,
+        pair_faults: &input.pair_faults,
         questions,
         clusters,
         rule: rule.clone(),

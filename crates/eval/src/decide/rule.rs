@@ -23,8 +23,8 @@
 
 use super::case::{Case, Choice, HALF, MIN_CLUSTERS, names};
 use crate::attribute::Class;
-use crate::decision::{Answer, Lead, Node, SystemSummary};
-use crate::figures::{percent, percent_interval, points_interval, size};
+use crate::decision::{Answer, Lead, Node, SystemSummary, Untried};
+use crate::figures::{duration, percent, percent_interval, points_interval, size};
 use crate::gate::GateAnswer;
 use crate::{Arm, Gate, Outcome, System};
 
@@ -357,30 +357,37 @@ impl Case<'_> {
         }
     }
 
-    /// It is too early to choose among untrained systems: no system was fine-tuned, and either the
-    /// ceiling gate is open, or every system is shown below what is needed.
+    /// It is too early to choose among untrained systems: none was fine-tuned although there are pairs
+    /// to learn from, and the ceiling gate is open, or no system is shown to reach the target, or each
+    /// is shown below what is needed.
     fn fine_tuning_is_due(&self, needed: Option<f64>) -> Finding {
-        let trained: Vec<System> = self
-            .systems
-            .iter()
-            .map(|summary| summary.system)
-            .filter(|system| system.needs_adapter())
-            .collect();
-        let missed = needed.is_some_and(|needed| self.all_below(needed));
-        let (due, gate) = match self.gate.map(Gate::answer) {
+        let systems = self.systems.iter().map(|summary| summary.system);
+        let trained: Vec<System> = systems.filter(|system| system.needs_adapter()).collect();
+        let (open, gate) = match self.gate.map(Gate::answer) {
             Some(GateAnswer::Yes) => (true, "the ceiling gate is open"),
-            Some(GateAnswer::Unknown) => (missed, "the ceiling gate cannot tell"),
-            Some(GateAnswer::No) => (missed, "the ceiling gate is shut"),
-            None => (missed, "the ceiling gate was not read"),
+            Some(GateAnswer::Unknown) => (false, "the ceiling gate cannot tell"),
+            Some(GateAnswer::No) => (false, "the ceiling gate is shut"),
+            None => (false, "the ceiling gate was not read"),
         };
-        let missed = if missed { "; everything measured is shown to be too weak" } else { "" };
-        let measured = match &trained[..] {
-            [] => "no fine-tuned setup measured".to_owned(),
-            trained => format!("measured: {}", names(trained)),
+        let met = |target| self.eligible().iter().any(|summary| summary.score.lower >= target);
+        let (missed, why) = match (needed, self.rule.target) {
+            (Some(needed), _) if self.all_below(needed) => {
+                (true, "; everything measured is shown to be too weak")
+            }
+            (_, Some(target)) if !met(target) => (true, "; the target is not shown to be met"),
+            _ => (false, ""),
+        };
+        let measured = match (&trained[..], self.untried) {
+            ([], Untried { possible: false, .. }) => "there are no pairs to learn from".to_owned(),
+            ([], Untried { seconds: Some(seconds), .. }) => {
+                format!("no fine-tuned setup measured, which takes about {}", duration(seconds))
+            }
+            ([], Untried { seconds: None, .. }) => "no fine-tuned setup measured".to_owned(),
+            (trained, _) => format!("measured: {}", names(trained)),
         };
         Finding {
-            answer: due && trained.is_empty(),
-            measurement: format!("{gate}{missed}; {measured}"),
+            answer: (open || missed) && trained.is_empty() && self.untried.possible,
+            measurement: format!("{gate}{why}; {measured}"),
         }
     }
 

@@ -126,9 +126,13 @@ impl Case<'_> {
             }
             None => "it fails most questions".to_owned(),
         });
+        let faults = match self.pair_faults {
+            [] => String::new(),
+            faults => format!(" Look at the training pairs first: {}.", faults.join("; ")),
+        };
         format!(
             "No setup is good enough: the best is {measured}, and {why}. What is missing is data (pairs, labels, \
-             documents) or a larger model, not another way of using this one."
+             documents) or a larger model, not another way of using this one.{faults}"
         )
     }
 
@@ -136,7 +140,9 @@ impl Case<'_> {
     /// choose today should know.
     fn undetermined(&self, tree: &[Node], outlook: &Outlook) -> String {
         let stop = tree.iter().rfind(|node| node.reached);
-        let why = match self.small_lead() {
+        let compared =
+            stop.is_some_and(|node| ["not-worse", "cheapest"].contains(&node.id.as_str()));
+        let why = match self.small_lead().filter(|_| compared) {
             Some(lead) => lead,
             None => stop.map_or(String::new(), |node| {
                 format!("{} {}: {}.", node.question, answer(node), node.measurement)
@@ -165,7 +171,7 @@ impl Case<'_> {
                 count(more as u64)
             ),
             (None, None) if stop.is_some_and(|node| node.id == "untried") => {
-                " Measuring the fine-tuned setups would: compare with --systems all.".to_owned()
+                " Measuring the fine-tuned setups would: compare with --arms all.".to_owned()
             }
             (None, None) => String::new(),
         };
@@ -205,6 +211,7 @@ fn of_model(system: System) -> String {
 fn floor_name(system: System) -> &'static str {
     match system.arm() {
         Some(Arm::MostFrequent) => "the most frequent training answer",
+        Some(Arm::Shuffled) => "the same training on shuffled answers",
         _ => "the answer of the nearest training pair",
     }
 }

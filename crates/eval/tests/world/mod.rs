@@ -117,6 +117,8 @@ pub(crate) fn input(trials: Vec<Trial>, rule: Rule) -> DecisionInput {
         openings: Vec::new(),
         left_out: 0,
         looks: Default::default(),
+        untried: Default::default(),
+        pair_faults: Vec::new(),
     }
 }
 

@@ -114,7 +114,6 @@ mod tests {
     use crate::ask::AskRequest;
     use crate::project::config;
     use crate::search::recipe::IndexRecipe;
-    use crate::tune::adapters;
     use crate::{Knowledge, Project};
 
     const CONFIG: &str = r#"
@@ -207,7 +206,7 @@ measure = "label"
             "history": serde_json::to_value(lm::History::default()).unwrap(),
         });
         fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
-        let name = adapters::name(set, Recipe::Plain, 1);
+        let name = format!("{set}/plain/1");
         let store = &mut service.knowledge().store;
         store.delete_adapter(&name).unwrap();
         if let Some(documents) = documents {

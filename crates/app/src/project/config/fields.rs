@@ -6,7 +6,7 @@ use store::DEFAULT_LEXICAL_WEIGHT;
 
 use super::field::{Field, Section, Template};
 use super::kinds::{
-    COUNT, File, Flag, Integer, Language, List, Name, OneOf, Opened, Optional, Real,
+    COUNT, File, Flag, Integer, Language, List, Mebibytes, Name, OneOf, Opened, Optional, Real,
 };
 use super::kinds::{Sha256, Text};
 use super::{Config, DEFAULT_PASSAGES, ForeignSystem, SetConfig};
@@ -261,6 +261,22 @@ fn limits_of_training() -> Vec<Field<Config>> {
         )
         .example("60"),
         Field::new(
+            "learning_curve",
+            Flag,
+            |to: &mut Config| &mut to.training.learning_curve,
+            "Where fine-tuning is due, `compare` also trains on an eighth, a quarter and a half of the \
+             pairs, which takes about as long as one adapter, and foresees what more pairs would \
+             bring.",
+        ),
+        Field::new(
+            "control",
+            Flag,
+            |to: &mut Config| &mut to.training.control,
+            "Before `compare` recommends a fine-tuned setup it trains it once more on the same \
+             questions with shuffled answers: a setup that is not better than that has learnt \
+             nothing from them.",
+        ),
+        Field::new(
             "gold_missing",
             Real::Share,
             |to: &mut Config| &mut to.training.gold_missing,
@@ -315,7 +331,7 @@ pub(super) fn set() -> Section<WrittenSet> {
         name: "set",
         repeated: true,
         about: "A set of questions with their answers, and what you need from it.",
-        fields: [questions_of_set(), needs_of_set(), answers_of_set()]
+        fields: [questions_of_set(), needs_of_set(), limits_of_set(), answers_of_set()]
             .into_iter()
             .flatten()
             .collect(),
@@ -403,6 +419,60 @@ fn needs_of_set() -> Vec<Field<WrittenSet>> {
             COUNT,
             |to: &mut WrittenSet| &mut to.set.expected_queries,
             "The number of questions that you expect to ask: training time is spread over them.",
+        ),
+    ]
+}
+
+fn limits_of_set() -> Vec<Field<WrittenSet>> {
+    vec![
+        Field::new(
+            "max_latency_seconds",
+            Optional(Real::Positive(86_400.0)),
+            |to: &mut WrittenSet| &mut to.set.limits.p95_latency_seconds,
+            "A hard limit: of 100 answers, 95 take no longer than this. A setup that breaks a hard \
+             limit, or for which it was not measured, is not recommended.",
+        )
+        .example("2.0"),
+        Field::new(
+            "max_memory_mib",
+            Optional(Mebibytes),
+            |to: &mut WrittenSet| &mut to.set.limits.memory_bytes,
+            "A hard limit: the most memory that answering takes, in MiB.",
+        )
+        .example("2048"),
+        Field::new(
+            "max_freshness_seconds",
+            Optional(Real::Positive(31_557_600.0)),
+            |to: &mut WrittenSet| &mut to.set.limits.freshness_seconds,
+            "A hard limit: the longest time from an edited document to the first right answer.",
+        )
+        .example("60.0"),
+        Field::new(
+            "max_forgetting",
+            Optional(Real::Share),
+            |to: &mut WrittenSet| &mut to.set.limits.forgetting,
+            "A hard limit: the most that fine-tuning may lose on the set named by `general`.",
+        )
+        .example("0.05"),
+        Field::new(
+            "general",
+            Optional(Name),
+            |to: &mut WrittenSet| &mut to.set.general,
+            "Another set, whose dev questions show what a fine-tuned model has forgotten: they are \
+             asked of it and of the base model, without passages.",
+        )
+        .example("\"small-talk\""),
+        Field::new(
+            "citations",
+            Flag,
+            |to: &mut WrittenSet| &mut to.set.limits.citations,
+            "A hard limit: answers must come from passages, so that they can be cited.",
+        ),
+        Field::new(
+            "offline",
+            Flag,
+            |to: &mut WrittenSet| &mut to.set.limits.offline,
+            "A hard limit: answers must not need a network.",
         ),
     ]
 }

@@ -146,6 +146,24 @@ impl Kind<f32> for Real {
     }
 }
 
+/// Bytes, written in MiB.
+#[derive(Clone)]
+pub(super) struct Mebibytes;
+
+impl Kind<u64> for Mebibytes {
+    fn expected(&self) -> String {
+        Kind::<u64>::expected(&COUNT)
+    }
+
+    fn read(&self, value: &DeValue<'_>) -> Option<u64> {
+        COUNT.number(value).map(|number| number << 20)
+    }
+
+    fn write(&self, value: &u64) -> Option<String> {
+        Some((value >> 20).to_string())
+    }
+}
+
 /// Yes or no.
 #[derive(Clone)]
 pub(super) struct Flag;

@@ -13,6 +13,7 @@ mod written;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use eval::decision::Limits;
 use eval::{Measure, Rule};
 use lm::{Precision, TrainOptions};
 use store::{Filter, SearchOptions};
@@ -134,6 +135,11 @@ pub struct Training {
     /// Minutes of training for one comparison, at most: adapters after the first of each recipe
     /// that don't fit are not trained; `None` for no bound.
     pub max_minutes: Option<u64>,
+    /// Whether `compare` trains on an eighth, a quarter and a half of the pairs as well where
+    /// fine-tuning is due, to foresee what more pairs would bring.
+    pub learning_curve: bool,
+    /// Whether `compare` trains the setup it is about to recommend once more on shuffled answers.
+    pub control: bool,
     /// Share of `raft` prompts from which the gold passage is left out. None by default: such an
     /// answer can only be guessed or learnt by heart, and on the example's dev questions a fifth of
     /// them undid most of what the others taught.
@@ -155,6 +161,11 @@ pub struct SetConfig {
     pub target: Option<f64>,
     /// Differences up to this do not matter, 0 to 1.
     pub margin: f64,
+    /// Hard limits: a setup that breaks one, or for which it was not measured, is not recommended.
+    pub limits: Limits,
+    /// The set that shows what a fine-tuned model forgets: its dev questions are asked of it and of the
+    /// base model, without passages.
+    pub general: Option<String>,
     /// Tokens of the longest answer.
     pub max_tokens: usize,
     /// Answers expected over the lifetime of the chosen arm: what training time is spread over.
@@ -298,6 +309,8 @@ impl Default for Training {
             // With fewer the luck of training cannot be told from what was learnt.
             seeds: 3,
             max_minutes: None,
+            learning_curve: true,
+            control: true,
             gold_missing: 0.0,
         }
     }
@@ -314,6 +327,8 @@ impl Default for SetConfig {
             measure: Measure::ExactMatch,
             target,
             margin,
+            limits: Limits::default(),
+            general: None,
             // Two or three sentences.
             max_tokens: 48,
             expected_queries,

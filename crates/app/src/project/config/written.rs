@@ -32,6 +32,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Config> {
     config.collections = collections(&root, &mut check);
     let named = config.collection_names();
     let sets = sets(&root, &named, &mut check);
+    known_general(&root, &sets, &mut check);
     let systems = systems(&root, &sets, &mut check);
     let keys = keys(&root, &named, &mut check);
     (config.sets, config.systems, config.keys) = (sets, systems, keys);
@@ -81,6 +82,24 @@ fn resolved(written: WrittenSet, table: &Table<'_>, check: &mut Check<'_>) -> Se
         }
     };
     SetConfig { files, ..written.set }
+}
+
+/// Looks whether the sets that show forgetting are there, and none shows its own.
+fn known_general(root: &Table<'_>, sets: &[SetConfig], check: &mut Check<'_>) {
+    if sets.iter().all(|set| set.general.is_none()) {
+        return;
+    }
+    for (table, set) in root.tables("set", check).iter().zip(sets) {
+        let Some(general) = &set.general else { continue };
+        let others: Vec<&str> =
+            sets.iter().map(|other| other.name.as_str()).filter(|name| *name != set.name).collect();
+        if !others.contains(&general.as_str()) {
+            let known =
+                if others.is_empty() { "another set".to_owned() } else { others.join(", ") };
+            let message = format!("expected one of {known}, found {general:?}");
+            check.problem(&table.span_of("general"), "general", message);
+        }
+    }
 }
 
 fn systems(root: &Table<'_>, sets: &[SetConfig], check: &mut Check<'_>) -> Vec<ForeignSystem> {
