@@ -461,7 +461,8 @@ fn limits_of_set() -> Vec<Field<WrittenSet>> {
             "Another set, whose dev questions show what a fine-tuned model has forgotten: they are \
              asked of it and of the base model, without passages.",
         )
-        .example("\"small-talk\""),
+        .example("\"small-talk\"")
+        .template(Template::Absent),
         Field::new(
             "citations",
             Flag,
