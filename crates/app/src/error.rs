@@ -216,6 +216,20 @@ pub enum Error {
         /// What it was trained on.
         base: String,
     },
+    /// An adapter trained with prompts of another form than those that are asked now.
+    #[error(
+        "adapter {adapter} was trained with {what}: train it again with `tunesmith tune {set} --recipe {recipe}`"
+    )]
+    OtherPrompts {
+        /// The adapter.
+        adapter: String,
+        /// What was different.
+        what: String,
+        /// Its set.
+        set: String,
+        /// Its recipe.
+        recipe: &'static str,
+    },
     /// An adapter whose weights are not those that were trained.
     #[error("adapter {adapter}: {} has changed since it was trained: train it again", path.display())]
     ChangedAdapter {

@@ -39,7 +39,7 @@ pub use decoder::{BatchInput, Decoder, Loss, Workspace};
 pub use encoder::{Encoder, Reranker};
 pub use files::{Source, Tensor};
 pub use kernels::{Isa, Precision};
-pub use language::{ChatTemplate, Message, Rendered, Role, TextStream, Tokenizer};
+pub use language::{ChatTemplate, Message, NEUTRAL_SYSTEM, Rendered, Role, TextStream, Tokenizer};
 
 // Answers.
 pub use inference::{

@@ -98,9 +98,15 @@ impl<'a> AskPlan<'a> {
     }
 
     /// What the model reads.
-    pub(crate) fn prompt(&self, hits: &[Hit], shots: Vec<Shot>) -> Prompt<'a> {
+    pub(crate) fn prompt<'p>(
+        &'p self,
+        hits: &[Hit],
+        shots: Vec<Shot>,
+        labels: &'p [String],
+    ) -> Prompt<'p> {
         Prompt {
             instruction: self.instruction,
+            labels,
             question: self.request.question,
             passages: hits.iter().map(Passage::from).collect(),
             shots,

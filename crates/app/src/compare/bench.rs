@@ -226,7 +226,8 @@ impl<'a> Bench<'a> {
             Ok(GroundedSplit { split: Split::Dev, questions, grounded })
         };
         let (choosing, asked) = (find(&self.halves.choosing)?, find(&self.halves.gate)?);
-        let mut runner = TrialRunner::new(self.model, self.knowledge, set, &sources.shots);
+        let mut runner =
+            TrialRunner::new(self.model, self.knowledge, &self.questions, &sources.shots);
         let default = sources.passages[0];
         let sized = runner.jobs(&asked, &self.material.possible(plan::CHEAP), default, &[])?;
         let arms = self.material.possible([Arm::Rag, Arm::Oracle]);
@@ -327,7 +328,8 @@ impl<'a> Bench<'a> {
             questions: &self.test,
             grounded: ground(self.knowledge, &self.test, &sources.wanted, progress.stop())?,
         };
-        let mut runner = TrialRunner::new(self.model, self.knowledge, set, &sources.shots);
+        let mut runner =
+            TrialRunner::new(self.model, self.knowledge, &self.questions, &sources.shots);
         let passages = dev.passages();
         let jobs = runner.jobs(&asked, &entrants.arms, passages, &adapters)?;
         let mut trials = runner.run(&asked, &jobs, progress)?;

@@ -44,7 +44,7 @@ impl Bench<'_> {
             questions: &self.test,
             grounded: test.grounded.clone(),
         };
-        let set = &self.questions.config;
+        let set = &self.questions;
         let mut runner = TrialRunner::new(self.model, self.knowledge, set, &sources.shots);
         let jobs = runner.jobs(&asked, &[arm], dev.passages(), &[adapter])?;
         let trials = runner.run(&asked, &jobs, progress)?;

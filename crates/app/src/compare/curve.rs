@@ -76,7 +76,7 @@ impl Bench<'_> {
             questions: &self.halves.gate,
             grounded: dev.grounded.clone(),
         };
-        let set = &self.questions.config;
+        let set = &self.questions;
         let mut runner = TrialRunner::new(self.model, self.knowledge, set, &sources.shots);
         let jobs = runner.jobs(&asked, &[arm], dev.passages(), &[adapter])?;
         runner.run(&asked, &jobs, progress)

@@ -35,7 +35,7 @@ impl Bench<'_> {
         let questions = sample(&set.dev, self.options.limit);
         let grounded = ground(self.knowledge, &questions, sources.wanted(), progress.stop())?;
         let asked = GroundedSplit { split: Split::Dev, questions: &questions, grounded };
-        let mut runner = TrialRunner::new(self.model, self.knowledge, &set.config, &sources.shots);
+        let mut runner = TrialRunner::new(self.model, self.knowledge, &set, &sources.shots);
         let base = runner.jobs(&asked, &[Arm::Base], 0, &[])?;
         let base = score(&runner.run(&asked, &base, progress)?);
         let mut lost = Vec::new();

@@ -33,7 +33,7 @@ pub use record::{Comparison, RerankFinding, TrainingRecord};
 pub use trials::EngineSpeed;
 
 #[cfg(test)]
-fn question(text: &str, answer: &str) -> crate::questions::Question {
+pub(crate) fn question(text: &str, answer: &str) -> crate::questions::Question {
     crate::questions::Question {
         id: text.to_owned(),
         instruction: String::new(),

@@ -129,8 +129,8 @@ impl Bench<'_> {
             questions: &self.halves.gate,
             grounded: dev.grounded.clone(),
         };
-        let set = &self.questions.config;
-        let mut runner = TrialRunner::new(self.model, self.knowledge, set, &sources.shots);
+        let mut runner =
+            TrialRunner::new(self.model, self.knowledge, &self.questions, &sources.shots);
         let jobs = runner.jobs(&asked, &arms, dev.passages(), &adapters)?;
         let trials = runner.run(&asked, &jobs, progress)?;
         Ok(arms.into_iter().filter_map(|arm| Some((arm, score(&trials, arm)?))).collect())

@@ -19,7 +19,7 @@ use crate::models::hash_bytes;
 use crate::project::Project;
 use crate::project::config::SetConfig;
 use crate::prompt::{Passage, Prompt};
-use crate::questions::{Question, Split};
+use crate::questions::{Question, QuestionSet, Split};
 use crate::search::grounding::Grounded;
 use crate::search::knowledge::Knowledge;
 use crate::tune::adapters::{self, Manifest, Recipe};
@@ -122,6 +122,7 @@ pub(super) struct TrialRunner<'a> {
     model: &'a Model,
     knowledge: &'a mut Knowledge,
     set: &'a SetConfig,
+    labels: &'a [String],
     shots: &'a Shots,
     options: GenerateOptions,
 }
@@ -130,12 +131,13 @@ impl<'a> TrialRunner<'a> {
     pub(super) fn new(
         model: &'a Model,
         knowledge: &'a mut Knowledge,
-        set: &'a SetConfig,
+        questions: &'a QuestionSet,
         shots: &'a Shots,
     ) -> Self {
+        let QuestionSet { config: set, labels, .. } = questions;
         // One decoding setting for every arm: greedy.
         let options = GenerateOptions { max_tokens: set.max_tokens, ..GenerateOptions::default() };
-        Self { model, knowledge, set, shots, options }
+        Self { model, knowledge, set, labels, shots, options }
     }
 
     /// The trials of `arms` with so many retrieved `passages`; arms on fine-tuned weights once for
@@ -213,6 +215,7 @@ impl<'a> TrialRunner<'a> {
         };
         let prompt = Prompt {
             instruction: &question.instruction,
+            labels: self.labels,
             question: &question.text,
             passages,
             shots,

@@ -7,12 +7,15 @@ use crate::error::Error;
 use crate::models::hash_bytes;
 use crate::project::Project;
 use crate::project::config::{SetConfig, SetFiles};
+use crate::prompt;
 
 /// A question set, read and split.
 #[derive(Clone, Debug)]
 pub struct QuestionSet {
     /// Its configuration.
     pub config: SetConfig,
+    /// The labels that its prompts name; none where answers are free, or labels are many.
+    pub labels: Vec<String>,
     /// Training examples.
     pub train: Vec<Question>,
     /// Questions for choices.
@@ -54,7 +57,8 @@ impl QuestionSet {
             (take(Split::Train), take(Split::Dev), take(Split::Test));
         let leaked = leaks(&train, &test);
         test.retain(|question| leaked.iter().all(|leak| leak.test != question.id));
-        Ok(Self { config: config.clone(), train, dev, test, unanswerable, leaked })
+        let labels = prompt::labels(config, &train);
+        Ok(Self { config: config.clone(), labels, train, dev, test, unanswerable, leaked })
     }
 
     /// Whether any question says where its answer stands: without that there are no oracle arms.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, IoContext, Result};
 use crate::models::{hash_bytes, hash_file};
 use crate::project::{Project, STATE};
+use crate::prompt::PromptForm;
 
 /// What the prompts of the training examples hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -80,6 +81,10 @@ pub struct Manifest {
     pub base: String,
     /// As the configuration names the base model.
     pub base_name: String,
+    /// The form of the prompts. Versions that did not record it named no labels and let the
+    /// template introduce the model, which is what the default says.
+    #[serde(default)]
+    pub prompts: PromptForm,
     /// Hash of the rendered training and dev examples: ids and masks, in order.
     pub data: String,
     /// The options as a text: two texts are equal exactly when the options are.
@@ -111,6 +116,27 @@ impl Manifest {
     /// The folder it stands in, beside those of the set's other adapters.
     pub(crate) fn folder(&self) -> &str {
         if self.folder.is_empty() { self.recipe.as_str() } else { &self.folder }
+    }
+
+    /// Makes sure that the adapter was trained with prompts of the form that is asked with.
+    ///
+    /// # Errors
+    /// [`Error::OtherPrompts`].
+    pub(crate) fn check_prompts(&self, asked: &PromptForm) -> Result<()> {
+        if self.prompts == *asked {
+            return Ok(());
+        }
+        let what = if self.prompts.labels == asked.labels {
+            "another system prompt".to_owned()
+        } else {
+            let count = |form: &PromptForm| match form.labels.len() {
+                0 => "none".to_owned(),
+                count => count.to_string(),
+            };
+            format!("other labels named ({}, now {})", count(&self.prompts), count(asked))
+        };
+        let (set, recipe) = (self.set.clone(), self.recipe.as_str());
+        Err(Error::OtherPrompts { adapter: self.name(), what, set, recipe })
     }
 
     /// Reads the manifest in an adapter's folder; `None` when there is no finished adapter.

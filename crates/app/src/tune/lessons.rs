@@ -124,6 +124,7 @@ impl LessonSource<'_> {
         let room = tokenizer.encode_plain(&question.completion)?.len() + 2;
         let prompt = Prompt {
             instruction: &question.instruction,
+            labels: &self.set.labels,
             question: &question.text,
             passages,
             shots: Vec::new(),

@@ -19,6 +19,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::models::hash_file;
 use crate::progress::Progress;
 use crate::project::{Project, STATE};
+use crate::prompt::PromptForm;
 use crate::questions::QuestionSet;
 use crate::search::knowledge::Knowledge;
 use adapters::{Manifest, Recipe};
@@ -202,6 +203,7 @@ impl Tuner<'_> {
         let is_same = !request.again
             && manifest.data == lessons.hash
             && manifest.options == describe(&self.project.config.training, request.seed)
+            && manifest.prompts == self.prompts()
             && manifest.base == self.model.identity()?;
         Ok(is_same.then_some(manifest))
     }
@@ -234,6 +236,7 @@ impl Tuner<'_> {
             seed: request.seed,
             base: self.model.identity()?.to_owned(),
             base_name: base_name.clone(),
+            prompts: self.prompts(),
             data: lessons.hash.clone(),
             options: describe(&self.project.config.training, request.seed),
             weights: hash_file(&adapters::weights(&folder))?,
@@ -249,6 +252,10 @@ impl Tuner<'_> {
             .map_err(|source| Error::Record { what: manifest.name(), source })?;
         self.knowledge.store.put_adapter(&manifest.name(), &json, &lessons.documents)?;
         Ok(manifest)
+    }
+
+    fn prompts(&self) -> PromptForm {
+        PromptForm::of(&self.set.config, &self.set.labels, &self.model.template)
     }
 
     fn adapter_folder(&self, request: &TuneRequest) -> PathBuf {

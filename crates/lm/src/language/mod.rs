@@ -6,5 +6,5 @@
 pub(crate) mod template;
 pub(crate) mod tokenizer;
 
-pub use template::{ChatTemplate, Message, Rendered, Role};
+pub use template::{ChatTemplate, Message, NEUTRAL_SYSTEM, Rendered, Role};
 pub use tokenizer::{TextStream, Tokenizer};

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::ingest::Belonging;
 use crate::project::config::{DOCUMENTS, SetConfig};
 use crate::project::keys::Access;
+use crate::prompt::may_name_labels;
 use crate::questions::QuestionSet;
 use crate::tune::adapters;
 use crate::tune::adapters::{Manifest, Recipe};
@@ -18,8 +19,9 @@ impl Service {
     /// Whether everything that this arm's answers to a set's questions rest on may be read.
     ///
     /// Every answer rests on the set's collections, or on all there are where the set names none.
-    /// Where examples stand in the prompt, or the weights were trained on them, it also rests on
-    /// the documents of their evidence and on those that the adapter was trained with. A document
+    /// Where examples stand in the prompt, or it names their labels, or the weights were trained on
+    /// them, it also rests on the documents of their evidence and on those that the adapter was
+    /// trained with. A document
     /// that is no longer in the store counts as one that may not be read, and so does an adapter
     /// of which no documents are recorded.
     ///
@@ -35,7 +37,7 @@ impl Service {
             return Ok(false);
         }
         let mut documents = Vec::new();
-        if arm.uses_examples() || arm.needs_adapter() {
+        if arm.uses_examples() || arm.needs_adapter() || may_name_labels(set) {
             documents.extend(self.evidence(set)?.iter().cloned());
         }
         let knowledge = self.knowledge();
@@ -132,6 +134,13 @@ collections = ["documents"]
 
 [[set]]
 name = "astray"
+questions = "astray.jsonl"
+measure = "label"
+name_labels = 0
+collections = ["documents"]
+
+[[set]]
+name = "named"
 questions = "astray.jsonl"
 measure = "label"
 collections = ["documents"]
@@ -234,6 +243,8 @@ measure = "label"
         }
         // The passages are of the open collection, the examples cite the closed one.
         assert!(allows(&open, "astray", Arm::Rag));
+        // The labels in the prompt are answers of those examples.
+        assert!(!allows(&open, "named", Arm::Rag) && allows(&both, "named", Arm::Rag));
         assert!(!allows(&open, "astray", Arm::FewShot) && !allows(&open, "astray", Arm::Tuned));
 
         train(&service, "inside", Some(&["open.md"]));
@@ -282,5 +293,41 @@ measure = "label"
         {
             assert!(matches!(ask(Some(set), arm, access), Err(Error::Forbidden(_))));
         }
+    }
+
+    #[test]
+    fn prompts_name_the_labels_and_adapters_of_other_prompts_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = service(folder.path());
+        let set = |name: &str| service.project.config.set(name).unwrap();
+        let prompt_tokens = |set: &SetConfig| {
+            let request = AskRequest {
+                question: "a word",
+                set: Some(set),
+                arm: Some(Arm::Base),
+                max_tokens: Some(1),
+                ..AskRequest::default()
+            };
+            let answer = service.ask(&request, &mut |_| std::ops::ControlFlow::Continue(()));
+            answer.unwrap().tokens.prompt
+        };
+        let user = lm::Message::new(lm::Role::User, "a word");
+        let naming = "Answer with one of these labels and nothing else:\nword";
+        let system = lm::Message::new(lm::Role::System, naming);
+        let tokens = |messages: &[lm::Message]| service.prompt_tokens(messages).unwrap();
+        assert_eq!(prompt_tokens(set("named")), tokens(&[system, user.clone()]));
+        assert_eq!(prompt_tokens(set("astray")), tokens(&[user]));
+
+        // These manifests tell of no labels.
+        train(&service, "named", None);
+        train(&service, "astray", None);
+        let refused = service.adapter(set("named"), Arm::Tuned).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "adapter named/plain/1 was trained with other labels named (none, now 1): train it \
+             again with `tunesmith tune named --recipe plain`"
+        );
+        let other = service.adapter(set("astray"), Arm::Tuned).unwrap_err();
+        assert!(!matches!(other, Error::OtherPrompts { .. }), "{other}");
     }
 }

@@ -46,7 +46,7 @@ impl Service {
         }
         let messages = self.render(&plan, &answer.hits)?;
         let adapter = match request.set {
-            Some(set) => self.adapter(&set.name, arm)?,
+            Some(set) => self.adapter(set, arm)?,
             None => None,
         };
         answer.seconds.render = start.elapsed().as_secs_f64() - answer.seconds.retrieving();
@@ -102,7 +102,9 @@ impl Service {
         let model = &self.model;
         let positions = model.decoder.config().max_positions;
         let limit = positions.saturating_sub(plan.options.max_tokens);
-        plan.prompt(hits, shots).fit(plan.arm, &model.template, &model.tokenizer, limit)
+        let labels = self.labels(plan.request.set)?;
+        let prompt = plan.prompt(hits, shots, &labels);
+        prompt.fit(plan.arm, &model.template, &model.tokenizer, limit)
     }
 
     /// Lets the model answer, beside other questions where there is an engine. The questions of a

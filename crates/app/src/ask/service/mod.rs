@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::models::{self, Cache};
 use crate::project::Project;
 use crate::project::config::SetConfig;
+use crate::prompt::{self, PromptForm};
 use crate::questions::QuestionSet;
 use crate::search::knowledge::Knowledge;
 use crate::tune::adapters;
@@ -41,6 +42,8 @@ pub struct Service {
     /// Adapters by folder, with the checksum of their weights.
     adapters: Mutex<HashMap<PathBuf, (String, Arc<Lora>)>>,
     shots: Mutex<HashMap<String, Arc<Shots>>>,
+    /// The labels that the prompts of a set name.
+    labels: Mutex<HashMap<String, Arc<[String]>>>,
     /// The documents in which the examples of a set have their evidence.
     evidence: Mutex<HashMap<String, Arc<BTreeSet<String>>>>,
 }
@@ -94,6 +97,7 @@ impl Service {
             shared: None,
             adapters: Mutex::default(),
             shots: Mutex::default(),
+            labels: Mutex::default(),
             evidence: Mutex::default(),
         }
     }
@@ -140,13 +144,21 @@ impl Service {
     /// it was trained with have changed since; `None` for arms on base weights.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] when it has yet to be trained, or was trained for another model.
-    pub fn adapter(&self, set: &str, arm: Arm) -> Result<Option<ServedAdapter>> {
+    /// [`Error::NoAdapter`] when it has yet to be trained, [`Error::OtherBase`] when it was trained
+    /// for another model, [`Error::OtherPrompts`] when its prompts were of another form than those
+    /// of the set are now.
+    pub fn adapter(&self, set: &SetConfig, arm: Arm) -> Result<Option<ServedAdapter>> {
         let Some(recipe) = adapters::Recipe::of(arm) else { return Ok(None) };
-        let missing = || Error::NoAdapter { set: set.to_owned(), recipe: recipe.as_str() };
+        let name = &set.name;
+        let missing = || Error::NoAdapter { set: name.clone(), recipe: recipe.as_str() };
         let manifest =
-            adapters::list(&self.project, set, recipe)?.into_iter().next().ok_or_else(missing)?;
-        let folder = self.project.adapter_folder(set, recipe.as_str(), manifest.seed);
+            adapters::list(&self.project, name, recipe)?.into_iter().next().ok_or_else(missing)?;
+        manifest.check_prompts(&PromptForm::of(
+            set,
+            &self.labels(Some(set))?,
+            &self.model.template,
+        ))?;
+        let folder = self.project.adapter_folder(name, recipe.as_str(), manifest.seed);
         let name = manifest.name();
         let stale = self.knowledge().store.adapter(&name)?.is_some_and(|adapter| adapter.stale);
         let mut loaded = self.adapters.lock().unwrap_or_else(PoisonError::into_inner);
@@ -170,6 +182,23 @@ impl Service {
         let shots = Arc::new(Shots::new(&self.knowledge().encoder, &questions.train)?);
         known.insert(set.name.clone(), Arc::clone(&shots));
         Ok(shots)
+    }
+
+    /// The labels that the prompts of a set name; its files are read at the first call.
+    ///
+    /// # Errors
+    /// As [`QuestionSet::load`].
+    pub fn labels(&self, set: Option<&SetConfig>) -> Result<Arc<[String]>> {
+        let Some(set) = set.filter(|set| prompt::may_name_labels(set)) else {
+            return Ok(Arc::default());
+        };
+        let mut known = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(labels) = known.get(&set.name) {
+            return Ok(Arc::clone(labels));
+        }
+        let labels: Arc<[String]> = QuestionSet::load(&self.project, set)?.labels.into();
+        known.insert(set.name.clone(), Arc::clone(&labels));
+        Ok(labels)
     }
 
     /// The tokens of a conversation as the model reads it.

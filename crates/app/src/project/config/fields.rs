@@ -500,6 +500,13 @@ fn answers_of_set() -> Vec<Field<WrittenSet>> {
             "The number of training examples in the prompts of the arm `few-shot`.",
         ),
         Field::new(
+            "name_labels",
+            Integer(0..=1000),
+            |to: &mut WrittenSet| &mut to.set.name_labels,
+            "With the measure `label`, the system prompt of every arm names the labels of the \
+             training answers if there are no more than this. With 0 it never does.",
+        ),
+        Field::new(
             "passages",
             Optional(PASSAGES),
             |to: &mut WrittenSet| &mut to.set.passages,

@@ -172,6 +172,8 @@ pub struct SetConfig {
     pub expected_queries: u64,
     /// Training examples shown to the few-shot arm.
     pub shots: usize,
+    /// Labels that prompts name, at most: with more, and with 0, they name none.
+    pub name_labels: usize,
     /// Passages in a prompt for this set; the project's number if not given.
     pub passages: Option<usize>,
     /// The same threshold as in `[retrieval]` for this set; `None` for the one calibrated, if any.
@@ -333,6 +335,8 @@ impl Default for SetConfig {
             max_tokens: 48,
             expected_queries,
             shots: 4,
+            // The 77 labels of `banking77` would take more tokens than most questions.
+            name_labels: 30,
             passages: None,
             abstain_below: None,
             collections: None,

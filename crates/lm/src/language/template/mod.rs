@@ -1,10 +1,16 @@
 //! The one renderer of prompts: serving, training and evaluation all pass through here.
 
+mod system;
+
+use std::borrow::Cow;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, Value, context};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, Tokenizer};
+pub use system::NEUTRAL_SYSTEM;
+use system::SystemPrompts;
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,14 +78,15 @@ const MAX_TEXT: usize = 1 << 26;
 /// A model's chat template (Jinja), compiled once, run without file access, with bounded work and
 /// output.
 ///
-/// The template's own behaviour is kept: SmolLM2's, for one, adds a default system prompt when none
-/// is given.
+/// A template that writes its maker's system prompt where a conversation has none ("named SmolLM,
+/// trained by Hugging Face") is given [`NEUTRAL_SYSTEM`] instead, see [`ChatTemplate::completed`].
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
     source: String,
     begin: String,
     end: String,
+    system: SystemPrompts,
 }
 
 impl ChatTemplate {
@@ -108,18 +115,22 @@ impl ChatTemplate {
         );
         environment.add_template_owned("chat", template.to_owned())?;
         let end = tokenizer.end_ids().first().and_then(|id| tokenizer.token(*id));
-        Ok(Self {
+        let template = Self {
             environment,
             source: template.to_owned(),
             begin: tokenizer.begin_token().unwrap_or_default().to_owned(),
             end: end.unwrap_or_default(),
-        })
+            system: SystemPrompts::Kept,
+        };
+        let system = SystemPrompts::of(|messages| template.render_as_is(messages, true));
+        Ok(Self { system, ..template })
     }
 
     /// What stands for the template of a model that has none: every conversation is refused.
     pub(crate) fn absent() -> Self {
         let [source, begin, end] = [const { String::new() }; 3];
-        Self { environment: Environment::empty(), source, begin, end }
+        let (environment, system) = (Environment::empty(), SystemPrompts::Kept);
+        Self { environment, source, begin, end, system }
     }
 
     /// Whether the model has a template, and so can be talked to. One without continues text alone.
@@ -132,11 +143,23 @@ impl ChatTemplate {
         &self.source
     }
 
+    /// The conversation that is rendered for `messages`: with [`NEUTRAL_SYSTEM`] in front where it
+    /// has no system prompt and the template would write its maker's, and with the system prompt at
+    /// the head of the user's first message where the template takes none. Otherwise as it is.
+    pub fn completed<'a>(&self, messages: &'a [Message]) -> Cow<'a, [Message]> {
+        self.system.complete(messages)
+    }
+
     /// The text of a conversation, for people to read. Ids come from [`ChatTemplate::prompt_ids`].
     ///
     /// # Errors
     /// [`Error::Template`] when the template refuses the conversation or exceeds its bounds.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+        self.render_as_is(&self.completed(messages), add_generation_prompt)
+    }
+
+    /// As [`ChatTemplate::render`], whatever the template writes where no system prompt is given.
+    fn render_as_is(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
         if !self.exists() {
             let message =
                 "the model has none (a base model?); it continues text but answers no messages";
