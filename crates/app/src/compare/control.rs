@@ -1,6 +1,6 @@
 //! The control of a fine-tuned setup: the same training on shuffled answers.
 
-use eval::{Arm, System, Trial};
+use eval::{Arm, System};
 
 use super::bench::{Bench, DevRun, PromptSources, TestRun};
 use super::decide::decision_input;
@@ -48,8 +48,7 @@ impl Bench<'_> {
         let mut runner = TrialRunner::new(self.model, self.knowledge, set, &sources.shots);
         let jobs = runner.jobs(&asked, &[arm], dev.passages(), &[adapter])?;
         let trials = runner.run(&asked, &jobs, progress)?;
-        let control = System::from(Arm::Shuffled);
-        comparison.trials.extend(trials.into_iter().map(|t| Trial { system: control, ..t }));
+        comparison.trials.extend(trials);
         comparison.arms.push(Arm::Shuffled);
         Ok(())
     }

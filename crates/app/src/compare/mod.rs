@@ -24,6 +24,8 @@ mod record;
 mod training;
 mod trials;
 mod tuning;
+#[cfg(test)]
+mod worlds;
 
 pub use bench::Bench;
 pub use event::{CompareEvent, CompareOptions, TrialDone};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use eval::{Arm, Trial, grade, lenient};
+use eval::{Arm, System, Trial, grade, lenient};
 use lm::{FinishReason, GenerateOptions, Lora, Message, Model};
 use serde::{Deserialize, Serialize};
 use store::{DocumentId, Hit};
@@ -31,6 +31,8 @@ const CALIBRATION: usize = 4;
 pub(super) struct LoadedAdapter {
     recipe: Recipe,
     seed: u64,
+    /// Trained on shuffled answers: its trials are those of a baseline.
+    shuffled: bool,
     /// SHA-256 of its file.
     hash: String,
     lora: Arc<Lora>,
@@ -43,6 +45,7 @@ impl LoadedAdapter {
         Ok(Self {
             recipe: manifest.recipe,
             seed: manifest.seed,
+            shuffled: manifest.is_shuffled(),
             hash: manifest.weights.clone(),
             lora,
         })
@@ -64,6 +67,9 @@ pub(super) struct GroundedSplit<'a> {
 
 /// A trial to be run, or already there.
 pub(super) struct TrialJob {
+    /// Whose trial it is.
+    system: System,
+    /// By whose prompt.
     pub(super) arm: Arm,
     pub(super) prompt_tokens: usize,
     /// Retrieved passages in the prompt of an arm that has some.
@@ -94,6 +100,21 @@ struct StoredAnswer {
     prefill_seconds: f64,
     /// Writing the answer.
     decode_seconds: f64,
+}
+
+#[cfg(test)]
+impl StoredAnswer {
+    /// As if the model had given it, in a time that grows with the prompt.
+    fn scripted(job: &TrialJob, answer: String) -> Self {
+        Self {
+            answer,
+            prompt_tokens: job.prompt_tokens,
+            completion_tokens: 4,
+            retrieval_seconds: job.retrieval_seconds,
+            prefill_seconds: 1e-3 * job.prompt_tokens as f64,
+            decode_seconds: 0.01,
+        }
+    }
 }
 
 /// Measured speed of the engine on this machine.
@@ -168,7 +189,9 @@ impl<'a> TrialRunner<'a> {
                 let (messages, documents) = self.messages(*arm, question, grounded, passages)?;
                 let prompt_tokens = self.model.prompt_ids(&messages)?.len();
                 for adapter in &adapters {
+                    let shuffled = adapter.is_some_and(|adapter| adapter.shuffled);
                     jobs.push(TrialJob {
+                        system: System::from(if shuffled { Arm::Shuffled } else { *arm }),
                         arm: *arm,
                         prompt_tokens,
                         passages,
@@ -311,6 +334,10 @@ impl<'a> TrialRunner<'a> {
         if let Some(stored) = self.stored(job)? {
             return Ok(stored);
         }
+        #[cfg(test)]
+        if let Some(answer) = super::worlds::scripted(job.system, &job.qid) {
+            return Ok(StoredAnswer::scripted(job, answer));
+        }
         let generation =
             self.model.generate(&job.messages, job.lora.as_deref(), &self.options, &mut |_| {
                 if stop.load(Ordering::Relaxed) {
@@ -332,7 +359,7 @@ impl<'a> TrialRunner<'a> {
         };
         let json = serde_json::to_string(&stored)
             .map_err(|source| Error::Record { what: format!("trial {}", job.key), source })?;
-        let arm = format!("{}/{}", split.as_str(), job.arm);
+        let arm = format!("{}/{}", split.as_str(), job.system);
         // Gone with the documents it quotes: an edit or a deletion leaves no trace of the old text.
         let (set, documents) = (&self.set.name, &job.documents);
         let trial = store::Trial { key: &job.key, set, arm: &arm, qid: &job.qid, json: &json };
@@ -384,7 +411,7 @@ impl<'a> TrialRunner<'a> {
             first_token_seconds,
             abstained: stored.answer.trim().is_empty(),
             answer: stored.answer,
-            ..Trial::new(job.arm)
+            ..Trial::new(job.system)
         }
     }
 }

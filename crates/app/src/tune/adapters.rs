@@ -13,6 +13,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::models::{hash_bytes, hash_file};
 use crate::project::{Project, STATE};
 use crate::prompt::PromptForm;
+use crate::tune::Pairs;
 
 /// What the prompts of the training examples hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -137,6 +138,11 @@ impl Manifest {
         };
         let (set, recipe) = (self.set.clone(), self.recipe.as_str());
         Err(Error::OtherPrompts { adapter: self.name(), what, set, recipe })
+    }
+
+    /// Whether it was trained on shuffled answers.
+    pub(crate) fn is_shuffled(&self) -> bool {
+        self.folder() == Pairs::Shuffled.folder(self.recipe)
     }
 
     /// Reads the manifest in an adapter's folder; `None` when there is no finished adapter.
