@@ -21,7 +21,8 @@ pub enum Class {
     Format,
     /// Wrong even with the gold passage, right for an arm that learnt from pairs.
     Learnable,
-    /// No arm is right: a wrong label, a missing document, or a model that can't.
+    /// No arm is right: beyond this model as it is asked here. Whether a label is wrong, a document is
+    /// missing, or a larger model would do, only looking or running one tells.
     Defect,
     /// Can't be told: the oracle arm is missing, or it is right and nobody knows whether evidence
     /// was retrieved.
@@ -46,8 +47,8 @@ impl Class {
             Self::Distraction => "distraction-bound",
             Self::Format => "format-bound",
             Self::Learnable => "reasoning-bound, learnable",
-            Self::Defect => "data or capability defect",
-            Self::Unknown => "not attributable",
+            Self::Defect => "beyond this model",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -58,7 +59,7 @@ impl Class {
             Self::Distraction => "fewer passages, reranking, RAFT",
             Self::Format => "few-shot, constrained output, fine-tuning",
             Self::Learnable => "fine-tuning",
-            Self::Defect => "fix labels or documents, larger model",
+            Self::Defect => "look at labels and documents, then a larger model",
             Self::Unknown => "name the evidence of the questions and run the oracle arm",
         }
     }
@@ -94,6 +95,11 @@ impl Attribution {
         self.questions - self.right
     }
 
+    /// What held retrieval back was measured: some question names its evidence, or the oracle arm ran.
+    pub fn is_attributed(&self) -> bool {
+        self.evidence_retrieved.is_some() || self.retrieval.is_some()
+    }
+
     /// Share of errors in one class; 0 without errors.
     pub fn share(&self, class: Class) -> f64 {
         if self.errors() == 0 { 0.0 } else { self.count(class) as f64 / self.errors() as f64 }
@@ -107,9 +113,9 @@ impl Attribution {
 /// - "Learnable" asks whether any arm that saw the pairs is right where the oracle arm is wrong.
 ///   The table names `raft+oracle`; the other fine-tuned arms and `few-shot` count as well, since
 ///   they prove the same.
-/// - A question that the oracle arm gets right is "not attributable" where it is not recorded what
+/// - A question that the oracle arm gets right is "unknown" where it is not recorded what
 ///   was retrieved.
-/// - Without a graded oracle trial, an error is "not attributable" too, unless an arm that saw the
+/// - Without a graded oracle trial, an error is "unknown" too, unless an arm that saw the
 ///   pairs is right or the lenient score finds the gold answer.
 pub fn attribute(trials: &[Trial], test: &PairedTest) -> Result<Option<Attribution>, Error> {
     Ok(of_table(&Table::new(trials)?, None, test))

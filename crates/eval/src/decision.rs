@@ -1,5 +1,6 @@
 //! What goes into a decision and what comes out: plain data, all of it storable.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,9 @@ pub struct DecisionInput {
     /// What it would take to measure fine-tuned setups where none was.
     #[serde(default)]
     pub untried: Untried,
+    /// Question -> slice of the test questions, where the user named a field to look at them by.
+    #[serde(default)]
+    pub slices: BTreeMap<String, String>,
     /// What is wrong with the training pairs, each fault as the end of a sentence ("12 questions stand
     /// there with different answers").
     #[serde(default)]
@@ -243,6 +247,7 @@ pub struct Decision {
     /// The decision in one or two plain sentences.
     pub sentence: String,
     /// The systems, in order of display.
+    #[serde(alias = "arms")]
     pub systems: Vec<SystemSummary>,
     /// The pre-registered contrasts, Holm-adjusted as one family.
     pub contrasts: Vec<Contrast>,
@@ -254,6 +259,10 @@ pub struct Decision {
     pub curve: Option<LearningCurve>,
     /// The nodes of the tree in order, those not reached included.
     pub tree: Vec<Node>,
+    /// What the system recommended, or else the best, scores on each slice of the questions, the worst
+    /// first; empty where no slices were named.
+    #[serde(default)]
+    pub slices: Vec<SliceScore>,
     /// The criteria of the method, each with what was measured for it.
     pub criteria: Vec<Criterion>,
     /// What would change the decision.
@@ -325,6 +334,7 @@ impl Decision {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Regret {
     /// The system.
+    #[serde(alias = "arm")]
     pub system: System,
     /// Upper bound of the points (0..1) lost against the best rival.
     pub points: f64,
@@ -336,6 +346,7 @@ pub struct Regret {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SystemSummary {
     /// Which system.
+    #[serde(alias = "arm")]
     pub system: System,
     /// Questions with a graded trial.
     pub questions: usize,
@@ -369,6 +380,7 @@ pub struct SystemSummary {
     pub seconds_per_query: f64,
     /// Whether that is known; a foreign system whose answers name no time is taken to be the
     /// dearest.
+    #[serde(default = "yes")]
     pub cost_known: bool,
     /// `training + index + expected queries x seconds per query`: the cost order.
     pub total_seconds: f64,
@@ -378,6 +390,22 @@ pub struct SystemSummary {
     pub fails: Vec<String>,
     /// May be recommended: not diagnostic and no hard gate failed.
     pub eligible: bool,
+}
+
+/// What holds for decisions of versions that knew no other.
+const fn yes() -> bool {
+    true
+}
+
+/// What a system scores on a slice of the questions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SliceScore {
+    /// The slice.
+    pub name: String,
+    /// Its questions.
+    pub questions: usize,
+    /// The mean score on them with its interval.
+    pub score: Interval,
 }
 
 /// One question of the decision tree.

@@ -135,6 +135,20 @@ impl<'a> Table<'a> {
         (self.shared.len(), clusters.len())
     }
 
+    /// The shared questions of each slice.
+    pub(crate) fn slices<'s>(
+        &self,
+        of: &'s BTreeMap<String, String>,
+    ) -> BTreeMap<&'s str, BTreeSet<&'a str>> {
+        let mut slices: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for qid in &self.shared {
+            if let Some(slice) = of.get(*qid) {
+                slices.entry(slice).or_default().insert(qid);
+            }
+        }
+        slices
+    }
+
     /// Questions that some system has a grade for and not every candidate.
     pub(crate) fn unshared(&self) -> usize {
         let graded: BTreeSet<&str> =
@@ -144,10 +158,20 @@ impl<'a> Table<'a> {
 
     /// Mean score of a system over the shared questions.
     pub(crate) fn mean(&self, system: impl Into<System>, test: &PairedTest) -> Option<Paired> {
+        self.mean_over(system, test, |_| true)
+    }
+
+    /// The same over the shared questions that are `wanted`.
+    pub(crate) fn mean_over(
+        &self,
+        system: impl Into<System>,
+        test: &PairedTest,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Option<Paired> {
         let system = system.into();
         let column = self.column(system)?;
         let rows: Vec<_> = (column.scores.iter())
-            .filter(|(qid, _)| self.shared.contains(*qid))
+            .filter(|(qid, _)| self.shared.contains(*qid) && wanted(qid))
             .map(|(qid, scores)| Row {
                 cluster: self.clusters[qid],
                 a: column.filled(scores),

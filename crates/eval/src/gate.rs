@@ -133,8 +133,8 @@ pub fn retrieval_gain(
 ///   not run, the first condition fails.
 /// - Without a target, RAG is compared with `1 - margin`: below that there is something left to
 ///   gain.
-/// - Before anything was fine-tuned, "reasoning-bound" can't be told from "data or capability
-///   defect", so the third condition counts every error that the gold passage does not cure. Once a
+/// - Before anything was fine-tuned, "reasoning-bound" can't be told from "beyond this
+///   model", so the third condition counts every error that the gold passage does not cure. Once a
 ///   fine-tuned arm was measured on dev, defects don't count.
 pub fn gate(dev: &[Trial], options: &GateOptions) -> Result<Option<Gate>, Error> {
     let table = Table::new(dev)?;
@@ -213,7 +213,7 @@ fn errors_left(table: &Table<'_>, attribution: &Attribution, alpha: f64) -> Cond
     let tuned = table.systems().any(System::needs_adapter);
     let mut classes = vec![Class::Format, Class::Learnable];
     if !tuned {
-        // Without an oracle arm errors are "not attributable"; where no evidence is named that is
+        // Without an oracle arm errors are "unknown"; where no evidence is named that is
         // all one can have.
         classes.push(Class::Defect);
         if attribution.evidence_retrieved.is_none() {

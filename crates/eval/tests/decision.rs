@@ -736,3 +736,34 @@ fn what_is_wrong_with_the_pairs_is_said_where_they_are_what_is_missing() {
     assert_eq!(decision.outcome, Outcome::CollectData);
     assert!(decision.sentence.contains("12 of 80 pairs contradict"), "{}", decision.sentence);
 }
+
+#[test]
+fn the_worst_slice_is_shown() {
+    let mut input = World { facts: 1.0, ..World::default() }.input(&Arm::ALL, quick(0.1, None));
+    // The first half of the questions was answered wrongly by everybody.
+    for trial in &mut input.trials {
+        if trial.qid < "q0100".to_owned() {
+            trial.score = Some(0.0);
+        }
+        let slice = if trial.qid < "q0100".to_owned() { "old" } else { "new" };
+        input.slices.insert(trial.qid.clone(), slice.to_owned());
+    }
+    let decision = decide(&input).unwrap();
+    let names: Vec<&str> = decision.slices.iter().map(|slice| slice.name.as_str()).collect();
+    assert_eq!(names, ["old", "new"]);
+    assert_eq!((decision.slices[0].score.estimate, decision.slices[0].questions), (0.0, 100));
+    let said = decision.criteria.iter().find(|c| c.name == "Guaranteed performance").unwrap();
+    assert!(said.measurement.contains("worst of 2 slices: old 0.0 %"), "{}", said.measurement);
+}
+
+#[test]
+fn where_no_evidence_is_named_errors_are_not_attributed() {
+    let mut trials = World { facts: 1.0, ..World::default() }.trials(&[Arm::Base, Arm::Rag]);
+    for trial in &mut trials {
+        trial.evidence_retrieved = None;
+    }
+    let decision = decide(&input(trials, quick(0.1, None))).unwrap();
+    let said = decision.criteria.iter().find(|c| c.name == "Retrieval is unreliable").unwrap();
+    assert_eq!(said.reading, "unknown");
+    assert!(said.measurement.contains("errors are not attributed"), "{}", said.measurement);
+}

@@ -1,5 +1,6 @@
 //! The stages of a comparison, on a bench that holds what they share.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use eval::decision::Untried;
@@ -118,6 +119,8 @@ pub(super) struct TestRun {
     passages: usize,
     speed: EngineSpeed,
     pub(super) grounded: Vec<Grounded>,
+    /// Share of the paraphrases of test questions whose evidence would be in the prompt.
+    paraphrased: Option<f64>,
     trials: Vec<Trial>,
 }
 
@@ -328,9 +331,12 @@ impl<'a> Bench<'a> {
             questions: &self.test,
             grounded: ground(self.knowledge, &self.test, &sources.wanted, progress.stop())?,
         };
+        let passages = dev.passages();
+        let reworded = paraphrases(&self.test);
+        let found = ground(self.knowledge, &reworded, &sources.wanted, progress.stop())?;
+        let paraphrased = recall(&found, passages);
         let mut runner =
             TrialRunner::new(self.model, self.knowledge, &self.questions, &sources.shots);
-        let passages = dev.passages();
         let jobs = runner.jobs(&asked, &entrants.arms, passages, &adapters)?;
         let mut trials = runner.run(&asked, &jobs, progress)?;
         trials.extend(floor_trials(&self.questions, &asked, &sources.shots));
@@ -338,7 +344,7 @@ impl<'a> Bench<'a> {
             trials.extend(foreign.trials(&self.questions, &self.test));
         }
         let (grounded, speed) = (asked.grounded, dev.speed);
-        Ok(TestRun { opening, run, passages, speed, grounded, trials })
+        Ok(TestRun { opening, run, passages, speed, grounded, paraphrased, trials })
     }
 
     /// What is frozen when the test split is first opened, as JSON, and a hash of everything that
@@ -403,8 +409,9 @@ impl<'a> Bench<'a> {
             gate,
             curve: entrants.curve.clone(),
             untried: entrants.untried,
+            slices: slices(&self.test),
             pair_faults: pair_faults(questions, &entrants.adapters),
-            retrieval: retrieval_figures(&test.grounded, test.passages, weight),
+            retrieval: retrieval_figures(test, weight),
             reranking: sources.reranking.clone(),
             costs,
             training: entrants.adapters.iter().map(TrainingRecord::from).collect(),
@@ -418,6 +425,21 @@ impl<'a> Bench<'a> {
             seconds: self.start.elapsed().as_secs_f64(),
         })
     }
+}
+
+/// The paraphrases of questions as questions, with the same evidence.
+fn paraphrases(questions: &[Question]) -> Vec<Question> {
+    let of = |question: &Question| {
+        let reworded = |text: &String| Question { text: text.clone(), ..question.clone() };
+        question.paraphrases.iter().map(reworded).collect::<Vec<_>>()
+    };
+    questions.iter().flat_map(of).collect()
+}
+
+/// The slice of each question that has one.
+fn slices(questions: &[Question]) -> BTreeMap<String, String> {
+    let slice = |question: &Question| Some((question.id.clone(), question.slice.clone()?));
+    questions.iter().filter_map(slice).collect()
 }
 
 /// Runs `rag` once for each number of passages; with none to run, the default is taken.
@@ -452,10 +474,13 @@ fn gains(sweep: &[(usize, f64)], swept: &[Vec<Trial>]) -> Result<Vec<Interval>> 
 }
 
 /// Measures of retrieval alone on the test questions.
-fn retrieval_figures(grounded: &[Grounded], passages: usize, weight: f32) -> Vec<(String, f64)> {
+fn retrieval_figures(test: &TestRun, weight: f32) -> Vec<(String, f64)> {
+    let TestRun { grounded, passages, paraphrased, .. } = test;
+    let passages = *passages;
     let mut figures = Vec::new();
     figures.extend(recall(grounded, passages).map(|share| (format!("recall@{passages}"), share)));
     figures.extend(recall(grounded, HITS).map(|share| (format!("recall@{HITS}"), share)));
+    figures.extend(paraphrased.map(|share| (format!("recall@{passages} of paraphrases"), share)));
     figures.extend(reciprocal_rank(grounded).map(|mean| (format!("MRR@{HITS}"), mean)));
     // Through text, so that 0.6 stays 0.6.
     let weight = weight.to_string().parse().unwrap_or(f64::from(weight));

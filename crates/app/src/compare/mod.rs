@@ -42,6 +42,8 @@ pub(crate) fn question(text: &str, answer: &str) -> crate::questions::Question {
         text: text.to_owned(),
         answers: vec![answer.to_owned()],
         evidence: Vec::new(),
+        paraphrases: Vec::new(),
+        slice: None,
         completion: answer.to_owned(),
         group: None,
         split: crate::questions::Split::Train,

@@ -1,6 +1,6 @@
 //! A comparison as it is stored: everything a decision and its report need, without the models.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use eval::decision::Untried;
@@ -49,6 +49,9 @@ pub struct Comparison {
     /// What it would take to measure fine-tuned setups, where none was.
     #[serde(default)]
     pub untried: Untried,
+    /// Question -> slice, where the set names a field to look at its questions by.
+    #[serde(default)]
+    pub slices: BTreeMap<String, String>,
     /// What is wrong with the training pairs, in words.
     #[serde(default)]
     pub pair_faults: Vec<String>,

@@ -56,6 +56,10 @@ pub struct Question {
     pub evidence: Vec<Evidence>,
     /// What a model is trained to write: the first answer unless the row says otherwise.
     pub completion: String,
+    /// The same question in other words, to measure whether retrieval finds its evidence all the same.
+    pub paraphrases: Vec<String>,
+    /// The value of the field that the set's questions are looked at by, if it names one.
+    pub slice: Option<String>,
     /// What is kept together when the set is split, if the row says so.
     pub group: Option<String>,
     /// Its split.

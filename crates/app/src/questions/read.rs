@@ -219,6 +219,8 @@ impl RowFields<'_> {
         }
         let Pair { instruction, text, answers, completion } = pair;
         let evidence = self.evidence();
+        let paraphrases = self.paraphrases();
+        let slice = config.slice.as_ref().and_then(|field| self.slice(field));
         if self.problems.last().is_some_and(|problem| {
             problem.line == Some(self.place.line) && problem.file == self.place.file
         }) {
@@ -233,6 +235,8 @@ impl RowFields<'_> {
             text,
             answers,
             evidence,
+            paraphrases,
+            slice,
             completion,
             group,
             // Overwritten when splits are assigned.
@@ -330,6 +334,33 @@ impl RowFields<'_> {
                     format!("expected a list, found {}", found(other.as_ref())),
                 );
                 Vec::new()
+            }
+        }
+    }
+
+    fn paraphrases(&mut self) -> Vec<String> {
+        match self.fields.get("paraphrases").cloned() {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(items)) => self.texts("paraphrases", &items),
+            other => {
+                let message = format!("expected a list of texts, found {}", found(other.as_ref()));
+                self.problem("paraphrases", message);
+                Vec::new()
+            }
+        }
+    }
+
+    /// The value of the field that questions are looked at by; a row without it is in no slice.
+    fn slice(&mut self, field: &str) -> Option<String> {
+        match self.fields.get(field) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(value @ (Value::Number(_) | Value::Bool(_))) => Some(value.to_string()),
+            other => {
+                let message =
+                    format!("expected a text, a number, true or false, found {}", found(other));
+                self.problem(field, message);
+                None
             }
         }
     }

@@ -1,9 +1,11 @@
 //! A question set: its files read, split, and cleared of what leaked.
 
+use std::path::PathBuf;
+
 use super::leak::{Leak, leaks};
 use super::question::{Question, Split};
 use super::{read, split};
-use crate::error::Error;
+use crate::error::{Error, Problem};
 use crate::models::hash_bytes;
 use crate::project::Project;
 use crate::project::config::{SetConfig, SetFiles};
@@ -47,6 +49,19 @@ impl QuestionSet {
         };
         let (mut questions, unanswerable): (Vec<_>, Vec<_>) =
             split::assign(config, rows)?.into_iter().partition(Question::is_answerable);
+        if let Some(field) = &config.slice
+            && questions.iter().all(|question| question.slice.is_none())
+        {
+            return Err(Error::Problems(vec![Problem {
+                file: PathBuf::from(crate::project::config::FILE),
+                line: None,
+                field: Some("slice".to_owned()),
+                message: format!(
+                    "expected a field that rows of set {:?} have, found {field:?}, which none has",
+                    config.name
+                ),
+            }]));
+        }
         let mut take = |split| {
             let (taken, rest) =
                 questions.drain(..).partition(|question: &Question| question.split == split);

@@ -117,6 +117,8 @@ pub fn questions(knowledge: &Knowledge) -> Result<Vec<Question>> {
             text: synthetic.question,
             answers: Vec::new(),
             evidence: vec![Evidence { document: synthetic.path, quote: quote.to_owned() }],
+            paraphrases: Vec::new(),
+            slice: None,
             completion: String::new(),
             group: None,
             split: Split::Dev,

@@ -9,9 +9,15 @@ use crate::project::config::Config;
 
 /// A project with one set, whose questions file holds `rows`.
 fn load(rows: &str) -> Result<QuestionSet, Error> {
+    load_with("", rows)
+}
+
+/// The same with further keys of the set.
+fn load_with(keys: &str, rows: &str) -> Result<QuestionSet, Error> {
     let folder = tempfile::tempdir().unwrap();
-    let toml = "[project]\nname = \"p\"\n[[set]]\nname = \"s\"\nquestions = \"q.jsonl\"\nmeasure = \"exact\"\n";
-    let config = Config::parse(Path::new("tunesmith.toml"), toml).unwrap();
+    let set = "[[set]]\nname = \"s\"\nquestions = \"q.jsonl\"\nmeasure = \"exact\"\n";
+    let toml = format!("[project]\nname = \"p\"\n{set}{keys}\n");
+    let config = Config::parse(Path::new("tunesmith.toml"), &toml).unwrap();
     fs::write(folder.path().join("q.jsonl"), rows).unwrap();
     let project = Project { root: folder.path().to_owned(), config };
     QuestionSet::load(&project, &project.config.sets[0])
@@ -50,6 +56,25 @@ not json
     for (message, start) in found.iter().zip(starts) {
         assert!(message.starts_with(start), "{message} should start with {start}");
     }
+}
+
+#[test]
+fn slices_and_paraphrases_are_read_and_a_field_that_no_row_has_is_named() {
+    let rows = |extra: &str| {
+        ["train", "dev", "test"].map(|split| {
+            format!(
+                "{{\"question\":\"{split}?\",\"answers\":[\"x\"],\"split\":\"{split}\"{extra}}}\n"
+            )
+        })
+    };
+    let rows = rows(",\"year\":1871,\"paraphrases\":[\"in other words?\"]").concat();
+    let set = load_with("slice = \"year\"", &rows).unwrap();
+    let asked = &set.test[0];
+    assert_eq!(asked.slice.as_deref(), Some("1871"));
+    assert_eq!(asked.paraphrases, ["in other words?"]);
+    assert_eq!(load(&rows).unwrap().test[0].slice, None);
+    let Err(Error::Problems(problems)) = load_with("slice = \"yaer\"", &rows) else { panic!() };
+    assert!(problems[0].to_string().contains("found \"yaer\", which none has"), "{problems:?}");
 }
 
 #[test]
@@ -120,6 +145,8 @@ fn a_larger_sample_holds_the_smaller_one() {
             text: String::new(),
             answers: Vec::new(),
             evidence: Vec::new(),
+            paraphrases: Vec::new(),
+            slice: None,
             completion: String::new(),
             group: None,
             split: Split::Test,

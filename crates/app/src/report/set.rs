@@ -1,6 +1,5 @@
 //! The section of one question set: verdict, evidence, tree, costs, examples.
 
-use eval::attribute::Class;
 use eval::figures::{count, duration, p_value, percent, percent_interval, size};
 use eval::{Arm, Decision, Outcome};
 use maud::{Markup, html};
@@ -187,8 +186,8 @@ fn why_rag_fails(decision: &Decision) -> Markup {
             }
             figure { div class="scroll" { (figure::errors(attribution)) } }
             @if attribution.errors() > 0 { (tables::errors(attribution)) }
-            @if attribution.errors() > 0 && attribution.count(Class::Unknown) == attribution.errors() {
-                p class="note" { "No question names its evidence, so errors can't be told apart." }
+            @if attribution.errors() > 0 && !attribution.is_attributed() {
+                p class="note" { "No evidence is named, so errors are not attributed." }
             }
             @if !rows.is_empty() {
                 figure style="margin-top:1.4rem" {

@@ -2,7 +2,7 @@
 
 use super::case::{Case, HALF};
 use crate::attribute::Class;
-use crate::decision::Criterion;
+use crate::decision::{Criterion, SliceScore};
 use crate::figures::{duration, percent, percent_interval, points_interval};
 use crate::{Arm, Interval};
 
@@ -10,15 +10,19 @@ use crate::{Arm, Interval};
 const MOSTLY: f64 = 0.8;
 
 /// Every criterion in the order of the method page, measured or not.
-pub(super) fn criteria(case: &Case<'_>, retrieval: &[(String, f64)]) -> Vec<Criterion> {
+pub(super) fn criteria(
+    case: &Case<'_>,
+    retrieval: &[(String, f64)],
+    slices: &[SliceScore],
+) -> Vec<Criterion> {
     vec![
         retrievable(case, retrieval),
         in_documents(case),
         iteration(case),
         generic(case),
         patterns(case),
-        unreliable(case),
-        guarantee(case),
+        unreliable(case, retrieval),
+        guarantee(case, slices),
         training_data(case),
         together(case),
     ]
@@ -128,8 +132,15 @@ fn patterns(case: &Case<'_>) -> Criterion {
     criterion("Patterns or logic must be learnt", parts.into_iter().flatten().collect(), reading)
 }
 
-fn unreliable(case: &Case<'_>) -> Criterion {
-    let bound = case.attribution.filter(|attribution| attribution.errors() > 0);
+fn unreliable(case: &Case<'_>, retrieval: &[(String, f64)]) -> Criterion {
+    let wrong = case.attribution.filter(|attribution| attribution.errors() > 0);
+    if wrong.is_some_and(|attribution| !attribution.is_attributed()) {
+        let unknown = "no evidence is named, so errors are not attributed".to_owned();
+        return criterion("Retrieval is unreliable", vec![unknown], "unknown");
+    }
+    let bound = wrong;
+    let reworded = retrieval.iter().filter(|(name, _)| name.contains("paraphrase"));
+    let reworded = reworded.map(|(name, share)| format!("{name}: {share:.3}"));
     let parts = bound.map(|attribution| {
         format!(
             "{} of {} RAG errors are retrieval-bound",
@@ -142,10 +153,10 @@ fn unreliable(case: &Case<'_>) -> Criterion {
         Some(_) => "most errors come from elsewhere",
         None => "",
     };
-    criterion("Retrieval is unreliable", parts.into_iter().collect(), reading)
+    criterion("Retrieval is unreliable", parts.into_iter().chain(reworded).collect(), reading)
 }
 
-fn guarantee(case: &Case<'_>) -> Criterion {
+fn guarantee(case: &Case<'_>, slices: &[SliceScore]) -> Criterion {
     let Some(best) = case.best() else {
         return criterion("Guaranteed performance", Vec::new(), "");
     };
@@ -154,6 +165,15 @@ fn guarantee(case: &Case<'_>) -> Criterion {
     parts.extend(
         best.seed_deviation.map(|sd| format!("standard deviation over seeds {}", percent(sd))),
     );
+    parts.extend(slices.first().map(|worst| {
+        format!(
+            "worst of {} slices: {} {} on {} questions",
+            slices.len(),
+            worst.name,
+            percent_interval(worst.score),
+            worst.questions
+        )
+    }));
     let reading = match case.rule.target {
         Some(target) if best.score.lower >= target => "the best system is shown to meet the target",
         Some(target) if best.score.upper < target => "no system meets the target",

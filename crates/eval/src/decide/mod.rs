@@ -9,10 +9,12 @@ mod rule;
 mod sentence;
 mod summary;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::attribute::of_table;
 use crate::contrast::Contrast;
 use crate::cost::break_even;
-use crate::decision::SystemSummary;
+use crate::decision::{SliceScore, SystemSummary};
 use crate::evidence::{Column, Table};
 use crate::stats::{Joint, Luck, PairedTest, holm};
 use crate::{Arm, Decision, DecisionInput, Error, LearningCurve, Name, Rule, System};
@@ -73,6 +75,9 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
     let looks = input.looks.openings.max(1);
     let flips = flips::flips(&case, &verdict, &outlook);
     let warnings = summary::warnings(&case, &verdict, input, table.unshared());
+    let scored = verdict.recommended.or(verdict.best);
+    let slices =
+        scored.map_or_else(Vec::new, |system| slices(&table, system, &input.slices, &test));
     let provisional = verdict.recommended.and_then(|system| case.summary(system));
     let provisional =
         provisional.is_some_and(|summary| summary.system.needs_adapter() && summary.seeds < 2);
@@ -84,7 +89,8 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
         best: verdict.best,
         sentence: case.sentence(&verdict, &outlook, &input.looks),
         tree: verdict.tree,
-        criteria: criteria::criteria(&case, &input.retrieval),
+        criteria: criteria::criteria(&case, &input.retrieval, &slices),
+        slices,
         flips,
         warnings,
         detectable_difference: case.detectable_by_leaders(),
@@ -146,6 +152,22 @@ fn diagnosed(systems: &[SystemSummary]) -> Option<Name> {
     });
     let best = setups.rev().max_by(|a, b| a.1.score.estimate.total_cmp(&b.1.score.estimate));
     best.and_then(|(model, _)| model)
+}
+
+/// What a system scores on each slice, the worst first.
+fn slices(
+    table: &Table<'_>,
+    system: System,
+    of: &BTreeMap<String, String>,
+    test: &PairedTest,
+) -> Vec<SliceScore> {
+    let scored = |(name, qids): (&str, BTreeSet<&str>)| {
+        let mean = table.mean_over(system, test, |qid| qids.contains(qid))?;
+        Some(SliceScore { name: name.to_owned(), questions: qids.len(), score: mean.interval })
+    };
+    let mut slices: Vec<SliceScore> = table.slices(of).into_iter().filter_map(scored).collect();
+    slices.sort_by(|a, b| a.score.estimate.total_cmp(&b.score.estimate));
+    slices
 }
 
 /// The pre-registered contrasts: every two systems that could be recommended, each of them against

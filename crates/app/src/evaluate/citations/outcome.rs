@@ -129,6 +129,8 @@ mod tests {
             text: "When?".to_owned(),
             answers: vec!["1969".to_owned()],
             evidence: Vec::new(),
+            paraphrases: Vec::new(),
+            slice: None,
             completion: String::new(),
             group: None,
             split: crate::Split::Dev,

@@ -426,6 +426,14 @@ fn needs_of_set() -> Vec<Field<WrittenSet>> {
 fn limits_of_set() -> Vec<Field<WrittenSet>> {
     vec![
         Field::new(
+            "slice",
+            Optional(Text),
+            |to: &mut WrittenSet| &mut to.set.slice,
+            "A field of the rows, such as a product or a language. The report shows the score on the \
+             questions of each of its values, the worst first.",
+        )
+        .example("\"product\""),
+        Field::new(
             "max_latency_seconds",
             Optional(Real::Positive(86_400.0)),
             |to: &mut WrittenSet| &mut to.set.limits.p95_latency_seconds,

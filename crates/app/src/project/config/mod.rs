@@ -161,6 +161,8 @@ pub struct SetConfig {
     pub target: Option<f64>,
     /// Differences up to this do not matter, 0 to 1.
     pub margin: f64,
+    /// The field of its rows by which questions are looked at in slices.
+    pub slice: Option<String>,
     /// Hard limits: a setup that breaks one, or for which it was not measured, is not recommended.
     pub limits: Limits,
     /// The set that shows what a fine-tuned model forgets: its dev questions are asked of it and of the
@@ -329,6 +331,7 @@ impl Default for SetConfig {
             measure: Measure::ExactMatch,
             target,
             margin,
+            slice: None,
             limits: Limits::default(),
             general: None,
             // Two or three sentences.
