@@ -11,7 +11,7 @@ use app::compare::{
 use app::models::Cache;
 use app::tune::{Pairs, TuneEvent};
 use app::{Progress, Split};
-use eval::figures::percent_interval;
+use eval::figures::{percent_interval, points_interval};
 use eval::{Decision, Gate, GateAnswer};
 
 use super::index::open_knowledge;
@@ -187,14 +187,22 @@ impl View {
                     eprintln!("{set}: {recipe}: with all {seeds} seeds at most about {all}");
                 }
             }
-            CompareEvent::FirstSeeds { scores, dropped } => {
+            CompareEvent::FirstSeeds { scores, dropped, pruned } => {
                 self.finish();
                 let set = &self.set;
                 let scores: Vec<String> = (scores.iter())
                     .map(|(arm, score)| format!("{arm}: {:.1} %", 100.0 * score))
                     .collect();
                 eprintln!("{set}: on dev with the first adapters: {}", scores.join(", "));
-                for recipe in dropped {
+                for pruned in pruned {
+                    eprintln!(
+                        "{set}: {} is left out of the test: dev shows it worse than {} by {}",
+                        pruned.system,
+                        pruned.best,
+                        points_interval(pruned.difference.negated())
+                    );
+                }
+                for recipe in dropped.iter().filter(|_| self.seeds > 1) {
                     let recipe = recipe.as_str();
                     eprintln!("{set}: {recipe} is not trained again: it is far below the best");
                 }

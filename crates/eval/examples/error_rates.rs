@@ -297,6 +297,7 @@ impl World {
             looks: Default::default(),
             untried: Default::default(),
             pair_faults: Vec::new(),
+            pruned: Vec::new(),
             slices: Default::default(),
         }
     }

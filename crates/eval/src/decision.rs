@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub use crate::contrast::Contrast;
 use crate::stats::Bootstrap;
 use crate::{
-    Arm, Attribution, Costs, CurvePoint, Gate, Interval, LearningCurve, Measure, System, Trial,
+    Arm, Attribution, Costs, CurvePoint, Gate, Interval, LearningCurve, Measure, Pruned, System,
+    Trial,
 };
 
 /// The user's side of the rule, fixed before the test split is opened.
@@ -103,6 +104,9 @@ pub struct DecisionInput {
     /// What it would take to measure fine-tuned setups where none was.
     #[serde(default)]
     pub untried: Untried,
+    /// Systems that were dropped on dev, before the test split was opened.
+    #[serde(default)]
+    pub pruned: Vec<Pruned>,
     /// Question -> slice of the test questions, where the user named a field to look at them by.
     #[serde(default)]
     pub slices: BTreeMap<String, String>,
@@ -259,6 +263,9 @@ pub struct Decision {
     pub curve: Option<LearningCurve>,
     /// The nodes of the tree in order, those not reached included.
     pub tree: Vec<Node>,
+    /// Systems that were dropped on dev, before the test split was opened.
+    #[serde(default)]
+    pub pruned: Vec<Pruned>,
     /// What the system recommended, or else the best, scores on each slice of the questions, the worst
     /// first; empty where no slices were named.
     #[serde(default)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use eval::decision::Untried;
-use eval::{Arm, CurvePoint, Gate, GateOptions, Interval, Trial, gate, retrieval_gain};
+use eval::{Arm, CurvePoint, Gate, GateOptions, Interval, Pruned, Trial, gate, retrieval_gain};
 use lm::Model;
 use store::ComparisonOpening;
 
@@ -103,6 +103,8 @@ pub(super) struct Entrants {
     pub(super) adapters: Vec<Manifest>,
     /// Recipes that were not trained again after the first adapter.
     pub(super) dropped: Vec<Recipe>,
+    /// What dev shows to be hopeless, which is not asked the test questions.
+    pub(super) pruned: Vec<Pruned>,
     /// Scores on dev by the share of the pairs.
     pub(super) curve: Vec<CurvePoint>,
     /// What it would take to measure fine-tuned setups, where none runs.
@@ -409,6 +411,7 @@ impl<'a> Bench<'a> {
             gate,
             curve: entrants.curve.clone(),
             untried: entrants.untried,
+            pruned: entrants.pruned.clone(),
             slices: slices(&self.test),
             pair_faults: pair_faults(questions, &entrants.adapters),
             retrieval: retrieval_figures(test, weight),

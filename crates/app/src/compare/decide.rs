@@ -103,6 +103,7 @@ pub(super) fn decision_input(comparison: &Comparison, set: &SetConfig) -> Decisi
         looks: Looks::default(),
         untried: comparison.untried,
         pair_faults: comparison.pair_faults.clone(),
+        pruned: comparison.pruned.clone(),
         slices: comparison.slices.clone(),
     }
 }

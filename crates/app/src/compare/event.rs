@@ -1,6 +1,6 @@
 //! What is asked of a comparison, and what it reports on its way.
 
-use eval::{Arm, Gate, System};
+use eval::{Arm, Gate, Pruned, System};
 
 use super::halves::DevUse;
 use super::plan::{ArmChoice, ComparisonEstimate};
@@ -85,6 +85,8 @@ pub enum CompareEvent {
         scores: Vec<(Arm, f64)>,
         /// The recipes that are not: too far below the best.
         dropped: Vec<Recipe>,
+        /// What dev shows to be hopeless, which is not asked the test questions.
+        pruned: Vec<Pruned>,
     },
     /// The test split was opened and logged.
     Opened,

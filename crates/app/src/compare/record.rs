@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use eval::decision::Untried;
-use eval::{Arm, Costs, CurvePoint, Gate, Measure, System, Trial};
+use eval::{Arm, Costs, CurvePoint, Gate, Measure, Pruned, System, Trial};
 use serde::{Deserialize, Serialize};
 use store::Store;
 
@@ -49,6 +49,9 @@ pub struct Comparison {
     /// What it would take to measure fine-tuned setups, where none was.
     #[serde(default)]
     pub untried: Untried,
+    /// Systems dropped on dev, before the test split was opened.
+    #[serde(default)]
+    pub pruned: Vec<Pruned>,
     /// Question -> slice, where the set names a field to look at its questions by.
     #[serde(default)]
     pub slices: BTreeMap<String, String>,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use eval::decision::Untried;
-use eval::{Arm, Gate, GateAnswer, Trial};
+use eval::{Arm, Gate, GateAnswer, Pruned, Rule, System, Trial, prune};
 
 use super::bench::{Bench, DevRun, Entrants, PromptSources};
 use super::costs::mean;
@@ -45,24 +45,31 @@ impl Bench<'_> {
                 entrants.adapters.extend(self.train_adapter(recipe, Pairs::All, 1, progress)?);
             }
         }
-        let curve = self.project.config.training.learning_curve;
-        if (curve || self.seeds() > 1) && !entrants.adapters.is_empty() {
-            let scores = self.first_scores(&entrants, sources, dev, progress)?;
-            if curve {
-                entrants.curve = self.curve(&entrants, &scores, sources, dev, progress)?;
-            }
-            entrants.dropped = hopeless(&scores, self.questions.config.margin);
-            let dropped = entrants.dropped.clone();
-            progress.report(CompareEvent::FirstSeeds { scores, dropped });
-            let first: Vec<(Recipe, f64)> = (entrants.adapters.iter())
-                .filter(|manifest| !entrants.dropped.contains(&manifest.recipe))
-                .map(|manifest| (manifest.recipe, manifest.seconds))
-                .collect();
-            let spent = entrants.adapters.iter().map(|manifest| manifest.seconds).sum();
-            let most = self.project.config.training.max_minutes.map(|most| most as f64 * 60.0);
-            for (recipe, seed) in further_seeds(&first, self.seeds(), spent, most) {
-                entrants.adapters.extend(self.train_adapter(recipe, Pairs::All, seed, progress)?);
-            }
+        if entrants.adapters.is_empty() {
+            return Ok(entrants);
+        }
+        let trials = self.first_trials(&entrants, sources, dev, progress)?;
+        let scores = scores(&trials, &entrants.arms);
+        let margin = self.questions.config.margin;
+        entrants.dropped = hopeless(&scores, margin);
+        entrants.pruned = prunable(prune(&trials, margin, Rule::default().alpha)?);
+        entrants.drop_pruned();
+        progress.report(CompareEvent::FirstSeeds {
+            scores: scores.clone(),
+            dropped: entrants.dropped.clone(),
+            pruned: entrants.pruned.clone(),
+        });
+        if self.project.config.training.learning_curve {
+            entrants.curve = self.curve(&entrants, &scores, sources, dev, progress)?;
+        }
+        let first: Vec<(Recipe, f64)> = (entrants.adapters.iter())
+            .filter(|manifest| !entrants.dropped.contains(&manifest.recipe))
+            .map(|manifest| (manifest.recipe, manifest.seconds))
+            .collect();
+        let spent = entrants.adapters.iter().map(|manifest| manifest.seconds).sum();
+        let most = self.project.config.training.max_minutes.map(|most| most as f64 * 60.0);
+        for (recipe, seed) in further_seeds(&first, self.seeds(), spent, most) {
+            entrants.adapters.extend(self.train_adapter(recipe, Pairs::All, seed, progress)?);
         }
         Ok(entrants)
     }
@@ -112,14 +119,14 @@ impl Bench<'_> {
         self.options.seeds.unwrap_or(self.project.config.training.seeds)
     }
 
-    /// The mean scores on dev of the arms that could be recommended, with the first adapters.
-    fn first_scores(
+    /// The dev trials of the arms that could be recommended, with the first adapters.
+    fn first_trials(
         &mut self,
         entrants: &Entrants,
         sources: &PromptSources,
         dev: &DevRun,
         progress: &mut Progress<'_, CompareEvent>,
-    ) -> Result<Vec<(Arm, f64)>> {
+    ) -> Result<Vec<Trial>> {
         let load = |manifest| LoadedAdapter::load(self.project, self.model, manifest);
         let adapters: Vec<_> = entrants.adapters.iter().map(load).collect::<Result<_>>()?;
         let arms: Vec<Arm> =
@@ -132,8 +139,7 @@ impl Bench<'_> {
         let mut runner =
             TrialRunner::new(self.model, self.knowledge, &self.questions, &sources.shots);
         let jobs = runner.jobs(&asked, &arms, dev.passages(), &adapters)?;
-        let trials = runner.run(&asked, &jobs, progress)?;
-        Ok(arms.into_iter().filter_map(|arm| Some((arm, score(&trials, arm)?))).collect())
+        runner.run(&asked, &jobs, progress)
     }
 
     /// Trains an adapter, unless the same one is there already.
@@ -158,6 +164,33 @@ impl Bench<'_> {
             |training| tuner.tune(&request, training),
         )
     }
+}
+
+impl Entrants {
+    /// Leaves out the arms that dev shows to be hopeless, with the diagnostic ones that only explain
+    /// them and the adapters that nothing uses any more.
+    fn drop_pruned(&mut self) {
+        let gone = |arm: Arm| self.pruned.iter().any(|pruned| pruned.system.is(arm));
+        let explains = |arm: Arm| arm == Arm::RaftOracle && gone(Arm::Raft);
+        self.arms.retain(|arm| !gone(*arm) && !explains(*arm));
+        for recipe in [Recipe::Plain, Recipe::Raft] {
+            let used = self.arms.iter().any(|arm| Recipe::of(*arm) == Some(recipe));
+            if !used && !self.dropped.contains(&recipe) {
+                self.dropped.push(recipe);
+            }
+        }
+    }
+}
+
+/// Those that may be dropped: diagnosis rests on `base` and `rag`, so that these always run.
+fn prunable(pruned: Vec<Pruned>) -> Vec<Pruned> {
+    let needed = |system: System| system.is(Arm::Base) || system.is(Arm::Rag);
+    pruned.into_iter().filter(|pruned| !needed(pruned.system)).collect()
+}
+
+/// The mean scores of those of `arms` that have trials.
+fn scores(trials: &[Trial], arms: &[Arm]) -> Vec<(Arm, f64)> {
+    arms.iter().filter_map(|arm| Some((*arm, score(trials, *arm)?))).collect()
 }
 
 /// The mean score of an arm; `None` where it has none.

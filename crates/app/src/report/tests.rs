@@ -54,6 +54,7 @@ fn set(name: &str, chances: &[(Arm, f64)], questions: usize) -> SetReport {
         looks: Default::default(),
         untried: Default::default(),
         pair_faults: Vec::new(),
+        pruned: Vec::new(),
         slices: Default::default(),
         trials: trials.clone(),
     };

@@ -5,7 +5,7 @@ use crate::attribute::Attribution;
 use crate::contrast::Contrast;
 use crate::decision::{Regret, SystemSummary, Untried};
 use crate::stats::{Interval, detectable_difference};
-use crate::{Arm, Gate, LearningCurve, Name, Outcome, Rule, System};
+use crate::{Arm, Gate, LearningCurve, Name, Outcome, Pruned, Rule, System};
 
 /// With fewer source documents there is next to nothing to tell chance by, however many questions
 /// there are.
@@ -30,6 +30,8 @@ pub(super) struct Case<'a> {
     pub(super) curve: Option<&'a LearningCurve>,
     pub(super) untried: Untried,
     pub(super) pair_faults: &'a [String],
+    /// Dropped on dev.
+    pub(super) pruned: &'a [Pruned],
     pub(super) questions: usize,
     pub(super) clusters: usize,
     pub(super) rule: Rule,

@@ -127,6 +127,7 @@ fn measurements(case: &Case<'_>, verdict: &Verdict, outlook: &Outlook) -> Vec<St
             .map(|arm| case.at(arm))
             .into_iter()
             .filter(|other| case.summary(*other).is_none())
+            .filter(|other| case.pruned.iter().all(|pruned| pruned.system != *other))
             .collect();
         if !untried.is_empty() {
             out.push(format!(

@@ -361,7 +361,8 @@ impl Case<'_> {
     /// to learn from, and the ceiling gate is open, or no system is shown to reach the target, or each
     /// is shown below what is needed.
     fn fine_tuning_is_due(&self, needed: Option<f64>) -> Finding {
-        let systems = self.systems.iter().map(|summary| summary.system);
+        let pruned = self.pruned.iter().map(|pruned| pruned.system);
+        let systems = self.systems.iter().map(|summary| summary.system).chain(pruned);
         let trained: Vec<System> = systems.filter(|system| system.needs_adapter()).collect();
         let (open, gate) = match self.gate.map(Gate::answer) {
             Some(GateAnswer::Yes) => (true, "the ceiling gate is open"),

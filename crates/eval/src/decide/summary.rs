@@ -5,7 +5,7 @@ use super::rule::Verdict;
 use crate::cost::cost_per_correct;
 use crate::decision::{Limits, SystemSummary};
 use crate::evidence::{Column, Table};
-use crate::figures::{count, duration, percent, size};
+use crate::figures::{count, duration, percent, points_interval, size};
 use crate::stats::PairedTest;
 use crate::{Costs, DecisionInput, Outcome, Rule, System};
 
@@ -134,6 +134,15 @@ pub(super) fn warnings(
         warnings.push(format!(
             "What {} costs is not known (its answers name no latency_seconds): it is taken to be the dearest.",
             summary.system
+        ));
+    }
+    for pruned in &input.pruned {
+        warnings.push(format!(
+            "{} was dropped on dev, before the test questions were opened: {} - {}: {}.",
+            pruned.system,
+            pruned.system,
+            pruned.best,
+            points_interval(pruned.difference)
         ));
     }
     warnings.extend(about_test_split(input));

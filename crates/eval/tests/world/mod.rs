@@ -119,6 +119,7 @@ pub(crate) fn input(trials: Vec<Trial>, rule: Rule) -> DecisionInput {
         looks: Default::default(),
         untried: Default::default(),
         pair_faults: Vec::new(),
+        pruned: Vec::new(),
         slices: Default::default(),
     }
 }
