@@ -10,7 +10,7 @@ DATA   ?= ../shared/data
 # Runs a module of benches/.
 BENCH  := PYTHONPATH=benches $(PYTHON) -m
 
-.PHONY: help demo test check models bench-public bench-decision bench-retrieval bench-parity bench-training bench-engine
+.PHONY: help demo test check models bench-public bench-decision bench-verdict bench-retrieval bench-parity bench-training bench-engine
 
 help:
 	@echo 'make demo   set up and run the whole product once on $(EXAMPLE)'
@@ -67,6 +67,11 @@ DECISION_RUNS ?= 1000
 bench-decision:
 	$(CARGO) build --release --locked --example error_rates --workspace
 	target/release/examples/error_rates $(DECISION_RUNS) | $(BENCH) decision.table target/bench/decision.json
+
+# Hours on two cores: every setup on the whole test split of each public set. SETS="squad" takes one of them.
+bench-verdict: $(TUNESMITH)
+	$(CARGO) build --release --locked --example verdict --workspace
+	benches/public/verdict $(TUNESMITH) target/release/examples/verdict $(DATA) target/bench/verdict $(SETS)
 
 # These compare with transformers, sentence-transformers and PEFT, which PYTHON must have (see benches/*/README.md).
 MODEL ?= $(shell $(TUNESMITH) model show smollm2-135m-instruct --json | $(PYTHON) -c 'import json, sys; m = json.load(sys.stdin); print(m["folder"] + "/" + m["model"]["entry_point"])')

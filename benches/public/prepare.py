@@ -3,7 +3,7 @@
 
     prepare.py DATA OUT [--train N] [--dev N] [--test N] [SET ...]
 
-DATA is the folder with `squad/`, `banking77/` and `pubmedqa/` (its README says where they come from); OUT gets one project
+DATA is the folder with `squad/`, `banking77/` and so on (its README says where they come from); OUT gets one project
 folder a set. Every split is already shuffled there, so the first N rows are a fair sample. Standard library only.
 """
 
@@ -115,10 +115,59 @@ max_tokens = 8
     write_rows(out / "questions/pubmedqa.jsonl", questions)
 
 
+def paired(data, size):
+    """Rows of a set of pairs whose accepted answers stand in a file beside them."""
+    for split, name in (("train", "train"), ("dev", "valid"), ("test", "test")):
+        pairs = rows(data / f"{name}.jsonl")[: size[split]]
+        for pair, meta in zip(pairs, rows(data / f"{name}.meta.jsonl")):
+            _, user, assistant = pair["messages"]
+            accepted = meta.get("references") or [meta.get("answer") or assistant["content"]]
+            yield {
+                "id": f"{split}-{meta['id']}", "question": user["content"], "answers": accepted, "split": split,
+                "completion": assistant["content"],
+            }
+
+
+def gsm8k(data, out, size):
+    """A school problem, solved step by step; the last line holds the number."""
+    project(out, """[project]
+name = "gsm8k"
+documents = []
+
+[[set]]
+name = "gsm8k"
+questions = "questions/gsm8k.jsonl"
+instruction = "Solve the problem step by step, one short step a line. End with a line '#### N', where N is the final number."
+measure = "numeric:0"
+margin = 0.05
+max_tokens = 160
+""")
+    write_rows(out / "questions/gsm8k.jsonl", list(paired(data, size)))
+
+
+def e2e_nlg(data, out, size):
+    """Attributes of a venue to one description, in the style of the pairs."""
+    project(out, """[project]
+name = "e2e_nlg"
+documents = []
+
+[[set]]
+name = "e2e_nlg"
+questions = "questions/e2e_nlg.jsonl"
+instruction = "Turn the attributes into one fluent description of the venue. Use every attribute and add nothing."
+measure = "rouge-l"
+margin = 0.05
+max_tokens = 64
+""")
+    write_rows(out / "questions/e2e_nlg.jsonl", list(paired(data, size)))
+
+
 SETS = {
     "squad": (squad, {"train": 240, "dev": 60, "test": 120}),
     "banking77": (banking77, {"train": 1540, "dev": 100, "test": 200}),
     "pubmedqa": (pubmedqa, {"train": 449, "dev": 51, "test": 120}),
+    "gsm8k": (gsm8k, {"train": 1000, "dev": 60, "test": 120}),
+    "e2e_nlg": (e2e_nlg, {"train": 1000, "dev": 60, "test": 120}),
 }
 
 

@@ -12,7 +12,9 @@ use std::error::Error;
 
 use serde_json::json;
 use tunesmith_eval::stats::{Random, normal_quantile};
-use tunesmith_eval::{Arm, Costs, Decision, DecisionInput, Measure, Rule, Trial, decide};
+use tunesmith_eval::{
+    Arm, Costs, Decision, DecisionInput, Measure, Name, Rule, System, Trial, decide, prune,
+};
 
 type Failure = Box<dyn Error>;
 
@@ -32,8 +34,8 @@ struct Design {
 
 /// A system of the simulated world; cost rises from one to the next.
 #[derive(Debug, Clone, Copy)]
-struct System {
-    arm: Arm,
+struct Simulated {
+    system: System,
     /// Its true score, the mean over all seeds.
     score: f64,
     /// Training seeds; 0 for what is not trained.
@@ -45,7 +47,7 @@ struct System {
 /// What is simulated again and again.
 struct World {
     design: Design,
-    systems: Vec<System>,
+    systems: Vec<Simulated>,
     /// Standard deviation of a system's true score over training seeds.
     luck: f64,
 }
@@ -98,6 +100,7 @@ fn main() -> Result<(), Failure> {
     bench.power(DESIGNS[0])?;
     bench.seeds_and_power()?;
     bench.missing()?;
+    bench.twelve()?;
     Ok(())
 }
 
@@ -137,8 +140,8 @@ impl Bench {
         for (name, arms) in [("untrained", UNTRAINED), ("half-trained", HALF_TRAINED)] {
             for score in [0.5, 0.8] {
                 let system = |arm: Arm| match arm.needs_adapter() {
-                    true => System::trained(arm, score, 3),
-                    false => System::untrained(arm, score),
+                    true => Simulated::trained(arm, score, 3),
+                    false => Simulated::untrained(arm, score),
                 };
                 let (systems, luck) = (arms.map(system).to_vec(), 0.02);
                 let world = World { design, systems, luck };
@@ -159,13 +162,13 @@ impl Bench {
             [("untrained", 0, 0.94), ("1-seed", 1, 0.93), ("3-seeds", 3, 0.93)]
         {
             let second = match seeds {
-                0 => System::untrained(Arm::Rag, 0.6),
-                seeds => System::trained(Arm::Tuned, 0.6, seeds),
+                0 => Simulated::untrained(Arm::Rag, 0.6),
+                seeds => Simulated::trained(Arm::Tuned, 0.6, seeds),
             };
-            let systems = vec![System::untrained(Arm::Base, 0.5), second];
+            let systems = vec![Simulated::untrained(Arm::Base, 0.5), second];
             let world = World { design, systems, luck: 0.05 };
             let share = self.sum(&world, |decision| {
-                let contrast = decision.contrast(second.arm, Arm::Base);
+                let contrast = decision.contrast(second.system, Arm::Base);
                 share(contrast.is_some_and(|contrast| contrast.difference.contains(0.1)))
             })?;
             let cell = format!("{}-{name}", design.name());
@@ -178,16 +181,62 @@ impl Bench {
     /// hide with one seed: a system that is worse by the margin is named.
     fn harm(&self, design: Design) -> Result<(), Failure> {
         let systems = vec![
-            System::untrained(Arm::Base, 0.5),
-            System::untrained(Arm::Rag, 0.6 + 1e-6),
-            System::trained(Arm::Tuned, 0.5, 1),
-            System::trained(Arm::Raft, 0.5, 1),
+            Simulated::untrained(Arm::Base, 0.5),
+            Simulated::untrained(Arm::Rag, 0.6 + 1e-6),
+            Simulated::trained(Arm::Tuned, 0.5, 1),
+            Simulated::trained(Arm::Raft, 0.5, 1),
         ];
         let world = World { design, systems, luck: 0.05 };
         let named = self.sum(&world, |decision| {
             share(decision.recommended.is_some_and(|system| !system.is(Arm::Rag)))
         })?;
         self.row("harm", &format!("{}-four-1-seed", design.name()), named, Target::AtMost(0.025));
+        // Two that were trained once: the luck of both hides which is better.
+        let systems = vec![
+            Simulated::trained(Arm::Tuned, 0.5, 1),
+            Simulated::trained(Arm::Raft, 0.6 + 1e-6, 1),
+        ];
+        let world = World { design, systems, luck: 0.05 };
+        let named = self.sum(&world, |decision| {
+            share(decision.recommended.is_some_and(|system| system.is(Arm::Tuned)))
+        })?;
+        let cell = format!("{}-two-trained-once", design.name());
+        self.row("harm", &cell, named, Target::AtMost(0.025));
+        Ok(())
+    }
+
+    /// Twelve systems of four models, nine of them hopeless: dropped on 100 dev questions they cost
+    /// none of the power that the other three have among themselves.
+    fn twelve(&self) -> Result<(), Failure> {
+        let design = DESIGNS[0];
+        let dev = Design { questions: 100, clusters: 100, correlation: 0.0 };
+        let few = three(design, 1.5, 3);
+        let mut many = three(design, 1.5, 3);
+        for model in ["one", "two", "three"] {
+            let model = Some(Name::new(model)?);
+            for arm in [Arm::Base, Arm::FewShot, Arm::Rag] {
+                many.systems.push(Simulated::untrained(System::Setup { model, arm }, 0.1));
+            }
+        }
+        let raft = |decision: &Decision| share(decision.recommended == Some(Arm::Raft.into()));
+        let alone = self.sum(&few, raft)?;
+        let mut random = Random::new(self.seed);
+        let (mut named, mut lost) = (0.0, 0.0);
+        for _ in 0..self.runs {
+            let on_dev = World { design: dev, systems: many.systems.clone(), luck: many.luck };
+            let gone: Vec<System> = prune(&on_dev.trials(&mut random), MARGIN, 0.05)?
+                .iter()
+                .map(|pruned| pruned.system)
+                .collect();
+            lost += share(few.systems.iter().any(|s| s.seeds > 0 && gone.contains(&s.system)));
+            let mut input = many.input(&mut random);
+            input.trials.retain(|trial| !gone.contains(&trial.system));
+            named += raft(&decide(&input)?);
+        }
+        let runs = self.runs as f64;
+        // Two points of slack: both are shares of the same number of runs.
+        self.row("power", "twelve-pruned-on-dev", named / runs + 0.02, Target::AtLeast(alone));
+        self.row("harm", "best-pruned-on-dev", lost / runs, Target::AtMost(0.025));
         Ok(())
     }
 
@@ -233,8 +282,8 @@ impl Bench {
     /// A system that lacks the hardest fifth of the questions is compared on those that all share.
     fn missing(&self) -> Result<(), Failure> {
         let design = DESIGNS[0];
-        let lacking = System { lacks_hard: true, ..System::untrained(Arm::Rag, 0.5) };
-        let systems = vec![System::untrained(Arm::Base, 0.5), lacking];
+        let lacking = Simulated { lacks_hard: true, ..Simulated::untrained(Arm::Rag, 0.5) };
+        let systems = vec![Simulated::untrained(Arm::Base, 0.5), lacking];
         let world = World { design, systems, luck: 0.0 };
         let share = self.sum(&world, |decision| {
             let contrast = decision.contrast(Arm::Rag, Arm::Base);
@@ -248,9 +297,9 @@ impl Bench {
 /// `base` at 30 %, `rag` at 40 % and `raft` ahead of it by so many margins.
 fn three(design: Design, lead: f64, seeds: usize) -> World {
     let systems = vec![
-        System::untrained(Arm::Base, 0.3),
-        System::untrained(Arm::Rag, 0.4),
-        System::trained(Arm::Raft, 0.4 + lead * MARGIN, seeds),
+        Simulated::untrained(Arm::Base, 0.3),
+        Simulated::untrained(Arm::Rag, 0.4),
+        Simulated::trained(Arm::Raft, 0.4 + lead * MARGIN, seeds),
     ];
     World { design, systems, luck: 0.02 }
 }
@@ -265,13 +314,13 @@ impl Design {
     }
 }
 
-impl System {
-    fn untrained(arm: Arm, score: f64) -> Self {
-        Self { arm, score, seeds: 0, lacks_hard: false }
+impl Simulated {
+    fn untrained(system: impl Into<System>, score: f64) -> Self {
+        Self { system: system.into(), score, seeds: 0, lacks_hard: false }
     }
 
-    fn trained(arm: Arm, score: f64, seeds: usize) -> Self {
-        Self { seeds, ..Self::untrained(arm, score) }
+    fn trained(system: impl Into<System>, score: f64, seeds: usize) -> Self {
+        Self { seeds, ..Self::untrained(system, score) }
     }
 }
 
@@ -281,7 +330,7 @@ impl World {
             // Dearer by enough that nothing measured changes the order.
             training_seconds: 1000.0 * place as f64,
             seconds_per_query: Some(0.1),
-            ..Costs::new(system.arm)
+            ..Costs::new(system.system)
         });
         DecisionInput {
             set: "simulated".into(),
@@ -323,7 +372,7 @@ impl World {
                         cluster: format!("c{cluster}"),
                         seed: seed as u64,
                         score: (!missing).then_some(share(latent < cut)),
-                        ..Trial::new(system.arm)
+                        ..Trial::new(system.system)
                     });
                 }
             }
