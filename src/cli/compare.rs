@@ -140,6 +140,13 @@ impl View {
                     eprintln!("{set}: {line}");
                 }
             }
+            CompareEvent::Length(length) => eprintln!("{set}: {length}"),
+            CompareEvent::Problems { split, problems } => {
+                self.finish();
+                for problem in problems {
+                    eprintln!("{}: {}: {problem}", self.set, split.as_str());
+                }
+            }
             CompareEvent::Halved(halves) => eprintln!("{set}: {}", dev_use(*halves)),
             CompareEvent::Reranked(finding) => eprintln!("{set}: {finding}"),
             CompareEvent::Tuned { lexical_weight, recall } => {

@@ -41,6 +41,7 @@ pub use decide::decide;
 pub use decision::{Decision, DecisionInput, Outcome, Rule};
 pub use error::Error;
 pub use gate::{Gate, GateAnswer, GateOptions, gate, retrieval_gain};
-pub use grade::{Measure, grade, lenient, macro_f1};
+pub use grade::labels::{LabelAnswer, LabelFigures, label_figures};
+pub use grade::{Measure, Tolerance, grade, lenient};
 pub use stats::Interval;
 pub use trial::Trial;

@@ -11,6 +11,8 @@ use super::estimate::ComparisonWork;
 use super::event::{CompareEvent, CompareOptions};
 use super::floor::floor_trials;
 use super::halves::DevHalves;
+use super::labels::label_tables;
+use super::length::AnswerLength;
 use super::looks::Terms;
 use super::plan::{self, Material};
 use super::record::{Comparison, RerankFinding, TrainingRecord, documents_hash, example_questions};
@@ -19,6 +21,7 @@ use super::tuning::{self, HITS, RetrievalTuner};
 use crate::Progress;
 use crate::ask::shots::Shots;
 use crate::error::{Error, Result};
+use crate::grading::Grader;
 use crate::models::hash_bytes;
 use crate::project::Project;
 use crate::project::config::SetConfig;
@@ -35,6 +38,8 @@ pub struct Bench<'a> {
     pub(super) model: &'a Model,
     pub(super) options: &'a CompareOptions,
     pub(super) questions: QuestionSet,
+    pub(super) grader: Grader,
+    length: AnswerLength,
     pub(super) material: Material,
     /// The dev questions to run.
     pub(super) halves: DevHalves,
@@ -114,7 +119,10 @@ impl<'a> Bench<'a> {
         options: &'a CompareOptions,
     ) -> Result<Self> {
         let start = Instant::now();
-        let questions = QuestionSet::load(project, set)?;
+        let mut questions = QuestionSet::load(project, set)?;
+        let grader = Grader::new(project, set)?;
+        let length = AnswerLength::of(set, &questions.train, &model.tokenizer)?;
+        questions.config.max_tokens = Some(length.tokens);
         let material = Material {
             documents: knowledge.store.has_documents()?,
             evidence: questions.has_evidence(),
@@ -127,7 +135,19 @@ impl<'a> Bench<'a> {
         // Only questions with evidence tell settings of retrieval apart.
         let halves =
             if material.evidence { DevHalves::of(&dev) } else { DevHalves::undivided(&dev) };
-        Ok(Self { start, project, knowledge, model, options, questions, material, halves, test })
+        Ok(Self {
+            start,
+            project,
+            knowledge,
+            model,
+            options,
+            questions,
+            grader,
+            length,
+            material,
+            halves,
+            test,
+        })
     }
 
     /// Compares the arms and stores the comparison.
@@ -136,6 +156,9 @@ impl<'a> Bench<'a> {
     /// Problems with the evidence, [`Error::Interrupted`]: finished trials are kept, and running
     /// again goes on from them.
     pub fn compare(mut self, progress: &mut Progress<'_, CompareEvent>) -> Result<Comparison> {
+        self.grader.check(&self.questions, progress.stop())?;
+        self.knowledge.put_max_tokens(&self.questions.config.name, self.length.tokens)?;
+        progress.report(CompareEvent::Length(self.length));
         let sources = self.tune_retrieval(progress)?;
         let dev = self.run_dev(&sources, progress)?;
         let gate = self.read_gate(&dev, progress)?;
@@ -184,7 +207,8 @@ impl<'a> Bench<'a> {
             Ok(GroundedSplit { split: Split::Dev, questions, grounded })
         };
         let (choosing, asked) = (find(&self.halves.choosing)?, find(&self.halves.gate)?);
-        let mut runner = TrialRunner::new(self.model, self.knowledge, set, &sources.shots);
+        let mut runner =
+            TrialRunner::new(self.model, self.knowledge, set, &sources.shots, &self.grader);
         let default = sources.passages[0];
         let sized = runner.jobs(&asked, &self.material.possible(plan::CHEAP), default, &[])?;
         let arms = self.material.possible([Arm::Rag, Arm::Oracle]);
@@ -276,11 +300,13 @@ impl<'a> Bench<'a> {
             questions: &self.test,
             grounded: ground(self.knowledge, &self.test, &sources.wanted, progress.stop())?,
         };
-        let mut runner = TrialRunner::new(self.model, self.knowledge, set, &sources.shots);
+        let mut runner =
+            TrialRunner::new(self.model, self.knowledge, set, &sources.shots, &self.grader);
         let passages = dev.passages();
         let jobs = runner.jobs(&asked, &entrants.arms, passages, &adapters)?;
         let mut trials = runner.run(&asked, &jobs, progress)?;
-        trials.extend(floor_trials(&self.questions, &asked, &sources.shots));
+        let (set, stop) = (&self.questions, progress.stop());
+        trials.extend(floor_trials(set, &asked, &sources.shots, &mut runner, stop)?);
         let (grounded, speed) = (asked.grounded, dev.speed);
         Ok(TestRun { opening, passages, speed, grounded, trials })
     }
@@ -289,10 +315,11 @@ impl<'a> Bench<'a> {
     /// the trials on it depend on: two runs with the same hash see the same.
     fn terms_and_run(&self, wanted: &Wanted) -> Result<(String, String)> {
         let set = &self.questions.config;
-        let terms =
-            serde_json::to_string(&Terms::of(set, &self.questions.test)).map_err(|source| {
-                Error::Record { what: format!("terms of set {:?}", set.name), source }
-            })?;
+        let terms = Terms::of(set, &self.questions.test).graded_by(self.grader.identity());
+        let terms = serde_json::to_string(&terms).map_err(|source| Error::Record {
+            what: format!("terms of set {:?}", set.name),
+            source,
+        })?;
         let config = &self.project.config;
         let CompareOptions { arms, limit, reason: _, seeds: _ } = self.options;
         let QuestionSet { train, dev, .. } = &self.questions;
@@ -332,7 +359,9 @@ impl<'a> Bench<'a> {
         let (train, whole) = (questions.train.len(), questions.test.len());
         let dev = self.options.limit.unwrap_or(usize::MAX).min(questions.dev.len());
         let weight = sources.wanted.lexical_weight;
+        let labels = label_tables(&questions, &arms, &test.trials);
         let comparison = Comparison {
+            labels,
             set: questions.config.name,
             measure: questions.config.measure,
             arms,

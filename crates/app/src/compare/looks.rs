@@ -23,19 +23,31 @@ pub(super) struct Terms {
     expected_queries: u64,
     /// A hash of each test question with its answers, sorted.
     questions: Vec<String>,
+    /// A hash of the schema or the program that grades, where there is one.
+    #[serde(default)]
+    grader: Option<String>,
 }
 
 impl Terms {
     /// The terms of a set with these test questions, those that a limit leaves out included.
     pub(super) fn of(set: &SetConfig, test: &[Question]) -> Self {
         let hash = |question: &Question| {
-            let all = [&[question.text.clone()][..], &question.answers].concat().join("\0");
+            let patterns = question.patterns.iter().map(|pattern| pattern.as_str());
+            let answers = question.answers.iter().map(String::as_str);
+            let all: Vec<&str> =
+                [question.text.as_str()].into_iter().chain(answers).chain(patterns).collect();
+            let all = all.join("\0");
             hash_bytes(all.as_bytes())[..DIGITS].to_owned()
         };
         let mut questions: Vec<String> = test.iter().map(hash).collect();
         questions.sort_unstable();
         let SetConfig { margin, target, measure, expected_queries, .. } = *set;
-        Self { margin, target, measure, expected_queries, questions }
+        Self { margin, target, measure, expected_queries, questions, grader: None }
+    }
+
+    /// The same, with answers graded by this schema or program.
+    pub(super) fn graded_by(self, grader: Option<String>) -> Self {
+        Self { grader, ..self }
     }
 
     /// Those of an opening; `None` where none were kept.
@@ -57,6 +69,7 @@ impl Terms {
             ("measure", self.measure == other.measure),
             ("expected queries", self.expected_queries == other.expected_queries),
             ("questions", self.questions == other.questions),
+            ("schema or command", self.grader == other.grader),
         ];
         all.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }

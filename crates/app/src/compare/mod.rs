@@ -13,8 +13,11 @@ mod estimate;
 mod event;
 mod floor;
 mod halves;
+mod labels;
+mod length;
 mod looks;
 mod plan;
+mod problems;
 mod record;
 mod training;
 mod trials;
@@ -23,7 +26,10 @@ mod tuning;
 pub use bench::Bench;
 pub use event::{CompareEvent, CompareOptions, TrialDone};
 pub use halves::DevUse;
+pub use labels::ArmLabels;
+pub use length::{AnswerLength, LengthSource};
 pub use plan::{ArmChoice, ComparisonEstimate};
+pub use problems::AnswerProblem;
 pub use record::{Comparison, RerankFinding, TrainingRecord};
 pub use trials::EngineSpeed;
 
@@ -34,6 +40,7 @@ fn question(text: &str, answer: &str) -> crate::questions::Question {
         instruction: String::new(),
         text: text.to_owned(),
         answers: vec![answer.to_owned()],
+        patterns: Vec::new(),
         evidence: Vec::new(),
         completion: answer.to_owned(),
         group: None,

@@ -77,7 +77,8 @@ impl Bench<'_> {
             grounded: dev.grounded.clone(),
         };
         let set = &self.questions.config;
-        let mut runner = TrialRunner::new(self.model, self.knowledge, set, &sources.shots);
+        let mut runner =
+            TrialRunner::new(self.model, self.knowledge, set, &sources.shots, &self.grader);
         let jobs = runner.jobs(&asked, &arms, dev.passages(), &adapters)?;
         let trials = runner.run(&asked, &jobs, progress)?;
         Ok(arms.into_iter().filter_map(|arm| Some((arm, score(&trials, arm)?))).collect())

@@ -119,6 +119,7 @@ fn a_larger_sample_holds_the_smaller_one() {
             instruction: String::new(),
             text: String::new(),
             answers: Vec::new(),
+            patterns: Vec::new(),
             evidence: Vec::new(),
             completion: String::new(),
             group: None,

@@ -52,6 +52,7 @@ pub(super) fn arms(
                 lenient: average(&|trial| f64::from(u8::from(trial.lenient))),
                 seed_deviation: seed_deviation(column),
                 abstained: average(&|trial| f64::from(u8::from(trial.abstained))),
+                cut: trials.iter().filter(|trial| trial.cut).count(),
                 prompt_tokens: average(&|trial| trial.prompt_tokens as f64),
                 completion_tokens: average(&|trial| trial.completion_tokens as f64),
                 latency_p50: quantile(&latencies, 0.5),
