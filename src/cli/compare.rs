@@ -104,8 +104,12 @@ pub(crate) fn print_arms(decision: &Decision) {
             (false, true) => "  diagnostic",
             (false, false) => "",
         };
+        let cut = match arm.cut {
+            0 => String::new(),
+            cut => format!("  {cut} of {} cut", arm.trials),
+        };
         println!(
-            "  {:21} {:>24} {:>6.1}% {:>7.0} {:>7.1} {:>6.2} s {:>6.2} s{note}",
+            "  {:21} {:>24} {:>6.1}% {:>7.0} {:>7.1} {:>6.2} s {:>6.2} s{note}{cut}",
             arm.arm.title(),
             percent_interval(arm.score),
             100.0 * arm.lenient,

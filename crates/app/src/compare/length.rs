@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use eval::Measure;
 use lm::Tokenizer;
 use serde::Serialize;
 
@@ -15,6 +16,8 @@ const LEAST: usize = 16;
 const MOST: usize = 1024;
 /// And is a multiple of this.
 const STEP: usize = 8;
+/// Tokens of a sentence.
+const SENTENCE: usize = 32;
 
 /// The tokens of the longest answer, and where they come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -43,8 +46,8 @@ pub enum LengthSource {
 }
 
 impl AnswerLength {
-    /// The length for a set with these training questions: as configured, else a quarter more than
-    /// the longest training answer, from 16 to 1,024 tokens, else the default.
+    /// The length for a set with these training questions: as configured, else that of the longest
+    /// training answer with some room, from 16 to 1,024 tokens, else the default.
     pub(super) fn of(set: &SetConfig, train: &[Question], tokenizer: &Tokenizer) -> Result<Self> {
         if let Some(tokens) = set.max_tokens {
             return Ok(Self { tokens, source: LengthSource::Configured });
@@ -57,13 +60,16 @@ impl AnswerLength {
             return Ok(Self { tokens: SET_MAX_TOKENS, source: LengthSource::Default });
         }
         let source = LengthSource::Training { longest, answers: train.len() };
-        Ok(Self { tokens: with_headroom(longest), source })
+        Ok(Self { tokens: with_headroom(longest, set.measure), source })
     }
 }
 
-/// A quarter more and one for the token that ends an answer, rounded up.
-fn with_headroom(longest: usize) -> usize {
-    (longest + longest.div_ceil(4) + 1).next_multiple_of(STEP).clamp(LEAST, MOST)
+/// A quarter more, and one for the token that ends an answer, rounded up. Where a sentence around the
+/// expected answer is as good, there is room for one: a model that saw no pairs writes it.
+fn with_headroom(longest: usize, measure: Measure) -> usize {
+    let strict = matches!(measure, Measure::ExactMatch | Measure::Label | Measure::Json);
+    let room = longest.div_ceil(4).max(if strict { 0 } else { SENTENCE });
+    (longest + room + 1).next_multiple_of(STEP).clamp(LEAST, MOST)
 }
 
 impl fmt::Display for AnswerLength {
@@ -96,8 +102,11 @@ mod tests {
 
     #[test]
     fn there_is_room_above_the_longest_and_a_limit() {
-        let lengths = [0, 1, 11, 12, 29, 100, 818, 5000].map(with_headroom);
-        assert_eq!(lengths, [16, 16, 16, 16, 40, 128, 1024, 1024]);
+        let lengths = |measure| {
+            [1, 11, 12, 29, 100, 818, 5000].map(|longest| with_headroom(longest, measure))
+        };
+        assert_eq!(lengths(Measure::Label), [16, 16, 16, 40, 128, 1024, 1024]);
+        assert_eq!(lengths(Measure::Contains), [40, 48, 48, 64, 136, 1024, 1024]);
         let said = |source, tokens| AnswerLength { tokens, source }.to_string();
         let long = said(LengthSource::Training { longest: 5000, answers: 7 }, 1024);
         assert!(

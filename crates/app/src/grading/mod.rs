@@ -166,3 +166,128 @@ impl Grader {
         Ok(grades.collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::project::config::Config;
+
+    /// A project with one set, whose files are these.
+    struct Case {
+        _folder: tempfile::TempDir,
+        project: Project,
+    }
+
+    impl Case {
+        fn new(measure: &str, files: &[(&str, &str)]) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, text) in files {
+                fs::write(folder.path().join(name), text).unwrap();
+            }
+            let toml = format!(
+                "[project]\nname = \"p\"\n[[set]]\nname = \"s\"\nquestions = \"q.jsonl\"\n{measure}\n"
+            );
+            let config = Config::parse(Path::new("tunesmith.toml"), &toml).unwrap();
+            Self { project: Project { root: folder.path().to_owned(), config }, _folder: folder }
+        }
+
+        fn load(&self) -> (Result<Grader>, QuestionSet) {
+            let set = &self.project.config.sets[0];
+            (Grader::new(&self.project, set), QuestionSet::load(&self.project, set).unwrap())
+        }
+
+        fn check(&self) -> Result<()> {
+            let (grader, set) = self.load();
+            grader?.check(&set, &AtomicBool::new(false))
+        }
+
+        fn problems(&self) -> Vec<String> {
+            match self.check() {
+                Err(Error::Problems(problems)) => {
+                    problems.iter().map(ToString::to_string).collect()
+                }
+                other => panic!("expected problems, got {other:?}"),
+            }
+        }
+
+        /// The grade of an answer to the test question.
+        fn grade(&self, answer: &str) -> Grade {
+            let (grader, set) = self.load();
+            grader.unwrap().of_text(&set.test[0], answer).unwrap()
+        }
+    }
+
+    /// Three rows with these answers, one for each split.
+    fn rows(answers: [&str; 3]) -> String {
+        let row = |(split, answers): (&str, &str)| {
+            format!(
+                "{{\"question\":\"Q {split}?\",\"answers\":[{answers}],\"split\":\"{split}\"}}\n"
+            )
+        };
+        ["train", "dev", "test"].into_iter().zip(answers).map(row).collect()
+    }
+
+    #[test]
+    fn a_pattern_accepts_whatever_the_measure() {
+        let answers = r#""30", {"pattern": "thirty( days)?"}"#;
+        let rows = rows(["\"1\"", "\"2\"", answers]);
+        for measure in ["exact", "f1", "contains", "label", "numeric", "rouge-l"] {
+            let case = Case::new(&format!("measure = {measure:?}"), &[("q.jsonl", &rows)]);
+            let found =
+                ["30", "thirty days", "thirty years"].map(|answer| case.grade(answer).score);
+            assert_eq!(found, [Some(1.0), Some(1.0), Some(0.0)], "{measure}");
+        }
+        let case = Case::new("measure = \"exact\"", &[("q.jsonl", &rows)]);
+        assert!(case.grade("It is thirty days.").lenient && !case.grade("It is long.").lenient);
+    }
+
+    #[test]
+    fn accepted_answers_that_nothing_can_meet_are_named() {
+        let rows = rows(["\"1\"", "\"2\", \"two\"", "3"]);
+        let case = Case::new("measure = \"numeric\"", &[("q.jsonl", &rows)]);
+        let expected =
+            "q.jsonl:2: answers[1]: expected a number for the measure numeric, found \"two\"";
+        assert_eq!(case.problems(), [expected]);
+    }
+
+    #[test]
+    fn json_keeps_to_the_schema_or_scores_nothing() {
+        let schema =
+            r#"{"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}"#;
+        let good = r#""{\"a\": 1, \"b\": 2}""#;
+        let measure = "measure = \"json\"\nschema = \"s.json\"";
+        let case = Case::new(measure, &[("q.jsonl", &rows([good; 3])), ("s.json", schema)]);
+        case.check().unwrap();
+        assert_eq!(case.grade("{\"a\": 1}").score, Some(2.0 / 3.0));
+        let broken = case.grade("{\"a\": \"1\", \"b\": 2}");
+        assert_eq!(
+            (broken.score, broken.problem.as_deref()),
+            (Some(0.0), Some("breaks the schema"))
+        );
+        assert_eq!(case.grade("a = 1").problem.as_deref(), Some("not JSON"));
+
+        let bad = rows([good, r#""{\"b\": 2}""#, r#""a""#]);
+        let case = Case::new(measure, &[("q.jsonl", &bad), ("s.json", schema)]);
+        let found = case.problems();
+        assert_eq!(
+            found[0],
+            "q.jsonl:2: answers[0]: expected JSON that keeps to the schema: $ has no a"
+        );
+        assert!(found[1].starts_with("q.jsonl:3: answers[0]: expected JSON"), "{found:?}");
+        let strange = [("q.jsonl", &rows([good; 3])[..]), ("s.json", "{\"format\": \"date\"}")];
+        let case = Case::new(measure, &strange);
+        assert_eq!(case.problems(), ["s.json: #/format: the keyword \"format\" is not supported"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_command_that_cannot_grade_is_an_error_before_anything_is_opened() {
+        let measure = "measure = \"command\"\ncommand = [\"sh\", \"-c\", \"exit 4\"]";
+        let case = Case::new(measure, &[("q.jsonl", &rows(["\"1\""; 3]))]);
+        let error = case.check().unwrap_err().to_string();
+        assert!(error.contains("does not grade") && error.contains("exit status: 4"), "{error}");
+    }
+}

@@ -155,6 +155,13 @@ fn about_trials(case: &Case<'_>) -> Vec<String> {
             arm.missing, arm.trials, arm.arm
         ));
     }
+    for arm in case.arms.iter().filter(|arm| arm.cut > 0 && !arm.arm.is_diagnostic()) {
+        warnings.push(format!(
+            "{} of {} answers of {} were cut at the greatest length and count as wrong: a larger `max_tokens` \
+             would tell whether they are.",
+            arm.cut, arm.trials, arm.arm
+        ));
+    }
     let few: Vec<Arm> = (case.arms.iter())
         .filter(|arm| arm.arm.needs_adapter() && arm.seeds < SEEDS_ASKED_FOR)
         .map(|arm| arm.arm)

@@ -10,6 +10,9 @@ use unicode_normalization::UnicodeNormalization;
 
 const EN_DASH: char = '\u{2013}';
 
+/// A run of the same sign is looked at so far: a line of a thousand dashes is a line.
+const RUN: isize = 16;
+
 /// The words that SQuAD leaves out.
 const ARTICLES: [&str; 3] = ["a", "an", "the"];
 
@@ -212,7 +215,7 @@ impl Around<'_> {
             return Role::Alone;
         }
         let run = |direction: isize| {
-            (1..).take_while(|step| self.get(direction * step) == Some('-')).count() as isize
+            (1..RUN).take_while(|step| self.get(direction * step) == Some('-')).count() as isize
         };
         let (before, behind) = (run(-1), run(1));
         if before + behind > 0 {
@@ -237,7 +240,7 @@ impl Around<'_> {
     fn plus(&self) -> Role {
         let touches = |offset: isize| {
             let mut at = offset;
-            while self.get(at) == Some('+') {
+            while self.get(at) == Some('+') && at.abs() < RUN {
                 at += offset;
             }
             self.word(at)

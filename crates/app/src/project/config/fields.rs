@@ -463,7 +463,8 @@ fn answers_of_set() -> Vec<Field<WrittenSet>> {
             Optional(Integer(1..=100_000)),
             |to: &mut WrittenSet| &mut to.set.max_tokens,
             "The most tokens of an answer. An answer that is cut there is wrong. If the key is \
-             left out, `tunesmith compare` takes the longest training answer and a quarter more.",
+             left out, `tunesmith compare` takes the length of the longest training answer and adds \
+             some room.",
         )
         .example("48"),
         Field::new(
