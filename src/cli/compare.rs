@@ -104,8 +104,12 @@ pub(crate) fn print_arms(decision: &Decision) {
             (false, true) => "  diagnostic",
             (false, false) => "",
         };
+        let cut = match summary.cut {
+            0 => String::new(),
+            cut => format!("  {cut} of {} cut", summary.trials),
+        };
         println!(
-            "  {:21} {:>24} {:>6.1}% {:>7.0} {:>7.1} {:>6.2} s {:>6.2} s{note}",
+            "  {:21} {:>24} {:>6.1}% {:>7.0} {:>7.1} {:>6.2} s {:>6.2} s{note}{cut}",
             summary.system.title(),
             percent_interval(summary.score),
             100.0 * summary.lenient,
@@ -138,6 +142,13 @@ impl View {
                 self.seeds = estimate.seeds;
                 for line in plan(estimate) {
                     eprintln!("{set}: {line}");
+                }
+            }
+            CompareEvent::Length(length) => eprintln!("{set}: {length}"),
+            CompareEvent::Problems { split, problems } => {
+                self.finish();
+                for problem in problems {
+                    eprintln!("{}: {}: {problem}", self.set, split.as_str());
                 }
             }
             CompareEvent::Halved(halves) => eprintln!("{set}: {}", dev_use(*halves)),

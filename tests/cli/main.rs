@@ -7,6 +7,7 @@ mod embedder;
 mod index;
 mod ingest;
 mod keys;
+mod measures;
 mod models;
 mod project;
 mod reference;

@@ -288,6 +288,14 @@ pub enum Error {
         /// The measure of the configuration.
         configured: String,
     },
+    /// The program that grades a set gave no scores when it was tried.
+    #[error("the command of set {set:?} does not grade: {reason}; nothing was opened")]
+    Command {
+        /// The set.
+        set: String,
+        /// Why a dev answer got no score.
+        reason: String,
+    },
     /// The user asked to stop.
     #[error("interrupted: what was finished is kept, run the same command again to go on")]
     Interrupted,

@@ -17,6 +17,7 @@ pub mod ask;
 pub mod compare;
 pub mod error;
 pub mod evaluate;
+mod grading;
 pub mod index;
 pub mod ingest;
 pub mod models;

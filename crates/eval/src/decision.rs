@@ -371,6 +371,9 @@ pub struct SystemSummary {
     pub seed_deviation: Option<f64>,
     /// Share of answers that declined.
     pub abstained: f64,
+    /// Answers that were cut at their greatest length, over all seeds.
+    #[serde(default)]
+    pub cut: usize,
     /// Mean tokens of the prompt.
     pub prompt_tokens: f64,
     /// Mean tokens generated.

@@ -2,7 +2,8 @@
 //! neither.
 //!
 //! Everything here is a pure function of stored trials: no clock, no file, no model, and no
-//! dependency but `serde`, so that a decision can be audited and replayed from its inputs alone.
+//! dependency but `serde` and Unicode's normal forms, so that a decision can be audited and replayed
+//! from its inputs alone.
 //!
 //! The path through the crate is the path of the evidence:
 //!
@@ -43,7 +44,8 @@ pub use decide::decide;
 pub use decision::{Decision, DecisionInput, Outcome, Rule};
 pub use error::Error;
 pub use gate::{Gate, GateAnswer, GateOptions, gate, retrieval_gain};
-pub use grade::{Measure, grade, lenient, macro_f1};
+pub use grade::labels::{LabelAnswer, LabelFigures, label_figures};
+pub use grade::{Measure, Tolerance, grade, lenient};
 pub use prune::{Pruned, prune};
 pub use stats::Interval;
 pub use system::{Name, System};

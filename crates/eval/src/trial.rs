@@ -34,6 +34,12 @@ pub struct Trial {
     pub latency_seconds: f64,
     /// Seconds from question to first token.
     pub first_token_seconds: f64,
+    /// The answer was cut at its greatest length, which makes it wrong.
+    #[serde(default)]
+    pub cut: bool,
+    /// What is wrong with the form of the answer, or why its grader failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// The system declined to answer.
     pub abstained: bool,
     /// The answer as given.
@@ -60,6 +66,8 @@ impl Trial {
             completion_tokens: 0,
             latency_seconds: 0.0,
             first_token_seconds: 0.0,
+            cut: false,
+            problem: None,
             abstained: false,
             answer: String::new(),
         }

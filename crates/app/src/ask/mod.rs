@@ -13,5 +13,7 @@ mod request;
 pub mod service;
 pub mod shots;
 
+pub(crate) use plan::SET_MAX_TOKENS;
+
 pub use answer::{ABSTENTION, Answer, StageSeconds, TokenCounts};
 pub use request::{AskRequest, NEVER_ABSTAIN};

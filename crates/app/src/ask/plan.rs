@@ -13,6 +13,8 @@ use crate::search::knowledge::{Knowledge, Retrieved, Wanted};
 
 /// Tokens of an answer where nothing else is asked for.
 const DEFAULT_MAX_TOKENS: usize = 160;
+/// Tokens of an answer for a set where nothing is known of its answers: two or three sentences.
+pub(crate) const SET_MAX_TOKENS: usize = 48;
 
 /// How one question is answered.
 pub(crate) struct AskPlan<'a> {
@@ -29,7 +31,8 @@ pub(crate) struct AskPlan<'a> {
 
 impl<'a> AskPlan<'a> {
     /// Resolves a request: what it says itself goes first, then what holds for its set, then the
-    /// defaults. Arms that retrieve need `knowledge`; without it nothing is retrieved.
+    /// defaults. Arms that retrieve need `knowledge`; without it nothing is retrieved. `longest` is the length of
+    /// the longest answer of its set, where that is known.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -37,11 +40,12 @@ impl<'a> AskPlan<'a> {
         request: &'a AskRequest<'a>,
         arm: Arm,
         knowledge: Option<&Knowledge>,
+        longest: Option<usize>,
     ) -> Result<Self> {
         let set = request.set;
         let unset = if arm.uses_passages() && set.is_none() { DEFAULT_INSTRUCTION } else { "" };
         let instruction = request.instruction.or(set.and_then(|set| set.instruction.as_deref()));
-        let max_tokens = request.max_tokens.or(set.map(|set| set.max_tokens));
+        let max_tokens = request.max_tokens.or(longest).or(set.map(|_| SET_MAX_TOKENS));
         let (wanted, abstain_below) = match knowledge {
             Some(knowledge) => (
                 Some(wanted(request, knowledge)?),

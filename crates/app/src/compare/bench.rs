@@ -14,6 +14,8 @@ use super::event::{CompareEvent, CompareOptions};
 use super::floor::floor_trials;
 use super::foreign::ForeignAnswers;
 use super::halves::DevHalves;
+use super::labels::label_tables;
+use super::length::AnswerLength;
 use super::looks::Terms;
 use super::pairs::pair_faults;
 use super::plan::{self, Material};
@@ -23,6 +25,7 @@ use super::tuning::{self, HITS, RetrievalTuner};
 use crate::Progress;
 use crate::ask::shots::Shots;
 use crate::error::{Error, Result};
+use crate::grading::Grader;
 use crate::models::hash_bytes;
 use crate::project::Project;
 use crate::project::config::SetConfig;
@@ -39,6 +42,8 @@ pub struct Bench<'a> {
     pub(super) model: &'a Model,
     pub(super) options: &'a CompareOptions,
     pub(super) questions: QuestionSet,
+    pub(super) grader: Grader,
+    length: AnswerLength,
     pub(super) material: Material,
     /// The dev questions to run.
     pub(super) halves: DevHalves,
@@ -141,7 +146,10 @@ impl<'a> Bench<'a> {
         options: &'a CompareOptions,
     ) -> Result<Self> {
         let start = Instant::now();
-        let questions = QuestionSet::load(project, set)?;
+        let mut questions = QuestionSet::load(project, set)?;
+        let grader = Grader::new(project, set)?;
+        let length = AnswerLength::of(set, &questions.train, &model.tokenizer)?;
+        questions.config.max_tokens = Some(length.tokens);
         let material = Material {
             documents: knowledge.store.has_documents()?,
             evidence: questions.has_evidence(),
@@ -162,6 +170,8 @@ impl<'a> Bench<'a> {
             model,
             options,
             questions,
+            grader,
+            length,
             material,
             halves,
             test,
@@ -175,6 +185,9 @@ impl<'a> Bench<'a> {
     /// Problems with the evidence, [`Error::Interrupted`]: finished trials are kept, and running
     /// again goes on from them.
     pub fn compare(mut self, progress: &mut Progress<'_, CompareEvent>) -> Result<Comparison> {
+        self.grader.check(&self.questions, progress.stop())?;
+        self.knowledge.put_max_tokens(&self.questions.config.name, self.length.tokens)?;
+        progress.report(CompareEvent::Length(self.length));
         let sources = self.tune_retrieval(progress)?;
         let dev = self.run_dev(&sources, progress)?;
         let gate = self.read_gate(&dev, progress)?;
@@ -231,8 +244,13 @@ impl<'a> Bench<'a> {
             Ok(GroundedSplit { split: Split::Dev, questions, grounded })
         };
         let (choosing, asked) = (find(&self.halves.choosing)?, find(&self.halves.gate)?);
-        let mut runner =
-            TrialRunner::new(self.model, self.knowledge, &self.questions, &sources.shots);
+        let mut runner = TrialRunner::new(
+            self.model,
+            self.knowledge,
+            &self.questions,
+            &sources.shots,
+            &self.grader,
+        );
         let default = sources.passages[0];
         let sized = runner.jobs(&asked, &self.material.possible(plan::CHEAP), default, &[])?;
         let arms = self.material.possible([Arm::Rag, Arm::Oracle]);
@@ -337,13 +355,19 @@ impl<'a> Bench<'a> {
         let reworded = paraphrases(&self.test);
         let found = ground(self.knowledge, &reworded, &sources.wanted, progress.stop())?;
         let paraphrased = recall(&found, passages);
-        let mut runner =
-            TrialRunner::new(self.model, self.knowledge, &self.questions, &sources.shots);
+        let mut runner = TrialRunner::new(
+            self.model,
+            self.knowledge,
+            &self.questions,
+            &sources.shots,
+            &self.grader,
+        );
         let jobs = runner.jobs(&asked, &entrants.arms, passages, &adapters)?;
         let mut trials = runner.run(&asked, &jobs, progress)?;
-        trials.extend(floor_trials(&self.questions, &asked, &sources.shots));
+        let (set, stop) = (&self.questions, progress.stop());
+        trials.extend(floor_trials(set, &asked, &sources.shots, &mut runner, stop)?);
         for foreign in &self.foreign {
-            trials.extend(foreign.trials(&self.questions, &self.test));
+            trials.extend(foreign.trials(&self.test, &mut runner, stop)?);
         }
         let (grounded, speed) = (asked.grounded, dev.speed);
         Ok(TestRun { opening, run, passages, speed, grounded, paraphrased, trials })
@@ -359,7 +383,7 @@ impl<'a> Bench<'a> {
                 source,
             })
         };
-        let terms = Terms::of(set, &self.questions.test);
+        let terms = Terms::of(set, &self.questions.test).graded_by(self.grader.identity());
         let fixed = json(&terms)?;
         let terms = json(&terms.with_answers(&self.foreign))?;
         let config = &self.project.config;
@@ -400,10 +424,12 @@ impl<'a> Bench<'a> {
         let (train, whole) = (questions.train.len(), questions.test.len());
         let dev = self.options.limit.unwrap_or(usize::MAX).min(questions.dev.len());
         let weight = sources.wanted.lexical_weight;
+        let arms: Vec<Arm> = entrants.arms.iter().copied().chain(floors).collect();
         Ok(Comparison {
+            labels: label_tables(questions, &arms, &test.trials),
             set: questions.config.name.clone(),
             measure: questions.config.measure,
-            arms: entrants.arms.iter().copied().chain(floors).collect(),
+            arms,
             seeds: self.seeds(),
             dropped: entrants.dropped.clone(),
             dev: self.halves.sizes(),

@@ -45,7 +45,8 @@ impl Bench<'_> {
             grounded: test.grounded.clone(),
         };
         let set = &self.questions;
-        let mut runner = TrialRunner::new(self.model, self.knowledge, set, &sources.shots);
+        let mut runner =
+            TrialRunner::new(self.model, self.knowledge, set, &sources.shots, &self.grader);
         let jobs = runner.jobs(&asked, &[arm], dev.passages(), &[adapter])?;
         let trials = runner.run(&asked, &jobs, progress)?;
         comparison.trials.extend(trials);

@@ -77,7 +77,8 @@ impl Bench<'_> {
             grounded: dev.grounded.clone(),
         };
         let set = &self.questions;
-        let mut runner = TrialRunner::new(self.model, self.knowledge, set, &sources.shots);
+        let mut runner =
+            TrialRunner::new(self.model, self.knowledge, set, &sources.shots, &self.grader);
         let jobs = runner.jobs(&asked, &[arm], dev.passages(), &[adapter])?;
         runner.run(&asked, &jobs, progress)
     }

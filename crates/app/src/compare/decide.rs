@@ -10,6 +10,7 @@ use store::Store;
 
 use crate::compare::DevUse;
 use crate::compare::looks::looks;
+use crate::compare::problems::problems;
 use crate::compare::record::{Comparison, KeptComparison, documents_hash};
 use crate::compare::trials::EngineSpeed;
 use crate::error::{Error, IoContext, Result};
@@ -265,6 +266,15 @@ fn set_report(decided: &Decided) -> SetReport {
         let why = "far below the best on dev with its first adapter";
         facts.push(("not trained again".to_owned(), format!("{}: {why}", recipe.as_str())));
     }
+    facts.extend(
+        problems(&comparison.trials).iter().map(|each| ("answers".to_owned(), each.to_string())),
+    );
     facts.extend(decided.remarks.iter().map(|remark| ("remark".to_owned(), remark.clone())));
-    SetReport { decision: decided.decision.clone(), examples, training, facts }
+    SetReport {
+        decision: decided.decision.clone(),
+        labels: comparison.labels.clone(),
+        examples,
+        training,
+        facts,
+    }
 }

@@ -34,7 +34,7 @@ impl ComparisonWork<'_> {
     /// Estimates the work from the speed of the engine.
     pub(super) fn estimate(&self, runner: &TrialRunner<'_>) -> Result<ComparisonEstimate> {
         let speed = self.speed;
-        let answer = self.set.max_tokens as f64 * ANSWER_SHARE;
+        let answer = runner.max_tokens() as f64 * ANSWER_SHARE;
         let seconds = |job: &TrialJob| speed.seconds(job.prompt_tokens as f64, answer);
         let pending = runner.pending(self.dev.iter().copied())?;
         let pending: Vec<&TrialJob> = self

@@ -3,7 +3,9 @@
 use eval::{Arm, Gate, Pruned, System};
 
 use super::halves::DevUse;
+use super::length::AnswerLength;
 use super::plan::{ArmChoice, ComparisonEstimate};
+use super::problems::AnswerProblem;
 use super::record::RerankFinding;
 use crate::questions::Split;
 use crate::tune::adapters::Recipe;
@@ -37,6 +39,8 @@ pub enum CompareEvent {
         /// Its answers to questions that are not compared on.
         unused: usize,
     },
+    /// How long an answer may be.
+    Length(AnswerLength),
     /// What the dev questions are used for.
     Halved(DevUse),
     /// The BM25 weight that finds most dev evidence.
@@ -66,6 +70,13 @@ pub enum CompareEvent {
     },
     /// A trial is done.
     Trial(TrialDone),
+    /// Answers of a split were cut, malformed or not graded.
+    Problems {
+        /// The split.
+        split: Split,
+        /// What was wrong, by arm.
+        problems: Vec<AnswerProblem>,
+    },
     /// The ceiling gate was read.
     Gate(Box<Gate>),
     /// An adapter is being trained.

@@ -1,11 +1,14 @@
 //! What the training answers alone would score: the floor that no arm may miss.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 
-use eval::{Arm, Trial, grade, lenient};
+use eval::{Arm, Trial};
 
-use super::trials::GroundedSplit;
+use super::trials::{GroundedSplit, TrialRunner};
 use crate::ask::shots::Shots;
+use crate::error::Result;
+use crate::grading::Answered;
 use crate::questions::{Question, QuestionSet};
 
 /// Trials of the two baselines, which need no model, no tokens and no time; none where there are no
@@ -14,29 +17,33 @@ pub(super) fn floor_trials(
     set: &QuestionSet,
     asked: &GroundedSplit<'_>,
     shots: &Shots,
-) -> Vec<Trial> {
+    runner: &mut TrialRunner<'_>,
+    stop: &AtomicBool,
+) -> Result<Vec<Trial>> {
     let answers = set.train.iter().map(|question| question.completion.as_str());
-    let Some(frequent) = most_frequent(answers) else { return Vec::new() };
-    let mut trials = Vec::new();
+    let Some(frequent) = most_frequent(answers) else { return Ok(Vec::new()) };
+    let mut given: Vec<(Arm, &Question, String)> = Vec::new();
     for (question, grounded) in asked.questions.iter().zip(&asked.grounded) {
-        trials.push(trial(set, question, Arm::MostFrequent, frequent));
-        if let Some(nearest) = shots.nearest(&grounded.vector, 1).first() {
-            trials.push(trial(set, question, Arm::NearestAnswer, &nearest.answer));
+        given.push((Arm::MostFrequent, question, frequent.to_owned()));
+        if let Some(nearest) = shots.nearest(&grounded.vector, 1).pop() {
+            given.push((Arm::NearestAnswer, question, nearest.answer));
         }
     }
-    trials
-}
-
-fn trial(set: &QuestionSet, question: &Question, arm: Arm, answer: &str) -> Trial {
-    let score = grade(set.config.measure, answer, &question.answers);
-    Trial {
+    let answered: Vec<Answered<'_>> = given
+        .iter()
+        .map(|(_, question, answer)| Answered { question, answer, documents: &[] })
+        .collect();
+    let grades = runner.grade(&answered, stop)?;
+    let trials = given.into_iter().zip(grades).map(|((arm, question, answer), grade)| Trial {
         qid: question.id.clone(),
         cluster: question.cluster().to_owned(),
-        score: score.is_finite().then_some(score),
-        lenient: lenient(answer, &question.answers),
-        answer: answer.to_owned(),
+        score: grade.score,
+        lenient: grade.lenient,
+        problem: grade.problem,
+        answer,
         ..Trial::new(arm)
-    }
+    });
+    Ok(trials.collect())
 }
 
 /// The answer that occurs most often, white space around it left out; of several, the first.

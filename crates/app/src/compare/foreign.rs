@@ -4,12 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
-use eval::{Costs, Name, System, Trial, grade, lenient};
+use eval::{Costs, Name, System, Trial};
 use serde_json::{Map, Value};
 
 use super::costs::mean;
+use super::trials::TrialRunner;
 use crate::error::{Error, IoContext, Problem, Result};
+use crate::grading::{Answered, Grade};
 use crate::models::hash_bytes;
 use crate::project::Project;
 use crate::project::config::ForeignSystem;
@@ -118,26 +121,40 @@ impl ForeignAnswers {
     }
 
     /// The answers graded; a question without one has no trial, and is missing.
-    pub(super) fn trials(&self, set: &QuestionSet, questions: &[Question]) -> Vec<Trial> {
-        let graded = |question: &Question| {
-            let ForeignAnswer { answer, latency_seconds, passages, cost: _ } =
-                self.answers.get(&question.id)?;
-            let score = grade(set.config.measure, answer, &question.answers);
+    ///
+    /// # Errors
+    /// Those of the grader.
+    pub(super) fn trials(
+        &self,
+        questions: &[Question],
+        runner: &mut TrialRunner<'_>,
+        stop: &AtomicBool,
+    ) -> Result<Vec<Trial>> {
+        let given: Vec<(&Question, &ForeignAnswer)> = (questions.iter())
+            .filter_map(|question| Some((question, self.answers.get(&question.id)?)))
+            .collect();
+        let answered: Vec<Answered<'_>> = (given.iter())
+            .map(|(question, given)| Answered { question, answer: &given.answer, documents: &[] })
+            .collect();
+        let grades = runner.grade(&answered, stop)?;
+        let trial = |((question, given), grade): ((&Question, &ForeignAnswer), Grade)| {
+            let ForeignAnswer { answer, latency_seconds, passages, cost: _ } = given;
             let seconds = latency_seconds.unwrap_or_default();
-            Some(Trial {
+            Trial {
                 qid: question.id.clone(),
                 cluster: question.cluster().to_owned(),
-                score: score.is_finite().then_some(score),
-                lenient: lenient(answer, &question.answers),
+                score: grade.score,
+                lenient: grade.lenient,
+                problem: grade.problem,
                 evidence_retrieved: passages.as_ref().and_then(|all| evidence_in(all, question)),
                 latency_seconds: seconds,
                 first_token_seconds: seconds,
                 abstained: answer.trim().is_empty(),
                 answer: answer.clone(),
                 ..Trial::new(self.system)
-            })
+            }
         };
-        questions.iter().filter_map(graded).collect()
+        Ok(given.into_iter().zip(grades).map(trial).collect())
     }
 
     /// How many of the questions it has no answer to.

@@ -9,6 +9,7 @@ use super::event::CompareEvent;
 use super::trials::{GroundedSplit, LoadedAdapter, TrialRunner};
 use crate::Progress;
 use crate::error::Result;
+use crate::grading::Grader;
 use crate::questions::{QuestionSet, Split, sample};
 use crate::search::grounding::ground;
 use crate::tune::adapters::Recipe;
@@ -35,7 +36,9 @@ impl Bench<'_> {
         let questions = sample(&set.dev, self.options.limit);
         let grounded = ground(self.knowledge, &questions, sources.wanted(), progress.stop())?;
         let asked = GroundedSplit { split: Split::Dev, questions: &questions, grounded };
-        let mut runner = TrialRunner::new(self.model, self.knowledge, &set, &sources.shots);
+        let grader = Grader::new(self.project, &set.config)?;
+        let mut runner =
+            TrialRunner::new(self.model, self.knowledge, &set, &sources.shots, &grader);
         let base = runner.jobs(&asked, &[Arm::Base], 0, &[])?;
         let base = score(&runner.run(&asked, &base, progress)?);
         let mut lost = Vec::new();

@@ -27,26 +27,39 @@ pub(super) struct Terms {
     /// A hash of the answers of each foreign system. One that joins later changes nothing.
     #[serde(default)]
     answers: BTreeMap<String, String>,
+    /// A hash of the schema or the program that grades, where there is one.
+    #[serde(default)]
+    grader: Option<String>,
 }
 
 impl Terms {
     /// The terms of a set with these test questions, those that a limit leaves out included.
     pub(super) fn of(set: &SetConfig, test: &[Question]) -> Self {
         let hash = |question: &Question| {
-            let all = [&[question.text.clone()][..], &question.answers].concat().join("\0");
+            let patterns = question.patterns.iter().map(|pattern| pattern.as_str());
+            let answers = question.answers.iter().map(String::as_str);
+            let all: Vec<&str> =
+                [question.text.as_str()].into_iter().chain(answers).chain(patterns).collect();
+            let all = all.join("\0");
             hash_bytes(all.as_bytes())[..DIGITS].to_owned()
         };
         let mut questions: Vec<String> = test.iter().map(hash).collect();
         questions.sort_unstable();
         let SetConfig { margin, target, measure, expected_queries, .. } = *set;
         let answers = BTreeMap::new();
-        Self { margin, target, measure, expected_queries, questions, answers }
+        let grader = None;
+        Self { margin, target, measure, expected_queries, questions, answers, grader }
     }
 
     /// With the answers that foreign systems gave.
     pub(super) fn with_answers(self, foreign: &[ForeignAnswers]) -> Self {
         let answers = foreign.iter().map(|one| (one.system.to_string(), one.hash.clone()));
         Self { answers: answers.collect(), ..self }
+    }
+
+    /// The same, with answers graded by this schema or program.
+    pub(super) fn graded_by(self, grader: Option<String>) -> Self {
+        Self { grader, ..self }
     }
 
     /// Those of an opening; `None` where none were kept.
@@ -75,6 +88,7 @@ impl Terms {
             ("expected queries", self.expected_queries == other.expected_queries),
             ("questions", self.questions == other.questions),
             ("answers", self.same_answers(other)),
+            ("schema or command", self.grader == other.grader),
         ];
         all.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }

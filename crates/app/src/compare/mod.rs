@@ -17,9 +17,12 @@ mod floor;
 mod foreign;
 mod forgetting;
 mod halves;
+mod labels;
+mod length;
 mod looks;
 mod pairs;
 mod plan;
+mod problems;
 mod record;
 mod training;
 mod trials;
@@ -30,7 +33,10 @@ mod worlds;
 pub use bench::Bench;
 pub use event::{CompareEvent, CompareOptions, TrialDone};
 pub use halves::DevUse;
+pub use labels::ArmLabels;
+pub use length::{AnswerLength, LengthSource};
 pub use plan::{ArmChoice, ComparisonEstimate};
+pub use problems::AnswerProblem;
 pub use record::{Comparison, RerankFinding, TrainingRecord};
 pub use trials::EngineSpeed;
 
@@ -41,6 +47,7 @@ pub(crate) fn question(text: &str, answer: &str) -> crate::questions::Question {
         instruction: String::new(),
         text: text.to_owned(),
         answers: vec![answer.to_owned()],
+        patterns: Vec::new(),
         evidence: Vec::new(),
         paraphrases: Vec::new(),
         slice: None,

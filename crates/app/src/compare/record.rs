@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use store::Store;
 
 use super::halves::DevUse;
+use super::labels::ArmLabels;
 use super::trials::EngineSpeed;
 use crate::error::{Error, Result};
 use crate::models::hash_bytes;
@@ -82,6 +83,9 @@ pub struct Comparison {
     pub documents: String,
     /// Questions and gold answers by id, for the report.
     pub questions: Vec<ExampleRecord>,
+    /// A label task by label, for each arm.
+    #[serde(default)]
+    pub labels: Vec<ArmLabels>,
     /// Every trial on test.
     pub trials: Vec<Trial>,
     /// Seconds the comparison took, reused trials costing none.
@@ -294,7 +298,9 @@ pub(super) fn example_questions(test: &[Question]) -> Vec<ExampleRecord> {
         .map(|question| ExampleRecord {
             id: question.id.clone(),
             text: question.text.clone(),
-            answers: question.answers.clone(),
+            answers: (question.answers.iter().cloned())
+                .chain(question.patterns.iter().map(|pattern| format!("/{}/", pattern.as_str())))
+                .collect(),
         })
         .collect()
 }

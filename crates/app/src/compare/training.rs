@@ -136,8 +136,9 @@ impl Bench<'_> {
             questions: &self.halves.gate,
             grounded: dev.grounded.clone(),
         };
+        let set = &self.questions;
         let mut runner =
-            TrialRunner::new(self.model, self.knowledge, &self.questions, &sources.shots);
+            TrialRunner::new(self.model, self.knowledge, set, &sources.shots, &self.grader);
         let jobs = runner.jobs(&asked, &arms, dev.passages(), &adapters)?;
         runner.run(&asked, &jobs, progress)
     }

@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use eval::{Arm, System, Trial, grade, lenient};
+use eval::{Arm, System, Trial};
 use lm::{FinishReason, GenerateOptions, Lora, Message, Model};
 use serde::{Deserialize, Serialize};
 use store::{DocumentId, Hit};
 
 use super::event::{CompareEvent, TrialDone};
+use super::problems::{is_cut, problems};
 use crate::Progress;
+use crate::ask::SET_MAX_TOKENS;
 use crate::ask::shots::Shots;
 use crate::error::{Error, Result};
+use crate::grading::{Answered, Grade, Grader};
 use crate::models::hash_bytes;
 use crate::project::Project;
 use crate::project::config::SetConfig;
@@ -100,6 +103,10 @@ struct StoredAnswer {
     prefill_seconds: f64,
     /// Writing the answer.
     decode_seconds: f64,
+    /// Whether it was cut at its greatest length; `None` in answers of a version that didn't keep
+    /// that.
+    #[serde(default)]
+    cut: Option<bool>,
 }
 
 #[cfg(test)]
@@ -110,6 +117,7 @@ impl StoredAnswer {
             answer,
             prompt_tokens: job.prompt_tokens,
             completion_tokens: 4,
+            cut: Some(false),
             retrieval_seconds: job.retrieval_seconds,
             prefill_seconds: 1e-3 * job.prompt_tokens as f64,
             decode_seconds: 0.01,
@@ -145,6 +153,7 @@ pub(super) struct TrialRunner<'a> {
     set: &'a SetConfig,
     labels: &'a [String],
     shots: &'a Shots,
+    grader: &'a Grader,
     options: GenerateOptions,
 }
 
@@ -154,11 +163,18 @@ impl<'a> TrialRunner<'a> {
         knowledge: &'a mut Knowledge,
         questions: &'a QuestionSet,
         shots: &'a Shots,
+        grader: &'a Grader,
     ) -> Self {
         let QuestionSet { config: set, labels, .. } = questions;
         // One decoding setting for every arm: greedy.
-        let options = GenerateOptions { max_tokens: set.max_tokens, ..GenerateOptions::default() };
-        Self { model, knowledge, set, labels, shots, options }
+        let max_tokens = set.max_tokens.unwrap_or(SET_MAX_TOKENS);
+        let options = GenerateOptions { max_tokens, ..GenerateOptions::default() };
+        Self { model, knowledge, set, labels, shots, grader, options }
+    }
+
+    /// Tokens of the longest answer.
+    pub(super) fn max_tokens(&self) -> usize {
+        self.options.max_tokens
     }
 
     /// The trials of `arms` with so many retrieved `passages`; arms on fine-tuned weights once for
@@ -356,6 +372,7 @@ impl<'a> TrialRunner<'a> {
             retrieval_seconds: job.retrieval_seconds,
             prefill_seconds: generation.prefill_seconds,
             decode_seconds: generation.decode_seconds,
+            cut: Some(generation.finish_reason == FinishReason::Length),
         };
         let json = serde_json::to_string(&stored)
             .map_err(|source| Error::Record { what: format!("trial {}", job.key), source })?;
@@ -379,31 +396,69 @@ impl<'a> TrialRunner<'a> {
         }
         let split = asked.split;
         let pending = self.pending(jobs)?;
-        let mut pace = TrialPace::new(jobs, &pending, self.set.max_tokens);
+        let mut pace = TrialPace::new(jobs, &pending, self.max_tokens());
         let (trials, reused) = (pace.total, jobs.len() - pace.total);
         progress.report(CompareEvent::Running { split, trials, reused });
-        let mut trials = Vec::with_capacity(jobs.len());
+        let mut answers = Vec::with_capacity(jobs.len());
         for (job, pending) in jobs.iter().zip(pending) {
             progress.check()?;
             let stored = self.answer(job, split, progress.stop())?;
             if pending {
                 progress.report(CompareEvent::Trial(pace.done(job)));
             }
-            trials.push(self.graded(job, stored, asked));
+            answers.push(stored);
+        }
+        let answered: Vec<Answered<'_>> = jobs
+            .iter()
+            .zip(&answers)
+            .map(|(job, stored)| Answered {
+                question: &asked.questions[job.question],
+                answer: &stored.answer,
+                documents: &job.documents,
+            })
+            .collect();
+        let grades = self.grade(&answered, progress.stop())?;
+        let trials: Vec<Trial> = jobs
+            .iter()
+            .zip(answers)
+            .zip(grades)
+            .map(|((job, stored), grade)| self.trial(job, stored, grade, asked))
+            .collect();
+        let problems = problems(&trials);
+        if !problems.is_empty() {
+            progress.report(CompareEvent::Problems { split, problems });
         }
         Ok(trials)
     }
 
-    fn graded(&self, job: &TrialJob, stored: StoredAnswer, asked: &GroundedSplit<'_>) -> Trial {
+    /// Grades answers to questions of the set.
+    pub(super) fn grade(
+        &mut self,
+        answers: &[Answered<'_>],
+        stop: &AtomicBool,
+    ) -> Result<Vec<Grade>> {
+        self.grader.grade(&self.set.name, answers, &mut self.knowledge.store, stop)
+    }
+
+    fn trial(
+        &self,
+        job: &TrialJob,
+        stored: StoredAnswer,
+        grade: Grade,
+        asked: &GroundedSplit<'_>,
+    ) -> Trial {
         let question = &asked.questions[job.question];
         let first_token_seconds = stored.retrieval_seconds + stored.prefill_seconds;
-        let score = grade(self.set.measure, &stored.answer, &question.answers);
+        let ended = stored.cut.unwrap_or(stored.completion_tokens >= self.max_tokens());
+        let cut = ended && is_cut(self.set.measure, &stored.answer);
         Trial {
             qid: question.id.clone(),
             cluster: question.cluster().to_owned(),
             seed: job.seed,
-            score: score.is_finite().then_some(score),
-            lenient: lenient(&stored.answer, &question.answers),
+            score: if cut { Some(0.0) } else { grade.score },
+            lenient: grade.lenient,
+            cut,
+            problem: grade.problem.filter(|_| !cut),
             evidence_retrieved: evidence_in_prompt(job, question, &asked.grounded[job.question]),
             prompt_tokens: stored.prompt_tokens,
             completion_tokens: stored.completion_tokens,

@@ -2,6 +2,7 @@
 //! leaks, finding what leaked anyway.
 
 mod leak;
+mod pattern;
 mod question;
 mod read;
 mod set;
@@ -12,6 +13,7 @@ mod tests;
 
 pub(crate) use leak::similar;
 pub use leak::{Leak, leaks, normalised_tokens};
+pub use pattern::Pattern;
 pub use question::{Evidence, Place, Question, Split};
 pub use set::QuestionSet;
 pub(crate) use set::sample;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::pattern::Pattern;
 use crate::error::Problem;
 
 /// Which part of the work a question belongs to.
@@ -52,6 +53,9 @@ pub struct Question {
     pub text: String,
     /// Accepted answers; none for a question that the documents do not answer.
     pub answers: Vec<String>,
+    /// Patterns that accept an answer, too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub patterns: Vec<Pattern>,
     /// Where the answer stands; empty when that is not known, or it stands nowhere.
     pub evidence: Vec<Evidence>,
     /// What a model is trained to write: the first answer unless the row says otherwise.

@@ -7,6 +7,7 @@ use std::path::Path;
 use lm::Role;
 use serde_json::{Map, Value};
 
+use super::pattern::Pattern;
 use super::question::{Evidence, Place, Question, Split};
 use crate::error::{Error, IoContext, Problem};
 use crate::project::Project;
@@ -179,6 +180,7 @@ impl Lines<'_> {
                 instruction: content(Role::System),
                 text: question,
                 answers: vec![answer.clone()],
+                patterns: Vec::new(),
                 completion: Some(answer),
             };
             rows.extend(reader.row(self.config, self.split, pair));
@@ -217,7 +219,7 @@ impl RowFields<'_> {
             );
             self.problem("split", message);
         }
-        let Pair { instruction, text, answers, completion } = pair;
+        let Pair { instruction, text, answers, patterns, completion } = pair;
         let evidence = self.evidence();
         let paraphrases = self.paraphrases();
         let slice = config.slice.as_ref().and_then(|field| self.slice(field));
@@ -234,6 +236,7 @@ impl RowFields<'_> {
             instruction: config.instruction.clone().or(instruction).unwrap_or_default(),
             text,
             answers,
+            patterns,
             evidence,
             paraphrases,
             slice,
@@ -251,20 +254,21 @@ impl RowFields<'_> {
         if !self.answerable() {
             return self.unanswerable(text);
         }
-        let answers = match self.fields.get("answers") {
-            Some(Value::Array(items)) if !items.is_empty() => self.texts("answers", &items.clone()),
+        let (answers, patterns) = match self.fields.get("answers") {
+            Some(Value::Array(items)) if !items.is_empty() => self.accepted(&items.clone()),
             Some(Value::Array(_)) => {
                 let message = "expected at least one answer, found an empty list and no `\"answerable\": false`";
                 self.problem("answers", message.to_owned());
-                Vec::new()
+                Default::default()
             }
             other => {
                 let message = format!("expected a list of texts, found {}", found(other));
                 self.problem("answers", message);
-                Vec::new()
+                Default::default()
             }
         };
-        Pair { instruction: None, text, answers, completion: self.text("completion", false) }
+        let completion = self.text("completion", false);
+        Pair { instruction: None, text, answers, patterns, completion }
     }
 
     /// Whether the documents answer the question: they do unless the row says otherwise.
@@ -296,7 +300,8 @@ impl RowFields<'_> {
                 }
             }
         }
-        Pair { instruction: None, text, answers: Vec::new(), completion: None }
+        let (answers, patterns) = Default::default();
+        Pair { instruction: None, text, answers, patterns, completion: None }
     }
 
     fn evidence(&mut self) -> Vec<Evidence> {
@@ -341,7 +346,17 @@ impl RowFields<'_> {
     fn paraphrases(&mut self) -> Vec<String> {
         match self.fields.get("paraphrases").cloned() {
             None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(items)) => self.texts("paraphrases", &items),
+            Some(Value::Array(items)) => {
+                let texts = items.iter().enumerate().filter_map(|(index, item)| match item {
+                    Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+                    other => {
+                        let message = format!("expected a text, found {}", found(Some(other)));
+                        self.problem(&format!("paraphrases[{index}]"), message);
+                        None
+                    }
+                });
+                texts.collect()
+            }
             other => {
                 let message = format!("expected a list of texts, found {}", found(other.as_ref()));
                 self.problem("paraphrases", message);
@@ -392,22 +407,50 @@ impl RowFields<'_> {
         }
     }
 
-    fn texts(&mut self, field: &str, items: &[Value]) -> Vec<String> {
-        items
-            .iter()
-            .enumerate()
-            .filter_map(|(index, item)| match item {
-                Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
-                Value::Number(number) => Some(number.to_string()),
+    /// The accepted answers: texts, and patterns as `{"pattern": "..."}`. One is a text, since a
+    /// pattern can be neither shown nor learnt.
+    fn accepted(&mut self, items: &[Value]) -> (Vec<String>, Vec<Pattern>) {
+        let (mut texts, mut patterns, mut wrong) = (Vec::new(), Vec::new(), false);
+        for (index, item) in items.iter().enumerate() {
+            match item {
+                Value::String(text) if !text.trim().is_empty() => texts.push(text.clone()),
+                Value::Number(number) => texts.push(number.to_string()),
+                Value::Object(fields) => match self.pattern(index, fields) {
+                    Some(pattern) => patterns.push(pattern),
+                    None => wrong = true,
+                },
                 other => {
-                    self.problem(
-                        &format!("{field}[{index}]"),
-                        format!("expected a text, found {}", found(Some(other))),
-                    );
-                    None
+                    wrong = true;
+                    let message = format!("expected a text, found {}", found(Some(other)));
+                    self.problem(&format!("answers[{index}]"), message);
                 }
-            })
-            .collect()
+            }
+        }
+        if texts.is_empty() && !wrong {
+            let message =
+                "expected a text beside the patterns, which is shown and learnt, found none";
+            self.problem("answers", message.to_owned());
+        }
+        (texts, patterns)
+    }
+
+    fn pattern(&mut self, index: usize, fields: &Map<String, Value>) -> Option<Pattern> {
+        let field = format!("answers[{index}].pattern");
+        let source = fields.get("pattern").and_then(Value::as_str);
+        if let Some(source) = source.filter(|source| fields.len() == 1 && !source.is_empty()) {
+            let compiled = Pattern::new(source);
+            if let Err(cause) = &compiled {
+                let message = format!("expected a regular expression, found {source:?} ({cause})");
+                self.problem(&field, message);
+            }
+            return compiled.ok();
+        }
+        let keys: Vec<&str> = fields.keys().map(String::as_str).collect();
+        let message = format!(
+            "expected a text or {{\"pattern\": \"...\"}}, found an object with the keys {keys:?}"
+        );
+        self.problem(&format!("answers[{index}]"), message);
+        None
     }
 
     fn problem(&mut self, field: &str, message: String) {
@@ -419,6 +462,7 @@ struct Pair {
     instruction: Option<String>,
     text: String,
     answers: Vec<String>,
+    patterns: Vec<Pattern>,
     completion: Option<String>,
 }
 

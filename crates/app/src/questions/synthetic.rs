@@ -116,6 +116,7 @@ pub fn questions(knowledge: &Knowledge) -> Result<Vec<Question>> {
             instruction: String::new(),
             text: synthetic.question,
             answers: Vec::new(),
+            patterns: Vec::new(),
             evidence: vec![Evidence { document: synthetic.path, quote: quote.to_owned() }],
             paraphrases: Vec::new(),
             slice: None,

@@ -78,6 +78,40 @@ fn slices_and_paraphrases_are_read_and_a_field_that_no_row_has_is_named() {
 }
 
 #[test]
+fn patterns_stand_among_the_answers() {
+    let row = |split: &str, answers: &str| {
+        format!("{{\"question\":\"Q {split}?\",\"answers\":[{answers}],\"split\":\"{split}\"}}\n")
+    };
+    let good = r#""thirty days", {"pattern": "(?i)\\d+ days?"}"#;
+    let rows = ["train", "dev", "test"].map(|split| row(split, good)).concat();
+    let set = load(&rows).unwrap();
+    let question = &set.test[0];
+    assert_eq!(question.answers, ["thirty days"]);
+    assert!(question.patterns[0].accepts("30 Days") && question.completion == "thirty days");
+    let json = serde_json::to_value(question).unwrap();
+    assert_eq!(json["patterns"], serde_json::json!([{"pattern": "(?i)\\d+ days?"}]));
+
+    let wrong = [
+        (
+            r#""x", {"pattern": "(a"}"#,
+            r#"answers[1].pattern: expected a regular expression, found "(a" (unclosed group)"#,
+        ),
+        (
+            r#""x", {"regex": "a"}"#,
+            r#"answers[1]: expected a text or {"pattern": "..."}, found an object with the keys ["regex"]"#,
+        ),
+        (r#""x", {"pattern": 3}"#, r#"answers[1]: expected a text or {"pattern": "..."}"#),
+        (r#"{"pattern": "a"}"#, "answers: expected a text beside the patterns"),
+    ];
+    for (answers, message) in wrong {
+        let rows = [row("train", "\"x\""), row("dev", answers), row("test", "\"x\"")].concat();
+        let found = problems(&rows);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(&format!("q.jsonl:2: {message}")), "{found:?}");
+    }
+}
+
+#[test]
 fn pairs_are_questions_too() {
     let row = |split: &str| {
         format!(
@@ -144,6 +178,7 @@ fn a_larger_sample_holds_the_smaller_one() {
             instruction: String::new(),
             text: String::new(),
             answers: Vec::new(),
+            patterns: Vec::new(),
             evidence: Vec::new(),
             paraphrases: Vec::new(),
             slice: None,

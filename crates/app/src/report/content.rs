@@ -2,6 +2,8 @@
 
 use eval::{Arm, Decision, System};
 
+use crate::compare::ArmLabels;
+
 /// What the whole page is about.
 #[derive(Debug, Clone, Default)]
 pub struct ReportContext {
@@ -39,6 +41,8 @@ pub struct DocumentReceipt {
 pub struct SetReport {
     /// The decision.
     pub decision: Decision,
+    /// A label task by label, for each arm; empty for any other.
+    pub labels: Vec<ArmLabels>,
     /// The test questions with the answers of the arms; the page shows a dozen, chosen to tell the
     /// arms apart.
     pub examples: Vec<ExampleQuestion>,

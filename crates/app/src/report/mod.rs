@@ -3,6 +3,7 @@
 mod content;
 mod examples;
 mod figure;
+mod labels;
 mod set;
 mod tables;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::content::SetReport;
 use super::figure::{self, Row};
 use super::text::{anchor, typeset};
-use super::{examples, tables, tree};
+use super::{examples, labels, tables, tree};
 
 pub(super) fn section(set: &SetReport) -> Markup {
     let decision = &set.decision;
@@ -17,6 +17,7 @@ pub(super) fn section(set: &SetReport) -> Markup {
             (warnings(decision))
             (scores(decision))
             (differences(decision))
+            (labels::labels(set))
             (path(decision))
             (why_rag_fails(decision))
             (price(decision))

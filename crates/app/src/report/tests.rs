@@ -78,6 +78,7 @@ fn set(name: &str, chances: &[(Arm, f64)], questions: usize) -> SetReport {
     }
     SetReport {
         decision: decide(&input).unwrap(),
+        labels: Vec::new(),
         examples,
         training: vec![TrainingCourse {
             arm: Arm::Tuned,

@@ -14,6 +14,7 @@ use crate::search::rerank::Rerank;
 /// What is found out about a set, by the names of the store's settings.
 const LEXICAL_WEIGHT: &str = "lexical_weight";
 const PASSAGES: &str = "passages";
+const MAX_TOKENS: &str = "max_tokens";
 const ABSTAIN_BELOW: &str = "abstain_below";
 const RERANKER_WORSE: &str = "reranker_worse";
 
@@ -50,6 +51,20 @@ impl Knowledge {
     /// Keeps the passages tuned for a set.
     pub fn put_passages(&mut self, set: &str, passages: usize) -> Result<()> {
         self.put_found(PASSAGES, set, &passages.to_string())
+    }
+
+    /// The tokens of the longest answer of a set: as configured, else as the last comparison took
+    /// them from the training answers; `None` where nothing was compared yet.
+    pub fn max_tokens(&self, set: &SetConfig) -> Result<Option<usize>> {
+        match set.max_tokens {
+            Some(tokens) => Ok(Some(tokens)),
+            None => self.found(MAX_TOKENS, Some(set)),
+        }
+    }
+
+    /// Keeps the tokens of the longest answer of a set.
+    pub fn put_max_tokens(&mut self, set: &str, tokens: usize) -> Result<()> {
+        self.put_found(MAX_TOKENS, set, &tokens.to_string())
     }
 
     /// The BM25 weight that holds for a set: as configured, else as tuned by the last comparison,

@@ -54,6 +54,7 @@ pub(super) fn systems(
                 lenient: average(&|trial| f64::from(u8::from(trial.lenient))),
                 seed_deviation: seed_deviation(column),
                 abstained: average(&|trial| f64::from(u8::from(trial.abstained))),
+                cut: trials.iter().filter(|trial| trial.cut).count(),
                 prompt_tokens: average(&|trial| trial.prompt_tokens as f64),
                 completion_tokens: average(&|trial| trial.completion_tokens as f64),
                 latency_p50: quantile(&latencies, 0.5),
@@ -170,6 +171,13 @@ fn about_trials(case: &Case<'_>) -> Vec<String> {
         warnings.push(format!(
             "{} of {} trials of {} could not be graded; they are left out, not counted as wrong.",
             summary.missing, summary.trials, summary.system
+        ));
+    }
+    for summary in case.systems.iter().filter(|s| s.cut > 0 && !s.system.is_diagnostic()) {
+        warnings.push(format!(
+            "{} of {} answers of {} were cut at the greatest length and count as wrong: a larger `max_tokens` \
+             would tell whether they are.",
+            summary.cut, summary.trials, summary.system
         ));
     }
     let few: Vec<System> = (case.systems.iter())

@@ -29,9 +29,10 @@ impl Service {
         self.follow()?;
         let start = Instant::now();
         let arm = self.authorise(request)?;
+        let longest = self.longest(request)?;
         // Only arms that retrieve wait here for their turn on the store.
         let knowledge = arm.uses_retrieval().then(|| self.knowledge());
-        let plan = AskPlan::resolve(request, arm, knowledge.as_deref())?;
+        let plan = AskPlan::resolve(request, arm, knowledge.as_deref(), longest)?;
         let retrieved = plan.retrieve(knowledge.as_deref())?;
         drop(knowledge);
 
@@ -66,6 +67,17 @@ impl Service {
         }));
         answer.seconds.total = start.elapsed().as_secs_f64();
         Ok(answer)
+    }
+
+    /// The tokens of the longest answer of a request's set, as it was compared.
+    fn longest(&self, request: &AskRequest) -> Result<Option<usize>> {
+        match request.set {
+            Some(set) if request.max_tokens.is_none() && set.max_tokens.is_none() => {
+                self.knowledge().max_tokens(set)
+            }
+            Some(set) => Ok(set.max_tokens),
+            None => Ok(None),
+        }
     }
 
     /// The arm that answers a request, once it is certain that the asker may read what its answers

@@ -8,12 +8,14 @@ mod outcome;
 mod report;
 mod score;
 
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use eval::abstention::{self, Attempt, Objective};
 
 use crate::ask::service::Service;
 use crate::error::{Error, Result};
+use crate::grading::{self, Grader};
 use crate::progress::Progress;
 use crate::questions::{Question, QuestionSet, Split, sample};
 use crate::search::grounding::locate;
@@ -39,6 +41,29 @@ pub struct Answered {
     pub questions: usize,
     /// Questions in all.
     pub of: usize,
+}
+
+/// Lets the grader of the set say which answers are right.
+fn grade(
+    service: &Service,
+    set: &QuestionSet,
+    outcomes: &mut [QuestionOutcome<'_>],
+    stop: &AtomicBool,
+) -> Result<()> {
+    let grader = Grader::new(&service.project, &set.config)?;
+    let answers: Vec<grading::Answered<'_>> = outcomes
+        .iter()
+        .map(|outcome| grading::Answered {
+            question: outcome.question,
+            answer: &outcome.answer.text,
+            documents: &[],
+        })
+        .collect();
+    let grades = grader.grade(&set.config.name, &answers, &mut service.knowledge().store, stop)?;
+    for (outcome, grade) in outcomes.iter_mut().zip(&grades) {
+        outcome.graded(set.config.measure, grade);
+    }
+    Ok(())
 }
 
 /// Answers the questions of a split and measures what is cited and what should have been refused.
@@ -67,11 +92,12 @@ pub fn measure(
     if options.split == Split::Test {
         service.knowledge().store.log_test_opening(name, "eval citations")?;
     }
-    let mut outcomes = Vec::with_capacity(questions.len());
+    let mut outcomes: Vec<QuestionOutcome<'_>> = Vec::with_capacity(questions.len());
     for (question, gold) in questions.iter().zip(&gold) {
         outcomes.push(QuestionOutcome::ask(service, set, (question, gold), progress.stop())?);
         progress.report(Answered { questions: outcomes.len(), of: questions.len() });
     }
+    grade(service, set, &mut outcomes, progress.stop())?;
     let attempts: Vec<Attempt> = outcomes.iter().map(QuestionOutcome::attempt).collect();
     let chosen =
         options.calibrate.and_then(|objective| abstention::threshold(&attempts, objective));

@@ -4,13 +4,14 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use eval::abstention::Attempt;
-use eval::{Arm, lenient};
+use eval::{Arm, Measure, lenient};
 use lm::GenerateOptions;
 
 use crate::ask::citation::Citation;
 use crate::ask::service::Service;
 use crate::ask::{Answer, AskRequest, NEVER_ABSTAIN};
 use crate::error::{Error, Result};
+use crate::grading::Grade;
 use crate::questions::{Question, QuestionSet};
 use crate::search::grounding::GoldChunk;
 
@@ -23,7 +24,8 @@ pub(super) struct QuestionOutcome<'a> {
 }
 
 impl<'a> QuestionOutcome<'a> {
-    /// Asks a question of a set, as if nothing were ever refused.
+    /// Asks a question of a set, as if nothing were ever refused. It counts as wrong until it is
+    /// graded.
     pub(super) fn ask(
         service: &Service,
         set: &QuestionSet,
@@ -49,15 +51,18 @@ impl<'a> QuestionOutcome<'a> {
         if stop.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
-        let measure = set.config.measure;
-        let score = eval::grade(measure, &answer.text, &question.answers);
-        let right = if measure.is_right_wrong() {
-            score == 1.0
-        } else {
-            score >= 0.5 || lenient(&answer.text, &question.answers)
-        };
         let cited = Cited::count(&answer.support.citations, gold, question);
-        Ok(Self { question, answer, right, cited })
+        Ok(Self { question, answer, right: false, cited })
+    }
+
+    /// Takes over what the grader says. Where it gives no score, or one between right and wrong, an
+    /// answer that holds an accepted one is right.
+    pub(super) fn graded(&mut self, measure: Measure, grade: &Grade) {
+        self.right = match grade.score {
+            Some(score) if measure.is_right_wrong() => score == 1.0,
+            Some(score) => score >= 0.5 || grade.lenient,
+            None => grade.lenient,
+        };
     }
 
     /// How sure the system was before it answered.
@@ -128,6 +133,7 @@ mod tests {
             instruction: String::new(),
             text: "When?".to_owned(),
             answers: vec!["1969".to_owned()],
+            patterns: Vec::new(),
             evidence: Vec::new(),
             paraphrases: Vec::new(),
             slice: None,

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use eval::Tolerance;
 use store::DEFAULT_LEXICAL_WEIGHT;
 
 use super::field::{Field, Section, Template};
 use super::kinds::{
     COUNT, File, Flag, Integer, Language, List, Mebibytes, Name, OneOf, Opened, Optional, Real,
 };
-use super::kinds::{Sha256, Text};
+use super::kinds::{Sha256, Text, Within};
 use super::{Config, DEFAULT_PASSAGES, ForeignSystem, SetConfig};
 use crate::project::access::Key;
 use crate::project::collections::Collection;
@@ -323,6 +324,7 @@ pub(super) struct WrittenSet {
     pub(super) train: Option<PathBuf>,
     pub(super) dev: Option<PathBuf>,
     pub(super) test: Option<PathBuf>,
+    pub(super) tolerance: Option<Tolerance>,
 }
 
 /// `[[set]]`
@@ -331,10 +333,16 @@ pub(super) fn set() -> Section<WrittenSet> {
         name: "set",
         repeated: true,
         about: "A set of questions with their answers, and what you need from it.",
-        fields: [questions_of_set(), needs_of_set(), limits_of_set(), answers_of_set()]
-            .into_iter()
-            .flatten()
-            .collect(),
+        fields: [
+            questions_of_set(),
+            needs_of_set(),
+            grading_of_set(),
+            limits_of_set(),
+            answers_of_set(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     }
 }
 
@@ -395,7 +403,7 @@ fn needs_of_set() -> Vec<Field<WrittenSet>> {
     vec![
         Field::new(
             "measure",
-            OneOf(&["exact", "f1", "contains", "label", "numeric:TOLERANCE", "rouge-l"]),
+            OneOf(&["exact", "f1", "contains", "label", "numeric", "rouge-l", "json", "command"]),
             |to: &mut WrittenSet| &mut to.set.measure,
             "How an answer is scored.",
         )
@@ -486,6 +494,48 @@ fn limits_of_set() -> Vec<Field<WrittenSet>> {
     ]
 }
 
+fn grading_of_set() -> Vec<Field<WrittenSet>> {
+    vec![
+        Field::new(
+            "tolerance",
+            Optional(Within),
+            |to: &mut WrittenSet| &mut to.tolerance,
+            "How far a number may be off with the measure `numeric`: by so much, or by a \
+             percentage of the expected number. If it is left out, the numbers must be the same.",
+        )
+        .example("\"1%\"")
+        .template(Template::Absent),
+        Field::new(
+            "schema",
+            Optional(File),
+            |to: &mut WrittenSet| &mut to.set.schema,
+            "The JSON schema of the answers with the measure `json`. An answer that breaks it \
+             scores 0. If it is left out, any JSON is accepted, and its fields are compared.",
+        )
+        .example("\"schema.json\"")
+        .template(Template::Absent),
+        Field::new(
+            "command",
+            Optional(List("texts: a program and its arguments")),
+            |to: &mut WrittenSet| &mut to.set.command,
+            "The program that scores answers with the measure `command`. It runs in the project's \
+             folder, without a shell, reads lines `{\"id\", \"question\", \"answer\", \
+             \"expected\"}` and writes a line `{\"id\", \"score\"}` for each, with a score from 0 to \
+             1.",
+        )
+        .example("[\"python3\", \"grade.py\"]")
+        .template(Template::Absent),
+        Field::new(
+            "command_seconds",
+            Integer(1..=86_400),
+            |to: &mut WrittenSet| &mut to.set.command_seconds,
+            "The seconds that this program may take for all answers it is asked about at once. \
+             Answers without a score by then are missing, not wrong.",
+        )
+        .template(Template::Absent),
+    ]
+}
+
 fn answers_of_set() -> Vec<Field<WrittenSet>> {
     vec![
         Field::new(
@@ -497,10 +547,13 @@ fn answers_of_set() -> Vec<Field<WrittenSet>> {
         .example("\"Answer the question in a few words.\""),
         Field::new(
             "max_tokens",
-            Integer(1..=100_000),
+            Optional(Integer(1..=100_000)),
             |to: &mut WrittenSet| &mut to.set.max_tokens,
-            "The most tokens of an answer.",
-        ),
+            "The most tokens of an answer. An answer that is cut there is wrong. If the key is \
+             left out, `tunesmith compare` takes the length of the longest training answer and adds \
+             some room.",
+        )
+        .example("48"),
         Field::new(
             "shots",
             Integer(1..=64),

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use eval::Tolerance;
 use toml::de::{DeInteger, DeValue};
 
 use crate::models::hex;
@@ -182,6 +183,32 @@ impl Kind<bool> for Flag {
 
     fn write(&self, value: &bool) -> Option<String> {
         Some(value.to_string())
+    }
+}
+
+/// How far a number may be off: a number, or a percentage as a text.
+#[derive(Clone)]
+pub(super) struct Within;
+
+impl Kind<Tolerance> for Within {
+    fn expected(&self) -> String {
+        "a number from 0 on, or a percentage such as \"1%\"".to_owned()
+    }
+
+    fn read(&self, value: &DeValue<'_>) -> Option<Tolerance> {
+        match value {
+            DeValue::Integer(written) => integer(written)?.to_string().parse().ok(),
+            DeValue::Float(written) => written.as_str().parse().ok(),
+            DeValue::String(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    fn write(&self, value: &Tolerance) -> Option<String> {
+        Some(match value {
+            Tolerance::Absolute(_) => value.to_string(),
+            Tolerance::Relative(_) => quoted(&value.to_string()),
+        })
     }
 }
 

@@ -165,11 +165,17 @@ pub struct SetConfig {
     pub slice: Option<String>,
     /// Hard limits: a setup that breaks one, or for which it was not measured, is not recommended.
     pub limits: Limits,
-    /// The set that shows what a fine-tuned model forgets: its dev questions are asked of it and of the
-    /// base model, without passages.
+    /// The set that shows what a fine-tuned model forgets: its dev questions are asked of it and of
+    /// the base model, without passages.
     pub general: Option<String>,
-    /// Tokens of the longest answer.
-    pub max_tokens: usize,
+    /// The JSON schema that answers must keep to, for the measure `json`.
+    pub schema: Option<PathBuf>,
+    /// The program that grades and its arguments, for the measure `command`.
+    pub command: Option<Vec<String>>,
+    /// Seconds that the program may take for all answers of a split.
+    pub command_seconds: u64,
+    /// Tokens of the longest answer; `None` lets `compare` take it from the training answers.
+    pub max_tokens: Option<usize>,
     /// Answers expected over the lifetime of the chosen arm: what training time is spread over.
     pub expected_queries: u64,
     /// Training examples shown to the few-shot arm.
@@ -334,8 +340,10 @@ impl Default for SetConfig {
             slice: None,
             limits: Limits::default(),
             general: None,
-            // Two or three sentences.
-            max_tokens: 48,
+            schema: None,
+            command: None,
+            command_seconds: 300,
+            max_tokens: None,
             expected_queries,
             shots: 4,
             // The 77 labels of `banking77` would take more tokens than most questions.
@@ -349,6 +357,8 @@ impl Default for SetConfig {
 
 #[cfg(test)]
 mod tests {
+    use eval::Tolerance;
+
     use super::*;
 
     fn parse(text: &str) -> Result<Config, Error> {
@@ -399,10 +409,48 @@ mod tests {
             [
                 "tunesmith.toml:4: lexical_weight: expected a number from 0 to 1, found 1.5",
                 "tunesmith.toml:6: name: expected letters, digits, `-` and `_` (and not `all`), found \"a b\"",
-                "tunesmith.toml:8: measure: expected exact, f1, contains, label, numeric:TOLERANCE or rouge-l, found \"bleu\"",
+                "tunesmith.toml:8: measure: expected exact, f1, contains, label, numeric, rouge-l, json or command, found \"bleu\"",
                 "tunesmith.toml:9: set: expected either `questions`, or `train`, `dev` and `test`, found another combination",
             ]
         );
+    }
+
+    #[test]
+    fn a_measure_has_the_keys_it_needs_and_no_others() {
+        let with = |fields: &str| {
+            let set = "[[set]]\nname = \"s\"\nquestions = \"q.jsonl\"";
+            format!("[project]\nname = \"p\"\n{set}\n{fields}\n")
+        };
+        let measure = |fields: &str| parse(&with(fields)).unwrap().sets[0].measure;
+        let numeric = |tolerance| Measure::Numeric { tolerance };
+        for (fields, tolerance) in [
+            ("measure = \"numeric\"", Tolerance::NONE),
+            ("measure = \"numeric:0.5\"", Tolerance::Absolute(0.5)),
+            ("measure = \"numeric\"\ntolerance = 0.01", Tolerance::Absolute(0.01)),
+            ("measure = \"numeric\"\ntolerance = 2", Tolerance::Absolute(2.0)),
+            ("measure = \"numeric\"\ntolerance = \"1%\"", Tolerance::Relative(0.01)),
+        ] {
+            assert_eq!(measure(fields), numeric(tolerance), "{fields}");
+        }
+        let config =
+            parse(&with("measure = \"command\"\ncommand = [\"python3\", \"g.py\"]")).unwrap();
+        assert_eq!(config.sets[0].command.as_deref().unwrap(), ["python3", "g.py"]);
+        assert_eq!(config.sets[0].command_seconds, 300);
+        for (fields, problem) in [
+            ("measure = \"f1\"\ntolerance = 0.1", "tolerance: expected the measure numeric"),
+            ("measure = \"numeric:1\"\ntolerance = 0.1", "tolerance: expected it once"),
+            ("measure = \"numeric\"\ntolerance = -1", "tolerance: expected a number from 0 on"),
+            ("measure = \"f1\"\nschema = \"s.json\"", "schema: expected the measure json"),
+            ("measure = \"f1\"\ncommand = [\"x\"]", "command: expected the measure command"),
+            ("measure = \"command\"", "command: expected a program and its arguments"),
+            (
+                "measure = \"command\"\ncommand = []",
+                "command: expected a program and its arguments",
+            ),
+        ] {
+            let found = problems(&with(fields));
+            assert!(found.len() == 1 && found[0].contains(problem), "{fields}: {found:?}");
+        }
     }
 
     #[test]

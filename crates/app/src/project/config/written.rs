@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use eval::{Measure, Tolerance};
 use toml::de::DeTable;
 
 use super::check::{Check, Table};
@@ -81,7 +82,48 @@ fn resolved(written: WrittenSet, table: &Table<'_>, check: &mut Check<'_>) -> Se
             SetFiles::One(PathBuf::new())
         }
     };
-    SetConfig { files, ..written.set }
+    let tolerance = written.tolerance;
+    let mut set = SetConfig { files, ..written.set };
+    graded(&mut set, tolerance, table, check);
+    set
+}
+
+/// Looks whether a set has the keys that its measure needs, and none of another measure.
+fn graded(
+    set: &mut SetConfig,
+    tolerance: Option<Tolerance>,
+    table: &Table<'_>,
+    check: &mut Check<'_>,
+) {
+    let mut wrong = |key: &str, message: String| check.problem(&table.span_of(key), key, message);
+    let written = table.get("measure").and_then(|value| value.get_ref().as_str());
+    // A measure that is none is a problem already.
+    let Some(written) = written.filter(|name| name.parse::<Measure>().is_ok()) else { return };
+    match (&mut set.measure, tolerance) {
+        (Measure::Numeric { .. }, Some(_)) if written.contains(':') => {
+            wrong(
+                "tolerance",
+                format!("expected it once, found it in `measure = {written:?}`, too"),
+            );
+        }
+        (Measure::Numeric { tolerance: place }, Some(tolerance)) => *place = tolerance,
+        (_, Some(_)) => {
+            wrong("tolerance", format!("expected the measure numeric, found {written:?}"));
+        }
+        (_, None) => {}
+    }
+    if set.schema.is_some() && set.measure != Measure::Json {
+        wrong("schema", format!("expected the measure json, found {written:?}"));
+    }
+    let command = set.command.as_ref().map(Vec::is_empty);
+    if set.measure == Measure::Command && command != Some(false) {
+        wrong("command", "expected a program and its arguments, found nothing".to_owned());
+    }
+    for key in ["command", "command_seconds"] {
+        if set.measure != Measure::Command && table.get(key).is_some() {
+            wrong(key, format!("expected the measure command, found {written:?}"));
+        }
+    }
 }
 
 /// Looks whether the sets that show forgetting are there, and none shows its own.

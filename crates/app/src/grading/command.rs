@@ -1,0 +1,559 @@
+//! Answers graded by a program of the user's own.
+//!
+//! It reads one JSON object a line, `{"id", "question", "answer", "expected": [..]}`, and writes one
+//! for each, `{"id", "score"}` with a score from 0 to 1, in any order. It is started once for many
+//! answers and has a time limit for all of them. An answer without a score, whatever the reason, is
+//! missing and not wrong.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use store::{DocumentId, Store};
+
+use super::Answered;
+use crate::error::{Error, IoContext, Result};
+use crate::models::hash_bytes;
+use crate::project::Project;
+use crate::questions::Question;
+
+/// How often is looked whether somebody wants to stop.
+const LOOK: Duration = Duration::from_millis(50);
+/// What is read of the program's output, at most.
+const MOST_BYTES: u64 = 256 << 20;
+/// What is kept of its standard error for the message.
+const LAST_WORDS: usize = 300;
+
+/// A program that grades.
+pub(super) struct CommandGrader {
+    /// The program and its arguments.
+    arguments: Vec<String>,
+    /// Where it runs: the project's folder.
+    folder: PathBuf,
+    /// What it may take for all answers of a call.
+    limit: Duration,
+    /// A hash of the arguments and of each file among them.
+    identity: String,
+}
+
+/// An answer that the program is asked about.
+pub(super) struct Asked<'a> {
+    pub(super) question: &'a Question,
+    pub(super) answer: &'a str,
+}
+
+/// A line to the program.
+#[derive(Serialize)]
+struct Line<'a> {
+    id: &'a str,
+    question: &'a str,
+    answer: &'a str,
+    expected: Vec<&'a str>,
+}
+
+/// What is kept of a score.
+#[derive(Serialize, Deserialize)]
+struct KeptScore {
+    score: f64,
+}
+
+/// A score, or why there is none.
+type Score = std::result::Result<f64, String>;
+
+impl CommandGrader {
+    /// # Errors
+    /// A file among the arguments cannot be read.
+    pub(super) fn new(project: &Project, arguments: &[String], seconds: u64) -> Result<Self> {
+        let mut all = arguments.join("\0");
+        for argument in arguments {
+            let path = project.path(argument.as_ref());
+            if path.is_file() {
+                let bytes = std::fs::read(&path).context("read", &path)?;
+                all.push_str(&format!("\0{}", hash_bytes(&bytes)));
+            }
+        }
+        Ok(Self {
+            arguments: arguments.to_vec(),
+            folder: project.root.clone(),
+            limit: Duration::from_secs(seconds),
+            identity: hash_bytes(all.as_bytes()),
+        })
+    }
+
+    pub(super) fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// The scores of answers: those that are kept, and for the others what the program says, which
+    /// is kept.
+    pub(super) fn scores(
+        &self,
+        set: &str,
+        answers: &[Answered<'_>],
+        store: &mut Store,
+        stop: &AtomicBool,
+    ) -> Result<Vec<Score>> {
+        let keys: Vec<String> = answers.iter().map(|each| self.key(each)).collect();
+        let mut scores: HashMap<&str, Score> = HashMap::new();
+        let mut documents: HashMap<&str, BTreeSet<DocumentId>> = HashMap::new();
+        let mut asked: Vec<(&str, Asked<'_>)> = Vec::new();
+        for (key, each) in keys.iter().zip(answers) {
+            documents.entry(key).or_default().extend(each.documents);
+            if scores.contains_key(key.as_str()) {
+                continue;
+            }
+            let kept = store.trial(key)?;
+            let kept: Option<KeptScore> = kept.and_then(|json| serde_json::from_str(&json).ok());
+            let score = kept.map(|kept| kept.score).ok_or_else(String::new);
+            if score.is_err() {
+                asked.push((key, Asked { question: each.question, answer: each.answer }));
+            }
+            scores.insert(key, score);
+        }
+        let (new, lines): (Vec<&str>, Vec<Asked<'_>>) = asked.into_iter().unzip();
+        for ((key, line), score) in new.iter().zip(&lines).zip(self.run(&lines, stop)?) {
+            if let Ok(score) = score {
+                let json = serde_json::to_string(&KeptScore { score })
+                    .map_err(|source| Error::Record { what: format!("score {key}"), source })?;
+                let qid = &line.question.id;
+                let trial = store::Trial { key, set, arm: "command", qid, json: &json };
+                let quoted: Vec<DocumentId> = documents[key].iter().copied().collect();
+                store.put_trial(&trial, &quoted)?;
+            }
+            scores.insert(key, score);
+        }
+        Ok(keys.iter().map(|key| scores[key.as_str()].clone()).collect())
+    }
+
+    fn key(&self, each: &Answered<'_>) -> String {
+        let question = each.question;
+        let expected = expected(question).join("\0");
+        let all = [&self.identity, &question.text, each.answer, &expected].map(hash_part).concat();
+        hash_bytes(all.as_bytes())
+    }
+
+    /// Runs the program on these answers, all at once.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`]. A program that cannot be started or fails gives no scores.
+    pub(super) fn run(&self, asked: &[Asked<'_>], stop: &AtomicBool) -> Result<Vec<Score>> {
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut input = Vec::new();
+        let ids: Vec<String> = (1..=asked.len()).map(|number| number.to_string()).collect();
+        for (id, Asked { question, answer }) in ids.iter().zip(asked) {
+            let line = Line { id, question: &question.text, answer, expected: expected(question) };
+            let json = serde_json::to_string(&line)
+                .map_err(|source| Error::Record { what: format!("question {id}"), source })?;
+            input.extend_from_slice(json.as_bytes());
+            input.push(b'\n');
+        }
+        let mut run = match Run::start(self, input) {
+            Ok(run) => run,
+            Err(error) => {
+                let reason = format!("cannot start {:?}: {error}", self.arguments[0]);
+                return Ok(vec![Err(reason); asked.len()]);
+            }
+        };
+        let mut read = Lines::new(&ids);
+        let ended = run.follow(self.limit, stop, &mut read)?;
+        Ok(read.scores(&ended.why_missing(&run, self.limit)))
+    }
+}
+
+/// What a question accepts, patterns as they are written.
+fn expected(question: &Question) -> Vec<&str> {
+    let patterns = question.patterns.iter().map(|pattern| pattern.as_str());
+    question.answers.iter().map(String::as_str).chain(patterns).collect()
+}
+
+/// A part of a key, of a length that keeps parts apart.
+fn hash_part(part: &str) -> String {
+    hash_bytes(part.as_bytes())
+}
+
+/// How a run ended.
+enum Ended {
+    /// The program closed its output and ended, unless that could not be learnt.
+    Itself(Option<ExitStatus>),
+    /// It took too long and was killed.
+    Late,
+}
+
+impl Ended {
+    /// Why answers without a line have no score.
+    fn why_missing(&self, run: &Run, limit: Duration) -> String {
+        let reason = match self {
+            Self::Late => format!("the program took longer than {} s", limit.as_secs()),
+            Self::Itself(Some(status)) if !status.success() => {
+                format!("the program failed ({status})")
+            }
+            Self::Itself(_) => return "the program wrote no line for it".to_owned(),
+        };
+        match run.last_words() {
+            words if words.is_empty() => reason,
+            words => format!("{reason}: {words}"),
+        }
+    }
+}
+
+/// A program at work.
+struct Run {
+    child: Child,
+    lines: Receiver<Vec<u8>>,
+    errors: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Run {
+    fn start(grader: &CommandGrader, input: Vec<u8>) -> std::io::Result<Self> {
+        let [program, arguments @ ..] = &grader.arguments[..] else {
+            return Err(std::io::Error::other("no program is named"));
+        };
+        // A path is meant within the project, a bare name is looked for as the shell does.
+        let program = match program.contains('/') {
+            true => grader.folder.join(program),
+            false => PathBuf::from(program),
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(&grader.folder);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A group of its own, so that what it starts can be ended with it.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command.spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that reads no further closes the pipe, which is its right.
+            thread::spawn(move || stdin.write_all(&input));
+        }
+        let (sender, lines) = mpsc::sync_channel(1024);
+        if let Some(stdout) = child.stdout.take() {
+            thread::spawn(move || {
+                let mut reader = BufReader::new(stdout.take(MOST_BYTES));
+                loop {
+                    let mut line = Vec::new();
+                    match reader.read_until(b'\n', &mut line) {
+                        Ok(1..) if sender.send(line).is_ok() => {}
+                        _ => break,
+                    }
+                }
+            });
+        }
+        let errors = Arc::new(Mutex::new(Vec::new()));
+        if let Some(mut stderr) = child.stderr.take() {
+            let kept = Arc::clone(&errors);
+            thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = stderr.read(&mut buffer) {
+                    let Ok(mut kept) = kept.lock() else { break };
+                    kept.extend_from_slice(&buffer[..count]);
+                    let surplus = kept.len().saturating_sub(LAST_WORDS);
+                    kept.drain(..surplus);
+                }
+            });
+        }
+        Ok(Self { child, lines, errors })
+    }
+
+    /// Reads lines until the program ends, the time is up, or somebody wants to stop.
+    fn follow(
+        &mut self,
+        limit: Duration,
+        stop: &AtomicBool,
+        read: &mut Lines<'_>,
+    ) -> Result<Ended> {
+        let deadline = Instant::now() + limit;
+        let mut closed = false;
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                self.kill();
+                return Err(Error::Interrupted);
+            }
+            if Instant::now() >= deadline {
+                self.kill();
+                return Ok(Ended::Late);
+            }
+            if closed {
+                match self.child.try_wait() {
+                    Ok(None) => thread::sleep(LOOK),
+                    Ok(Some(status)) => return Ok(Ended::Itself(Some(status))),
+                    Err(_) => return Ok(Ended::Itself(None)),
+                }
+                continue;
+            }
+            match self.lines.recv_timeout(LOOK) {
+                Ok(line) => read.take(&line),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => closed = true,
+            }
+        }
+    }
+
+    /// Ends the program and everything it started.
+    fn kill(&mut self) {
+        #[cfg(unix)]
+        if let Ok(group) = i32::try_from(self.child.id()) {
+            // SAFETY: takes two numbers. The child was started as the head of its own group and has
+            // not been waited for, so the number is not another's.
+            unsafe { libc::kill(-group, libc::SIGKILL) };
+        }
+        // It may have ended meanwhile, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn last_words(&self) -> String {
+        let kept = self.errors.lock().map(|kept| kept.clone()).unwrap_or_default();
+        String::from_utf8_lossy(&kept).split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// What the program has written so far.
+struct Lines<'a> {
+    ids: &'a [String],
+    scores: HashMap<String, Score>,
+    /// Lines that say nothing about an answer, and the first of them.
+    strange: usize,
+    first_strange: String,
+}
+
+impl<'a> Lines<'a> {
+    fn new(ids: &'a [String]) -> Self {
+        Self { ids, scores: HashMap::new(), strange: 0, first_strange: String::new() }
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        let text = String::from_utf8_lossy(line);
+        let text = text.trim();
+        if text.is_empty() {
+            return;
+        }
+        let Some((id, score)) = self.read(text) else {
+            self.strange += 1;
+            if self.first_strange.is_empty() {
+                self.first_strange = text.chars().take(80).collect();
+            }
+            return;
+        };
+        let again = self.scores.contains_key(&id);
+        let score = if again { Err("the program scored it twice".to_owned()) } else { score };
+        self.scores.insert(id, score);
+    }
+
+    /// The answer that a line is about, and its score.
+    fn read(&self, text: &str) -> Option<(String, Score)> {
+        let line: Value = serde_json::from_str(text).ok()?;
+        let id = match line.get("id")? {
+            Value::String(id) => id.clone(),
+            Value::Number(id) => id.to_string(),
+            _ => return None,
+        };
+        // Ids are the numbers from 1 on.
+        let number: usize = id.parse().ok()?;
+        if self.ids.get(number.checked_sub(1)?) != Some(&id) {
+            return None;
+        }
+        let score = match line.get("score")? {
+            Value::Null => Err("the program gave no score".to_owned()),
+            score => match score.as_f64() {
+                Some(score) if (0.0..=1.0).contains(&score) => Ok(score),
+                _ => Err("the program gave a score that is no number from 0 to 1".to_owned()),
+            },
+        };
+        Some((id, score))
+    }
+
+    /// One score for each answer; those that no line is about have none, for this reason.
+    fn scores(mut self, reason: &str) -> Vec<Score> {
+        let reason = match self.strange {
+            0 => reason.to_owned(),
+            lines => {
+                let first = &self.first_strange;
+                format!(
+                    "{reason}; {lines} lines were no {{\"id\", \"score\"}}, the first {first:?}"
+                )
+            }
+        };
+        let missing = || Err(reason.clone());
+        self.ids.iter().map(|id| self.scores.remove(id).unwrap_or_else(missing)).collect()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::project::config::Config;
+    use crate::questions::{Place, Split};
+
+    fn question(text: &str, answer: &str) -> Question {
+        Question {
+            id: text.to_owned(),
+            instruction: String::new(),
+            text: text.to_owned(),
+            answers: vec![answer.to_owned()],
+            patterns: Vec::new(),
+            evidence: Vec::new(),
+            paraphrases: Vec::new(),
+            slice: None,
+            completion: String::new(),
+            group: None,
+            split: Split::Dev,
+            place: Place::default(),
+        }
+    }
+
+    /// A shell script that grades in a folder of its own.
+    struct Script {
+        folder: tempfile::TempDir,
+        questions: Vec<Question>,
+    }
+
+    impl Script {
+        fn new(script: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("grade.sh"), script).unwrap();
+            let questions = (0..3).map(|at| question(&format!("q{at}"), "yes")).collect();
+            Self { folder, questions }
+        }
+
+        fn grader(&self, seconds: u64) -> CommandGrader {
+            let config = Config { name: "p".to_owned(), ..Config::default() };
+            let project = Project { root: self.folder.path().to_owned(), config };
+            let arguments = ["sh".to_owned(), "grade.sh".to_owned()];
+            CommandGrader::new(&project, &arguments, seconds).unwrap()
+        }
+
+        fn scores(&self, seconds: u64) -> Vec<Score> {
+            let asked: Vec<Asked<'_>> = (self.questions.iter())
+                .map(|question| Asked { question, answer: "yes, \"it\" is" })
+                .collect();
+            self.grader(seconds).run(&asked, &AtomicBool::new(false)).unwrap()
+        }
+
+        fn reasons(&self, seconds: u64) -> Vec<String> {
+            self.scores(seconds).into_iter().filter_map(Result::err).collect()
+        }
+    }
+
+    /// Copies the id of each line into a line of its own, the score behind it.
+    const HALF: &str = r#"while read -r line; do
+        id=$(printf '%s' "$line" | sed 's/^{"id":"\([0-9]*\)".*/\1/')
+        printf '{"id": "%s", "score": 0.5}\n' "$id"
+    done"#;
+
+    #[test]
+    fn each_line_gets_its_score() {
+        assert_eq!(Script::new(HALF).scores(60), vec![Ok(0.5); 3]);
+        let any_order = Script::new(
+            "cat > seen; echo '{\"id\": 3, \"score\": 1}'; echo; echo '{\"id\": \"1\", \"score\": 0}'
+             echo '{\"id\": \"2\", \"score\": null}'",
+        );
+        let scores = any_order.scores(60);
+        assert_eq!((&scores[0], &scores[2]), (&Ok(0.0), &Ok(1.0)));
+        assert_eq!(scores[1], Err("the program gave no score".to_owned()));
+        let seen = std::fs::read_to_string(any_order.folder.path().join("seen")).unwrap();
+        let first: Value = serde_json::from_str(seen.lines().next().unwrap()).unwrap();
+        let line = serde_json::json!({
+            "id": "1", "question": "q0", "answer": "yes, \"it\" is", "expected": ["yes"]
+        });
+        assert_eq!(first, line);
+    }
+
+    #[test]
+    fn whatever_fails_is_missing_and_says_why() {
+        let failed = Script::new("head -n 1 > /dev/null; echo broken here >&2; exit 3").reasons(60);
+        assert_eq!(failed.len(), 3);
+        assert!(failed[0].contains("exit status: 3") && failed[0].ends_with("broken here"));
+        let garbled =
+            Script::new("cat > /dev/null; echo hello; echo '{\"id\": \"9\", \"score\": 1}'");
+        let garbled = garbled.reasons(60);
+        assert!(
+            garbled[0].contains("2 lines were no") && garbled[0].contains("hello"),
+            "{garbled:?}"
+        );
+        let outside =
+            "cat > /dev/null; echo '{\"id\": 1, \"score\": 1.5}'; echo '{\"id\": 2, \"score\": 1}'
+                       echo '{\"id\": 2, \"score\": 1}'";
+        let outside = Script::new(outside).reasons(60);
+        assert!(outside[0].contains("no number from 0 to 1"), "{outside:?}");
+        assert_eq!(outside[1], "the program scored it twice");
+        assert_eq!(outside[2], "the program wrote no line for it");
+        let mut none = Script::new("").grader(60);
+        none.arguments[0] = "./no-such-program".to_owned();
+        let asked = [Asked { question: &question("q", "a"), answer: "a" }];
+        let found = none.run(&asked, &AtomicBool::new(false)).unwrap();
+        assert!(found[0].as_ref().is_err_and(|reason| reason.starts_with("cannot start")));
+    }
+
+    #[test]
+    fn what_takes_too_long_is_killed_with_what_it_started() {
+        let late = Script::new(
+            "echo '{\"id\": 1, \"score\": 1}'; sleep 300 & echo $! > pid; wait; echo never",
+        );
+        let start = Instant::now();
+        let scores = late.scores(1);
+        assert!(start.elapsed() < Duration::from_secs(20));
+        assert_eq!(scores[0], Ok(1.0), "what was said in time counts");
+        assert_eq!(scores[1], Err("the program took longer than 1 s".to_owned()));
+        let pid = std::fs::read_to_string(late.folder.path().join("pid")).unwrap();
+        let pid: i32 = pid.trim().parse().unwrap();
+        // A process that was killed is gone, or waits for its new parent to look at it.
+        let alive = || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            // SAFETY: asks whether there is a process and sends it nothing.
+            unsafe { libc::kill(pid, 0) == 0 && !stat.contains(") Z ") }
+        };
+        let gone = (0..100).any(|_| {
+            thread::sleep(Duration::from_millis(20));
+            !alive()
+        });
+        assert!(gone, "process {pid} is still there");
+    }
+
+    #[test]
+    fn scores_are_kept_until_the_program_changes() {
+        let script =
+            Script::new("echo x >> runs; cat > /dev/null; echo '{\"id\": 1, \"score\": 0.25}'");
+        let mut store = Store::open(&script.folder.path().join("store")).unwrap();
+        let grade = |script: &Script, store: &mut Store, answers: &[&str]| {
+            let answered: Vec<Answered<'_>> = answers
+                .iter()
+                .map(|answer| Answered { question: &script.questions[0], answer, documents: &[] })
+                .collect();
+            script.grader(60).scores("s", &answered, store, &AtomicBool::new(false)).unwrap()
+        };
+        let runs = |script: &Script| {
+            std::fs::read_to_string(script.folder.path().join("runs")).unwrap().lines().count()
+        };
+        assert_eq!(
+            grade(&script, &mut store, &["a", "a"]),
+            [Ok(0.25), Ok(0.25)],
+            "one line for both"
+        );
+        assert_eq!((grade(&script, &mut store, &["a"]), runs(&script)), (vec![Ok(0.25)], 1));
+        assert_eq!((grade(&script, &mut store, &["b"]), runs(&script)), (vec![Ok(0.25)], 2));
+        let changed = "echo x >> runs; cat > /dev/null; echo '{\"id\": 1, \"score\": 0.75}'";
+        std::fs::write(script.folder.path().join("grade.sh"), changed).unwrap();
+        assert_eq!((grade(&script, &mut store, &["a"]), runs(&script)), (vec![Ok(0.75)], 3));
+        std::fs::write(script.folder.path().join("grade.sh"), "echo x >> runs; exit 1").unwrap();
+        assert!(grade(&script, &mut store, &["a"])[0].is_err());
+        assert!(grade(&script, &mut store, &["a"])[0].is_err(), "a failure is not kept");
+        assert_eq!(runs(&script), 5);
+    }
+
+    #[test]
+    fn a_wish_to_stop_ends_the_program() {
+        let script = Script::new("sleep 300");
+        let asked = [Asked { question: &script.questions[0], answer: "a" }];
+        let found = script.grader(60).run(&asked, &AtomicBool::new(true));
+        assert!(matches!(found, Err(Error::Interrupted)));
+    }
+}
