@@ -35,6 +35,8 @@ pub struct Bench<'a> {
     pub(super) model: &'a Model,
     pub(super) options: &'a CompareOptions,
     pub(super) questions: QuestionSet,
+    /// Its training questions, until retrieval is tuned.
+    shots: Shots,
     pub(super) material: Material,
     /// The dev questions to run.
     pub(super) halves: DevHalves,
@@ -104,7 +106,8 @@ impl<'a> Bench<'a> {
     /// Reads the questions of a set and looks at what its arms have to work with.
     ///
     /// # Errors
-    /// Problems in the question files; [`Error::NoDocuments`] where questions name evidence and
+    /// Problems in the question files, and too few questions left without those that another split
+    /// holds; [`Error::NoDocuments`] where questions name evidence and
     /// nothing was ingested.
     pub fn new(
         project: &'a Project,
@@ -114,7 +117,10 @@ impl<'a> Bench<'a> {
         options: &'a CompareOptions,
     ) -> Result<Self> {
         let start = Instant::now();
-        let questions = QuestionSet::load(project, set)?;
+        let mut questions = QuestionSet::load(project, set)?;
+        let vectors = questions.leave_out_paraphrases(&knowledge.encoder)?;
+        questions.check_left()?;
+        let shots = Shots::with_vectors(&questions.train, vectors);
         let material = Material {
             documents: knowledge.store.has_documents()?,
             evidence: questions.has_evidence(),
@@ -127,7 +133,18 @@ impl<'a> Bench<'a> {
         // Only questions with evidence tell settings of retrieval apart.
         let halves =
             if material.evidence { DevHalves::of(&dev) } else { DevHalves::undivided(&dev) };
-        Ok(Self { start, project, knowledge, model, options, questions, material, halves, test })
+        Ok(Self {
+            start,
+            project,
+            knowledge,
+            model,
+            options,
+            questions,
+            shots,
+            material,
+            halves,
+            test,
+        })
     }
 
     /// Compares the arms and stores the comparison.
@@ -166,7 +183,7 @@ impl<'a> Bench<'a> {
             progress.report(CompareEvent::Reranked(finding.clone()));
         }
         wanted.rerank = self.knowledge.reranks(Some(set))?;
-        let shots = Shots::new(&self.knowledge.encoder, &self.questions.train)?;
+        let shots = std::mem::take(&mut self.shots);
         Ok(PromptSources { wanted, passages, reranking, shots })
     }
 
@@ -334,6 +351,7 @@ impl<'a> Bench<'a> {
         let (train, whole) = (questions.train.len(), questions.test.len());
         let dev = self.options.limit.unwrap_or(usize::MAX).min(questions.dev.len());
         let weight = sources.wanted.lexical_weight;
+        let left_out = questions.left_out(Split::Test);
         let comparison = Comparison {
             set: questions.config.name,
             measure: questions.config.measure,
@@ -347,7 +365,10 @@ impl<'a> Bench<'a> {
             reranking: sources.reranking,
             costs: price.of_all(&knowledge.store)?,
             training: adapters.iter().map(TrainingRecord::from).collect(),
-            left_out: questions.leaked.len(),
+            left_out,
+            leaks: questions.leaked,
+            shared_documents: questions.shared_documents,
+            contradictions: questions.contradictions,
             sizes: [train, dev, self.test.len()],
             sampled_from: Some(whole).filter(|whole| *whole > self.test.len()),
             documents: documents_hash(&knowledge.store)?,
