@@ -153,6 +153,12 @@ impl<'a> Bench<'a> {
     /// Problems with the evidence, [`Error::Interrupted`]: finished trials are kept, and running
     /// again goes on from them.
     pub fn compare(mut self, progress: &mut Progress<'_, CompareEvent>) -> Result<Comparison> {
+        let QuestionSet { shared_documents, contradictions, .. } = &self.questions;
+        progress.report(CompareEvent::Checked {
+            left_out: [Split::Dev, Split::Test].map(|split| self.questions.left_out(split)),
+            shared_documents: shared_documents.len(),
+            contradictions: contradictions.clone(),
+        });
         let sources = self.tune_retrieval(progress)?;
         let dev = self.run_dev(&sources, progress)?;
         let gate = self.read_gate(&dev, progress)?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use eval::decision::{Looks, Opening};
-use eval::{Decision, DecisionInput, Rule, Trial};
+use eval::{Decision, DecisionInput, Outcome, Rule, Trial};
 use store::Store;
 
 use crate::compare::DevUse;
@@ -16,7 +16,8 @@ use crate::error::{Error, IoContext, Result};
 use crate::project::Project;
 use crate::project::config::SetConfig;
 use crate::report::{
-    DocumentReceipt, ExampleAnswer, ExampleQuestion, ReportContext, SetReport, TrainingCourse, html,
+    DocumentReceipt, ExampleAnswer, ExampleQuestion, QuestionFindings, ReportContext, SetReport,
+    TrainingCourse, html,
 };
 use crate::time;
 
@@ -67,7 +68,7 @@ pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
         expected_queries: set.expected_queries,
         ..Rule::default()
     };
-    let decision = eval::decide(&DecisionInput {
+    let mut decision = eval::decide(&DecisionInput {
         set: set.name.clone(),
         measure: comparison.measure,
         trials: comparison.trials.clone(),
@@ -80,6 +81,7 @@ pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
         left_out: comparison.left_out,
         looks,
     })?;
+    tell_contradictions(&mut decision, &comparison);
     if documents_hash(store)? != comparison.documents {
         remarks.push(format!(
             "documents have changed since set {:?} was compared: compare again",
@@ -93,6 +95,22 @@ pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
     })?;
     store.put_decision(&set.name, &json)?;
     Ok(Decided { decision, comparison, remarks })
+}
+
+/// Says that training answers contradict each other: with a warning, and in the sentence where more
+/// or better pairs are asked for.
+fn tell_contradictions(decision: &mut Decision, comparison: &Comparison) {
+    let found = &comparison.contradictions;
+    let Some(first) = found.first() else { return };
+    let pairs: usize = found.iter().map(|contradiction| contradiction.answers.len()).sum();
+    let train = comparison.sizes[0];
+    let what = format!(
+        "{pairs} of {train} training questions stand there with different answers; {first}"
+    );
+    if decision.outcome == Outcome::CollectData {
+        decision.sentence.push_str(&format!(" Wrong with the pairs: {what}."));
+    }
+    decision.warnings.push(format!("{what}; the report lists them"));
 }
 
 /// Files written by [`write_report`].
@@ -253,5 +271,10 @@ fn set_report(decided: &Decided) -> SetReport {
         facts.push(("not trained again".to_owned(), format!("{}: {why}", recipe.as_str())));
     }
     facts.extend(decided.remarks.iter().map(|remark| ("remark".to_owned(), remark.clone())));
-    SetReport { decision: decided.decision.clone(), examples, training, facts }
+    let found = QuestionFindings {
+        leaks: comparison.leaks.clone(),
+        shared_documents: comparison.shared_documents.clone(),
+        contradictions: comparison.contradictions.clone(),
+    };
+    SetReport { decision: decided.decision.clone(), examples, training, facts, found }
 }

@@ -5,7 +5,7 @@ use eval::{Arm, Gate};
 use super::halves::DevUse;
 use super::plan::{ArmChoice, ComparisonEstimate};
 use super::record::RerankFinding;
-use crate::questions::Split;
+use crate::questions::{Contradiction, Split};
 use crate::tune::TuneEvent;
 use crate::tune::adapters::Recipe;
 
@@ -26,6 +26,15 @@ pub struct CompareOptions {
 /// What happens during a comparison.
 #[derive(Debug)]
 pub enum CompareEvent {
+    /// The questions were checked against each other.
+    Checked {
+        /// Dev and test questions left out, as another split holds them.
+        left_out: [usize; 2],
+        /// Documents with evidence for questions of more than one split.
+        shared_documents: usize,
+        /// Training questions that stand there with different answers, one by one.
+        contradictions: Vec<Contradiction>,
+    },
     /// What will be done and how long it should take, before anything long starts.
     Planned(Box<ComparisonEstimate>),
     /// What the dev questions are used for.

@@ -1,6 +1,7 @@
 //! Training questions that stand there with different answers.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use eval::{Measure, grade};
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,14 @@ pub struct Contradiction {
     pub question: String,
     /// Each answer, and where it stands: `FILE:LINE`.
     pub answers: Vec<(String, String)>,
+}
+
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let answers: Vec<String> =
+            (self.answers.iter()).map(|(answer, place)| format!("{answer:?} ({place})")).collect();
+        write!(f, "{:?} has different answers in train: {}", self.question, answers.join(", "))
+    }
 }
 
 /// The questions that stand in train with answers of which one would be wrong beside the other, in
