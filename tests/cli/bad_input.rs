@@ -355,3 +355,37 @@ fn a_split_of_another_name() {
     let expected = "facts.jsonl:2: split: expected train, dev or test, found \"holdout\"";
     assert!(said.contains(expected), "{said}");
 }
+
+#[test]
+fn contradictions_and_twins_are_named_and_block_nothing() {
+    if !models_are_here() {
+        return;
+    }
+    let project = Project::with_documents(&[NOTE]);
+    let crew = ["pilot", "cook", "smith", "clerk", "diver", "baker"];
+    let mut rows = row("train", "Is the pilot of the Marrow ferry paid?", "yes")
+        + &row("train", "is the pilot of the Marrow ferry PAID", "no")
+        + &row("dev", "Is the pilot of the Marrow ferry paid", "yes")
+        + &row("dev", "Is the quay lit?", "yes");
+    for who in crew {
+        rows += &row("test", &format!("Is the {who} of the Marrow ferry paid?"), "no");
+    }
+    project.add_set("facts", "label", &rows);
+    let run = project.run(&["compare", "facts", "--arms", "base"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    for said in [
+        "facts: left out of dev: 1 question that train or test holds too",
+        "facts: left out of test: 1 question that train holds too",
+        "facts: warning: \"Is the pilot of the Marrow ferry paid?\" has different answers in \
+         train: \"yes\" (questions/facts.jsonl:1), \"no\" (questions/facts.jsonl:2)",
+    ] {
+        assert!(run.err.contains(said), "{said}\n{}", run.err);
+    }
+    let said = project.ok(&["decide", "facts"]);
+    let warning = "warning: 2 of 2 training questions stand there with different answers";
+    assert!(said.contains(warning), "{said}");
+    let page = fs::read_to_string(project.path(".tunesmith/reports/facts.html")).unwrap();
+    for told in ["What stands twice", "the same words", "questions/facts.jsonl:2"] {
+        assert!(page.contains(told), "{told}");
+    }
+}

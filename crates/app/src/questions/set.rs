@@ -90,8 +90,8 @@ impl QuestionSet {
         Ok(set)
     }
 
-    /// Leaves out also what another split holds in other words, by the vectors of an embedder, which
-    /// it returns for the training questions.
+    /// Leaves out also what another split holds in other words, by the vectors of an embedder,
+    /// which it returns for the training questions.
     ///
     /// # Errors
     /// Those of the embedder.

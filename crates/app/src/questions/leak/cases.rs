@@ -76,6 +76,11 @@ const CASES: &[(Verdict, &str, &str)] = &[
     ),
     (OtherAlike, "Is Copper heavier than Brass here?", "Is Brass heavier than Copper here?"),
     (Other, "Did Novak beat Ruud in Melbourne?", "Did Ruud beat Novak in Melbourne?"),
+    (
+        Other,
+        "Was the Ostrel treaty signed before the war?",
+        "Was the Ostrel treaty signed after the war?",
+    ),
     // Arithmetic
     (Twin, "What is 17 + 25?", "what is 17+25"),
     (Twin, "Compute 1,200 * 3", "Compute 1200 × 3."),
@@ -241,7 +246,7 @@ fn sets_of_words_find_a_third_of_the_twins_and_twice_as_many_others() {
     let twins = CASES.iter().filter(|(verdict, ..)| matches!(verdict, Twin | Reworded)).count();
     let right = found.iter().filter(|row| matches!(CASES[**row].0, Twin | Reworded)).count();
     // How questions were compared before: two of three that were found were none.
-    assert_eq!((right, found.len(), twins, CASES.len()), (8, 24, 26, 63));
+    assert_eq!((right, found.len(), twins, CASES.len()), (8, 24, 26, 64));
 }
 
 /// The embedder of the catalogue, if it is on this machine.

@@ -154,8 +154,8 @@ fn is_same_word(a: &Token, b: &Token, weights: &Weights) -> bool {
     plain(a) && plain(b) && slip && is_variant(&a.text, &b.text)
 }
 
-/// Whether what two questions share stands in the same order, or in one that says the same: with one
-/// phrase that a word such as `in` leads moved elsewhere.
+/// Whether what two questions share stands in the same order, or in one that says the same: with
+/// one phrase that a word such as `in` leads moved elsewhere.
 fn keeps_order(a: &Sketch, b: &Sketch) -> bool {
     moves_a_phrase(a, b, |_| true)
 }
@@ -194,7 +194,8 @@ fn moves_a_phrase(a: &Sketch, b: &Sketch, counts: impl Fn(&Token) -> bool) -> bo
     let len = a_words.len();
     (1..len).any(|cut| {
         let rotated = (0..len).all(|at| a_words[(at + cut) % len].0 == b_words[at].0);
-        // The two phrases begin at 0 and at `cut` in one text, at `len - cut` and at 0 in the other.
+        // The two phrases begin at 0 and at `cut` in one text, at `len - cut` and at 0 in the
+        // other.
         let led = |in_a: usize, in_b: usize| {
             let leading = a.leading(a_words[in_a].1);
             leading.is_some() && leading == b.leading(b_words[in_b].1)

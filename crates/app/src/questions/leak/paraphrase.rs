@@ -13,8 +13,8 @@ const CANDIDATES: usize = 256;
 const SAMPLE: [usize; 2] = [500, 4000];
 /// False paraphrases for each question, at most.
 const CHANCE: f64 = 0.01;
-/// Where more than this share of all pairs of questions have an answer in common, answers are labels:
-/// that questions alike have the same one is what is to be learnt, and no leak.
+/// Where more than this share of all pairs of questions have an answer in common, answers are
+/// labels: that questions alike have the same one is what is to be learnt, and no leak.
 const LABELS: f64 = 0.01;
 /// Questions that are close share an answer this much more often than any two do.
 const CLOSE: f64 = 10.0;

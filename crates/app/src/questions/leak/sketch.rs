@@ -1,13 +1,16 @@
 //! What of a question decides whether another one is the same.
 
-use super::words::{Role, SAME_LETTERS, canonical, figure, is_unspaced, letter_role, role};
+use super::words::{
+    Role, SAME_LETTERS, canonical, figure, is_pointed, is_unspaced, letter_role, role,
+};
 
 /// A word, figure or operator of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) text: String,
     pub(super) role: Role,
-    /// Whether it is a figure or an operator: those agree exactly or the questions differ.
+    /// Whether it is a figure, an operator or a word such as `before`: those agree exactly or the
+    /// questions differ.
     pub(super) exact: bool,
     /// Whether it is written as a name, with a capital inside a sentence.
     pub(super) name: bool,
@@ -20,7 +23,7 @@ pub(super) struct Sketch {
     pub(super) tokens: Vec<Token>,
     /// What is neither function nor negation, in order: places in `tokens`.
     pub(super) content: Vec<usize>,
-    /// Figures and operators, sorted.
+    /// Figures, operators and words such as `before`, sorted.
     pub(super) figures: Vec<String>,
     /// Words that turn the answer round.
     pub(super) negations: usize,
@@ -48,8 +51,8 @@ impl Sketch {
 
     /// The word that leads the phrase which begins with the token at this place, if one does.
     pub(super) fn leading(&self, at: usize) -> Option<&str> {
-        let before = self.tokens[..at].iter().rev();
-        let word = before.skip_while(|token| token.role == Role::Function).next()?;
+        let mut before = self.tokens[..at].iter().rev();
+        let word = before.find(|token| token.role != Role::Function)?;
         (word.role == Role::Leading).then_some(word.text.as_str())
     }
 }
@@ -202,7 +205,7 @@ impl Reader<'_> {
             // A and B are names, I is none.
             let letter = name && text != "i" && text.chars().count() == 1;
             let role = if letter { Role::Content } else { role(text) };
-            self.push(text.to_owned(), role, digits, name);
+            self.push(text.to_owned(), role, digits || is_pointed(text), name);
         }
     }
 
@@ -228,7 +231,7 @@ impl Reader<'_> {
         let mark = text.chars().all(|c| c == '!')
             && !self.letter(at).is_some_and(|c| c.is_alphanumeric() || c == '(');
         let emphasis = text.chars().all(|c| c == '*') && !self.code && !self.near_figure(start, at);
-        if !(hyphen && !self.code) && !mark && !emphasis {
+        if (self.code || !hyphen) && !mark && !emphasis {
             self.push(text, Role::Content, true, false);
         }
         at

@@ -30,12 +30,14 @@ const FUNCTION: &str = "the an am is are was were be been being do does did done
 const LEADING: &str = "in at on of for by to from with into about during after before since until near under over \
     between through within if when im am an auf von vom zu zum zur für mit bei nach aus vor seit über unter durch \
     während wenn à au aux en dans pour par sur avec depuis desde para con hasta sobre";
+/// Those of them that have an opposite: they agree or the questions differ.
+const POINTED: &str = "before after since until over under vor nach seit über unter desde hasta";
 const JOINING: &str = "or and oder und ou et o y";
 const NEGATION: &str = "not no never none nobody nothing neither nor without cannot cant dont doesnt didnt isnt arent \
     wasnt werent wont wouldnt shouldnt couldnt hasnt havent hadnt nicht kein keine keinen keinem keiner keines nie \
     niemals nichts niemand ohne weder ne pas jamais sans aucun aucune nunca sin ningún ninguna";
 /// Figures that are written as words: one row for each figure.
-const FIGURES: [(&str, &str); 21] = [
+const FIGURES: [(&str, &str); 25] = [
     ("0", "zero null"),
     ("1", "one eins"),
     ("2", "two zwei"),
@@ -56,6 +58,10 @@ const FIGURES: [(&str, &str); 21] = [
     ("30", "thirty dreißig"),
     ("40", "forty vierzig"),
     ("50", "fifty fünfzig"),
+    ("60", "sixty sechzig"),
+    ("70", "seventy siebzig"),
+    ("80", "eighty achtzig"),
+    ("90", "ninety neunzig"),
     ("100", "hundred hundert"),
 ];
 /// Other ways of writing the same: the second stands for the first.
@@ -78,8 +84,8 @@ const LEADING_LETTERS: &str = "在从從于於对對";
 const NEGATION_LETTERS: &str = "不没沒无無未非别勿";
 /// Chinese ways of asking the same.
 pub(super) const SAME_LETTERS: [(&str, &str); 9] = [
+    ("请问", ""),
     ("怎么样", "何样"),
-    ("怎样", "如何"),
     ("怎样", "如何"),
     ("怎么", "如何"),
     ("什么时候", "何时"),
@@ -117,6 +123,11 @@ pub(super) fn role(word: &str) -> Role {
 /// The figure that a word in lower case stands for.
 pub(super) fn figure(word: &str) -> Option<&'static str> {
     FIGURE_OF.get(word).copied()
+}
+
+/// Whether a word in lower case has an opposite that would stand in the same place.
+pub(super) fn is_pointed(word: &str) -> bool {
+    POINTED.split(' ').any(|pointed| pointed == word)
 }
 
 /// The word that stands for this one.
