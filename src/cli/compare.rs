@@ -121,6 +121,24 @@ pub(crate) fn print_arms(decision: &Decision) {
     }
 }
 
+/// Says what of the questions stands in two splits.
+fn checked(set: &str, [dev, test]: [usize; 2], shared_documents: usize) {
+    for (split, holders, count) in [("dev", "train or test", dev), ("test", "train", test)] {
+        if count > 0 {
+            eprintln!(
+                "{set}: left out of {split}: {} that {holders} holds too",
+                plural(count, "question")
+            );
+        }
+    }
+    if shared_documents > 0 {
+        eprintln!(
+            "{set}: {} with evidence for questions of more than one split",
+            plural(shared_documents, "document")
+        );
+    }
+}
+
 /// Shows a comparison on standard error.
 struct View {
     set: String,
@@ -138,6 +156,12 @@ impl View {
     fn show(&mut self, event: &CompareEvent) {
         let set = &self.set;
         match event {
+            CompareEvent::Checked { left_out, shared_documents, contradictions } => {
+                checked(set, *left_out, *shared_documents);
+                for contradiction in contradictions {
+                    eprintln!("{set}: warning: {contradiction}");
+                }
+            }
             CompareEvent::Planned(estimate) => {
                 self.seeds = estimate.seeds;
                 for line in plan(estimate) {

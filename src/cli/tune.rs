@@ -54,10 +54,12 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
         return embedder::run(project, &arguments.set, options, arguments.json);
     }
     let project = super::open_project(project)?;
-    let set = QuestionSet::load(&project, project.config.set(&arguments.set)?)?;
+    let mut set = QuestionSet::load(&project, project.config.set(&arguments.set)?)?;
     let stop = super::stop_flag()?;
     let cache = Cache::from_env()?;
     let mut knowledge = open_knowledge(&project, &cache)?;
+    // As `compare` does, whose adapters watch the same dev questions.
+    set.leave_out_paraphrases(&knowledge.encoder)?;
     let model = service::open_model(&project, &cache)?;
     let recipe = arguments.recipe;
     let mut tuner =

@@ -281,3 +281,111 @@ fn a_number_of_threads_that_is_none() {
     let expected = "error: TUNESMITH_THREADS: expected a number from 1 to 1024, found `many`";
     assert!(run.err.contains(expected), "{}", run.err);
 }
+
+#[test]
+fn margins_and_targets_that_mean_nothing() {
+    let project = Project::new();
+    for (line, expected) in [
+        ("margin = 0", "margin: expected a number above 0 and below 1, found 0"),
+        ("margin = -0.1", "margin: expected a number above 0 and below 1, found -0.1"),
+        ("margin = 1.0", "margin: expected a number above 0 and below 1, found 1.0"),
+        ("target = 0.0", "target: expected a number above 0, up to 1, found 0.0"),
+        ("target = 1.2", "target: expected a number above 0, up to 1, found 1.2"),
+    ] {
+        project.write(
+            "tunesmith.toml",
+            format!(
+                "[project]\nname = \"p\"\n[[set]]\nname = \"a\"\nmeasure = \"exact\"\n\
+                 questions = \"q\"\n{line}\n"
+            ),
+        );
+        let said = project.fails(&["compare", "a"]);
+        assert!(said.contains(&format!("tunesmith.toml:7: {expected}")), "{said}");
+    }
+}
+
+/// A row of a question file.
+fn row(split: &str, question: &str, answer: &str) -> String {
+    let row = serde_json::json!({"question": question, "answers": [answer], "split": split});
+    format!("{row}\n")
+}
+
+/// Compares a set that cannot be compared, and makes sure that no test split was opened.
+fn refused(measure: &str, rows: &str) -> Option<String> {
+    if !models_are_here() {
+        return None;
+    }
+    let project = Project::with_documents(&[NOTE]);
+    project.add_set("facts", measure, rows);
+    let said = project.fails(&["compare", "facts"]);
+    let store = store::Store::open(&project.path(".tunesmith")).unwrap();
+    assert!(store.test_openings("facts").unwrap().is_empty(), "{said}");
+    Some(said)
+}
+
+#[test]
+fn a_test_split_that_is_the_training_split() {
+    let crew = ["pilot", "cook", "smith", "clerk", "diver", "baker"];
+    let questions = |split: &str, of: &str| -> String {
+        crew.iter().map(|who| row(split, &format!("Who is the {who} {of}?"), who)).collect()
+    };
+    let rows = questions("train", "of the Marrow ferry")
+        + &questions("dev", "at Sallow Rock")
+        + &questions("test", "of the Marrow ferry");
+    let Some(said) = refused("exact", &rows) else { return };
+    let expected = "questions/facts.jsonl: question: set \"facts\": expected test questions that no \
+                    other split holds, found 0 of 6; \"Who is the pilot of the Marrow ferry?\" \
+                    (facts-13), for one, is \"Who is the pilot of the Marrow ferry?\" (facts-1, train)";
+    assert!(said.contains(expected), "{said}");
+    assert!(!said.contains("expected dev questions"), "{said}");
+}
+
+#[test]
+fn a_set_without_test_questions() {
+    let rows = row("train", "Who rows?", "Ada") + &row("dev", "Who cooks?", "Bo");
+    let Some(said) = refused("exact", &rows) else { return };
+    let expected = "expected questions for train, dev and test, found none for test";
+    assert!(said.contains(expected) && said.contains("facts.jsonl: split"), "{said}");
+}
+
+#[test]
+fn a_split_of_another_name() {
+    let rows = row("train", "Who rows?", "Ada") + &row("holdout", "Who cooks?", "Bo");
+    let Some(said) = refused("exact", &rows) else { return };
+    let expected = "facts.jsonl:2: split: expected train, dev or test, found \"holdout\"";
+    assert!(said.contains(expected), "{said}");
+}
+
+#[test]
+fn contradictions_and_twins_are_named_and_block_nothing() {
+    if !models_are_here() {
+        return;
+    }
+    let project = Project::with_documents(&[NOTE]);
+    let crew = ["pilot", "cook", "smith", "clerk", "diver", "baker"];
+    let mut rows = row("train", "Is the pilot of the Marrow ferry paid?", "yes")
+        + &row("train", "is the pilot of the Marrow ferry PAID", "no")
+        + &row("dev", "Is the pilot of the Marrow ferry paid", "yes")
+        + &row("dev", "Is the quay lit?", "yes");
+    for who in crew {
+        rows += &row("test", &format!("Is the {who} of the Marrow ferry paid?"), "no");
+    }
+    project.add_set("facts", "label", &rows);
+    let run = project.run(&["compare", "facts", "--arms", "base"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    for said in [
+        "facts: left out of dev: 1 question that train or test holds too",
+        "facts: left out of test: 1 question that train holds too",
+        "facts: warning: \"Is the pilot of the Marrow ferry paid?\" has different answers in \
+         train: \"yes\" (questions/facts.jsonl:1), \"no\" (questions/facts.jsonl:2)",
+    ] {
+        assert!(run.err.contains(said), "{said}\n{}", run.err);
+    }
+    let said = project.ok(&["decide", "facts"]);
+    let warning = "warning: 2 of 2 training questions stand there with different answers";
+    assert!(said.contains(warning), "{said}");
+    let page = fs::read_to_string(project.path(".tunesmith/reports/facts.html")).unwrap();
+    for told in ["What stands twice", "the same words", "questions/facts.jsonl:2"] {
+        assert!(page.contains(told), "{told}");
+    }
+}

@@ -10,6 +10,7 @@ use crate::questions::Question;
 const BATCH: usize = 256;
 
 /// Training examples with the vectors of their questions.
+#[derive(Default)]
 pub struct Shots {
     shots: Vec<Shot>,
     vectors: Vec<Vec<f32>>,
@@ -23,6 +24,11 @@ impl Shots {
             let texts: Vec<&str> = batch.iter().map(|question| question.text.as_str()).collect();
             vectors.extend(encoder.embed(&texts)?);
         }
+        Ok(Self::with_vectors(train, vectors))
+    }
+
+    /// The questions of `train` with their vectors, in the same order.
+    pub(crate) fn with_vectors(train: &[Question], vectors: Vec<Vec<f32>>) -> Self {
         let shots = train
             .iter()
             .map(|question| Shot {
@@ -30,7 +36,7 @@ impl Shots {
                 answer: question.completion.clone(),
             })
             .collect();
-        Ok(Self { shots, vectors })
+        Self { shots, vectors }
     }
 
     /// The `k` examples whose questions are nearest to `vector`, nearest first.

@@ -44,6 +44,8 @@ pub struct Bench<'a> {
     pub(super) questions: QuestionSet,
     pub(super) grader: Grader,
     length: AnswerLength,
+    /// Its training questions, until retrieval is tuned.
+    shots: Shots,
     pub(super) material: Material,
     /// The dev questions to run.
     pub(super) halves: DevHalves,
@@ -135,8 +137,9 @@ impl<'a> Bench<'a> {
     /// Reads the questions of a set and looks at what its arms have to work with.
     ///
     /// # Errors
-    /// Problems in the question files and those with the answers of foreign systems;
-    /// [`Error::NoDocuments`] where questions name evidence and
+    /// Problems in the question files and those with the answers of foreign systems, and too few
+    /// questions left without those that another split holds; [`Error::NoDocuments`] where questions
+    /// name evidence and
     /// nothing was ingested.
     pub fn new(
         project: &'a Project,
@@ -147,6 +150,9 @@ impl<'a> Bench<'a> {
     ) -> Result<Self> {
         let start = Instant::now();
         let mut questions = QuestionSet::load(project, set)?;
+        let vectors = questions.leave_out_paraphrases(&knowledge.encoder)?;
+        questions.check_left()?;
+        let shots = Shots::with_vectors(&questions.train, vectors);
         let grader = Grader::new(project, set)?;
         let length = AnswerLength::of(set, &questions.train, &model.tokenizer)?;
         questions.config.max_tokens = Some(length.tokens);
@@ -172,6 +178,7 @@ impl<'a> Bench<'a> {
             questions,
             grader,
             length,
+            shots,
             material,
             halves,
             test,
@@ -188,6 +195,12 @@ impl<'a> Bench<'a> {
         self.grader.check(&self.questions, progress.stop())?;
         self.knowledge.put_max_tokens(&self.questions.config.name, self.length.tokens)?;
         progress.report(CompareEvent::Length(self.length));
+        let QuestionSet { shared_documents, contradictions, .. } = &self.questions;
+        progress.report(CompareEvent::Checked {
+            left_out: [Split::Dev, Split::Test].map(|split| self.questions.left_out(split)),
+            shared_documents: shared_documents.len(),
+            contradictions: contradictions.clone(),
+        });
         let sources = self.tune_retrieval(progress)?;
         let dev = self.run_dev(&sources, progress)?;
         let gate = self.read_gate(&dev, progress)?;
@@ -226,7 +239,7 @@ impl<'a> Bench<'a> {
             progress.report(CompareEvent::Reranked(finding.clone()));
         }
         wanted.rerank = self.knowledge.reranks(Some(set))?;
-        let shots = Shots::new(&self.knowledge.encoder, &self.questions.train)?;
+        let shots = std::mem::take(&mut self.shots);
         Ok(PromptSources { wanted, passages, reranking, shots })
     }
 
@@ -444,7 +457,10 @@ impl<'a> Bench<'a> {
             reranking: sources.reranking.clone(),
             costs,
             training: entrants.adapters.iter().map(TrainingRecord::from).collect(),
-            left_out: questions.leaked.len(),
+            left_out: questions.left_out(Split::Test),
+            leaks: questions.leaked.clone(),
+            shared_documents: questions.shared_documents.clone(),
+            contradictions: questions.contradictions.clone(),
             sizes: [train, dev, self.test.len()],
             sampled_from: Some(whole).filter(|whole| *whole > self.test.len()),
             run: test.run.clone(),

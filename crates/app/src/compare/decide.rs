@@ -17,7 +17,8 @@ use crate::error::{Error, IoContext, Result};
 use crate::project::Project;
 use crate::project::config::SetConfig;
 use crate::report::{
-    DocumentReceipt, ExampleAnswer, ExampleQuestion, ReportContext, SetReport, TrainingCourse, html,
+    DocumentReceipt, ExampleAnswer, ExampleQuestion, QuestionFindings, ReportContext, SetReport,
+    TrainingCourse, html,
 };
 use crate::time;
 
@@ -62,11 +63,12 @@ pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
     let openings = openings
         .into_iter()
         .map(|opening| Opening { when: time::rfc3339(opening.at), why: opening.reason });
-    let decision = eval::decide(&DecisionInput {
+    let mut decision = eval::decide(&DecisionInput {
         openings: openings.collect(),
         looks,
         ..decision_input(&comparison, set)
     })?;
+    warn_of_contradictions(&mut decision, &comparison);
     if documents_hash(store)? != comparison.documents {
         remarks.push(format!(
             "documents have changed since set {:?} was compared: compare again",
@@ -107,6 +109,19 @@ pub(super) fn decision_input(comparison: &Comparison, set: &SetConfig) -> Decisi
         pruned: comparison.pruned.clone(),
         slices: comparison.slices.clone(),
     }
+}
+
+/// Warns that training answers contradict each other; where more or better pairs are asked for, the
+/// sentence says so, too.
+fn warn_of_contradictions(decision: &mut Decision, comparison: &Comparison) {
+    let found = &comparison.contradictions;
+    let Some(first) = found.first() else { return };
+    let pairs: usize = found.iter().map(|contradiction| contradiction.answers.len()).sum();
+    let train = comparison.sizes[0];
+    decision.warnings.push(format!(
+        "{pairs} of {train} training questions stand there with different answers; {first}; the report \
+         lists them"
+    ));
 }
 
 /// Files written by [`write_report`].
@@ -270,11 +285,17 @@ fn set_report(decided: &Decided) -> SetReport {
         problems(&comparison.trials).iter().map(|each| ("answers".to_owned(), each.to_string())),
     );
     facts.extend(decided.remarks.iter().map(|remark| ("remark".to_owned(), remark.clone())));
+    let found = QuestionFindings {
+        leaks: comparison.leaks.clone(),
+        shared_documents: comparison.shared_documents.clone(),
+        contradictions: comparison.contradictions.clone(),
+    };
     SetReport {
         decision: decided.decision.clone(),
         labels: comparison.labels.clone(),
         examples,
         training,
         facts,
+        found,
     }
 }

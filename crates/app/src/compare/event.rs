@@ -7,7 +7,7 @@ use super::length::AnswerLength;
 use super::plan::{ArmChoice, ComparisonEstimate};
 use super::problems::AnswerProblem;
 use super::record::RerankFinding;
-use crate::questions::Split;
+use crate::questions::{Contradiction, Split};
 use crate::tune::adapters::Recipe;
 use crate::tune::{Pairs, TuneEvent};
 
@@ -28,6 +28,15 @@ pub struct CompareOptions {
 /// What happens during a comparison.
 #[derive(Debug)]
 pub enum CompareEvent {
+    /// The questions were checked against each other.
+    Checked {
+        /// Dev and test questions left out, as another split holds them.
+        left_out: [usize; 2],
+        /// Documents with evidence for questions of more than one split.
+        shared_documents: usize,
+        /// Training questions that stand there with different answers, one by one.
+        contradictions: Vec<Contradiction>,
+    },
     /// What will be done and how long it should take, before anything long starts.
     Planned(Box<ComparisonEstimate>),
     /// A system that is there already takes part by its answers.

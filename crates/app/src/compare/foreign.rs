@@ -77,7 +77,8 @@ impl ForeignAnswers {
             questions.iter().map(|question| question.id.clone()).collect()
         };
         let test = ids(&set.test);
-        let left_out: HashSet<String> = set.leaked.iter().map(|leak| leak.test.clone()).collect();
+        let left_out: HashSet<String> =
+            set.leaked.iter().map(|leak| leak.question.id.clone()).collect();
         let known: HashSet<String> = set.all().map(|question| question.id.clone()).collect();
         let mut unused = 0;
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eval::Measure;
 
-use crate::questions::{Question, QuestionSet};
+use crate::questions::{Contradiction, Question, QuestionSet};
 use crate::tune::adapters::{Manifest, Recipe};
 
 /// Fewer examples of a label than this seldom teach it.
@@ -17,7 +17,7 @@ const FALLING: f64 = 0.01;
 /// sentence.
 pub(super) fn pair_faults(set: &QuestionSet, adapters: &[Manifest]) -> Vec<String> {
     let mut faults = Vec::new();
-    faults.extend(contradictions(&set.train));
+    faults.extend(contradictions(&set.contradictions, set.train.len()));
     if set.config.measure == Measure::Label {
         faults.extend(rare_labels(&set.train));
     }
@@ -25,27 +25,11 @@ pub(super) fn pair_faults(set: &QuestionSet, adapters: &[Manifest]) -> Vec<Strin
     faults
 }
 
-/// Questions that stand there with different answers, letters and white space apart.
-fn contradictions(train: &[Question]) -> Option<String> {
-    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
-    let mut answers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut pairs: BTreeMap<String, usize> = BTreeMap::new();
-    for question in train {
-        let asked = plain(&question.text);
-        answers.entry(asked.clone()).or_default().insert(plain(&question.completion));
-        *pairs.entry(asked).or_default() += 1;
-    }
-    let contradicting: Vec<usize> = (answers.iter())
-        .filter(|(_, answers)| answers.len() > 1)
-        .map(|(asked, _)| pairs[asked])
-        .collect();
-    let count: usize = contradicting.iter().sum();
-    (count > 0).then(|| {
-        format!(
-            "{count} of {} pairs contradict each other: the same question with another answer",
-            train.len()
-        )
-    })
+/// Questions that stand there with different answers.
+fn contradictions(found: &[Contradiction], train: usize) -> Option<String> {
+    let first = found.first()?;
+    let pairs: usize = found.iter().map(|contradiction| contradiction.answers.len()).sum();
+    Some(format!("{pairs} of {train} pairs contradict each other; {first}"))
 }
 
 /// Labels with too few examples.
@@ -87,21 +71,12 @@ mod tests {
     use crate::compare::question;
 
     #[test]
-    fn contradictions_and_rare_labels_are_counted() {
-        let train: Vec<Question> = [
-            ("Where is it?", "ember"),
-            ("where  is it?", "heron"),
-            ("Where is it?", "heron"),
-            ("And this?", "heron"),
-            ("this, too?", "Heron"),
-        ]
-        .map(|(text, answer)| question(text, answer))
-        .to_vec();
-        let said = contradictions(&train).unwrap();
-        assert!(said.starts_with("3 of 5 pairs contradict"), "{said}");
-        assert!(contradictions(&train[3..]).is_none());
-        assert!(rare_labels(&train).unwrap().starts_with("3 of 3 labels"));
-        let many: Vec<Question> = (0..5).map(|i| question(&format!("q{i}"), "heron")).collect();
-        assert!(rare_labels(&many).is_none());
+    fn rare_labels_are_counted() {
+        let examples = |label: &str, count: usize| -> Vec<Question> {
+            (0..count).map(|index| question(&format!("{label} {index}"), label)).collect()
+        };
+        let train = [examples("ember", 4), examples("heron", 5), examples("lotus", 1)].concat();
+        assert_eq!(rare_labels(&train).unwrap(), "2 of 3 labels have fewer than 5 examples");
+        assert!(rare_labels(&train[4..9]).is_none());
     }
 }

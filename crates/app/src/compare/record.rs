@@ -14,7 +14,7 @@ use super::trials::EngineSpeed;
 use crate::error::{Error, Result};
 use crate::models::hash_bytes;
 use crate::project::config::SetConfig;
-use crate::questions::Question;
+use crate::questions::{Contradiction, Leak, Question, SharedDocument};
 use crate::time;
 use crate::tune::adapters::{Manifest, Recipe};
 
@@ -70,6 +70,16 @@ pub struct Comparison {
     pub training: Vec<TrainingRecord>,
     /// Test questions left out because they stand in train.
     pub left_out: usize,
+    /// The dev and test questions left out, each with the question of another split that is the
+    /// same.
+    #[serde(default)]
+    pub leaks: Vec<Leak>,
+    /// Documents with evidence for questions of more than one split.
+    #[serde(default)]
+    pub shared_documents: Vec<SharedDocument>,
+    /// Training questions that stand there with different answers.
+    #[serde(default)]
+    pub contradictions: Vec<Contradiction>,
     /// Train examples, dev and test questions.
     pub sizes: [usize; 3],
     /// Test questions of the set where a limit left some of them out.

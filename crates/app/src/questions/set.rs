@@ -1,8 +1,12 @@
 //! A question set: its files read, split, and cleared of what leaked.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
-use super::leak::{Leak, leaks};
+use lm::Encoder;
+
+use super::contradiction::{Contradiction, contradictions};
+use super::leak::{Leak, SharedDocument, leaks, paraphrased, shared_documents};
 use super::question::{Question, Split};
 use super::{read, split};
 use crate::error::{Error, Problem};
@@ -10,6 +14,11 @@ use crate::models::hash_bytes;
 use crate::project::Project;
 use crate::project::config::{SetConfig, SetFiles};
 use crate::prompt;
+
+/// Fewer questions than this, with more of them left out, are none to compare on.
+const HANDFUL: usize = 5;
+/// Questions embedded at a time.
+const BATCH: usize = 256;
 
 /// A question set, read and split.
 #[derive(Clone, Debug)]
@@ -27,13 +36,18 @@ pub struct QuestionSet {
     /// Questions of all splits that the documents do not answer: nothing is trained or compared on
     /// them, abstaining is measured and calibrated with them.
     pub unanswerable: Vec<Question>,
-    /// Test questions left out because training examples hold them.
+    /// Dev and test questions that are left out because another split holds them.
     pub leaked: Vec<Leak>,
+    /// Documents with evidence for questions of more than one split. Nothing is left out for that.
+    pub shared_documents: Vec<SharedDocument>,
+    /// Training questions that stand there with different answers. They stay.
+    pub contradictions: Vec<Contradiction>,
 }
 
 impl QuestionSet {
-    /// Reads the files of a set, splits them if they are not split, and leaves out test questions
-    /// found in train.
+    /// Reads the files of a set, splits them if they are not split, and leaves out what another
+    /// split holds by its words: test questions found in train, dev questions found in train or
+    /// test.
     ///
     /// # Errors
     /// [`Error::Problems`] with every malformed line, missing field, repeated id, set without
@@ -68,12 +82,97 @@ impl QuestionSet {
             questions = rest;
             taken
         };
-        let (train, dev, mut test): (Vec<_>, Vec<_>, Vec<_>) =
+        let (train, dev, test): (Vec<_>, Vec<_>, Vec<_>) =
             (take(Split::Train), take(Split::Dev), take(Split::Test));
-        let leaked = leaks(&train, &test);
-        test.retain(|question| leaked.iter().all(|leak| leak.test != question.id));
-        let labels = prompt::labels(config, &train);
-        Ok(Self { config: config.clone(), labels, train, dev, test, unanswerable, leaked })
+        let (config, labels) = (config.clone(), prompt::labels(config, &train));
+        let (leaked, shared) =
+            (Vec::new(), shared_documents([&train, &dev, &test].into_iter().flatten()));
+        let contradictions = contradictions(config.measure, &train);
+        let mut set = Self {
+            config,
+            labels,
+            train,
+            dev,
+            test,
+            unanswerable,
+            leaked,
+            shared_documents: shared,
+            contradictions,
+        };
+        let found = leaks(&set.all().collect::<Vec<_>>());
+        set.leave_out(found);
+        Ok(set)
+    }
+
+    /// Leaves out also what another split holds in other words, by the vectors of an embedder,
+    /// which it returns for the training questions.
+    ///
+    /// # Errors
+    /// Those of the embedder.
+    pub fn leave_out_paraphrases(&mut self, encoder: &Encoder) -> Result<Vec<Vec<f32>>, Error> {
+        let questions: Vec<&Question> = self.all().collect();
+        let mut vectors = Vec::with_capacity(questions.len());
+        for batch in questions.chunks(BATCH) {
+            let texts: Vec<&str> = batch.iter().map(|question| question.text.as_str()).collect();
+            vectors.extend(encoder.embed(&texts)?);
+        }
+        let found = paraphrased(&questions, &vectors);
+        self.leave_out(found);
+        vectors.truncate(self.train.len());
+        Ok(vectors)
+    }
+
+    /// Leaves out the questions of these leaks.
+    fn leave_out(&mut self, leaks: Vec<Leak>) {
+        let out: HashSet<&str> = leaks.iter().map(|leak| leak.question.id.as_str()).collect();
+        self.dev.retain(|question| !out.contains(question.id.as_str()));
+        self.test.retain(|question| !out.contains(question.id.as_str()));
+        self.leaked.extend(leaks);
+    }
+
+    /// Makes sure that dev and test have questions left without those that another split holds.
+    ///
+    /// # Errors
+    /// [`Error::Problems`] with the split of which next to nothing is left, and an example.
+    pub fn check_left(&self) -> Result<(), Error> {
+        let problems: Vec<Problem> = [(Split::Dev, &self.dev), (Split::Test, &self.test)]
+            .into_iter()
+            .filter_map(|(split, left)| self.nothing_left(split, left.len()))
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(Error::Problems(problems)) }
+    }
+
+    /// What is wrong with a split of which so many questions are left.
+    fn nothing_left(&self, split: Split, left: usize) -> Option<Problem> {
+        let out = self.left_out(split);
+        if left > 0 && (left >= HANDFUL || out <= left) {
+            return None;
+        }
+        let example = self.leaked.iter().find(|leak| leak.question.split == split)?;
+        let Leak { question, twin, .. } = example;
+        Some(Problem {
+            file: self.config.files.of(split).to_owned(),
+            line: None,
+            field: Some("question".to_owned()),
+            message: format!(
+                "set {:?}: expected {} questions that no other split holds, found {left} of {}; \
+                 {:?} ({}), for one, is {:?} ({}, {})",
+                self.config.name,
+                split.as_str(),
+                left + out,
+                question.text,
+                question.id,
+                twin.text,
+                twin.id,
+                twin.split.as_str(),
+            ),
+        })
+    }
+
+    /// How many questions of a split are left out.
+    pub fn left_out(&self, split: Split) -> usize {
+        let of_split = self.leaked.iter().filter(|leak| leak.question.split == split);
+        of_split.map(|leak| &leak.question.id).collect::<HashSet<_>>().len()
     }
 
     /// Whether any question says where its answer stands: without that there are no oracle arms.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::leak::{normalised_tokens, similar};
+use super::leak::Sketches;
 use super::question::{Question, Split};
 use super::read::QuestionRow;
 use crate::error::{Error, Problem};
@@ -78,18 +78,16 @@ fn groups(questions: &[Question]) -> Vec<Vec<usize>> {
                 .collect(),
         };
         if keys.is_empty() {
-            loose.push((index, normalised_tokens(&question.text)));
+            loose.push(index);
         }
         for key in keys {
             sets.join(index, *by_key.entry(key).or_insert(index));
         }
     }
-    for (position, (index, tokens)) in loose.iter().enumerate() {
-        for (other, others) in &loose[..position] {
-            if similar(tokens, others) {
-                sets.join(*index, *other);
-            }
-        }
+    let sketches = Sketches::of(loose.iter().map(|index| &questions[*index]).collect());
+    for pair in sketches.pairs(|_, _| true).found {
+        let [a, b] = pair.places;
+        sets.join(loose[a], loose[b]);
     }
     sets.groups()
 }

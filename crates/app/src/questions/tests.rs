@@ -165,8 +165,11 @@ fn leaked_test_questions_are_left_out_and_reported() {
 {"id":"e3","question":"Where does the ferry to Sallow Rock leave?","answers":["x"],"split":"test"}
 "#;
     let set = load(rows).unwrap();
-    let leak = |test: &str, exact| Leak { test: test.to_owned(), train: "t1".to_owned(), exact };
-    assert_eq!(set.leaked, [leak("e1", true), leak("e2", false)]);
+    let found: Vec<(&str, &str, Likeness)> = (set.leaked.iter())
+        .map(|leak| (leak.question.id.as_str(), leak.twin.id.as_str(), leak.likeness))
+        .collect();
+    assert_eq!(found, [("e1", "t1", Likeness::Same), ("e2", "t1", Likeness::Near)]);
+    assert_eq!((set.left_out(Split::Test), set.left_out(Split::Dev)), (2, 0));
     assert_eq!(set.test.iter().map(|question| question.id.as_str()).collect::<Vec<_>>(), ["e3"]);
 }
 

@@ -4,6 +4,8 @@ use eval::{Arm, Decision, System};
 
 use crate::compare::ArmLabels;
 
+use crate::questions::{Contradiction, Leak, SharedDocument};
+
 /// What the whole page is about.
 #[derive(Debug, Clone, Default)]
 pub struct ReportContext {
@@ -50,6 +52,19 @@ pub struct SetReport {
     pub training: Vec<TrainingCourse>,
     /// Further facts on the set: (name, value), such as the instruction or the sizes of the splits.
     pub facts: Vec<(String, String)>,
+    /// What was found wrong with its questions.
+    pub found: QuestionFindings,
+}
+
+/// What was found when the questions of a set were held against each other.
+#[derive(Debug, Clone, Default)]
+pub struct QuestionFindings {
+    /// Dev and test questions that are left out, as another split holds them.
+    pub leaks: Vec<Leak>,
+    /// Documents with evidence for questions of more than one split.
+    pub shared_documents: Vec<SharedDocument>,
+    /// Training questions that stand there with different answers.
+    pub contradictions: Vec<Contradiction>,
 }
 
 /// One test question with what the arms answered.

@@ -4,6 +4,7 @@ mod content;
 mod examples;
 mod figure;
 mod labels;
+mod questions;
 mod set;
 mod tables;
 #[cfg(test)]
@@ -15,7 +16,8 @@ use eval::figures::duration;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 pub use content::{
-    DocumentReceipt, ExampleAnswer, ExampleQuestion, ReportContext, SetReport, TrainingCourse,
+    DocumentReceipt, ExampleAnswer, ExampleQuestion, QuestionFindings, ReportContext, SetReport,
+    TrainingCourse,
 };
 use text::{anchor, typeset};
 

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::content::SetReport;
 use super::figure::{self, Row};
 use super::text::{anchor, typeset};
-use super::{examples, labels, tables, tree};
+use super::{examples, labels, questions, tables, tree};
 
 pub(super) fn section(set: &SetReport) -> Markup {
     let decision = &set.decision;
@@ -22,6 +22,7 @@ pub(super) fn section(set: &SetReport) -> Markup {
             (why_rag_fails(decision))
             (price(decision))
             (training(set))
+            (questions::questions(&set.found))
             (background(set))
             @if !set.examples.is_empty() {
                 h3 style="margin-top:2.2rem" { "What the arms answered" }

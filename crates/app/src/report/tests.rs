@@ -6,6 +6,7 @@ use eval::{
 };
 
 use super::*;
+use crate::questions::{Contradiction, Leak, LeakSide, Likeness, SharedDocument, Split};
 
 /// Trials with a known chance of a right answer per arm.
 fn trials(chances: &[(Arm, f64)], questions: usize) -> Vec<Trial> {
@@ -90,6 +91,7 @@ fn set(name: &str, chances: &[(Arm, f64)], questions: usize) -> SetReport {
             facts: vec![("rank".into(), "16".into())],
         }],
         facts: vec![("instruction".into(), "Answer <briefly>.".into())],
+        found: QuestionFindings::default(),
     }
 }
 
@@ -219,4 +221,39 @@ fn figures_are_typeset() {
         "rag − raft: −2.0 points [−1.5, +5.8], 80\u{a0}%"
     );
     assert_eq!(typeset("few-shot and hard-to-break"), "few-shot and hard-to-break");
+}
+
+#[test]
+fn twins_shared_documents_and_contradictions_are_all_listed() {
+    let side = |id: &str, split, text: &str| LeakSide { id: id.into(), split, text: text.into() };
+    let leak = |likeness| Leak {
+        question: side("e1", Split::Test, "Who <i>rows</i>?"),
+        twin: side("t9", Split::Train, "who rows"),
+        likeness,
+    };
+    let mut set = set("facts", &ALL[..3], 60);
+    assert!(!html(&[set.clone()], &ReportContext::default()).contains("What stands twice"));
+    set.found = QuestionFindings {
+        leaks: vec![leak(Likeness::Near), leak(Likeness::Paraphrase { cosine: 0.912 })],
+        shared_documents: vec![SharedDocument {
+            document: "boats.md".into(),
+            questions: [7, 0, 2],
+        }],
+        contradictions: vec![Contradiction {
+            question: "Is it open?".into(),
+            answers: vec![("yes".into(), "t.jsonl:1".into()), ("no".into(), "t.jsonl:3".into())],
+        }],
+    };
+    let page = html(&[set], &ReportContext::default());
+    check_well_formed(&page);
+    for told in [
+        "test e1: Who &lt;i&gt;rows&lt;/i&gt;?",
+        "train t9: who rows",
+        "nearly the same words, the same figures and order",
+        "other words with the same answer, cosine 0.91",
+        "<td>boats.md</td><td>7</td><td>0</td><td>2</td>",
+        "no <small>t.jsonl:3</small>",
+    ] {
+        assert!(page.contains(told), "{told}");
+    }
 }

@@ -411,14 +411,14 @@ fn needs_of_set() -> Vec<Field<WrittenSet>> {
         .example("\"contains\""),
         Field::new(
             "target",
-            Optional(Real::Share),
+            Optional(Real::Positive(1.0)),
             |to: &mut WrittenSet| &mut to.set.target,
             "The score that you need. If it is left out, more is always better.",
         )
         .example("0.6"),
         Field::new(
             "margin",
-            Real::Share,
+            Real::Margin,
             |to: &mut WrittenSet| &mut to.set.margin,
             "Differences in score up to this do not matter to you.",
         ),

@@ -93,6 +93,8 @@ fn integer(written: &DeInteger<'_>) -> Option<i64> {
 pub(super) enum Real {
     /// From 0 to 1.
     Share,
+    /// Above 0 and below 1.
+    Margin,
     /// Above 0, up to this.
     Positive(f64),
 }
@@ -106,6 +108,7 @@ impl Real {
         };
         let allowed = match self {
             Self::Share => (0.0..=1.0).contains(&number),
+            Self::Margin => number > 0.0 && number < 1.0,
             Self::Positive(most) => number > 0.0 && number <= *most,
         };
         allowed.then_some(number)
@@ -114,6 +117,7 @@ impl Real {
     fn range(&self) -> String {
         match self {
             Self::Share => "a number from 0 to 1".to_owned(),
+            Self::Margin => "a number above 0 and below 1".to_owned(),
             Self::Positive(most) => format!("a number above 0, up to {most}"),
         }
     }

@@ -21,6 +21,7 @@ use text::ChunkOptions;
 
 use crate::error::{Error, IoContext};
 use crate::project::access::Key;
+use crate::questions::Split;
 
 pub use self::reference::{reference, template};
 pub use crate::project::collections::{Collection, DOCUMENTS};
@@ -211,6 +212,18 @@ pub enum SetFiles {
         /// Questions for the comparison.
         test: PathBuf,
     },
+}
+
+impl SetFiles {
+    /// The file that holds the questions of a split.
+    pub fn of(&self, split: Split) -> &Path {
+        match (self, split) {
+            (Self::One(path), _) => path,
+            (Self::Three { train, .. }, Split::Train) => train,
+            (Self::Three { dev, .. }, Split::Dev) => dev,
+            (Self::Three { test, .. }, Split::Test) => test,
+        }
+    }
 }
 
 impl Config {
