@@ -40,7 +40,7 @@ pub(super) struct CommandGrader {
     folder: PathBuf,
     /// What it may take for all answers of a call.
     limit: Duration,
-    /// A hash of the arguments and of each file among them.
+    /// A hash of the arguments, of each file among them and of the program.
     identity: String,
 }
 
@@ -73,12 +73,11 @@ impl CommandGrader {
     /// A file among the arguments cannot be read.
     pub(super) fn new(project: &Project, arguments: &[String], seconds: u64) -> Result<Self> {
         let mut all = arguments.join("\0");
-        for argument in arguments {
-            let path = project.path(argument.as_ref());
-            if path.is_file() {
-                let bytes = std::fs::read(&path).context("read", &path)?;
-                all.push_str(&format!("\0{}", hash_bytes(&bytes)));
-            }
+        let in_project = arguments.iter().map(|argument| project.path(argument.as_ref()));
+        let files = arguments.first().and_then(|name| found_in_path(name)).into_iter();
+        for path in files.chain(in_project).filter(|path| path.is_file()) {
+            let bytes = std::fs::read(&path).context("read", &path)?;
+            all.push_str(&format!("\0{}", hash_bytes(&bytes)));
         }
         Ok(Self {
             arguments: arguments.to_vec(),
@@ -168,6 +167,15 @@ impl CommandGrader {
         let ended = run.follow(self.limit, stop, &mut read)?;
         Ok(read.scores(&ended.why_missing(&run, self.limit)))
     }
+}
+
+/// The file of a program that is named without a folder.
+fn found_in_path(name: &str) -> Option<PathBuf> {
+    if name.contains('/') {
+        return None;
+    }
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 /// What a question accepts, patterns as they are written.
@@ -387,7 +395,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::project::config::Config;
