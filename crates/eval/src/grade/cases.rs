@@ -235,3 +235,30 @@ fn every_measure_is_bounded_and_perfect_on_its_own_gold_answer() {
         assert_eq!(grade(measure, "42", &["42".to_owned()]), Some(1.0));
     }
 }
+
+/// Texts of what is hard to read: no text is refused, and each is its own right answer.
+#[test]
+fn whatever_is_written_is_graded() {
+    const PIECES: [&str; 48] = [
+        "0", "1", "23", "456", "7890", ".", ",", "'", "/", "-", "--", "+", "++", " ", "  ", "\n",
+        "e", "E5", "×", "10^", "^", "%", "$", "€", "#", "*", "**", "<", ">", "=", "!", "&", "|",
+        "_", "`", "é", "e\u{301}", "٣", "北", "İ", "ß", "½", "²", "–", "\u{2212}", "a", "The",
+        "million",
+    ];
+    let mut random = crate::stats::Random::new(5);
+    for _ in 0..4000 {
+        let length = 1 + random.below(9);
+        let text: String = (0..length).map(|_| PIECES[random.below(PIECES.len())]).collect();
+        let other: String = (0..length).map(|_| PIECES[random.below(PIECES.len())]).collect();
+        for name in ["exact", "f1", "contains", "label", "numeric:1%", "rouge-l"] {
+            let measure: Measure = name.parse().unwrap();
+            let score = grade(measure, &other, &[text.clone()]).unwrap();
+            assert!((0.0..=1.0).contains(&score), "{name}: {text:?}, {other:?}: {score}");
+            let asks = !text.trim().is_empty() && !name.starts_with("numeric");
+            let itself = grade(measure, &text, &[text.clone()]).unwrap();
+            assert!(!asks || (itself - 1.0).abs() < 1e-9, "{name}: {text:?}: {itself}");
+        }
+        let number = super::gold_number(&text);
+        assert!(number.is_none_or(f64::is_finite), "{text:?}: {number:?}");
+    }
+}
