@@ -59,7 +59,9 @@ fn answers_are_cut_where_the_pairs_say_and_that_is_told() {
     let decided = project.ok(&["decide", "s"]);
     let report = decided.lines().find_map(|line| line.strip_prefix("report ")).unwrap();
     let page = fs::read_to_string(report).unwrap();
-    for text in ["Label by label", "macro-F1", "no label", "cut at the greatest length"] {
+    for text in
+        ["Label by label", "macro-F1", "no label", "cut at the greatest length", "count as wrong: "]
+    {
         assert!(page.contains(text), "{text} in the report");
     }
 

@@ -155,11 +155,15 @@ fn about_trials(case: &Case<'_>) -> Vec<String> {
             arm.missing, arm.trials, arm.arm
         ));
     }
-    for arm in case.arms.iter().filter(|arm| arm.cut > 0 && !arm.arm.is_diagnostic()) {
+    let cut: Vec<String> = (case.arms.iter())
+        .filter(|arm| arm.cut > 0 && !arm.arm.is_diagnostic())
+        .map(|arm| format!("{} {} of {}", arm.arm, arm.cut, arm.trials))
+        .collect();
+    if !cut.is_empty() {
         warnings.push(format!(
-            "{} of {} answers of {} were cut at the greatest length and count as wrong: a larger `max_tokens` \
-             would tell whether they are.",
-            arm.cut, arm.trials, arm.arm
+            "Answers that were cut at the greatest length count as wrong: {}. A larger `max_tokens` would tell \
+             whether they are.",
+            cut.join(", ")
         ));
     }
     let few: Vec<Arm> = (case.arms.iter())
