@@ -45,8 +45,8 @@ fn every_key_of_the_reference_stands_in_a_new_file() {
     let page = project.ok(&["reference", "configuration"]);
     let (tables, _keys_of_the_server) = page.split_once("## `[[key]]`").unwrap();
     let keys = tables.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'));
-    // Those of three files, which a set has instead of one, and those of other measures than the one
-    // that is shown.
+    // Those of three files, which a set has instead of one, and those of other measures than the
+    // one that is shown.
     let absent = ["train", "dev", "test", "tolerance", "schema", "command", "command_seconds"];
     for key in keys.filter(|key| !absent.contains(key)) {
         let setting = format!("{key} = ");

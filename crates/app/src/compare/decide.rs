@@ -205,7 +205,8 @@ fn set_report(decided: &Decided) -> SetReport {
                 by_question.get(question.id.as_str()).map(Vec::as_slice).unwrap_or_default();
             let mut answers: Vec<ExampleAnswer> = Vec::new();
             for trial in trials {
-                // Of several seeds the first speaks for the arm. Baselines say nothing of their own.
+                // Of several seeds the first speaks for the arm. Baselines say nothing of their
+                // own.
                 let seen = answers.iter().any(|answer| answer.arm == trial.arm);
                 if !seen && !trial.arm.is_floor() {
                     answers.push(ExampleAnswer {

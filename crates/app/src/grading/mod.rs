@@ -1,8 +1,8 @@
 //! Grading the answers of a set: by text, by JSON schema, or by the user's own program.
 //!
 //! [`eval::grade()`] knows how two texts compare. What needs more is here: patterns among the
-//! accepted answers, a schema, a program. Whatever goes wrong with a grader makes an answer missing,
-//! never wrong, and says why.
+//! accepted answers, a schema, a program. Whatever goes wrong with a grader makes an answer
+//! missing, never wrong, and says why.
 
 mod command;
 mod json;

@@ -1,5 +1,5 @@
-//! A label task by label: macro-F1 of every system, and of one of them precision, recall and what it
-//! takes for what.
+//! A label task by label: macro-F1 of every system, and of one of them precision, recall and what
+//! it takes for what.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

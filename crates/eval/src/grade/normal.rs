@@ -73,8 +73,8 @@ fn plain(c: char) -> char {
 
 /// The plain digit of one in another script.
 fn digit(c: char) -> Option<char> {
-    // Where the ten digits of Arabic (twice), N'Ko, the scripts of India, Thai, Lao, Tibetan, Burmese,
-    // Khmer and Mongolian begin.
+    // Where the ten digits of Arabic (twice), N'Ko, the scripts of India, Thai, Lao, Tibetan,
+    // Burmese, Khmer and Mongolian begin.
     const ZEROS: [u32; 19] = [
         0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6,
         0xe50, 0xed0, 0xf20, 0x1040, 0x17e0, 0x1810,
@@ -102,8 +102,8 @@ pub(super) enum Style {
 /// Lower-case tokens of a unified text, articles included.
 ///
 /// A token is a word, a number with its sign and decimals, an operator, or a currency; where a
-/// script has no spaces between words (Chinese, Japanese, Thai and their neighbours), each character
-/// is one, as those who measure in these languages do it.
+/// script has no spaces between words (Chinese, Japanese, Thai and their neighbours), each
+/// character is one, as those who measure in these languages do it.
 pub(super) fn tokens(unified: &str, style: Style) -> Vec<String> {
     let joined = without_separators(unified);
     let chars: Vec<char> = joined.chars().flat_map(char::to_lowercase).collect();

@@ -1,9 +1,9 @@
 //! Answers graded by a program of the user's own.
 //!
-//! It reads one JSON object a line, `{"id", "question", "answer", "expected": [..]}`, and writes one
-//! for each, `{"id", "score"}` with a score from 0 to 1, in any order. It is started once for many
-//! answers and has a time limit for all of them. An answer without a score, whatever the reason, is
-//! missing and not wrong.
+//! It reads one JSON object a line, `{"id", "question", "answer", "expected": [..]}`, and writes
+//! one for each, `{"id", "score"}` with a score from 0 to 1, in any order. It is started once for
+//! many answers and has a time limit for all of them. An answer without a score, whatever the
+//! reason, is missing and not wrong.
 
 mod run;
 

@@ -1,9 +1,9 @@
 //! A subset of JSON Schema (2020-12), all of whose keywords are enforced.
 //!
 //! Known: `type`, `enum`, `const`, `properties`, `required`, `additionalProperties`, `items`,
-//! `minItems`, `maxItems`, `uniqueItems`, `minLength`, `maxLength`, `pattern`, `minimum`, `maximum`,
-//! `exclusiveMinimum`, `exclusiveMaximum`, `anyOf`, `oneOf`, `allOf`, and `$ref` to `#` or
-//! `#/$defs/NAME`. Words that only explain (`title`, `description`, `examples` and the like) are
+//! `minItems`, `maxItems`, `uniqueItems`, `minLength`, `maxLength`, `pattern`, `minimum`,
+//! `maximum`, `exclusiveMinimum`, `exclusiveMaximum`, `anyOf`, `oneOf`, `allOf`, and `$ref` to `#`
+//! or `#/$defs/NAME`. Words that only explain (`title`, `description`, `examples` and the like) are
 //! read over. Any other keyword is an error: a rule that is not enforced would be a promise that is
 //! not kept.
 
