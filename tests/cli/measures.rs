@@ -56,10 +56,17 @@ fn answers_are_cut_where_the_pairs_say_and_that_is_told() {
     let told = format!("test: base: {of_base} of 4 answers: cut at the greatest length");
     assert!(of_base == 0 || said.contains(&told), "{said}");
 
+    // `ask` answers as long as was compared.
+    let asked = project.json(&["ask", "test 0?", "--set", "s", "--arm", "base", "--json"]);
+    let first = trials.iter().find(|trial| trial["arm"] == "base").unwrap();
+    assert_eq!(asked["tokens"]["completion"], first["completion_tokens"], "{asked}");
+
     let decided = project.ok(&["decide", "s"]);
     let report = decided.lines().find_map(|line| line.strip_prefix("report ")).unwrap();
     let page = fs::read_to_string(report).unwrap();
-    for text in ["Label by label", "macro-F1", "no label", "cut at the greatest length"] {
+    for text in
+        ["Label by label", "macro-F1", "no label", "cut at the greatest length", "count as wrong: "]
+    {
         assert!(page.contains(text), "{text} in the report");
     }
 

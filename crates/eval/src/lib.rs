@@ -2,8 +2,8 @@
 //! neither.
 //!
 //! Everything here is a pure function of stored trials: no clock, no file, no model, and no
-//! dependency but `serde` and Unicode's normal forms, so that a decision can be audited and replayed
-//! from its inputs alone.
+//! dependency but `serde` and Unicode's normal forms, so that a decision can be audited and
+//! replayed from its inputs alone.
 //!
 //! The path through the crate is the path of the evidence:
 //!

@@ -31,8 +31,8 @@ pub(crate) struct AskPlan<'a> {
 
 impl<'a> AskPlan<'a> {
     /// Resolves a request: what it says itself goes first, then what holds for its set, then the
-    /// defaults. Arms that retrieve need `knowledge`; without it nothing is retrieved. `longest` is the length of
-    /// the longest answer of its set, where that is known.
+    /// defaults. Arms that retrieve need `knowledge`; without it nothing is retrieved. `longest` is
+    /// the length of the longest answer of its set, where that is known.
     ///
     /// # Errors
     /// The store cannot be read.

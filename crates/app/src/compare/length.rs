@@ -64,8 +64,8 @@ impl AnswerLength {
     }
 }
 
-/// A quarter more, and one for the token that ends an answer, rounded up. Where a sentence around the
-/// expected answer is as good, there is room for one: a model that saw no pairs writes it.
+/// A quarter more, and one for the token that ends an answer, rounded up. Where a sentence around
+/// the expected answer is as good, there is room for one: a model that saw no pairs writes it.
 fn with_headroom(longest: usize, measure: Measure) -> usize {
     let strict = matches!(measure, Measure::ExactMatch | Measure::Label | Measure::Json);
     let room = longest.div_ceil(4).max(if strict { 0 } else { SENTENCE });

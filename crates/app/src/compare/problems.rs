@@ -45,10 +45,15 @@ pub(super) fn problems(trials: &[Trial]) -> Vec<AnswerProblem> {
     counts.into_iter().map(named).collect()
 }
 
-/// Whether an answer that ended at its greatest length is incomplete where it is graded: of a label
-/// only the first line is read, and one with a line behind it is complete.
-pub(super) fn is_cut(measure: Measure, answer: &str) -> bool {
-    measure != Measure::Label || !answer.trim_start().contains('\n')
+/// Whether an answer that ended at its greatest length is incomplete where it is graded. Of a label
+/// only the first line is read, and one with a line behind it is complete; and an answer that holds
+/// what `contains` looks for would hold it however it went on.
+pub(super) fn is_cut(measure: Measure, answer: &str, score: Option<f64>) -> bool {
+    match measure {
+        Measure::Label => !answer.trim_start().contains('\n'),
+        Measure::Contains => score != Some(1.0),
+        _ => true,
+    }
 }
 
 #[cfg(test)]
@@ -84,9 +89,11 @@ mod tests {
     }
 
     #[test]
-    fn a_label_with_a_line_behind_it_is_complete() {
-        assert!(is_cut(Measure::Label, "\ncard_arr"));
-        assert!(!is_cut(Measure::Label, "card_arrival\nBecause the"));
-        assert!(is_cut(Measure::Contains, "a\nb"));
+    fn what_is_graded_may_be_complete_before_the_cut() {
+        assert!(is_cut(Measure::Label, "\ncard_arr", Some(0.0)));
+        assert!(!is_cut(Measure::Label, "card_arrival\nBecause the", Some(1.0)));
+        assert!(!is_cut(Measure::Contains, "on the pier, which", Some(1.0)));
+        assert!(is_cut(Measure::Contains, "it stands where the", Some(0.0)));
+        assert!(is_cut(Measure::ExactMatch, "a\nb", Some(1.0)));
     }
 }

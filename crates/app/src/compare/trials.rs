@@ -450,7 +450,7 @@ impl<'a> TrialRunner<'a> {
         let question = &asked.questions[job.question];
         let first_token_seconds = stored.retrieval_seconds + stored.prefill_seconds;
         let ended = stored.cut.unwrap_or(stored.completion_tokens >= self.max_tokens());
-        let cut = ended && is_cut(self.set.measure, &stored.answer);
+        let cut = ended && is_cut(self.set.measure, &stored.answer, grade.score);
         Trial {
             qid: question.id.clone(),
             cluster: question.cluster().to_owned(),

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::schema::Schema;
 
-/// Scores an answer: 0 where it is no JSON or breaks the schema, else the best F1 over the fields of
-/// an accepted answer. Also says what is wrong with its form.
+/// Scores an answer: 0 where it is no JSON or breaks the schema, else the best F1 over the fields
+/// of an accepted answer. Also says what is wrong with its form.
 pub(super) fn score(
     answer: &str,
     gold: &[String],

@@ -1,8 +1,8 @@
 //! Grading the answers of a set: by text, by JSON schema, or by the user's own program.
 //!
 //! [`eval::grade()`] knows how two texts compare. What needs more is here: patterns among the
-//! accepted answers, a schema, a program. Whatever goes wrong with a grader makes an answer missing,
-//! never wrong, and says why.
+//! accepted answers, a schema, a program. Whatever goes wrong with a grader makes an answer
+//! missing, never wrong, and says why.
 
 mod command;
 mod json;
@@ -10,8 +10,8 @@ mod schema;
 
 use std::sync::atomic::AtomicBool;
 
+use eval::Measure;
 use eval::grade::gold_number;
-use eval::{Measure, lenient};
 use store::{DocumentId, Store};
 
 use crate::error::{Error, Problem, Result};
@@ -130,8 +130,7 @@ impl Grader {
     /// Grades one answer by its text; `None` for a command, which grades many at a time.
     pub(crate) fn of_text(&self, question: &Question, answer: &str) -> Option<Grade> {
         let accepted = question.patterns.iter().any(|pattern| pattern.accepts(answer));
-        let occurs = question.patterns.iter().any(|pattern| pattern.occurs_in(answer));
-        let lenient = accepted || occurs || lenient(answer, &question.answers);
+        let lenient = accepted || question.is_answered_in(answer);
         let (score, problem) = match self.measure {
             Measure::Command => return None,
             Measure::Json => json::score(answer, &question.answers, self.schema.as_ref()),
@@ -159,7 +158,7 @@ impl Grader {
         };
         let scores = command.scores(set, answers, store, stop)?;
         let grades = scores.into_iter().zip(answers).map(|(score, each)| Grade {
-            lenient: lenient(each.answer, &each.question.answers),
+            lenient: each.question.is_answered_in(each.answer),
             problem: score.as_ref().err().map(|reason| format!("no score: {reason}")),
             score: score.ok(),
         });

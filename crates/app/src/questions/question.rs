@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use eval::lenient;
 use serde::{Deserialize, Serialize};
 
 use super::pattern::Pattern;
@@ -77,6 +78,11 @@ impl Question {
     /// Whether the documents answer it.
     pub fn is_answerable(&self) -> bool {
         !self.answers.is_empty()
+    }
+
+    /// Whether a text holds an accepted answer, or something that a pattern matches.
+    pub fn is_answered_in(&self, text: &str) -> bool {
+        lenient(text, &self.answers) || self.patterns.iter().any(|pattern| pattern.occurs_in(text))
     }
 
     /// What its errors have in common with those of other questions: the group, else the first

@@ -1,6 +1,7 @@
-//! A label task by label: macro-F1 of every system, and of one of them precision, recall and what it
-//! takes for what.
+//! A label task by label: macro-F1 of every system, and of one of them precision, recall and what
+//! it takes for what.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use eval::LabelFigures;
@@ -117,7 +118,7 @@ fn matrix(figures: &LabelFigures) -> Markup {
 fn list(figures: &LabelFigures) -> Markup {
     let mut wrong: Vec<_> =
         figures.confusion.iter().filter(|cell| cell.given.as_ref() != Some(&cell.gold)).collect();
-    wrong.sort_by(|a, b| b.count.cmp(&a.count));
+    wrong.sort_by_key(|cell| Reverse(cell.count));
     let rest: usize = wrong.iter().skip(LISTED).map(|cell| cell.count).sum();
     html! {
         div class="scroll" { table {

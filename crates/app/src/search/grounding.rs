@@ -190,7 +190,7 @@ fn holding(
                 chunk: *id,
                 document: document.id,
                 path: name.to_owned(),
-                sufficient: eval::lenient(&text, &question.answers),
+                sufficient: question.is_answered_in(&text),
                 passage: Passage::new(document.title.as_deref(), &chunk.heading_path, &text),
                 evidence: entry,
                 quote: span.clone(),

@@ -173,11 +173,15 @@ fn about_trials(case: &Case<'_>) -> Vec<String> {
             summary.missing, summary.trials, summary.system
         ));
     }
-    for summary in case.systems.iter().filter(|s| s.cut > 0 && !s.system.is_diagnostic()) {
+    let cut: Vec<String> = (case.systems.iter())
+        .filter(|summary| summary.cut > 0 && !summary.system.is_diagnostic())
+        .map(|summary| format!("{} {} of {}", summary.system, summary.cut, summary.trials))
+        .collect();
+    if !cut.is_empty() {
         warnings.push(format!(
-            "{} of {} answers of {} were cut at the greatest length and count as wrong: a larger `max_tokens` \
-             would tell whether they are.",
-            summary.cut, summary.trials, summary.system
+            "Answers that were cut at the greatest length count as wrong: {}. A larger `max_tokens` would tell \
+             whether they are.",
+            cut.join(", ")
         ));
     }
     let few: Vec<System> = (case.systems.iter())

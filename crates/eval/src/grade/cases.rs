@@ -3,7 +3,7 @@
 use super::{Measure, grade};
 
 /// (measure, gold answer, answer, score).
-const CASES: [(&str, &str, &str, f64); 136] = [
+const CASES: [(&str, &str, &str, f64); 159] = [
     // What SQuAD leaves out: case, articles, punctuation, space.
     ("exact", "the Denver Broncos", " Denver  broncos.", 1.0),
     ("exact", "Denver Broncos", "The Denver Broncos won", 0.0),
@@ -128,6 +128,30 @@ const CASES: [(&str, &str, &str, f64); 136] = [
     ("f1", "北京市", "北京", 0.8),
     ("rouge-l", "北京市", "北京", 0.8),
     ("f1", "東京タワー", "東京", 4.0 / 7.0),
+    ("exact", "30", "٣٠", 1.0),
+    ("numeric", "30", "३० दिन", 1.0),
+    // Marks of a text format, and what looks like them.
+    ("exact", "Paris", "`Paris`", 1.0),
+    ("exact", "Paris", "# Paris", 1.0),
+    ("exact", "1", "#1", 0.0),
+    ("exact", "5", "\\(5\\)", 1.0),
+    ("exact", "5 - 3", "5 3", 0.0),
+    ("exact", "R&D", "RD", 1.0),
+    ("exact", "v1.2", "v12", 0.0),
+    ("exact", "$1,200", "$ 1200", 1.0),
+    ("exact", "1,234,567.89", "1234567.89", 1.0),
+    ("contains", "10:30", "It leaves at 10:30.", 1.0),
+    ("contains", "a + b", "So a + b holds.", 1.0),
+    ("f1", "C++ and Java", "Java and C++", 1.0),
+    ("rouge-l", "well-known", "well known", 1.0),
+    ("numeric", "2,000", "2 000 people", 1.0),
+    ("numeric", "1.234,5", "1234.5", 1.0),
+    ("numeric", "-3", "\u{2212}3 °C", 1.0),
+    ("numeric", "0.5", "1/2", 1.0),
+    ("numeric", "2000000", "2 million", 1.0),
+    ("numeric", "5", "none", 0.0),
+    ("numeric", "72", "\\boxed{72} for 2", 1.0),
+    ("label", "5%", "5", 0.0),
     // Overlap. Tokens {denver, broncos, won} and {denver, broncos}: P 2/3, R 1.
     ("f1", "Denver Broncos", "the Denver Broncos won", 0.8),
     ("f1", "yes", "yes yes", 2.0 / 3.0),
@@ -209,5 +233,33 @@ fn every_measure_is_bounded_and_perfect_on_its_own_gold_answer() {
             assert!(!asks || itself == 1.0, "{name} {answer}: {itself}");
         }
         assert_eq!(grade(measure, "42", &["42".to_owned()]), Some(1.0));
+    }
+}
+
+/// Texts of what is hard to read: no text is refused, and each is its own right answer.
+#[test]
+fn whatever_is_written_is_graded() {
+    const PIECES: [&str; 48] = [
+        "0", "1", "23", "456", "7890", ".", ",", "'", "/", "-", "--", "+", "++", " ", "  ", "\n",
+        "e", "E5", "×", "10^", "^", "%", "$", "€", "#", "*", "**", "<", ">", "=", "!", "&", "|",
+        "_", "`", "é", "e\u{301}", "٣", "北", "İ", "ß", "½", "²", "–", "\u{2212}", "a", "The",
+        "million",
+    ];
+    let mut random = crate::stats::Random::new(5);
+    for _ in 0..4000 {
+        let length = 1 + random.below(9);
+        let text: String = (0..length).map(|_| PIECES[random.below(PIECES.len())]).collect();
+        let other: String = (0..length).map(|_| PIECES[random.below(PIECES.len())]).collect();
+        for name in ["exact", "f1", "contains", "label", "numeric:1%", "rouge-l"] {
+            let measure: Measure = name.parse().unwrap();
+            let gold = std::slice::from_ref(&text);
+            let score = grade(measure, &other, gold).unwrap();
+            assert!((0.0..=1.0).contains(&score), "{name}: {text:?}, {other:?}: {score}");
+            let asks = !text.trim().is_empty() && !name.starts_with("numeric");
+            let itself = grade(measure, &text, gold).unwrap();
+            assert!(!asks || (itself - 1.0).abs() < 1e-9, "{name}: {text:?}: {itself}");
+        }
+        let number = super::gold_number(&text);
+        assert!(number.is_none_or(f64::is_finite), "{text:?}: {number:?}");
     }
 }

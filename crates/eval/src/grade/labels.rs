@@ -90,8 +90,8 @@ fn f1([gold, given, right]: Counts) -> f64 {
 }
 
 /// Figures of one system. `known` are all labels of the task, those of training included: an answer
-/// that is none of them is no label. `trained` says that the system was fine-tuned, so that the luck
-/// of training is part of the interval. `None` without answers.
+/// that is none of them is no label. `trained` says that the system was fine-tuned, so that the
+/// luck of training is part of the interval. `None` without answers.
 ///
 /// The interval is that of the delete-one-cluster jackknife of macro-F1 itself with `G - 1` degrees
 /// of freedom, as means have it; with fewer than two clusters it is all of 0..=1.

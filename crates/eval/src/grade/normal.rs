@@ -66,8 +66,23 @@ fn plain(c: char) -> char {
         // `Around::role`.
         '\u{2010}'..='\u{2012}' | '\u{2212}' | '\u{fe63}' => '-',
         c if c.is_whitespace() && c != '\n' => ' ',
+        c if !c.is_ascii() => digit(c).unwrap_or(c),
         c => c,
     }
+}
+
+/// The plain digit of one in another script.
+fn digit(c: char) -> Option<char> {
+    // Where the ten digits of Arabic (twice), N'Ko, the scripts of India, Thai, Lao, Tibetan,
+    // Burmese, Khmer and Mongolian begin.
+    const ZEROS: [u32; 19] = [
+        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6,
+        0xe50, 0xed0, 0xf20, 0x1040, 0x17e0, 0x1810,
+    ];
+    let code = u32::from(c);
+    let value =
+        ZEROS.iter().find_map(|zero| code.checked_sub(*zero).filter(|value| *value < 10))?;
+    char::from_digit(value, 10)
 }
 
 /// What is left of an answer whose normal form is empty: trimmed, lower case.
@@ -87,8 +102,8 @@ pub(super) enum Style {
 /// Lower-case tokens of a unified text, articles included.
 ///
 /// A token is a word, a number with its sign and decimals, an operator, or a currency; where a
-/// script has no spaces between words (Chinese, Japanese, Thai and their neighbours), each character
-/// is one, as those who measure in these languages do it.
+/// script has no spaces between words (Chinese, Japanese, Thai and their neighbours), each
+/// character is one, as those who measure in these languages do it.
 pub(super) fn tokens(unified: &str, style: Style) -> Vec<String> {
     let joined = without_separators(unified);
     let chars: Vec<char> = joined.chars().flat_map(char::to_lowercase).collect();

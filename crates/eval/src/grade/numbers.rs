@@ -52,8 +52,8 @@ fn given(text: &str) -> Vec<f64> {
 /// number), and `$-5` and `-$5` are the same. Groups of three are thousands: 1,234 and 1 234 and
 /// 1'234 and 1.234.567. A comma that cannot part thousands is a decimal comma, so 1,5 is 1.5; in
 /// 1,234 it parts thousands. Of two kinds of separators the last is the decimal one. `1/2` is a
-/// half, `1e3` and `2*10^3` are read, and so is "2 million". Units, percent and currency signs don't
-/// change a value: 5 % is 5, not 0.05.
+/// half, `1e3` and `2*10^3` are read, and so is "2 million". Units, percent and currency signs
+/// don't change a value: 5 % is 5, not 0.05.
 pub(super) fn numbers(text: &str) -> Vec<f64> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -90,8 +90,8 @@ fn is_negative(before: &str) -> bool {
         .is_some_and(|before| !ends_with_word(before) && !before.ends_with('-'))
 }
 
-/// A number at the beginning of a text, and how many bytes it takes. `goes_on` says that it is not the
-/// first of a list or of a date, so that it has no decimal comma and is no fraction.
+/// A number at the beginning of a text, and how many bytes it takes. `goes_on` says that it is not
+/// the first of a list or of a date, so that it has no decimal comma and is no fraction.
 fn positive(text: &str, goes_on: bool) -> (f64, usize) {
     let (whole, mut end) = plain_number(text, goes_on);
     let mut value = whole;

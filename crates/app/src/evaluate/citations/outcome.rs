@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use eval::abstention::Attempt;
-use eval::{Arm, Measure, lenient};
+use eval::{Arm, Measure};
 use lm::GenerateOptions;
 
 use crate::ask::citation::Citation;
@@ -105,7 +105,7 @@ impl Cited {
         };
         let evident: Vec<&Citation> = citations.iter().filter(is_evident).collect();
         let holding =
-            evident.iter().filter(|citation| lenient(&citation.quote, &question.answers)).count();
+            evident.iter().filter(|citation| question.is_answered_in(&citation.quote)).count();
         Self { all: citations.len(), evident: evident.len(), holding }
     }
 }
