@@ -15,6 +15,7 @@ use crate::compare::trials::EngineSpeed;
 use crate::error::{Error, IoContext, Result};
 use crate::project::Project;
 use crate::project::config::SetConfig;
+use crate::questions::Contradiction;
 use crate::report::{
     DocumentReceipt, ExampleAnswer, ExampleQuestion, QuestionFindings, ReportContext, SetReport,
     TrainingCourse, html,
@@ -81,7 +82,9 @@ pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
         left_out: comparison.left_out,
         looks,
     })?;
-    tell_contradictions(&mut decision, &comparison);
+    if let Some(wrong) = wrong_with_pairs(&comparison.contradictions, comparison.sizes[0]) {
+        tell(&wrong, decision.outcome, &mut decision.sentence, &mut decision.warnings);
+    }
     if documents_hash(store)? != comparison.documents {
         remarks.push(format!(
             "documents have changed since set {:?} was compared: compare again",
@@ -97,20 +100,22 @@ pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
     Ok(Decided { decision, comparison, remarks })
 }
 
-/// Says that training answers contradict each other: with a warning, and in the sentence where more
-/// or better pairs are asked for.
-fn tell_contradictions(decision: &mut Decision, comparison: &Comparison) {
-    let found = &comparison.contradictions;
-    let Some(first) = found.first() else { return };
+/// What is wrong with the pairs where training answers contradict each other; `None` where none do.
+fn wrong_with_pairs(found: &[Contradiction], train: usize) -> Option<String> {
+    let first = found.first()?;
     let pairs: usize = found.iter().map(|contradiction| contradiction.answers.len()).sum();
-    let train = comparison.sizes[0];
-    let what = format!(
+    Some(format!(
         "{pairs} of {train} training questions stand there with different answers; {first}"
-    );
-    if decision.outcome == Outcome::CollectData {
-        decision.sentence.push_str(&format!(" Wrong with the pairs: {what}."));
+    ))
+}
+
+/// Adds what is wrong with the pairs: as a warning, and to the sentence where other pairs are asked
+/// for.
+fn tell(wrong: &str, outcome: Outcome, sentence: &mut String, warnings: &mut Vec<String>) {
+    if outcome == Outcome::CollectData {
+        sentence.push_str(&format!(" Wrong with the pairs: {wrong}."));
     }
-    decision.warnings.push(format!("{what}; the report lists them"));
+    warnings.push(format!("{wrong}; the report lists them"));
 }
 
 /// Files written by [`write_report`].
@@ -277,4 +282,28 @@ fn set_report(decided: &Decided) -> SetReport {
         contradictions: comparison.contradictions.clone(),
     };
     SetReport { decision: decided.decision.clone(), examples, training, facts, found }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contradictions_are_a_warning_and_a_reason_to_collect_data() {
+        assert_eq!(wrong_with_pairs(&[], 9), None);
+        let found = [Contradiction {
+            question: "Open?".to_owned(),
+            answers: vec![("yes".into(), "t:1".into()), ("no".into(), "t:3".into())],
+        }];
+        let wrong = wrong_with_pairs(&found, 9).unwrap();
+        let expected = "2 of 9 training questions stand there with different answers; \"Open?\" has \
+                        different answers in train: \"yes\" (t:1), \"no\" (t:3)";
+        assert_eq!(wrong, expected);
+        for (outcome, told) in [(Outcome::CollectData, true), (Outcome::Rag, false)] {
+            let (mut sentence, mut warnings) = ("Collect data.".to_owned(), Vec::new());
+            tell(&wrong, outcome, &mut sentence, &mut warnings);
+            assert_eq!(sentence.ends_with(&format!("Wrong with the pairs: {expected}.")), told);
+            assert_eq!(warnings, [format!("{expected}; the report lists them")]);
+        }
+    }
 }
