@@ -18,6 +18,7 @@ MINILM = MODELS / "all-minilm-l6-v2"
 CONVERTED = ROOT / "target/parity/smollm2-135m-instruct"
 BINARY = os.environ.get("PARITY", str(ROOT / "target/release/examples/parity"))
 NEW_TOKENS = 32
+SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 
 
 def ours(arguments: list, inputs: list) -> tuple[list, str]:
@@ -82,7 +83,8 @@ def logits(options) -> dict:
     model = AutoModelForCausalLM.from_pretrained(CONVERTED, dtype=torch.float32).eval()
     references = []
     for text in prompts:
-        messages = [{"role": "user", "content": text}]
+        # Said, as ours writes no system prompt of the model's maker by itself.
+        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}]
         ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
         with torch.inference_mode():
             last = model(torch.tensor([ids])).logits[0, -1]

@@ -382,7 +382,7 @@ fn contradictions_and_twins_are_named_and_block_nothing() {
         assert!(run.err.contains(said), "{said}\n{}", run.err);
     }
     let said = project.ok(&["decide", "facts"]);
-    let warning = "warning: 2 of 2 training questions stand there with different answers";
+    let warning = "warning: 2 of 2 pairs contradict each other";
     assert!(said.contains(warning), "{said}");
     let page = fs::read_to_string(project.path(".tunesmith/reports/facts.html")).unwrap();
     for told in ["What stands twice", "the same words", "questions/facts.jsonl:2"] {

@@ -21,10 +21,15 @@ fn project(fields: &str, answers: [&str; 4]) -> Project {
              [[set]]\nname = \"s\"\nquestions = \"q.jsonl\"\n{fields}\n"
         ),
     );
+    let asked = [
+        "door", "hat", "ship", "lamp", "barn", "coat", "rose", "kite", "wall", "boat", "sky", "cup",
+    ];
     let row = |split: &str, at: usize| {
         let answer = answers[at];
+        let place = ["train", "dev", "test"].iter().position(|one| *one == split).unwrap();
+        let thing = asked[4 * place + at];
         format!(
-            "{{\"question\":\"{split} {at}?\",\"answers\":[{answer:?}],\"split\":\"{split}\"}}\n"
+            "{{\"question\":\"the {thing}?\",\"answers\":[{answer:?}],\"split\":\"{split}\"}}\n"
         )
     };
     let mut rows = String::new();
@@ -52,13 +57,13 @@ fn answers_are_cut_where_the_pairs_say_and_that_is_told() {
     let cut: Vec<&Value> = trials.iter().filter(|trial| trial["cut"] == true).collect();
     assert!(!cut.is_empty(), "a model of noise seldom ends");
     assert!(cut.iter().all(|trial| trial["score"] == 0.0 && trial["completion_tokens"] == 16));
-    let of_base = cut.iter().filter(|trial| trial["arm"] == "base").count();
+    let of_base = cut.iter().filter(|trial| trial["system"] == "base").count();
     let told = format!("test: base: {of_base} of 4 answers: cut at the greatest length");
     assert!(of_base == 0 || said.contains(&told), "{said}");
 
     // `ask` answers as long as was compared.
-    let asked = project.json(&["ask", "test 0?", "--set", "s", "--arm", "base", "--json"]);
-    let first = trials.iter().find(|trial| trial["arm"] == "base").unwrap();
+    let asked = project.json(&["ask", "the wall?", "--set", "s", "--arm", "base", "--json"]);
+    let first = trials.iter().find(|trial| trial["system"] == "base").unwrap();
     assert_eq!(asked["tokens"]["completion"], first["completion_tokens"], "{asked}");
 
     let decided = project.ok(&["decide", "s"]);
@@ -80,14 +85,14 @@ fn answers_are_cut_where_the_pairs_say_and_that_is_told() {
 #[test]
 fn a_program_grades_and_what_it_cannot_grade_is_missing() {
     let fields = "measure = \"command\"\ncommand = [\"sh\", \"grade.sh\"]\nmax_tokens = 200\n";
-    let project = project(fields, ["1", "2", "3", "4"]);
+    let project = project(fields, ["1", "2", "1", "4"]);
     // No score for the last test question.
     project.write(
         "grade.sh",
         r#"while read -r line; do
             id=$(printf '%s' "$line" | sed 's/^{"id":"\([0-9]*\)".*/\1/')
             case "$line" in
-                *'"test 3?"'*) echo "cannot tell" ;;
+                *'"the cup?"'*) echo "cannot tell" ;;
                 *) printf '{"id": "%s", "score": 0.25}\n' "$id" ;;
             esac
         done"#,
@@ -101,7 +106,7 @@ fn a_program_grades_and_what_it_cannot_grade_is_missing() {
         }
     }
     let missing: Vec<&Value> = trials.iter().filter(|trial| trial["score"].is_null()).collect();
-    let floor = missing.iter().filter(|trial| trial["arm"] == "most-frequent").count();
+    let floor = missing.iter().filter(|trial| trial["system"] == "most-frequent").count();
     assert_eq!(floor, 1, "{said}");
     let reason = missing[0]["problem"].as_str().unwrap();
     assert!(reason.contains("no score: ") && reason.contains("cannot tell"), "{reason}");
@@ -118,12 +123,12 @@ fn json_answers_that_are_none_are_counted() {
     let project = project(fields, answers);
     project.write("schema.json", r#"{"type": "object", "required": ["a"]}"#);
     let (said, trials) = compared(&project);
-    let base = trials.iter().filter(|trial| trial["arm"] == "base");
+    let base = trials.iter().filter(|trial| trial["system"] == "base");
     assert!(base.clone().all(|trial| trial["score"] == 0.0), "noise is no JSON");
     let malformed = base.filter(|trial| trial["problem"] == "not JSON").count();
     let told = format!("test: base: {malformed} of 4 answers: not JSON");
     assert!(malformed == 0 || said.contains(&told), "{said}");
-    let frequent = trials.iter().filter(|trial| trial["arm"] == "most-frequent");
+    let frequent = trials.iter().filter(|trial| trial["system"] == "most-frequent");
     let scores: Vec<f64> = frequent.map(|trial| trial["score"].as_f64().unwrap()).collect();
     assert_eq!(scores, [1.0, 0.0, 1.0, 0.0]);
 

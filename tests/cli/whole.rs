@@ -179,47 +179,58 @@ fn answers_cite_exact_quotes_or_abstain() {
     );
 }
 
-/// A project with a set of eight test questions on two documents.
+const HARBOUR: (&str, &str) = (
+    "harbour.md",
+    "# Harbour\n\nThe Heron sails to Gull Bay. The Petrel was painted green. The tender is steered by \
+     Ida Moss. A ticket costs four shillings.\n\nThe quay bell rings at noon. The chandler sells \
+     tarred rope. The pilot lives on Finch Lane. The old crane lifts nine tonnes.\n\nThe fog horn was \
+     cast in Delph. Mail is carried by the Osprey. The ice house was dug by monks. The nets are \
+     mended on Mondays.\n",
+);
+/// Split, document, quote, answer, question.
+const FACTS: [[&str; 5]; 16] = [
+    ["train", HARBOUR.0, "sails to Gull Bay", "Gull Bay", "Where does the Heron sail?"],
+    ["train", HARBOUR.0, "was painted green", "green", "What colour was the Petrel painted?"],
+    ["train", HARBOUR.0, "is steered by Ida Moss", "Ida Moss", "Who steers the tender?"],
+    ["train", HARBOUR.0, "costs four shillings", "four shillings", "What does a ticket cost?"],
+    ["dev", HARBOUR.0, "bell rings at noon", "noon", "When does the quay bell ring?"],
+    ["dev", HARBOUR.0, "sells tarred rope", "tarred rope", "What does the chandler sell?"],
+    ["dev", HARBOUR.0, "lives on Finch Lane", "Finch Lane", "Where does the pilot live?"],
+    ["dev", HARBOUR.0, "lifts nine tonnes", "nine tonnes", "How much does the old crane lift?"],
+    [
+        "test",
+        FERRIES.0,
+        "leaves the north quay at seven",
+        "seven",
+        "When does the Marrow ferry leave?",
+    ],
+    ["test", FERRIES.0, "It carries 212 passengers", "212", "How many may board the Marrow ferry?"],
+    ["test", LIGHTS.0, "lit by Edda Vane in 1871", "Edda Vane", "Who lit the lamp on Sallow Rock?"],
+    [
+        "test",
+        LIGHTS.0,
+        "It burns whale oil",
+        "whale oil",
+        "What does the lamp on Sallow Rock burn?",
+    ],
+    ["test", HARBOUR.0, "cast in Delph", "Delph", "Where was the fog horn cast?"],
+    ["test", HARBOUR.0, "carried by the Osprey", "the Osprey", "Which boat carries the mail?"],
+    ["test", HARBOUR.0, "dug by monks", "monks", "Who dug the ice house?"],
+    ["test", HARBOUR.0, "mended on Mondays", "Mondays", "On which day are the nets mended?"],
+];
+
+/// A project with a set of eight test questions on three documents.
 fn project_with_set() -> Project {
-    let project = Project::with_documents(&[FERRIES, LIGHTS]);
-    let facts = [
-        (
-            "ferries.md",
-            "The Marrow ferry leaves the north quay at seven",
-            "seven",
-            "When does the Marrow ferry leave",
-        ),
-        (
-            "ferries.md",
-            "It carries 212 passengers",
-            "212",
-            "How many passengers does the Marrow ferry carry",
-        ),
-        (
-            "lights.md",
-            "was lit by Edda Vane in 1871",
-            "Edda Vane",
-            "Who lit the lamp on Sallow Rock",
-        ),
-        ("lights.md", "It burns whale oil", "whale oil", "What does the lamp on Sallow Rock burn"),
-    ];
-    let asked = [
-        ("train", ", please"),
-        ("dev", " these days"),
-        ("test", ""),
-        ("test", " according to the harbour master's log book"),
-    ];
-    let mut rows = String::new();
-    for (split, ending) in asked {
-        for (index, (document, quote, answer, question)) in facts.iter().enumerate() {
-            rows.push_str(&format!(
-                "{{\"id\":\"{split}{index}{}\",\"question\":\"{question}{ending}?\",\"answers\":[\"{answer}\"],\"split\":\"{split}\",\
-                 \"evidence\":[{{\"document\":\"documents/{document}\",\"quote\":\"{quote}\"}}]}}\n",
-                ending.len()
-            ));
-        }
-    }
-    project.add_set("facts", "contains", &rows);
+    let project = Project::with_documents(&[FERRIES, LIGHTS, HARBOUR]);
+    let rows: Vec<String> = FACTS
+        .iter()
+        .map(|[split, document, quote, answer, question]| {
+            let evidence = [serde_json::json!({"document": format!("documents/{document}"), "quote": quote})];
+            let row = serde_json::json!({"question": question, "answers": [answer], "split": split, "evidence": evidence});
+            format!("{row}\n")
+        })
+        .collect();
+    project.add_set("facts", "contains", &rows.concat());
     project.ok(&["ingest"]);
     project
 }
@@ -450,7 +461,7 @@ fn adapters_are_trained_shown_reused_and_flagged() {
     let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
     project.write("tunesmith.toml", config + "\n[training]\nepochs = 1\nrank = 2\n");
     let shown = project.ok(&["tune", "facts", "--recipe", "raft", "--show"]);
-    assert!(shown.contains("Question: When does the Marrow ferry leave, please?"), "{shown}");
+    assert!(shown.contains("Question: Where does the Heron sail?"), "{shown}");
     let first = project.run(&["tune", "facts", "--json"]);
     assert_eq!(first.code, 0, "{}", first.err);
     assert!(

@@ -51,12 +51,17 @@ fn text(input: &Value) -> Result<&str, String> {
     input.as_str().or(input["text"].as_str()).ok_or_else(|| format!("no text in {input}"))
 }
 
+/// As `benches/parity/parity.py` has it: the system prompt that SmolLM2's template writes in
+/// transformers.
+const SYSTEM: &str = "You are a helpful AI assistant named SmolLM, trained by Hugging Face";
+
 /// Last-position logits and 32 greedy tokens for each prompt, a single user message.
 fn logits(path: &Path, precision: Precision, inputs: &[Value]) -> Outcome {
     let model = Model::open(path, precision)?;
     let options = GenerateOptions { max_tokens: 32, ..Default::default() };
     for input in inputs {
-        let ids = model.prompt_ids(&[Message::new(Role::User, text(input)?)])?;
+        let system = Message::new(Role::System, SYSTEM);
+        let ids = model.prompt_ids(&[system, Message::new(Role::User, text(input)?)])?;
         let logits = model.decoder.forward(&ids, &mut model.decoder.new_cache(), None)?;
         let answer = model.complete(&ids, None, &options, &mut |_| ControlFlow::Continue(()))?;
         println!("{}", json!({"ids": ids, "logits": logits, "greedy": answer.ids}));

@@ -10,6 +10,7 @@ use store::Store;
 
 use crate::compare::DevUse;
 use crate::compare::looks::looks;
+use crate::compare::pairs::contradictions;
 use crate::compare::problems::problems;
 use crate::compare::record::{Comparison, KeptComparison, documents_hash};
 use crate::compare::trials::EngineSpeed;
@@ -68,7 +69,9 @@ pub fn decide(store: &mut Store, set: &SetConfig) -> Result<Decided> {
         looks,
         ..decision_input(&comparison, set)
     })?;
-    warn_of_contradictions(&mut decision, &comparison);
+    if let Some(fault) = contradictions(&comparison.contradictions, comparison.sizes[0]) {
+        decision.warnings.push(format!("{fault}; the report lists them"));
+    }
     if documents_hash(store)? != comparison.documents {
         remarks.push(format!(
             "documents have changed since set {:?} was compared: compare again",
@@ -109,19 +112,6 @@ pub(super) fn decision_input(comparison: &Comparison, set: &SetConfig) -> Decisi
         pruned: comparison.pruned.clone(),
         slices: comparison.slices.clone(),
     }
-}
-
-/// Warns that training answers contradict each other; where more or better pairs are asked for, the
-/// sentence says so, too.
-fn warn_of_contradictions(decision: &mut Decision, comparison: &Comparison) {
-    let found = &comparison.contradictions;
-    let Some(first) = found.first() else { return };
-    let pairs: usize = found.iter().map(|contradiction| contradiction.answers.len()).sum();
-    let train = comparison.sizes[0];
-    decision.warnings.push(format!(
-        "{pairs} of {train} training questions stand there with different answers; {first}; the report \
-         lists them"
-    ));
 }
 
 /// Files written by [`write_report`].

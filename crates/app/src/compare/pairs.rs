@@ -26,7 +26,7 @@ pub(super) fn pair_faults(set: &QuestionSet, adapters: &[Manifest]) -> Vec<Strin
 }
 
 /// Questions that stand there with different answers.
-fn contradictions(found: &[Contradiction], train: usize) -> Option<String> {
+pub(super) fn contradictions(found: &[Contradiction], train: usize) -> Option<String> {
     let first = found.first()?;
     let pairs: usize = found.iter().map(|contradiction| contradiction.answers.len()).sum();
     Some(format!("{pairs} of {train} pairs contradict each other; {first}"))
@@ -69,6 +69,19 @@ fn still_falling(adapters: &[Manifest]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::compare::question;
+
+    #[test]
+    fn contradictions_are_counted_and_the_first_is_shown() {
+        assert_eq!(contradictions(&[], 9), None);
+        let answer = |text: &str, line: usize| (text.to_owned(), format!("q.jsonl:{line}"));
+        let found = [Contradiction {
+            question: "Where is it?".to_owned(),
+            answers: vec![answer("here", 1), answer("there", 4)],
+        }];
+        let said = contradictions(&found, 9).unwrap();
+        assert!(said.starts_with("2 of 9 pairs contradict each other; \"Where is it?\""), "{said}");
+        assert!(said.contains("\"there\" (q.jsonl:4)"), "{said}");
+    }
 
     #[test]
     fn rare_labels_are_counted() {

@@ -326,3 +326,23 @@ fn the_dev_question_goes_and_the_test_question_stays() {
         (found.iter()).map(|leak| (leak.question.id.as_str(), leak.twin.id.as_str())).collect();
     assert_eq!(pairs, [("b", "a"), ("c", "d")]);
 }
+
+#[test]
+fn documents_with_questions_in_two_splits_are_named_and_counted() {
+    let of = |split, documents: &[&str]| {
+        let evidence = |name: &&str| super::super::Evidence {
+            document: (*name).to_owned(),
+            quote: "x".to_owned(),
+        };
+        let evidence = documents.iter().map(evidence).collect();
+        Question { split, evidence, ..question("q", "x") }
+    };
+    let questions = [
+        of(Split::Train, &["a.md", "a.md"]),
+        of(Split::Train, &["a.md", "b.md"]),
+        of(Split::Test, &["a.md"]),
+        of(Split::Dev, &["c.md"]),
+    ];
+    let expected = SharedDocument { document: "a.md".to_owned(), questions: [2, 0, 1] };
+    assert_eq!(shared_documents(&questions), [expected]);
+}
