@@ -22,12 +22,12 @@ use super::tune::TrainingView;
 pub(crate) struct Arguments {
     /// Names of question sets, or `all` [default: all]
     sets: Vec<String>,
-    /// Arms to run: `auto` adds the fine-tuned ones if better retrieval no longer helps, `all` runs
-    /// every arm, or name some, separated by commas
-    #[arg(long, default_value = "auto")]
+    /// Setups to run: `auto` adds the fine-tuned ones unless it is shown that they are not needed,
+    /// `all` runs every one, or name some, separated by commas
+    #[arg(long = "setups", alias = "arms", default_value = "auto", value_name = "SETUPS")]
     arms: ArmChoice,
     /// Most adapters trained for each recipe, each from its own seed [default: `seeds` under
-    /// `[training]`, 3]. Those after the first are trained only for arms still in question
+    /// `[training]`, 3]. Those after the first are trained only for setups still in question
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: Option<u64>,
     /// Most questions of dev, and of test
@@ -96,7 +96,7 @@ pub(crate) fn print_arms(decision: &Decision) {
     );
     println!(
         "  {:21} {:>24} {:>7} {:>7} {:>7} {:>8} {:>8}",
-        "arm", "score (95 % interval)", "lenient", "prompt", "answer", "p50", "p95"
+        "setup", "score (95 % interval)", "contains", "prompt", "answer", "p50", "p95"
     );
     for summary in &decision.systems {
         let note = match (summary.system.is_floor(), summary.system.is_diagnostic()) {
@@ -140,7 +140,7 @@ fn checked(set: &str, [dev, test]: [usize; 2], shared_documents: usize) {
 }
 
 /// Shows a comparison on standard error.
-struct View {
+pub(super) struct View {
     set: String,
     bar: Option<Bar>,
     training: TrainingView,
@@ -149,11 +149,11 @@ struct View {
 }
 
 impl View {
-    fn new(set: &str) -> Self {
+    pub(super) fn new(set: &str) -> Self {
         Self { set: set.to_owned(), bar: None, training: TrainingView::default(), seeds: 1 }
     }
 
-    fn show(&mut self, event: &CompareEvent) {
+    pub(super) fn show(&mut self, event: &CompareEvent) {
         let set = &self.set;
         match event {
             CompareEvent::Checked { left_out, shared_documents, contradictions } => {
@@ -180,7 +180,7 @@ impl View {
             CompareEvent::Tuned { lexical_weight, recall } => {
                 let found = 100.0 * recall;
                 eprintln!(
-                    "{set}: BM25 weight {lexical_weight}: {found:.0} % of dev evidence is retrieved"
+                    "{set}: keyword weight {lexical_weight}: {found:.0} % of dev evidence is retrieved"
                 );
             }
             CompareEvent::Swept { passages, sweep } => {
@@ -275,7 +275,7 @@ impl View {
         let set = &self.set;
         let verdict = match gate.answer() {
             GateAnswer::Yes => "open: fine-tuning is due",
-            GateAnswer::No => "shut",
+            GateAnswer::No => "shut: fine-tuning is not needed yet",
             GateAnswer::Unknown => "neither open nor shut: these dev questions cannot tell",
         };
         let questions = plural(gate.questions, "dev question");
@@ -286,7 +286,7 @@ impl View {
         }
     }
 
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.training.finish();
         if let Some(bar) = self.bar.take() {
             bar.finish();

@@ -258,7 +258,7 @@ fn comparisons_reuse_trials_and_lead_to_a_decision() {
         first.out.lines().take(5).collect::<Vec<_>>()
     );
 
-    let decision = project.json(&["decide", "facts", "--json"]);
+    let decision = project.json(&["decide", "facts", "--json"])[0].clone();
     assert_eq!(decision["set"], "facts");
     assert_eq!(decision["outcome"], "undetermined", "eight questions decide nothing");
     assert_eq!(decision["exploratory"], true);
@@ -312,7 +312,7 @@ fn what_was_frozen_at_the_first_opening_and_larger_evidence_stay() {
     let left_out =
         "the comparison of 8 questions before stays the evidence; left out: 4 of 8 test questions";
     assert!(smaller.err.contains(left_out), "{}", smaller.err);
-    let decision = project.json(&["decide", "facts", "--json"]);
+    let decision = project.json(&["decide", "facts", "--json"])[0].clone();
     assert_eq!((&decision["questions"], &decision["looks"]["openings"]), (&8.into(), &1.into()));
     assert_eq!(decision["looks"]["passed_over"].as_array().unwrap().len(), 1);
     let of = |arm: &str| {
@@ -325,11 +325,11 @@ fn what_was_frozen_at_the_first_opening_and_larger_evidence_stay() {
 
     let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
     project.write("tunesmith.toml", config + "margin = 0.2\n");
-    let decision = project.json(&["decide", "facts", "--json"]);
+    let decision = project.json(&["decide", "facts", "--json"])[0].clone();
     assert_eq!(decision["looks"]["changed"], serde_json::json!(["margin"]));
     assert_eq!(decision["exploratory"], true);
     project.ok(&["compare", "facts", "--arms", "base,rag"]);
-    let decision = project.json(&["decide", "facts", "--json"]);
+    let decision = project.json(&["decide", "facts", "--json"])[0].clone();
     assert_eq!(
         decision["looks"]["openings"], 3,
         "the whole, a part of it, and with another margin"
@@ -373,7 +373,7 @@ fn a_system_that_is_there_takes_part_by_its_answers() {
     let said = "helpdesk takes part by its answers to all but 1 of the test questions";
     assert!(compared.err.contains(said), "{}", compared.err);
     assert!(compared.err.contains("test: 0 trials to run, "), "{}", compared.err);
-    let decision = project.json(&["decide", "facts", "--json"]);
+    let decision = project.json(&["decide", "facts", "--json"])[0].clone();
     let systems = decision["systems"].as_array().unwrap();
     let foreign = systems.iter().find(|one| one["system"] == "helpdesk").unwrap();
     assert_eq!((&foreign["questions"], &foreign["seconds_per_query"]), (&7.into(), &0.25.into()));
@@ -382,7 +382,7 @@ fn a_system_that_is_there_takes_part_by_its_answers() {
 
     project.write("helpdesk.jsonl", answers[1..].join("\n"));
     project.ok(&["compare", "facts", "--arms", "base"]);
-    let decision = project.json(&["decide", "facts", "--json"]);
+    let decision = project.json(&["decide", "facts", "--json"])[0].clone();
     assert_eq!(decision["looks"]["changed"], serde_json::json!(["answers"]));
 }
 
@@ -412,7 +412,7 @@ fn a_set_without_documents_is_trained_on_and_compared() {
     let again = project.json(&["compare", "trays", "--seeds", "1", "--json"]);
     assert_eq!(again[0]["training"].as_array().unwrap().len(), 1);
     project.ok(&["compare", "trays"]);
-    let decision = project.json(&["decide", "trays", "--json"]);
+    let decision = project.json(&["decide", "trays", "--json"])[0].clone();
     let arms =
         decision["systems"].as_array().unwrap().iter().map(|arm| arm["system"].as_str().unwrap());
     assert_eq!(

@@ -45,7 +45,7 @@ impl Class {
         match self {
             Self::Retrieval => "retrieval-bound",
             Self::Distraction => "distraction-bound",
-            Self::Format => "format-bound",
+            Self::Format => "correct, ignoring format",
             Self::Learnable => "reasoning-bound, learnable",
             Self::Defect => "beyond this model",
             Self::Unknown => "unknown",

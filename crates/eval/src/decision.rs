@@ -320,6 +320,13 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// A system is named, and it is shown to meet the target if there is one.
+    pub fn is_settled(&self) -> bool {
+        let named = self.recommended.and_then(|system| self.system(system));
+        let met = |lower: f64| self.rule.target.is_none_or(|target| lower >= target);
+        named.is_some_and(|summary| met(summary.score.lower))
+    }
+
     /// The summary of one system.
     pub fn system(&self, system: impl Into<System>) -> Option<&SystemSummary> {
         let system = system.into();
@@ -442,7 +449,7 @@ impl Node {
     pub fn leads_to(&self) -> &Lead {
         match self.answer {
             Answer::Yes => &self.yes,
-            Answer::No => &self.no,
+            Answer::No | Answer::Unknown => &self.no,
         }
     }
 }
@@ -453,8 +460,21 @@ impl Node {
 pub enum Answer {
     /// Shown.
     Yes,
-    /// Not shown.
+    /// Shown not to be so, or not shown where only what is shown counts.
     No,
+    /// Neither is shown, or nothing was measured. It leads where "no" does.
+    Unknown,
+}
+
+impl Answer {
+    /// The answer as a word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// Where a branch leads.

@@ -560,7 +560,9 @@ fn check(decision: &Decision) {
     };
     assert!(outcomes.contains(&decision.outcome), "{} {reached:#?}", decision.outcome);
     for node in &decision.tree {
-        assert!(!node.measurement.is_empty() && matches!(node.answer, Answer::Yes | Answer::No));
+        assert!(!node.measurement.is_empty());
+        let other = if node.answer == Answer::Yes { &node.yes } else { &node.no };
+        assert_eq!(node.leads_to(), other, "unknown leads where no does");
     }
     if let Some(attribution) = &decision.attribution {
         assert_eq!(attribution.counts.iter().map(|(_, n)| n).sum::<usize>(), attribution.errors());
@@ -678,7 +680,7 @@ fn a_foreign_system_is_kept_where_it_is_better_and_known_to_be_no_dearer() {
     };
     let better = at(0.97, Some(0.1));
     assert_eq!((better.recommended, better.outcome), (Some(there), Outcome::Existing));
-    assert!(better.sentence.starts_with("Keep what is there: helpdesk"), "{}", better.sentence);
+    assert!(better.sentence.starts_with("Keep what is there, helpdesk."), "{}", better.sentence);
     assert_eq!(at(0.81, Some(0.1)).recommended, Some(there), "as good and cheaper");
     // What it costs is not known, so it counts as the dearest.
     let unknown = at(0.81, None);

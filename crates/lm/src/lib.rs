@@ -56,5 +56,5 @@ pub use optim::{AdamW, AdamWOptions, Decay, Group, Schedule, clip_norm};
 pub use training::{
     Checkpointing, DatasetErrors, Estimate, Evaluation, Example, Form, History, MemoryEstimate,
     RowError, StepRecord, TrainEvent, TrainOptions, Trained, TrainingRun, available_memory,
-    parse_examples, read_examples, render_examples, show,
+    parse_examples, peak_memory_of, read_examples, render_examples, show,
 };

@@ -45,7 +45,7 @@ pub struct Bench<'a> {
     pub(super) grader: Grader,
     length: AnswerLength,
     /// Its training questions, until retrieval is tuned.
-    shots: Shots,
+    pub(super) shots: Shots,
     pub(super) material: Material,
     /// The dev questions to run.
     pub(super) halves: DevHalves,
@@ -90,6 +90,11 @@ pub(super) struct Sweep {
 }
 
 impl PromptSources {
+    /// With the settings of an earlier comparison.
+    pub(super) fn as_tuned(wanted: Wanted, passages: usize, shots: Shots) -> Self {
+        Self { wanted, passages: vec![passages], reranking: None, shots }
+    }
+
     /// What is searched for.
     pub(super) fn wanted(&self) -> &Wanted {
         &self.wanted
@@ -97,6 +102,13 @@ impl PromptSources {
 }
 
 impl DevRun {
+    /// As an earlier comparison measured it, of which only this is needed on test.
+    pub(super) fn as_measured(passages: usize, speed: EngineSpeed) -> Self {
+        let sweep = Sweep { passages, scores: Vec::new(), gains: Vec::new() };
+        let (trials, grounded) = (Vec::new(), Vec::new());
+        Self { trials, grounded, sweep, speed, fine_tuned_seconds: 0.0 }
+    }
+
     /// The number of passages that was chosen.
     pub(super) fn passages(&self) -> usize {
         self.sweep.passages
@@ -130,6 +142,8 @@ pub(super) struct TestRun {
     pub(super) grounded: Vec<Grounded>,
     /// Share of the paraphrases of test questions whose evidence would be in the prompt.
     paraphrased: Option<f64>,
+    /// The most bytes that answering takes, by arm, where the set limits them.
+    memory: Vec<(Arm, u64)>,
     trials: Vec<Trial>,
 }
 
@@ -206,7 +220,8 @@ impl<'a> Bench<'a> {
         let gate = self.read_gate(&dev, progress)?;
         let entrants = self.train(gate.as_ref(), &sources, &dev, progress)?;
         let forgotten = self.forgetting(&entrants, &sources, progress)?;
-        let test = self.run_test(&sources, &dev, &entrants, progress)?;
+        let opening = self.open_test(&sources)?;
+        let test = self.run_test(&sources, &dev, &entrants, opening, progress)?;
         let mut comparison = self.record(&sources, gate, &entrants, &test)?;
         for (recipe, lost) in forgotten {
             comparison.note_forgetting(recipe, lost);
@@ -232,8 +247,7 @@ impl<'a> Bench<'a> {
             RetrievalTuner::new(self.knowledge, set, &self.halves.choosing, passages[0]);
         let lexical_weight = tuner.lexical_weight(progress)?;
         let mut wanted = tuner.wanted(lexical_weight)?;
-        // As many distractors as passages, should all passages be gold.
-        wanted.hits = HITS.max(2 * most);
+        wanted.hits = Self::hits(most);
         let reranking = tuner.reranker(&wanted, progress.stop())?;
         if let Some(finding) = &reranking {
             progress.report(CompareEvent::Reranked(finding.clone()));
@@ -241,6 +255,12 @@ impl<'a> Bench<'a> {
         wanted.rerank = self.knowledge.reranks(Some(set))?;
         let shots = std::mem::take(&mut self.shots);
         Ok(PromptSources { wanted, passages, reranking, shots })
+    }
+
+    /// Passages to find for prompts of so many: as many distractors as passages, should all passages
+    /// be gold.
+    pub(super) fn hits(passages: usize) -> usize {
+        HITS.max(2 * passages)
     }
 
     /// Runs `rag` with each number of passages on the questions that choose, then `rag` with the
@@ -333,24 +353,30 @@ impl<'a> Bench<'a> {
         Ok(gate)
     }
 
-    /// Opens the test split, once for all arms, and runs them.
-    fn run_test(
+    /// Notes that the test split is opened, and what is fixed from here on; the opening's number.
+    fn open_test(&mut self, sources: &PromptSources) -> Result<i64> {
+        let (terms, run) = self.terms_and_run(&sources.wanted)?;
+        let opening = ComparisonOpening {
+            set: &self.questions.config.name,
+            reason: &self.options.reason,
+            run: &run,
+            terms: &terms,
+        };
+        Ok(self.knowledge.store.log_comparison_opening(&opening)?)
+    }
+
+    /// Runs the arms on the test split, which is open.
+    pub(super) fn run_test(
         &mut self,
         sources: &PromptSources,
         dev: &DevRun,
         entrants: &Entrants,
+        opening: i64,
         progress: &mut Progress<'_, CompareEvent>,
     ) -> Result<TestRun> {
-        let set = &self.questions.config;
         let load = |manifest| LoadedAdapter::load(self.project, self.model, manifest);
         let adapters: Vec<_> = entrants.adapters.iter().map(load).collect::<Result<_>>()?;
-        let (terms, run) = self.terms_and_run(&sources.wanted)?;
-        let opening = self.knowledge.store.log_comparison_opening(&ComparisonOpening {
-            set: &set.name,
-            reason: &self.options.reason,
-            run: &run,
-            terms: &terms,
-        })?;
+        let (_, run) = self.terms_and_run(&sources.wanted)?;
         progress.report(CompareEvent::Opened);
         for foreign in &self.foreign {
             progress.report(CompareEvent::Foreign {
@@ -377,13 +403,19 @@ impl<'a> Bench<'a> {
         );
         let jobs = runner.jobs(&asked, &entrants.arms, passages, &adapters)?;
         let mut trials = runner.run(&asked, &jobs, progress)?;
+        let mut memory = Vec::new();
+        if self.questions.config.limits.memory_bytes.is_some() {
+            for jobs in jobs.chunk_by(|a, b| a.arm == b.arm) {
+                memory.extend(runner.peak_memory(jobs)?.map(|peak| (jobs[0].arm, peak)));
+            }
+        }
         let (set, stop) = (&self.questions, progress.stop());
         trials.extend(floor_trials(set, &asked, &sources.shots, &mut runner, stop)?);
         for foreign in &self.foreign {
             trials.extend(foreign.trials(&self.test, &mut runner, stop)?);
         }
         let (grounded, speed) = (asked.grounded, dev.speed);
-        Ok(TestRun { opening, run, passages, speed, grounded, paraphrased, trials })
+        Ok(TestRun { opening, run, passages, speed, grounded, paraphrased, memory, trials })
     }
 
     /// What is frozen when the test split is first opened, as JSON, and a hash of everything that
@@ -416,7 +448,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Everything a decision needs, from what was run.
-    fn record(
+    pub(super) fn record(
         &self,
         sources: &PromptSources,
         gate: Option<Gate>,
@@ -433,6 +465,11 @@ impl<'a> Bench<'a> {
             adapters: &entrants.adapters,
         };
         let mut costs = price.of_all(&knowledge.store)?;
+        for (arm, peak) in &test.memory {
+            for costs in costs.iter_mut().filter(|costs| costs.system.is(*arm)) {
+                costs.peak_memory_bytes = Some(*peak);
+            }
+        }
         costs.extend(foreign.iter().map(ForeignAnswers::costs));
         let (train, whole) = (questions.train.len(), questions.test.len());
         let dev = self.options.limit.unwrap_or(usize::MAX).min(questions.dev.len());
@@ -464,6 +501,7 @@ impl<'a> Bench<'a> {
             sizes: [train, dev, self.test.len()],
             sampled_from: Some(whole).filter(|whole| *whole > self.test.len()),
             run: test.run.clone(),
+            inputs: Some(self.inputs()?),
             documents: documents_hash(&knowledge.store)?,
             questions: example_questions(&self.test),
             trials: test.trials.clone(),
@@ -530,6 +568,6 @@ fn retrieval_figures(test: &TestRun, weight: f32) -> Vec<(String, f64)> {
     // Through text, so that 0.6 stays 0.6.
     let weight = weight.to_string().parse().unwrap_or(f64::from(weight));
     figures.push(("passages in a prompt".to_owned(), passages as f64));
-    figures.push(("BM25 weight".to_owned(), weight));
+    figures.push(("keyword weight".to_owned(), weight));
     figures
 }

@@ -7,6 +7,7 @@ use eval::decision::Looks;
 use serde::{Deserialize, Serialize};
 use store::TestOpening;
 
+use super::check::CHECK;
 use super::foreign::ForeignAnswers;
 use crate::models::hash_bytes;
 use crate::project::config::SetConfig;
@@ -62,6 +63,11 @@ impl Terms {
         Self { grader, ..self }
     }
 
+    /// A hash of each test question, sorted.
+    pub(super) fn questions(&self) -> &[String] {
+        &self.questions
+    }
+
     /// Those of an opening; `None` where none were kept.
     fn kept(opening: &TestOpening) -> Option<Self> {
         opening.terms.as_deref().and_then(|json| serde_json::from_str(json).ok())
@@ -109,7 +115,9 @@ pub(super) fn looks(openings: &[TestOpening], comparison: i64, set: &SetConfig) 
     let mut frozen: Option<Terms> = None;
     let mut runs: Vec<Option<&str>> = Vec::new();
     let mut last = None;
-    for opening in &openings[..=own] {
+    // A check chooses nothing.
+    let chosen = openings[..=own].iter().filter(|opening| opening.reason != CHECK);
+    for opening in chosen {
         if let Some(terms) = Terms::kept(opening) {
             let fresh = terms.questions.iter().all(|question| !seen.contains(question));
             if fresh && frozen.is_some() {

@@ -7,6 +7,7 @@
 //! of all they depend on, so a repeated comparison costs nothing and a changed input runs again.
 
 mod bench;
+pub mod check;
 mod control;
 mod costs;
 mod curve;

@@ -8,6 +8,7 @@ use eval::{Arm, Costs, CurvePoint, Gate, Measure, Pruned, System, Trial};
 use serde::{Deserialize, Serialize};
 use store::Store;
 
+use super::check::Inputs;
 use super::halves::DevUse;
 use super::labels::ArmLabels;
 use super::trials::EngineSpeed;
@@ -85,6 +86,9 @@ pub struct Comparison {
     /// Test questions of the set where a limit left some of them out.
     #[serde(default)]
     pub sampled_from: Option<usize>,
+    /// What it rests on; `None` where an earlier version stored it.
+    #[serde(default)]
+    pub inputs: Option<Inputs>,
     /// Hash of everything that its trials depend on, see `Bench::terms_and_run`; empty where an
     /// earlier version stored it.
     #[serde(default)]

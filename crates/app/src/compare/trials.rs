@@ -431,6 +431,19 @@ impl<'a> TrialRunner<'a> {
         Ok(trials)
     }
 
+    /// The most memory that is taken while the longest of these trials is answered once more, which
+    /// is not kept; `None` where there are none or the system does not say.
+    pub(super) fn peak_memory(&self, jobs: &[TrialJob]) -> Result<Option<u64>> {
+        let Some(job) = jobs.iter().max_by_key(|job| job.prompt_tokens) else { return Ok(None) };
+        let (answered, peak) = lm::peak_memory_of(|| {
+            self.model.generate(&job.messages, job.lora.as_deref(), &self.options, &mut |_| {
+                ControlFlow::Continue(())
+            })
+        });
+        answered?;
+        Ok(peak)
+    }
+
     /// Grades answers to questions of the set.
     pub(super) fn grade(
         &mut self,

@@ -59,8 +59,8 @@ fn opening(sets: &[SetReport], context: &ReportContext) -> Markup {
             }
         }
         p class="note" {
-            "Every arm answered the same held-out questions with the same base model, decoding and retriever. Lines \
-             are intervals at the level of each set's rule; hollow dots are diagnostic arms that are shown the gold \
+            "Every setup answered the same held-out questions with the same base model, decoding and retriever. Lines \
+             are 95 % intervals; hollow dots are diagnostic setups that are shown the gold \
              passages, and baselines that need no model."
         }
     }

@@ -1,7 +1,7 @@
 //! The section of one question set: verdict, evidence, tree, costs, examples.
 
 use eval::figures::{count, duration, p_value, percent, percent_interval, size};
-use eval::{Arm, Decision, Outcome};
+use eval::{Arm, Decision, GateAnswer, Outcome};
 use maud::{Markup, html};
 
 use super::content::SetReport;
@@ -17,6 +17,7 @@ pub(super) fn section(set: &SetReport) -> Markup {
             (warnings(decision))
             (scores(decision))
             (differences(decision))
+            (slices(decision))
             (labels::labels(set))
             (path(decision))
             (why_rag_fails(decision))
@@ -25,10 +26,10 @@ pub(super) fn section(set: &SetReport) -> Markup {
             (questions::questions(&set.found))
             (background(set))
             @if !set.examples.is_empty() {
-                h3 style="margin-top:2.2rem" { "What the arms answered" }
+                h3 style="margin-top:2.2rem" { "What the setups answered" }
                 p class="note" {
-                    "Chosen so that every arm is seen right and wrong, where it was both; not a sample to count. "
-                    "∅ marks an arm whose prompt lacked the evidence."
+                    "Chosen so that every setup is seen right and wrong, where it was both; not a sample to count. "
+                    "∅ marks a setup whose prompt lacked the evidence."
                 }
                 (examples::examples(&set.examples))
             }
@@ -66,7 +67,7 @@ fn verdict(decision: &Decision) -> Markup {
         dl class="keys" {
             @if let Some(scored) = scored {
                 div class=(figure::arm_class(scored.system)) {
-                    dt { @if decision.recommended.is_some() { "recommended arm" } @else { "best arm measured" } }
+                    dt { @if decision.recommended.is_some() { "recommended" } @else { "best measured" } }
                     dd { (scored.system) small { (percent_interval(scored.score)) } }
                 }
             }
@@ -74,6 +75,11 @@ fn verdict(decision: &Decision) -> Markup {
                 @match decision.rule.target { Some(target) => { "target " (percent(target)) } None => { "no target given" } }
             } } }
             div { dt { "questions" } dd { (decision.questions) small { "from " (decision.clusters) " sources" } } }
+            @if let Some(power) = decision.power {
+                div { dt { "power" } dd { (percent(power).replace(".0", "")) small {
+                    "chance to name a dearer system that leads by 1.5 margins"
+                } } }
+            }
             div { dt { "margin" } dd { (size(decision.rule.margin)) " points" small {
                 "can show " (size(decision.detectable_difference)) " points at " (percent(decision.rule.power).replace(".0", "")) " power"
             } } }
@@ -95,7 +101,7 @@ fn warnings(decision: &Decision) -> Markup {
 fn scores(decision: &Decision) -> Markup {
     html! {
         div class="block" {
-            h3 { "How often each arm is right" }
+            h3 { "How often each setup is right" }
             p class="note" { (decision.measure.title()) " on the test questions." }
             figure {
                 div class="scroll" { (figure::arms(decision)) }
@@ -123,7 +129,7 @@ fn differences(decision: &Decision) -> Markup {
     html! {
         @if !rows.is_empty() {
             div class="block" {
-                h3 { (anchor) " against every other arm, question by question" }
+                h3 { (anchor) " against every other setup, question by question" }
                 p class="note" {
                     "Right of zero, " (anchor) " is better. A line that stays right of the shaded strip shows that "
                     (anchor) " is not worse by more than the margin."
@@ -134,6 +140,19 @@ fn differences(decision: &Decision) -> Markup {
                 }
                 details { summary { "All contrasts" } (tables::contrasts(decision)) }
             }
+        }
+    }
+}
+
+/// The score on each slice of the questions, the worst first.
+fn slices(decision: &Decision) -> Markup {
+    let scored = decision.recommended.or(decision.best);
+    let (Some(system), false) = (scored, decision.slices.is_empty()) else { return html! {} };
+    html! {
+        div class="block" {
+            h3 { "Slice by slice" }
+            p class="note" { "What " (system) " scores on each part of the questions, the worst first." }
+            (tables::slices(&decision.slices))
         }
     }
 }
@@ -200,7 +219,11 @@ fn why_rag_fails(decision: &Decision) -> Markup {
         }
         @if let Some(gate) = &decision.gate {
             div class="block" {
-                h3 { "Has RAG hit its ceiling? " @if gate.open { span class="yes" { "Yes" } } @else { span class="no" { "No" } } }
+                h3 { "Has RAG hit its ceiling? " @match gate.answer() {
+                    GateAnswer::Yes => { span class="yes" { "Yes" } }
+                    GateAnswer::No => { span class="no" { "No" } }
+                    GateAnswer::Unknown => { span class="soft" { "Unknown" } }
+                } }
                 p class="note" { "Read on " (gate.questions) " dev questions, before the test questions were opened. All three must hold for fine-tuning to be due." }
                 (tables::gate(gate))
             }
@@ -214,7 +237,7 @@ fn price(decision: &Decision) -> Markup {
     html! {
         @if priced {
             div class="block" {
-                h3 { "What each arm costs" }
+                h3 { "What each setup costs" }
                 p class="note" {
                     "Seconds of this machine for training, index and answering. At " (count(decision.rule.expected_queries))
                     " expected queries"

@@ -1,5 +1,6 @@
 //! The figures behind the plots, for those who want to read rather than look.
 
+use eval::decision::SliceScore;
 use eval::figures::{count, duration, p_value, percent, percent_interval, points, points_interval};
 use eval::{Attribution, Decision, Gate};
 use maud::{Markup, html};
@@ -12,8 +13,8 @@ pub(super) fn arms(decision: &Decision) -> Markup {
     html! {
         div class="scroll" { table {
             thead { tr {
-                th { "arm" } th class="number" { "questions" } th class="number" { "score" }
-                th class="number" { "lenient" } th class="number" { "prompt tokens" }
+                th { "setup" } th class="number" { "questions" } th class="number" { "score" }
+                th class="number" { "contains the expected text" } th class="number" { "prompt tokens" }
                 th class="number" { "answer tokens" } th class="number" { "p50" } th class="number" { "p95" }
                 th class="number" { "training" } th class="number" { "per correct answer" } th { "limits" }
             } }
@@ -31,6 +32,19 @@ pub(super) fn arms(decision: &Decision) -> Markup {
                 td { @if s.system.is_floor() { "baseline" } @else if s.system.is_diagnostic() { "diagnostic" } @else if s.fails.is_empty() { "within" } @else { (s.fails.join(", ")) } }
             } } }
         } }
+    }
+}
+
+pub(super) fn slices(slices: &[SliceScore]) -> Markup {
+    html! {
+        table {
+            thead { tr { th { "slice" } th class="number" { "questions" } th class="number" { "score" } } }
+            tbody { @for slice in slices { tr {
+                td { (slice.name) }
+                td class="number" { (slice.questions) }
+                td class="number" { (percent_interval(slice.score)) }
+            } } }
+        }
     }
 }
 

@@ -19,7 +19,9 @@ pub(super) fn tree(decision: &Decision) -> Markup {
 
 fn row(node: &Node, decision: &Decision) -> Markup {
     // At most one branch goes on to another node; the rest end in outcomes.
-    let on = [(Answer::Yes, &node.yes), (Answer::No, &node.no)];
+    // Where the data cannot tell, the way is that of "no", and it says so.
+    let other = if node.answer == Answer::Unknown { Answer::Unknown } else { Answer::No };
+    let on = [(Answer::Yes, &node.yes), (other, &node.no)];
     let down = on.iter().find(|(_, lead)| matches!(lead, Lead::Node(_))).map(|(answer, _)| *answer);
     let exits = on.iter().filter_map(|(answer, lead)| match lead {
         Lead::Outcome(outcomes) => Some((*answer, outcomes)),
@@ -34,12 +36,12 @@ fn row(node: &Node, decision: &Decision) -> Markup {
             }
             div class="exits" {
                 @for (answer, outcomes) in exits {
-                    div class=(if taken(answer) { "branch taken" } else { "branch" }) { i { (word(answer)) } }
+                    div class=(if taken(answer) { "branch taken" } else { "branch" }) { i { (answer.as_str()) } }
                     div class="leaves" { (leaves(outcomes, taken(answer), decision.outcome)) }
                 }
             }
             @if let Some(answer) = down {
-                div class=(if taken(answer) { "down taken" } else { "down" }) { (word(answer)) }
+                div class=(if taken(answer) { "down taken" } else { "down" }) { (answer.as_str()) }
             }
         }
     }
@@ -50,12 +52,5 @@ fn leaves(outcomes: &[Outcome], taken: bool, outcome: Outcome) -> Markup {
         @for leaf in outcomes {
             span class=(if taken && *leaf == outcome { "leaf taken" } else { "leaf" }) { (leaf) }
         }
-    }
-}
-
-fn word(answer: Answer) -> &'static str {
-    match answer {
-        Answer::Yes => "yes",
-        Answer::No => "no",
     }
 }

@@ -1,12 +1,12 @@
-//! What would change the decision: the rule applied again to the same evidence, under other
-//! settings.
+//! What would change the decision: the rule applied again to the same evidence under other settings,
+//! or with one system more.
 
-use super::case::{Case, names};
+use super::case::{Case, Named, choice_of, names};
 use super::power::Outlook;
 use super::rule::Verdict;
 use crate::attribute::Class;
 use crate::figures::{count, percent, points_interval, size};
-use crate::{Arm, Outcome, Rule, System};
+use crate::{Arm, Interval, Outcome, Rule, System};
 
 /// A class of errors is worth a line from this share of all errors on.
 const NOTABLE: f64 = 0.25;
@@ -111,6 +111,35 @@ fn queries(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
         .collect()
 }
 
+/// The smallest lead over the system named with which one that was not measured would be named in its
+/// place, by applying the rule to the measurements at hand and one system more: the dearest of all,
+/// whose differences are as uncertain as the most uncertain one at hand.
+fn lead_needed(case: &Case<'_>, named: System) -> Option<f64> {
+    let eligible = case.eligible();
+    let new = eligible.len();
+    let known = |a: usize, b: usize| {
+        case.contrast(eligible[a].system, eligible[b].system).map(|contrast| contrast.difference)
+    };
+    let half = (0..new)
+        .flat_map(|a| (0..a).map(move |b| (a, b)))
+        .filter_map(|(a, b)| known(a, b))
+        .map(|difference| 0.5 * (difference.upper - difference.lower))
+        .fold(0.0, f64::max);
+    let score = case.summary(named)?.score.estimate;
+    (1..=200).map(|half_points| f64::from(half_points) / 200.0).find(|lead| {
+        let over = |b: usize| {
+            let estimate = score + lead - eligible[b].score.estimate;
+            Interval { estimate, lower: estimate - half, upper: estimate + half }
+        };
+        let contrast = |a: usize, b: usize| match (a == new, b == new) {
+            (false, false) => known(a, b),
+            (true, _) => Some(over(b)),
+            (false, true) => Some(over(a).negated()),
+        };
+        choice_of(new + 1, case.rule.margin, &contrast) == Named::One(new)
+    })
+}
+
 fn measurements(case: &Case<'_>, verdict: &Verdict, outlook: &Outlook) -> Vec<String> {
     let mut out = Vec::new();
     if let Some(more) = outlook.more_questions {
@@ -130,11 +159,16 @@ fn measurements(case: &Case<'_>, verdict: &Verdict, outlook: &Outlook) -> Vec<St
             .filter(|other| case.pruned.iter().all(|pruned| pruned.system != *other))
             .collect();
         if !untried.is_empty() {
-            out.push(format!(
-                "Not measured: {}. One that scores {} points more than {system} would be recommended.",
-                names(&untried),
-                size(case.rule.margin)
-            ));
+            let names = names(&untried);
+            out.push(match lead_needed(case, system) {
+                Some(lead) => format!(
+                    "Not measured: {names}. One that costs more would be named if it led {system} by {} points.",
+                    size(lead)
+                ),
+                None => format!(
+                    "Not measured: {names}. No lead of theirs could be shown on so few questions."
+                ),
+            });
         }
     }
     if verdict.outcome != Outcome::ImproveRetrieval

@@ -46,14 +46,31 @@ impl Verdict {
     }
 }
 
-/// The outcomes that recommend a system.
-const SYSTEM_OUTCOMES: [Outcome; 5] =
-    [Outcome::Rag, Outcome::Tuned, Outcome::Raft, Outcome::Base, Outcome::FewShot];
-
 /// The answer of one node, with the figures behind it.
 struct Finding {
-    answer: bool,
+    answer: Answer,
     measurement: String,
+}
+
+impl Finding {
+    /// Yes where something is shown, else no.
+    fn shown(yes: bool, measurement: String) -> Self {
+        Self { answer: if yes { Answer::Yes } else { Answer::No }, measurement }
+    }
+
+    /// Yes where something is shown, no where the opposite is, and unknown between.
+    fn of(yes: bool, no: bool, measurement: String) -> Self {
+        let answer = match (yes, no) {
+            (true, _) => Answer::Yes,
+            (false, true) => Answer::No,
+            (false, false) => Answer::Unknown,
+        };
+        Self { answer, measurement }
+    }
+
+    fn yes(&self) -> bool {
+        self.answer == Answer::Yes
+    }
 }
 
 /// What must hold before any outcome is stated: the first three nodes.
@@ -86,7 +103,7 @@ impl Conditions {
     }
 
     fn hold(&self) -> bool {
-        self.graders.answer && self.limits.answer && self.questions.answer
+        [&self.graders, &self.limits, &self.questions].iter().all(|finding| finding.yes())
     }
 }
 
@@ -104,7 +121,8 @@ struct Answers {
 }
 
 impl Answers {
-    fn nodes(self, margin: f64) -> [Node; 7] {
+    /// The nodes; `named` is the outcome that the system chosen would be.
+    fn nodes(self, margin: f64, named: Outcome) -> [Node; 7] {
         let undetermined = || end(&[Outcome::Undetermined]);
         let margin = size(margin);
         let not_worse = format!("Is one setup shown not worse than any other by {margin} points?");
@@ -149,7 +167,7 @@ impl Answers {
                 "floor",
                 "Is it above what needs no model, and not below the target?",
                 self.floor,
-                end(&SYSTEM_OUTCOMES),
+                end(&[named]),
                 end(&[Outcome::CollectData]),
             ),
         ]
@@ -161,14 +179,14 @@ impl Answers {
             |system: System| (Outcome::of(system).unwrap_or(Outcome::Undetermined), Some(system));
         if let Some(system) = self.simple {
             recommend(system)
-        } else if self.retrieval.answer {
+        } else if self.retrieval.yes() {
             (Outcome::ImproveRetrieval, None)
-        } else if self.untried.answer {
+        } else if self.untried.yes() {
             (Outcome::Undetermined, None)
-        } else if self.data.answer {
+        } else if self.data.yes() {
             (Outcome::CollectData, None)
         } else if let Choice::System(system) = choice {
-            if self.floor.answer { recommend(system) } else { (Outcome::CollectData, None) }
+            if self.floor.yes() { recommend(system) } else { (Outcome::CollectData, None) }
         } else {
             (Outcome::Undetermined, None)
         }
@@ -181,6 +199,11 @@ impl Case<'_> {
     pub(super) fn apply(&self) -> Verdict {
         let choice = self.choose();
         let answers = self.answers(&choice);
+        let named = match &choice {
+            Choice::System(system) | Choice::Open { system, .. } => Outcome::of(*system),
+            Choice::None { nearest } => nearest.and_then(Outcome::of),
+        };
+        let named = named.unwrap_or(Outcome::Undetermined);
         let (outcome, recommended) = answers.outcome(choice);
         let conditions = Conditions {
             graders: self.graders_worked(),
@@ -190,7 +213,7 @@ impl Case<'_> {
         let (outcome, recommended) =
             if conditions.hold() { (outcome, recommended) } else { (Outcome::Undetermined, None) };
         let mut tree: Vec<Node> =
-            conditions.nodes().into_iter().chain(answers.nodes(self.rule.margin)).collect();
+            conditions.nodes().into_iter().chain(answers.nodes(self.rule.margin, named)).collect();
         mark_path(&mut tree);
 
         let best = self.best().map(|summary| summary.system);
@@ -229,7 +252,7 @@ impl Case<'_> {
                 )
             }
         };
-        Finding { answer: most <= self.rule.max_missing, measurement }
+        Finding::shown(most <= self.rule.max_missing, measurement)
     }
 
     fn something_to_choose(&self) -> Finding {
@@ -247,16 +270,14 @@ impl Case<'_> {
             (false, false) => format!("within the limits: {passed}; not: {}", failed.join("; ")),
             (false, true) => format!("none within the limits: {}", failed.join("; ")),
         };
-        Finding { answer: candidates.len() > 1 && !passed.is_empty(), measurement }
+        Finding::shown(candidates.len() > 1 && !passed.is_empty(), measurement)
     }
 
     fn enough_questions(&self, outcome: Outcome, recommended: Option<System>) -> Finding {
         let have = format!("{} questions from {} sources", self.questions, self.clusters);
         if !self.exploratory() {
-            return Finding {
-                answer: true,
-                measurement: format!("{have}; {} asked for", self.rule.min_questions),
-            };
+            let measurement = format!("{have}; {} asked for", self.rule.min_questions);
+            return Finding::shown(true, measurement);
         }
         let support = self.support(outcome, recommended);
         let weakest = support
@@ -265,16 +286,16 @@ impl Case<'_> {
         let asked =
             format!("{} questions from {MIN_CLUSTERS} sources asked for", self.rule.min_questions);
         match weakest {
-            None => Finding { answer: false, measurement: format!("{have}; {asked}") },
-            Some(weakest) => Finding {
-                answer: weakest.difference > weakest.detectable,
-                measurement: format!(
+            None => Finding::shown(false, format!("{have}; {asked}")),
+            Some(weakest) => Finding::shown(
+                weakest.difference > weakest.detectable,
+                format!(
                     "{have}; {asked}; {} is {} points, and {} are the least that so few can show",
                     weakest.name,
                     size(weakest.difference),
                     size(weakest.detectable)
                 ),
-            },
+            ),
         }
     }
 
@@ -291,10 +312,7 @@ impl Case<'_> {
         let scores =
             if scores.is_empty() { "neither measured".to_owned() } else { scores.join("; ") };
         let Some(target) = self.rule.target else {
-            return (
-                None,
-                Finding { answer: false, measurement: format!("no target given; {scores}") },
-            );
+            return (None, Finding::shown(false, format!("no target given; {scores}")));
         };
         let chosen = match choice {
             Choice::System(system) => Some(*system),
@@ -313,7 +331,10 @@ impl Case<'_> {
             .map(|summary| summary.system)
             .filter(|system| !cheaper_chosen(*system));
         let measurement = format!("target {}; {scores}", percent(target));
-        (found, Finding { answer: found.is_some(), measurement })
+        let missed = simple.iter().all(|summary| summary.score.upper < target);
+        // Met, but what would be named at a higher target is cheaper still.
+        let met = simple.iter().any(|summary| summary.score.lower >= target);
+        (found, Finding::of(found.is_some(), missed || met, measurement))
     }
 
     /// The passages would help, but retrieval does not bring them. This is shown when
@@ -324,14 +345,14 @@ impl Case<'_> {
     ///    passages would: (rag - base) / (oracle - base) < 1/2. Retrieval that delivers more than
     ///    that is no reason to hold back a decision, even if it could still be improved.
     fn retrieval_holds_back(&self) -> Finding {
-        let no = |measurement: &str| Finding { answer: false, measurement: measurement.to_owned() };
-        let Some(best) = self.best() else { return no("no system to compare with") };
+        let unknown = |measurement: &str| Finding::of(false, false, measurement.to_owned());
+        let Some(best) = self.best() else { return unknown("no system to compare with") };
         let Some(headroom) = self.within(Arm::Oracle, Arm::Rag) else {
-            return no("oracle and rag were not both measured");
+            return unknown("oracle and rag were not both measured");
         };
         let over_best = match self.contrast(self.at(Arm::Oracle), best.system) {
             Some(contrast) => contrast.difference,
-            None => return no("the oracle arm shares no question with the best system"),
+            None => return unknown("the oracle arm shares no question with the best system"),
         };
         let worth = self.within(Arm::Oracle, Arm::Base).map_or(1.0, |c| c.difference.estimate);
         let delivered = 1.0 - headroom.difference.estimate / worth.max(f64::MIN_POSITIVE);
@@ -351,10 +372,11 @@ impl Case<'_> {
                 100.0 * delivered.clamp(0.0, 1.0)
             );
         }
-        Finding {
-            answer: held && !met && (self.target_missed_by_all() || delivered < HALF),
-            measurement,
-        }
+        let yes = held && !met && (self.target_missed_by_all() || delivered < HALF);
+        // Not held back: the target is met, the gold passages are not worth the margin, or retrieval
+        // brings most of what they are worth.
+        let no = met || headroom.difference.upper < self.rule.margin || delivered >= HALF;
+        Finding::of(yes, no, measurement)
     }
 
     /// It is too early to choose among untrained systems: none was fine-tuned although there are pairs
@@ -367,7 +389,9 @@ impl Case<'_> {
         let (open, gate) = match self.gate.map(Gate::answer) {
             Some(GateAnswer::Yes) => (true, "the ceiling gate is open"),
             Some(GateAnswer::Unknown) => (false, "the ceiling gate cannot tell"),
-            Some(GateAnswer::No) => (false, "the ceiling gate is shut"),
+            Some(GateAnswer::No) => {
+                (false, "the ceiling gate is shut: fine-tuning is not needed yet")
+            }
             None => (false, "the ceiling gate was not read"),
         };
         let met = |target| self.eligible().iter().any(|summary| summary.score.lower >= target);
@@ -386,10 +410,10 @@ impl Case<'_> {
             ([], Untried { seconds: None, .. }) => "no fine-tuned setup measured".to_owned(),
             (trained, _) => format!("measured: {}", names(trained)),
         };
-        Finding {
-            answer: (open || missed) && trained.is_empty() && self.untried.possible,
-            measurement: format!("{gate}{why}; {measured}"),
-        }
+        Finding::shown(
+            (open || missed) && trained.is_empty() && self.untried.possible,
+            format!("{gate}{why}; {measured}"),
+        )
     }
 
     /// What a system must reach: the target. Without a target, half of the questions are needed
@@ -425,7 +449,11 @@ impl Case<'_> {
         if let Some(curve) = self.curve {
             parts.push(format!("twice the pairs: {}", points_interval(curve.gain_of_doubling)));
         }
-        Finding { answer: below, measurement: parts.join("; ") }
+        // Without a need nothing can be too weak for it.
+        let no = needed.is_none_or(|needed| {
+            self.eligible().iter().any(|summary| summary.score.lower >= needed)
+        });
+        Finding::of(below, no, parts.join("; "))
     }
 
     fn shown_not_worse(&self, choice: &Choice) -> Finding {
@@ -450,7 +478,7 @@ impl Case<'_> {
                 ),
             },
         };
-        Finding { answer, measurement }
+        Finding::shown(answer, measurement)
     }
 
     fn cheaper_set_aside(&self, choice: &Choice) -> Finding {
@@ -458,10 +486,8 @@ impl Case<'_> {
             Choice::System(system) => (*system, true),
             Choice::Open { system, .. } => (*system, false),
             Choice::None { .. } => {
-                return Finding {
-                    answer: false,
-                    measurement: "no setup to hold the cheaper ones against".to_owned(),
-                };
+                let none = "no setup to hold the cheaper ones against".to_owned();
+                return Finding::of(false, false, none);
             }
         };
         let open: &[System] = if let Choice::Open { cheaper, .. } = choice { cheaper } else { &[] };
@@ -478,14 +504,14 @@ impl Case<'_> {
             (false, true) => parts.join("; "),
             (false, false) => format!("not shown: {}", parts.join("; ")),
         };
-        Finding { answer, measurement }
+        Finding::shown(answer, measurement)
     }
 
     /// The system that would be named beats what the training answers alone would score, and is not
     /// shown below the target.
     fn above_floor(&self, choice: &Choice) -> Finding {
         let (Choice::System(system) | Choice::Open { system, .. }) = choice else {
-            return Finding { answer: false, measurement: "nothing to hold against it".to_owned() };
+            return Finding::of(false, false, "nothing to hold against it".to_owned());
         };
         let floors: Vec<String> = (self.systems.iter())
             .filter(|summary| summary.system.is_floor())
@@ -507,7 +533,7 @@ impl Case<'_> {
         if let (Some(target), Some(score)) = (missed, score) {
             measurement += &format!("; {} against {}", percent_interval(score), percent(target));
         }
-        Finding { answer: self.floor_of(*system).is_none() && missed.is_none(), measurement }
+        Finding::shown(self.floor_of(*system).is_none() && missed.is_none(), measurement)
     }
 }
 
@@ -522,9 +548,9 @@ fn end(outcomes: &[Outcome]) -> Lead {
 }
 
 fn node(id: &str, question: &str, finding: Finding, yes: Lead, no: Lead) -> Node {
-    let answer = if finding.answer { Answer::Yes } else { Answer::No };
+    let Finding { answer, measurement } = finding;
     let (id, question) = (id.to_owned(), question.to_owned());
-    Node { id, question, measurement: finding.measurement, answer, yes, no, reached: false }
+    Node { id, question, measurement, answer, yes, no, reached: false }
 }
 
 /// Follows the answers from the first node to an outcome.

@@ -39,20 +39,20 @@ impl Case<'_> {
     fn recommendation(&self, summary: &SystemSummary) -> String {
         let name = summary.system;
         let advice = match name.arm() {
-            Some(Arm::Base) => format!("Nothing is needed: the base model alone{}", of_model(name)),
+            Some(Arm::Base) => "Nothing is needed: ask the base model alone".to_owned(),
             Some(Arm::FewShot) => {
-                format!("Fine-tuning is not needed yet: examples in the prompt, {name},")
+                "Fine-tuning is not needed yet: put examples in the prompt".to_owned()
             }
-            Some(Arm::Rag) => format!("Use RAG: {name}"),
-            Some(Arm::Tuned) => format!("Fine-tune: {name}"),
-            Some(_) => format!("Use both: {name}"),
-            None => format!("Keep what is there: {name}"),
+            Some(Arm::Rag) => "Use RAG".to_owned(),
+            Some(Arm::Tuned) => "Fine-tune".to_owned(),
+            Some(_) => "Use both, RAG and fine-tuning".to_owned(),
+            None => format!("Keep what is there, {name}"),
         };
+        let advice = format!("{advice}. {}", self.for_a_manager(summary));
         let score = percent_interval(summary.score);
-        let target = self.against_target(summary);
         let met = self.rule.target.is_some_and(|target| summary.score.lower >= target);
         if met && summary.system.is_simple() {
-            return format!("{advice} scores {score}.{target}");
+            return format!("{advice} In figures: {name} scores {score}.");
         }
         let margin = size(self.rule.margin);
         let cheaper: Vec<System> =
@@ -68,8 +68,22 @@ impl Case<'_> {
             false => "",
         };
         format!(
-            "{advice} scores {score}; of those measured no other setup is better by {margin} points, \
-             {cheaper}.{target}{cost}{seed}"
+            "{advice} In figures: {name} scores {score}; of those measured no other is better by {margin} \
+             points, {cheaper}.{cost}{seed}"
+        )
+    }
+
+    /// How good it is, how sure that is, and whether it is enough, without a term of the trade.
+    fn for_a_manager(&self, summary: &SystemSummary) -> String {
+        let whole = |share: f64| format!("{:.0}", 100.0 * share);
+        let score = summary.score;
+        format!(
+            "It scores about {} of 100, with {} confidence between {} and {}.{}",
+            whole(score.estimate),
+            percent(1.0 - self.rule.alpha).replace(".0", ""),
+            whole(score.lower),
+            whole(score.upper),
+            self.against_target(summary)
         )
     }
 
@@ -171,7 +185,7 @@ impl Case<'_> {
                 count(more as u64)
             ),
             (None, None) if stop.is_some_and(|node| node.id == "untried") => {
-                " Measuring the fine-tuned setups would: compare with --arms all.".to_owned()
+                " Measuring the fine-tuned setups would: compare with --setups all.".to_owned()
             }
             (None, None) => String::new(),
         };
@@ -199,14 +213,6 @@ impl Case<'_> {
     }
 }
 
-/// ", MODEL/base," where a project has several models.
-fn of_model(system: System) -> String {
-    match system {
-        System::Setup { model: Some(_), .. } => format!(", {system},"),
-        _ => String::new(),
-    }
-}
-
 /// A baseline in the words of a sentence.
 fn floor_name(system: System) -> &'static str {
     match system.arm() {
@@ -220,5 +226,6 @@ fn answer(node: &Node) -> &'static str {
     match node.answer {
         Answer::Yes => "Yes",
         Answer::No => "No",
+        Answer::Unknown => "Unknown",
     }
 }

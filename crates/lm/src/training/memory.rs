@@ -94,6 +94,16 @@ pub fn available_memory() -> Option<u64> {
     machine.into_iter().chain(group).min()
 }
 
+/// What `work` gives, and the most bytes that were resident while it ran; `None` where the system does
+/// not say.
+pub fn peak_memory_of<T>(work: impl FnOnce() -> T) -> (T, Option<u64>) {
+    // A 5 sets the high-water mark back to what is resident now (proc_pid_clear_refs(5)).
+    let reset = fs::write("/proc/self/clear_refs", "5").is_ok();
+    let done = work();
+    let status = fs::read_to_string("/proc/self/status").ok().filter(|_| reset);
+    (done, status.and_then(|status| kibibytes(&status, "VmHWM:")))
+}
+
 /// Bytes that a file of the `/proc` file system gives for `name` in kibibytes.
 fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -104,6 +114,20 @@ fn kibibytes(text: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_peak_is_that_of_the_work() {
+        let size = 64 << 20;
+        let (sum, peak) = peak_memory_of(|| {
+            let touched = vec![1u8; size];
+            touched.iter().step_by(4096).map(|byte| usize::from(*byte)).sum::<usize>()
+        });
+        assert_eq!(sum, size / 4096);
+        // Without Linux nobody says.
+        if let (Some(peak), Some(now)) = (peak, resident()) {
+            assert!(peak >= size as u64 && peak >= now, "{peak}");
+        }
+    }
 
     #[test]
     fn numbers_of_proc_files_are_read_in_bytes() {

@@ -29,6 +29,6 @@ pub use dataset::{
 };
 pub use estimate::Estimate;
 pub use history::{Evaluation, History, StepRecord, TrainEvent, Trained};
-pub use memory::{MemoryEstimate, available_memory};
+pub use memory::{MemoryEstimate, available_memory, peak_memory_of};
 pub use options::{Checkpointing, TrainOptions};
 pub use run::TrainingRun;

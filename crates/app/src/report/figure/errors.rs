@@ -11,7 +11,7 @@ pub(in crate::report) fn class_name(class: Class) -> &'static str {
         Class::Distraction => "distraction",
         Class::Format => "format",
         Class::Learnable => "learnable",
-        Class::Defect => "beyond this model",
+        Class::Defect => "defect",
         Class::Unknown => "unknown",
     }
 }

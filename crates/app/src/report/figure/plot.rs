@@ -6,6 +6,64 @@ use maud::{Markup, html};
 /// Width of a full plot in user units.
 pub(super) const WIDTH: f64 = 800.0;
 
+/// Where rows with a label, a line and figures are drawn.
+pub(super) struct Frame {
+    pub(super) width: f64,
+    /// Ends of the lines.
+    pub(super) left: f64,
+    pub(super) right: f64,
+    /// Height of a row.
+    pub(super) row: f64,
+    /// Label and figures stand above the line, and not beside it.
+    stacked: bool,
+}
+
+/// Beside each other, for a screen or paper.
+const WIDE: Frame = Frame { width: WIDTH, left: 208.0, right: 630.0, row: 30.0, stacked: false };
+
+/// One above the other, as wide as a phone: text keeps its size.
+const SLIM: Frame = Frame { width: 350.0, left: 12.0, right: 338.0, row: 50.0, stacked: true };
+
+/// A figure of rows for wide screens and for phones; the style sheet shows one of them.
+pub(super) fn both(draw: impl Fn(&Frame) -> Markup) -> Markup {
+    html! {
+        div class="wide" { (draw(&WIDE)) }
+        div class="slim" { (draw(&SLIM)) }
+    }
+}
+
+impl Frame {
+    /// The height of the line of a row that begins at `top`.
+    pub(super) fn line_of(&self, top: f64) -> f64 {
+        top + if self.stacked { 36.0 } else { self.row / 2.0 }
+    }
+
+    /// The label of a row.
+    pub(super) fn label(&self, top: f64, text: &str) -> Markup {
+        let (class, x, y) = match self.stacked {
+            true => ("in strong", 4.0, top + 18.0),
+            false => ("in strong end", self.left - 16.0, top + self.row / 2.0 + 4.5),
+        };
+        html! { text class=(class) x=(n(x)) y=(n(y)) { (text) } }
+    }
+
+    /// The figure of a row, and what stands softly beside it.
+    pub(super) fn figures(&self, top: f64, figure: &str, beside: &str) -> Markup {
+        match self.stacked {
+            true => html! {
+                text class="end" x=(n(self.width - 4.0)) y=(n(top + 18.0)) {
+                    tspan class="strong" { (figure) } tspan class="soft" { "  " (beside) }
+                }
+            },
+            false => html! {
+                @let y = top + self.row / 2.0 + 4.5;
+                text class="strong end" x=(n(self.right + 66.0)) y=(n(y)) { (figure) }
+                text class="soft" x=(n(self.right + 78.0)) y=(n(y)) { (beside) }
+            },
+        }
+    }
+}
+
 /// An `svg` element of the given size with its text alternative.
 pub(super) fn svg(
     width: f64,

@@ -2,12 +2,9 @@ use eval::figures::{points, points_interval, size};
 use eval::{Interval, System};
 use maud::{Markup, html};
 
-use super::plot::{Scale, WIDTH, arm_class, n, svg, ticks};
+use super::plot::{Frame, Scale, arm_class, both, n, svg, ticks};
 
-const ROW: f64 = 30.0;
 const TOP: f64 = 26.0;
-const LEFT: f64 = 208.0;
-const RIGHT: f64 = 610.0;
 
 /// One difference.
 pub(in crate::report) struct Row {
@@ -23,12 +20,19 @@ pub(in crate::report) struct Row {
 
 /// Differences against zero; with a margin, a line where "not worse by more than the margin" ends.
 pub(in crate::report) fn whiskers(title: &str, rows: &[Row], margin: Option<f64>) -> Markup {
-    let bottom = TOP + ROW * rows.len() as f64;
+    both(|frame| draw(title, rows, margin, frame))
+}
+
+fn draw(title: &str, rows: &[Row], margin: Option<f64>, frame: &Frame) -> Markup {
+    let bottom = TOP + frame.row * rows.len() as f64;
     let furthest = |side: f64| {
         let bounds = rows.iter().flat_map(|row| [row.difference.lower, row.difference.upper]);
         bounds.map(|bound| bound * side).fold(margin.unwrap_or(0.0).max(0.05), f64::max)
     };
-    let x = Scale { from: (-furthest(-1.0) * 1.06, furthest(1.0) * 1.06), to: (LEFT, RIGHT) };
+    let x = Scale {
+        from: (-furthest(-1.0) * 1.06, furthest(1.0) * 1.06),
+        to: (frame.left, frame.right),
+    };
     let body = html! {
         @if let Some(margin) = margin {
             rect class="band" x=(n(x.at(-margin))) y=(n(TOP - 6.0)) width=(n(x.at(0.0) - x.at(-margin))) height=(n(bottom - TOP + 6.0)) {}
@@ -42,14 +46,14 @@ pub(in crate::report) fn whiskers(title: &str, rows: &[Row], margin: Option<f64>
         }
         line class="zero" x1=(n(x.at(0.0))) x2=(n(x.at(0.0))) y1=(n(TOP - 6.0)) y2=(n(bottom)) {}
         @for (index, row) in rows.iter().enumerate() {
-            @let y = TOP + ROW * (index as f64 + 0.5);
+            @let top = TOP + frame.row * index as f64;
+            @let y = frame.line_of(top);
             @let Interval { estimate, lower, upper } = row.difference;
             g class=(arm_class(row.system)) {
-                text class="in strong end" x=(n(LEFT - 16.0)) y=(n(y + 4.5)) { (row.label) }
+                (frame.label(top, &row.label))
                 line class="whisker" x1=(n(x.at(lower))) x2=(n(x.at(upper))) y1=(n(y)) y2=(n(y)) {}
                 circle class="dot" cx=(n(x.at(estimate))) cy=(n(y)) r="6" {}
-                text class="strong end" x=(n(RIGHT + 62.0)) y=(n(y + 4.5)) { (points(estimate).replace('-', "−")) }
-                text class="soft" x=(n(RIGHT + 76.0)) y=(n(y + 4.5)) { (row.note) }
+                (frame.figures(top, &points(estimate).replace('-', "−"), &row.note))
             }
         }
     };
@@ -57,5 +61,5 @@ pub(in crate::report) fn whiskers(title: &str, rows: &[Row], margin: Option<f64>
         .iter()
         .map(|row| format!("{}: {}, {}", row.label, points_interval(row.difference), row.note))
         .collect();
-    svg(WIDTH, bottom + 26.0, title, &described.join("; "), &body)
+    svg(frame.width, bottom + 26.0, title, &described.join("; "), &body)
 }
