@@ -9,10 +9,11 @@ use app::compare::{
     ArmChoice, Bench, CompareEvent, CompareOptions, Comparison, ComparisonEstimate, DevUse,
 };
 use app::models::Cache;
+use app::tune::adapters::Recipe;
 use app::tune::{Pairs, TuneEvent};
 use app::{Progress, Split};
 use eval::figures::{percent_interval, points_interval};
-use eval::{Decision, Gate, GateAnswer};
+use eval::{Arm, Decision, Gate, GateAnswer, Pruned, System};
 
 use super::index::open_knowledge;
 use super::output::{self, Progress as Bar, duration, plural};
@@ -139,6 +140,19 @@ fn checked(set: &str, [dev, test]: [usize; 2], shared_documents: usize) {
     }
 }
 
+/// A system that is there already takes part.
+fn foreign(set: &str, system: System, missing: usize, unused: usize) {
+    let missing = match missing {
+        0 => "all test questions".to_owned(),
+        missing => format!("all but {missing} of the test questions"),
+    };
+    let unused = match unused {
+        0 => String::new(),
+        unused => format!("; {} to others are not used", plural(unused, "answer")),
+    };
+    eprintln!("{set}: {system} takes part by its answers to {missing}{unused}");
+}
+
 /// Shows a comparison on standard error.
 pub(super) struct View {
     set: String,
@@ -204,60 +218,56 @@ impl View {
             }
             CompareEvent::Gate(gate) => self.gate(gate),
             CompareEvent::Training { recipe, pairs, seed, event } => {
-                let recipe_name = recipe.as_str();
-                let title = match pairs {
-                    Pairs::All => format!("{set}: {recipe_name} seed {seed}"),
-                    Pairs::Shuffled => format!("{set}: {recipe_name} on shuffled answers"),
-                    Pairs::Eighths(part) => {
-                        format!("{set}: {recipe_name} on {part}/8 of the pairs")
-                    }
-                };
-                self.training.show(&title, event);
-                if let (Pairs::All, 1, 2.., TuneEvent::Planned(plan)) =
-                    (*pairs, *seed, self.seeds, event)
-                    && let Some(seconds) = plan.estimate.seconds
-                {
-                    let (recipe, seeds) = (recipe.as_str(), self.seeds);
-                    let all = duration(seconds * seeds as f64);
-                    eprintln!("{set}: {recipe}: with all {seeds} seeds at most about {all}");
-                }
+                self.train((*recipe, *pairs, *seed), event);
             }
             CompareEvent::FirstSeeds { scores, dropped, pruned } => {
-                self.finish();
-                let set = &self.set;
-                let scores: Vec<String> = (scores.iter())
-                    .map(|(arm, score)| format!("{arm}: {:.1} %", 100.0 * score))
-                    .collect();
-                eprintln!("{set}: on dev with the first adapters: {}", scores.join(", "));
-                for pruned in pruned {
-                    eprintln!(
-                        "{set}: {} is left out of the test: dev shows it worse than {} by {}",
-                        pruned.system,
-                        pruned.best,
-                        points_interval(pruned.difference.negated())
-                    );
-                }
-                for recipe in dropped.iter().filter(|_| self.seeds > 1) {
-                    let recipe = recipe.as_str();
-                    eprintln!("{set}: {recipe} is not trained again: it is far below the best");
-                }
+                self.first_seeds(scores, dropped, pruned);
             }
             CompareEvent::Foreign { system, missing, unused } => {
                 self.training.finish();
-                let missing = match missing {
-                    0 => "all test questions".to_owned(),
-                    missing => format!("all but {} of the test questions", missing),
-                };
-                let unused = match unused {
-                    0 => String::new(),
-                    unused => format!("; {} to others are not used", plural(*unused, "answer")),
-                };
-                eprintln!("{set}: {system} takes part by its answers to {missing}{unused}");
+                foreign(set, *system, *missing, *unused);
             }
             CompareEvent::Opened => {
                 self.training.finish();
                 eprintln!("{set}: the test split is opened, and that is logged");
             }
+        }
+    }
+
+    /// An adapter is trained, by recipe, pairs and seed.
+    fn train(&mut self, (recipe, pairs, seed): (Recipe, Pairs, u64), event: &TuneEvent) {
+        let (set, recipe) = (&self.set, recipe.as_str());
+        let title = match pairs {
+            Pairs::All => format!("{set}: {recipe} seed {seed}"),
+            Pairs::Shuffled => format!("{set}: {recipe} on shuffled answers"),
+            Pairs::Eighths(part) => format!("{set}: {recipe} on {part}/8 of the pairs"),
+        };
+        self.training.show(&title, event);
+        if let (Pairs::All, 1, 2.., TuneEvent::Planned(plan)) = (pairs, seed, self.seeds, event)
+            && let Some(seconds) = plan.estimate.seconds
+        {
+            let seeds = self.seeds;
+            let all = duration(seconds * seeds as f64);
+            eprintln!("{set}: {recipe}: with all {seeds} seeds at most about {all}");
+        }
+    }
+
+    /// What dev shows of the setups with their first adapters.
+    fn first_seeds(&mut self, scores: &[(Arm, f64)], dropped: &[Recipe], pruned: &[Pruned]) {
+        self.finish();
+        let set = &self.set;
+        let scores: Vec<String> =
+            scores.iter().map(|(arm, score)| format!("{arm}: {:.1} %", 100.0 * score)).collect();
+        eprintln!("{set}: on dev with the first adapters: {}", scores.join(", "));
+        for Pruned { system, best, difference, .. } in pruned {
+            let behind = points_interval(difference.negated());
+            eprintln!(
+                "{set}: {system} is left out of the test: dev shows {best} ahead by {behind}"
+            );
+        }
+        for recipe in dropped.iter().filter(|_| self.seeds > 1) {
+            let recipe = recipe.as_str();
+            eprintln!("{set}: {recipe} is not trained again: it is far below the best");
         }
     }
 

@@ -744,10 +744,10 @@ fn the_worst_slice_is_shown() {
     let mut input = World { facts: 1.0, ..World::default() }.input(&Arm::ALL, quick(0.1, None));
     // The first half of the questions was answered wrongly by everybody.
     for trial in &mut input.trials {
-        if trial.qid < "q0100".to_owned() {
+        if trial.qid.as_str() < "q0100" {
             trial.score = Some(0.0);
         }
-        let slice = if trial.qid < "q0100".to_owned() { "old" } else { "new" };
+        let slice = if trial.qid.as_str() < "q0100" { "old" } else { "new" };
         input.slices.insert(trial.qid.clone(), slice.to_owned());
     }
     let decision = decide(&input).unwrap();

@@ -113,7 +113,7 @@ mod tests {
         let trial = |index: usize| Trial {
             qid: format!("q{index}"),
             cluster: format!("q{index}"),
-            score: Some(f64::from(u8::from(index % 4 != 0))),
+            score: Some(f64::from(u8::from(!index.is_multiple_of(4)))),
             ..Trial::new(Arm::Tuned)
         };
         let trials: Vec<Trial> = (0..400).map(trial).collect();

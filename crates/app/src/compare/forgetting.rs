@@ -45,7 +45,7 @@ impl Bench<'_> {
         for manifest in first {
             let adapter = LoadedAdapter::load(self.project, self.model, manifest)?;
             // The prompt of `tuned` whichever the recipe: there are no passages to read.
-            let adapter = adapter.as_plain();
+            let adapter = adapter.into_plain();
             let jobs = runner.jobs(&asked, &[Arm::Tuned], 0, &[adapter])?;
             let tuned = score(&runner.run(&asked, &jobs, progress)?);
             lost.push((manifest.recipe, base - tuned));

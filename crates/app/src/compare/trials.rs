@@ -55,7 +55,7 @@ impl LoadedAdapter {
     }
 
     /// The same weights, for prompts without passages whatever they were trained on.
-    pub(super) fn as_plain(self) -> Self {
+    pub(super) fn into_plain(self) -> Self {
         Self { recipe: Recipe::Plain, ..self }
     }
 }

@@ -188,6 +188,11 @@ impl Case<'_> {
         System::Setup { model: self.model, arm }
     }
 
+    /// Trained once, so that its interval rests on what is known of the luck of training.
+    pub(super) fn is_provisional(&self, system: System) -> bool {
+        system.needs_adapter() && self.summary(system).is_some_and(|summary| summary.seeds < 2)
+    }
+
     /// `a - b` within that model.
     pub(super) fn within(&self, a: Arm, b: Arm) -> Option<Contrast> {
         self.contrast(self.at(a), self.at(b))

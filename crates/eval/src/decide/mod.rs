@@ -49,12 +49,8 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
     let contrasts = contrasts(&table, &test);
     let model = diagnosed(&systems);
     let attribution = of_table(&table, model, &test);
-    let curve = LearningCurve::fit(
-        &input.curve,
-        rule.alpha,
-        rule.resamples.min(CURVE_RESAMPLES),
-        rule.seed,
-    );
+    let resamples = rule.resamples.min(CURVE_RESAMPLES);
+    let curve = LearningCurve::fit(&input.curve, rule.alpha, resamples, rule.seed);
     let case = Case {
         systems: &systems,
         model,
@@ -79,9 +75,6 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
     let scored = verdict.recommended.or(verdict.best);
     let slices =
         scored.map_or_else(Vec::new, |system| slices(&table, system, &input.slices, &test));
-    let provisional = verdict.recommended.and_then(|system| case.summary(system));
-    let provisional =
-        provisional.is_some_and(|summary| summary.system.needs_adapter() && summary.seeds < 2);
     Ok(Decision {
         set: input.set.clone(),
         measure: input.measure,
@@ -100,7 +93,7 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
         seeds_needed: outlook.seeds,
         power: prospect.and_then(|systems| systems.power_of_lead(LEAD * rule.margin, rule)),
         regrets: case.regrets(),
-        provisional,
+        provisional: verdict.recommended.is_some_and(|system| case.is_provisional(system)),
         unshared: table.unshared(),
         exploratory: case.exploratory() || looks > 1 || !input.looks.changed.is_empty(),
         questions,

@@ -63,7 +63,7 @@ impl Case<'_> {
             _ => format!("and {}, which are cheaper, are worse", names(&cheaper)),
         };
         let cost = self.decided_by_cost(summary);
-        let seed = match summary.system.needs_adapter() && summary.seeds < 2 {
+        let seed = match self.is_provisional(summary.system) {
             true => " Provisional: it was trained with one seed.",
             false => "",
         };
