@@ -248,7 +248,10 @@ pub struct Decision {
     pub recommended: Option<System>,
     /// The eligible system with the highest score, recommended or not.
     pub best: Option<System>,
-    /// The decision in one or two plain sentences.
+    /// For somebody who knows no statistics: what to do, how good it is, and how sure that is.
+    #[serde(default)]
+    pub advice: String,
+    /// For somebody who will build it: the same with figures and intervals.
     pub sentence: String,
     /// The systems, in order of display.
     #[serde(alias = "arms")]
@@ -320,6 +323,12 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Whether a system is named and, where a target was given, shown to meet it.
+    pub fn is_settled(&self) -> bool {
+        let score = self.recommended.and_then(|system| self.system(system)).map(|s| s.score);
+        score.is_some_and(|score| self.rule.target.is_none_or(|target| score.lower >= target))
+    }
+
     /// The summary of one system.
     pub fn system(&self, system: impl Into<System>) -> Option<&SystemSummary> {
         let system = system.into();
@@ -428,18 +437,18 @@ pub struct Node {
     pub answer: Answer,
     /// Where "yes" leads.
     pub yes: Lead,
-    /// Where "no" leads.
+    /// Where "no" and "unknown" lead.
     pub no: Lead,
     /// The decision passed through this node.
     pub reached: bool,
 }
 
 impl Node {
-    /// Where the answer leads.
+    /// Where the answer leads: "unknown" goes where "no" goes.
     pub fn leads_to(&self) -> &Lead {
         match self.answer {
             Answer::Yes => &self.yes,
-            Answer::No => &self.no,
+            Answer::No | Answer::Unknown => &self.no,
         }
     }
 }
@@ -450,8 +459,22 @@ impl Node {
 pub enum Answer {
     /// Shown.
     Yes,
-    /// Not shown.
+    /// The opposite is shown, or it is a plain fact.
     No,
+    /// The data cannot tell: what it takes was not measured, or an interval holds both answers. It
+    /// leads where "no" leads, since the rule acts on what is shown alone.
+    Unknown,
+}
+
+impl Answer {
+    /// The answer as a word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// Where a branch leads.

@@ -552,7 +552,8 @@ fn check(decision: &Decision) {
         assert!(decision.system(arm).unwrap().eligible);
         assert_eq!(Outcome::of(arm), Some(decision.outcome));
     }
-    assert!(unit(decision.detectable_difference) && !decision.sentence.is_empty());
+    assert!(unit(decision.detectable_difference));
+    assert!(!decision.sentence.is_empty() && !decision.advice.is_empty());
     // The path through the tree ends where the decision says.
     let reached: Vec<_> = decision.tree.iter().filter(|node| node.reached).collect();
     let Some(Lead::Outcome(outcomes)) = reached.last().map(|node| node.leads_to()) else {
@@ -560,7 +561,10 @@ fn check(decision: &Decision) {
     };
     assert!(outcomes.contains(&decision.outcome), "{} {reached:#?}", decision.outcome);
     for node in &decision.tree {
-        assert!(!node.measurement.is_empty() && matches!(node.answer, Answer::Yes | Answer::No));
+        assert!(!node.measurement.is_empty(), "{}", node.id);
+        // What is unknown leads where "no" does.
+        let to = if node.answer == Answer::Yes { &node.yes } else { &node.no };
+        assert_eq!(node.leads_to(), to);
     }
     if let Some(attribution) = &decision.attribution {
         assert_eq!(attribution.counts.iter().map(|(_, n)| n).sum::<usize>(), attribution.errors());

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use eval::decision::{Looks, Opening};
 use eval::{Decision, DecisionInput, Rule, Trial};
@@ -117,8 +117,17 @@ pub struct ReportFiles {
     pub json: PathBuf,
 }
 
-/// Writes one report on all `decided` sets: HTML and JSON, into `.tunesmith/reports/`.
-pub fn write_report(project: &Project, store: &Store, decided: &[Decided]) -> Result<ReportFiles> {
+/// Writes one report on all `decided` sets into `.tunesmith/reports/`: HTML, which may go to the
+/// file `page` instead, and JSON.
+///
+/// # Errors
+/// A folder or file that cannot be written.
+pub fn write_report(
+    project: &Project,
+    store: &Store,
+    decided: &[Decided],
+    page: Option<&Path>,
+) -> Result<ReportFiles> {
     let folder = project.reports();
     fs::create_dir_all(&folder).context("create the folder", &folder)?;
     let name = match decided {
@@ -126,15 +135,15 @@ pub fn write_report(project: &Project, store: &Store, decided: &[Decided]) -> Re
         _ => "all",
     };
     let sets: Vec<SetReport> = decided.iter().map(set_report).collect();
-    let page = html(&sets, &context(project, store, decided)?);
+    let text = html(&sets, &context(project, store, decided)?);
     let decisions: Vec<&Decision> = decided.iter().map(|decided| &decided.decision).collect();
     let json = serde_json::to_string_pretty(&decisions)
         .map_err(|source| Error::Record { what: "the decisions".to_owned(), source })?;
     let files = ReportFiles {
-        html: folder.join(format!("{name}.html")),
+        html: page.map_or_else(|| folder.join(format!("{name}.html")), Path::to_path_buf),
         json: folder.join(format!("{name}.json")),
     };
-    for (path, text) in [(&files.html, page), (&files.json, json)] {
+    for (path, text) in [(&files.html, text), (&files.json, json)] {
         // A reader never sees half a page.
         let partial = path.with_extension("partial");
         fs::write(&partial, text).context("write", &partial)?;

@@ -22,6 +22,7 @@
 //!   rests on must exceed what that many questions detect at the rule's power.
 
 use super::case::{Case, Choice, HALF, MIN_CLUSTERS, names};
+use super::summary::NOT_MEASURED;
 use crate::attribute::Class;
 use crate::decision::{Answer, Lead, Node, SystemSummary, Untried};
 use crate::figures::{duration, percent, percent_interval, points_interval, size};
@@ -47,13 +48,39 @@ impl Verdict {
 }
 
 /// The outcomes that recommend a system.
-const SYSTEM_OUTCOMES: [Outcome; 5] =
-    [Outcome::Rag, Outcome::Tuned, Outcome::Raft, Outcome::Base, Outcome::FewShot];
+const SYSTEM_OUTCOMES: [Outcome; 6] = [
+    Outcome::Rag,
+    Outcome::Tuned,
+    Outcome::Raft,
+    Outcome::Base,
+    Outcome::FewShot,
+    Outcome::Existing,
+];
 
 /// The answer of one node, with the figures behind it.
 struct Finding {
-    answer: bool,
+    answer: Answer,
     measurement: String,
+}
+
+impl Finding {
+    fn yes(&self) -> bool {
+        self.answer == Answer::Yes
+    }
+}
+
+/// Yes or no, where the data tell.
+fn plain(yes: bool) -> Answer {
+    if yes { Answer::Yes } else { Answer::No }
+}
+
+/// Yes where that is shown, no where the opposite is, unknown between the two.
+fn told(shown: bool, opposite: bool) -> Answer {
+    match (shown, opposite) {
+        (true, _) => Answer::Yes,
+        (false, true) => Answer::No,
+        (false, false) => Answer::Unknown,
+    }
 }
 
 /// What must hold before any outcome is stated: the first three nodes.
@@ -86,7 +113,7 @@ impl Conditions {
     }
 
     fn hold(&self) -> bool {
-        self.graders.answer && self.limits.answer && self.questions.answer
+        self.graders.yes() && self.limits.yes() && self.questions.yes()
     }
 }
 
@@ -161,14 +188,14 @@ impl Answers {
             |system: System| (Outcome::of(system).unwrap_or(Outcome::Undetermined), Some(system));
         if let Some(system) = self.simple {
             recommend(system)
-        } else if self.retrieval.answer {
+        } else if self.retrieval.yes() {
             (Outcome::ImproveRetrieval, None)
-        } else if self.untried.answer {
+        } else if self.untried.yes() {
             (Outcome::Undetermined, None)
-        } else if self.data.answer {
+        } else if self.data.yes() {
             (Outcome::CollectData, None)
         } else if let Choice::System(system) = choice {
-            if self.floor.answer { recommend(system) } else { (Outcome::CollectData, None) }
+            if self.floor.yes() { recommend(system) } else { (Outcome::CollectData, None) }
         } else {
             (Outcome::Undetermined, None)
         }
@@ -229,7 +256,7 @@ impl Case<'_> {
                 )
             }
         };
-        Finding { answer: most <= self.rule.max_missing, measurement }
+        Finding { answer: plain(most <= self.rule.max_missing), measurement }
     }
 
     fn something_to_choose(&self) -> Finding {
@@ -247,14 +274,24 @@ impl Case<'_> {
             (false, false) => format!("within the limits: {passed}; not: {}", failed.join("; ")),
             (false, true) => format!("none within the limits: {}", failed.join("; ")),
         };
-        Finding { answer: candidates.len() > 1 && !passed.is_empty(), measurement }
+        // A limit that nobody measured may be kept or broken.
+        let unmeasured = |fails: &[String]| fails.iter().all(|fail| fail.ends_with(NOT_MEASURED));
+        let broken = |summary: &&&SystemSummary| !unmeasured(&summary.fails);
+        let within = candidates.len() - candidates.iter().filter(broken).count();
+        Finding {
+            answer: told(
+                candidates.len() > 1 && !passed.is_empty(),
+                candidates.len() < 2 || within == 0,
+            ),
+            measurement,
+        }
     }
 
     fn enough_questions(&self, outcome: Outcome, recommended: Option<System>) -> Finding {
         let have = format!("{} questions from {} sources", self.questions, self.clusters);
         if !self.exploratory() {
             return Finding {
-                answer: true,
+                answer: Answer::Yes,
                 measurement: format!("{have}; {} asked for", self.rule.min_questions),
             };
         }
@@ -265,9 +302,9 @@ impl Case<'_> {
         let asked =
             format!("{} questions from {MIN_CLUSTERS} sources asked for", self.rule.min_questions);
         match weakest {
-            None => Finding { answer: false, measurement: format!("{have}; {asked}") },
+            None => Finding { answer: Answer::No, measurement: format!("{have}; {asked}") },
             Some(weakest) => Finding {
-                answer: weakest.difference > weakest.detectable,
+                answer: plain(weakest.difference > weakest.detectable),
                 measurement: format!(
                     "{have}; {asked}; {} is {} points, and {} are the least that so few can show",
                     weakest.name,
@@ -293,7 +330,10 @@ impl Case<'_> {
         let Some(target) = self.rule.target else {
             return (
                 None,
-                Finding { answer: false, measurement: format!("no target given; {scores}") },
+                Finding {
+                    answer: Answer::Unknown,
+                    measurement: format!("no target given; {scores}"),
+                },
             );
         };
         let chosen = match choice {
@@ -313,7 +353,11 @@ impl Case<'_> {
             .map(|summary| summary.system)
             .filter(|system| !cheaper_chosen(*system));
         let measurement = format!("target {}; {scores}", percent(target));
-        (found, Finding { answer: found.is_some(), measurement })
+        let open = simple
+            .iter()
+            .any(|summary| summary.score.lower < target && target <= summary.score.upper);
+        let answer = told(found.is_some(), !open && !simple.is_empty());
+        (found, Finding { answer, measurement })
     }
 
     /// The passages would help, but retrieval does not bring them. This is shown when
@@ -324,14 +368,17 @@ impl Case<'_> {
     ///    passages would: (rag - base) / (oracle - base) < 1/2. Retrieval that delivers more than
     ///    that is no reason to hold back a decision, even if it could still be improved.
     fn retrieval_holds_back(&self) -> Finding {
-        let no = |measurement: &str| Finding { answer: false, measurement: measurement.to_owned() };
-        let Some(best) = self.best() else { return no("no system to compare with") };
+        let unknown = |measurement: &str| Finding {
+            answer: Answer::Unknown,
+            measurement: measurement.to_owned(),
+        };
+        let Some(best) = self.best() else { return unknown("no system to compare with") };
         let Some(headroom) = self.within(Arm::Oracle, Arm::Rag) else {
-            return no("oracle and rag were not both measured");
+            return unknown("oracle and rag were not both measured");
         };
         let over_best = match self.contrast(self.at(Arm::Oracle), best.system) {
             Some(contrast) => contrast.difference,
-            None => return no("the oracle arm shares no question with the best system"),
+            None => return unknown("oracle shares no question with the best system"),
         };
         let worth = self.within(Arm::Oracle, Arm::Base).map_or(1.0, |c| c.difference.estimate);
         let delivered = 1.0 - headroom.difference.estimate / worth.max(f64::MIN_POSITIVE);
@@ -351,10 +398,11 @@ impl Case<'_> {
                 100.0 * delivered.clamp(0.0, 1.0)
             );
         }
-        Finding {
-            answer: held && !met && (self.target_missed_by_all() || delivered < HALF),
-            measurement,
-        }
+        let little = self.target_missed_by_all() || delivered < HALF;
+        let refuted = |upper: f64| upper <= self.rule.margin;
+        let opposite =
+            met || !little || refuted(headroom.difference.upper) || refuted(over_best.upper);
+        Finding { answer: told(held && !met && little, opposite), measurement }
     }
 
     /// It is too early to choose among untrained systems: none was fine-tuned although there are pairs
@@ -364,11 +412,13 @@ impl Case<'_> {
         let pruned = self.pruned.iter().map(|pruned| pruned.system);
         let systems = self.systems.iter().map(|summary| summary.system).chain(pruned);
         let trained: Vec<System> = systems.filter(|system| system.needs_adapter()).collect();
-        let (open, gate) = match self.gate.map(Gate::answer) {
-            Some(GateAnswer::Yes) => (true, "the ceiling gate is open"),
-            Some(GateAnswer::Unknown) => (false, "the ceiling gate cannot tell"),
-            Some(GateAnswer::No) => (false, "the ceiling gate is shut"),
-            None => (false, "the ceiling gate was not read"),
+        let gate = self.gate.map(Gate::answer);
+        let open = gate == Some(GateAnswer::Yes);
+        let said = match gate {
+            Some(GateAnswer::Yes) => "RAG has hit its ceiling on dev",
+            Some(GateAnswer::Unknown) => "whether RAG has hit its ceiling, dev cannot tell",
+            Some(GateAnswer::No) => "RAG has not hit its ceiling on dev",
+            None => "whether RAG has hit its ceiling was not measured",
         };
         let met = |target| self.eligible().iter().any(|summary| summary.score.lower >= target);
         let (missed, why) = match (needed, self.rule.target) {
@@ -386,9 +436,10 @@ impl Case<'_> {
             ([], Untried { seconds: None, .. }) => "no fine-tuned setup measured".to_owned(),
             (trained, _) => format!("measured: {}", names(trained)),
         };
+        let lacking = trained.is_empty() && self.untried.possible;
         Finding {
-            answer: (open || missed) && trained.is_empty() && self.untried.possible,
-            measurement: format!("{gate}{why}; {measured}"),
+            answer: told((open || missed) && lacking, !lacking || gate == Some(GateAnswer::No)),
+            measurement: format!("{said}{why}; {measured}"),
         }
     }
 
@@ -425,19 +476,25 @@ impl Case<'_> {
         if let Some(curve) = self.curve {
             parts.push(format!("twice the pairs: {}", points_interval(curve.gain_of_doubling)));
         }
-        Finding { answer: below, measurement: parts.join("; ") }
+        let reached =
+            |needed: f64| self.eligible().iter().any(|summary| summary.score.lower >= needed);
+        let answer = told(below, needed.is_some_and(reached));
+        Finding { answer, measurement: parts.join("; ") }
     }
 
     fn shown_not_worse(&self, choice: &Choice) -> Finding {
-        let (answer, system) = match choice {
+        let (shown, system) = match choice {
             Choice::System(system) | Choice::Open { system, .. } => (true, Some(*system)),
             Choice::None { nearest } => (false, *nearest),
         };
+        // The one that comes nearest loses least: where it is shown worse by the margin, all are.
+        let rival = system.and_then(|system| self.closest_rival(system));
+        let refuted = rival.is_none_or(|rival| rival.difference.upper < -self.rule.margin);
         let measurement = match system {
             None => "no setup is eligible".to_owned(),
             Some(system) => match self.closest_rival(system) {
                 None => format!("{system} is the only setup within the limits"),
-                Some(contrast) if answer => format!(
+                Some(contrast) if shown => format!(
                     "{system}: nearest rival {}, {system} - {}: {}",
                     contrast.b,
                     contrast.b,
@@ -450,7 +507,7 @@ impl Case<'_> {
                 ),
             },
         };
-        Finding { answer, measurement }
+        Finding { answer: told(shown, refuted), measurement }
     }
 
     fn cheaper_set_aside(&self, choice: &Choice) -> Finding {
@@ -459,7 +516,7 @@ impl Case<'_> {
             Choice::Open { system, .. } => (*system, false),
             Choice::None { .. } => {
                 return Finding {
-                    answer: false,
+                    answer: Answer::Unknown,
                     measurement: "no setup to hold the cheaper ones against".to_owned(),
                 };
             }
@@ -478,14 +535,15 @@ impl Case<'_> {
             (false, true) => parts.join("; "),
             (false, false) => format!("not shown: {}", parts.join("; ")),
         };
-        Finding { answer, measurement }
+        Finding { answer: told(answer, false), measurement }
     }
 
     /// The system that would be named beats what the training answers alone would score, and is not
     /// shown below the target.
     fn above_floor(&self, choice: &Choice) -> Finding {
         let (Choice::System(system) | Choice::Open { system, .. }) = choice else {
-            return Finding { answer: false, measurement: "nothing to hold against it".to_owned() };
+            let measurement = "nothing to hold against it".to_owned();
+            return Finding { answer: Answer::Unknown, measurement };
         };
         let floors: Vec<String> = (self.systems.iter())
             .filter(|summary| summary.system.is_floor())
@@ -507,7 +565,10 @@ impl Case<'_> {
         if let (Some(target), Some(score)) = (missed, score) {
             measurement += &format!("; {} against {}", percent_interval(score), percent(target));
         }
-        Finding { answer: self.floor_of(*system).is_none() && missed.is_none(), measurement }
+        let floor = self.floor_of(*system);
+        let beaten = floor.is_some_and(|contrast| contrast.difference.upper < 0.0);
+        let answer = told(floor.is_none() && missed.is_none(), missed.is_some() || beaten);
+        Finding { answer, measurement }
     }
 }
 
@@ -522,9 +583,9 @@ fn end(outcomes: &[Outcome]) -> Lead {
 }
 
 fn node(id: &str, question: &str, finding: Finding, yes: Lead, no: Lead) -> Node {
-    let answer = if finding.answer { Answer::Yes } else { Answer::No };
+    let Finding { answer, measurement } = finding;
     let (id, question) = (id.to_owned(), question.to_owned());
-    Node { id, question, measurement: finding.measurement, answer, yes, no, reached: false }
+    Node { id, question, measurement, answer, yes, no, reached: false }
 }
 
 /// Follows the answers from the first node to an outcome.

@@ -9,8 +9,8 @@ use crate::figures::{count, duration, percent, percent_interval, points, points_
 use crate::{Arm, Outcome, System};
 
 impl Case<'_> {
-    /// One or two sentences: what to do, on what score, and whether the target is met; or why
-    /// nothing is decided, what it leans to, and what would settle it.
+    /// For an engineer: what to do, on what score, and whether the target is met; or why nothing is
+    /// decided, what it leans to, and what would settle it.
     pub(super) fn sentence(&self, verdict: &Verdict, outlook: &Outlook, looks: &Looks) -> String {
         let said = match verdict.outcome {
             Outcome::ImproveRetrieval => format!(
@@ -48,7 +48,11 @@ impl Case<'_> {
             Some(_) => format!("Use both: {name}"),
             None => format!("Keep what is there: {name}"),
         };
-        let score = percent_interval(summary.score);
+        let score = format!(
+            "{} ({} interval)",
+            percent_interval(summary.score),
+            percent(1.0 - self.rule.alpha).replace(".0", "")
+        );
         let target = self.against_target(summary);
         let met = self.rule.target.is_some_and(|target| summary.score.lower >= target);
         if met && summary.system.is_simple() {
@@ -171,7 +175,7 @@ impl Case<'_> {
                 count(more as u64)
             ),
             (None, None) if stop.is_some_and(|node| node.id == "untried") => {
-                " Measuring the fine-tuned setups would: compare with --arms all.".to_owned()
+                " Measuring the fine-tuned setups would: compare with --setups all.".to_owned()
             }
             (None, None) => String::new(),
         };
@@ -208,7 +212,7 @@ fn of_model(system: System) -> String {
 }
 
 /// A baseline in the words of a sentence.
-fn floor_name(system: System) -> &'static str {
+pub(super) fn floor_name(system: System) -> &'static str {
     match system.arm() {
         Some(Arm::MostFrequent) => "the most frequent training answer",
         Some(Arm::Shuffled) => "the same training on shuffled answers",
@@ -220,5 +224,6 @@ fn answer(node: &Node) -> &'static str {
     match node.answer {
         Answer::Yes => "Yes",
         Answer::No => "No",
+        Answer::Unknown => "Unknown",
     }
 }
