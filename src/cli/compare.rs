@@ -70,7 +70,7 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
             );
         }
         if !arguments.json {
-            print_arms(&decided.decision);
+            print_systems(&decided.decision);
             println!(
                 "compared in {}; `tunesmith decide {}` says why",
                 duration(comparison.seconds),
@@ -86,8 +86,8 @@ pub(crate) fn run(project: Option<&Path>, arguments: &Arguments) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
-/// The arms of a decision as a table.
-pub(crate) fn print_arms(decision: &Decision) {
+/// The setups and systems of a decision as a table.
+pub(crate) fn print_systems(decision: &Decision) {
     println!(
         "{}: {} on {} ({})",
         decision.set,

@@ -66,9 +66,6 @@ pub(crate) enum Verb {
     /// Run the setups of question sets and compare them
     Compare(compare::Arguments),
     /// Decide which setup to use, show the evidence, and write the report
-    #[command(
-        after_help = "Exit status: 0, or 3 with --check if a decision names no system or one that is not shown to meet its target."
-    )]
     Decide(decide::Arguments),
     /// Say whether the decisions still hold after documents, models or settings changed
     ///

@@ -248,7 +248,10 @@ pub struct Decision {
     pub recommended: Option<System>,
     /// The eligible system with the highest score, recommended or not.
     pub best: Option<System>,
-    /// The decision in one or two plain sentences.
+    /// For somebody who knows no statistics: what to do, how good it is, and how sure that is.
+    #[serde(default)]
+    pub advice: String,
+    /// For somebody who will build it: the same with figures and intervals.
     pub sentence: String,
     /// The systems, in order of display.
     #[serde(alias = "arms")]
@@ -438,14 +441,14 @@ pub struct Node {
     pub answer: Answer,
     /// Where "yes" leads.
     pub yes: Lead,
-    /// Where "no" leads.
+    /// Where "no" and "unknown" lead.
     pub no: Lead,
     /// The decision passed through this node.
     pub reached: bool,
 }
 
 impl Node {
-    /// Where the answer leads.
+    /// Where the answer leads: "unknown" goes where "no" goes.
     pub fn leads_to(&self) -> &Lead {
         match self.answer {
             Answer::Yes => &self.yes,
@@ -460,9 +463,10 @@ impl Node {
 pub enum Answer {
     /// Shown.
     Yes,
-    /// Shown not to be so, or not shown where only what is shown counts.
+    /// The opposite is shown, or it is a plain fact.
     No,
-    /// Neither is shown, or nothing was measured. It leads where "no" does.
+    /// The data cannot tell: what it takes was not measured, or an interval holds both answers. It
+    /// leads where "no" leads, since the rule acts on what is shown alone.
     Unknown,
 }
 

@@ -552,7 +552,8 @@ fn check(decision: &Decision) {
         assert!(decision.system(arm).unwrap().eligible);
         assert_eq!(Outcome::of(arm), Some(decision.outcome));
     }
-    assert!(unit(decision.detectable_difference) && !decision.sentence.is_empty());
+    assert!(unit(decision.detectable_difference));
+    assert!(!decision.sentence.is_empty() && !decision.advice.is_empty());
     // The path through the tree ends where the decision says.
     let reached: Vec<_> = decision.tree.iter().filter(|node| node.reached).collect();
     let Some(Lead::Outcome(outcomes)) = reached.last().map(|node| node.leads_to()) else {
@@ -560,9 +561,10 @@ fn check(decision: &Decision) {
     };
     assert!(outcomes.contains(&decision.outcome), "{} {reached:#?}", decision.outcome);
     for node in &decision.tree {
-        assert!(!node.measurement.is_empty());
-        let other = if node.answer == Answer::Yes { &node.yes } else { &node.no };
-        assert_eq!(node.leads_to(), other, "unknown leads where no does");
+        assert!(!node.measurement.is_empty(), "{}", node.id);
+        // What is unknown leads where "no" does.
+        let to = if node.answer == Answer::Yes { &node.yes } else { &node.no };
+        assert_eq!(node.leads_to(), to);
     }
     if let Some(attribution) = &decision.attribution {
         assert_eq!(attribution.counts.iter().map(|(_, n)| n).sum::<usize>(), attribution.errors());
@@ -680,7 +682,7 @@ fn a_foreign_system_is_kept_where_it_is_better_and_known_to_be_no_dearer() {
     };
     let better = at(0.97, Some(0.1));
     assert_eq!((better.recommended, better.outcome), (Some(there), Outcome::Existing));
-    assert!(better.sentence.starts_with("Keep what is there, helpdesk."), "{}", better.sentence);
+    assert!(better.sentence.starts_with("Keep what is there: helpdesk"), "{}", better.sentence);
     assert_eq!(at(0.81, Some(0.1)).recommended, Some(there), "as good and cheaper");
     // What it costs is not known, so it counts as the dearest.
     let unknown = at(0.81, None);

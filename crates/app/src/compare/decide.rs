@@ -123,8 +123,11 @@ pub struct ReportFiles {
     pub json: PathBuf,
 }
 
-/// Writes one report on all `decided` sets: HTML to `page`, else into `.tunesmith/reports/`, and JSON
-/// beside it.
+/// Writes one report on all `decided` sets into `.tunesmith/reports/`: HTML, which may go to the
+/// file `page` instead, and JSON.
+///
+/// # Errors
+/// A folder or file that cannot be written.
 pub fn write_report(
     project: &Project,
     store: &Store,

@@ -164,8 +164,7 @@ fn expect(world: &World, outcome: Outcome, said: &[&str]) -> Decision {
 
 #[test]
 fn pairs_that_teach_the_trays_are_learnt() {
-    let decision =
-        expect(&World::trays(), Outcome::Tuned, &["Fine-tune.", "In figures: tuned scores"]);
+    let decision = expect(&World::trays(), Outcome::Tuned, &["Fine-tune: tuned"]);
     let control = decision.system(Arm::Shuffled).unwrap();
     assert!(control.score.estimate < 0.2, "{control:?}");
     assert_eq!(decision.systems.iter().find(|s| s.system.is(Arm::Tuned)).unwrap().seeds, 3);
@@ -231,6 +230,6 @@ fn unrelated_documents_are_no_reason_for_rag() {
         documents: vec!["The pier is closed in winter.", "Bread is baked at six."],
         ..World::trays()
     };
-    let decision = expect(&world, Outcome::Tuned, &["Fine-tune.", "In figures: tuned scores"]);
+    let decision = expect(&world, Outcome::Tuned, &["Fine-tune: tuned"]);
     assert!(decision.system(Arm::Rag).unwrap().score.estimate < 0.25);
 }

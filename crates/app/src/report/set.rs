@@ -63,6 +63,7 @@ fn verdict(decision: &Decision) -> Markup {
             h2 { (decision.set) }
             span class={ "outcome " (outcome_class(decision)) } { (decision.outcome) }
         }
+        p class="sentence" { strong { (typeset(&decision.advice)) } }
         p class="sentence" { (typeset(&decision.sentence)) }
         dl class="keys" {
             @if let Some(scored) = scored {

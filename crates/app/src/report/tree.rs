@@ -18,39 +18,53 @@ pub(super) fn tree(decision: &Decision) -> Markup {
 }
 
 fn row(node: &Node, decision: &Decision) -> Markup {
-    // At most one branch goes on to another node; the rest end in outcomes.
-    // Where the data cannot tell, the way is that of "no", and it says so.
-    let other = if node.answer == Answer::Unknown { Answer::Unknown } else { Answer::No };
-    let on = [(Answer::Yes, &node.yes), (other, &node.no)];
-    let down = on.iter().find(|(_, lead)| matches!(lead, Lead::Node(_))).map(|(answer, _)| *answer);
-    let exits = on.iter().filter_map(|(answer, lead)| match lead {
-        Lead::Outcome(outcomes) => Some((*answer, outcomes)),
-        Lead::Node(_) => None,
-    });
-    let taken = |answer: Answer| node.reached && node.answer == answer;
+    let answers = [
+        (&[Answer::Yes][..], &node.yes),
+        // What is unknown leads where "no" does.
+        (&[Answer::No, Answer::Unknown][..], &node.no),
+    ];
     html! {
         li class=(if node.reached { "" } else { "away" }) {
             div class=(if node.reached { "node taken" } else { "node" }) {
-                b { (node.question) }
+                b { (node.question) " " span class={ "says " (node.answer.as_str()) } { (node.answer.as_str()) } }
                 span { (typeset(&node.measurement)) }
             }
             div class="exits" {
-                @for (answer, outcomes) in exits {
-                    div class=(if taken(answer) { "branch taken" } else { "branch" }) { i { (answer.as_str()) } }
-                    div class="leaves" { (leaves(outcomes, taken(answer), decision.outcome)) }
+                @for (answers, lead) in answers {
+                    @if let Lead::Outcome(outcomes) = lead {
+                        @let taken = node.reached && answers.contains(&node.answer);
+                        div class=(if taken { "branch taken" } else { "branch" }) { i { (words(answers)) } }
+                        div class="leaves" { (leaves(outcomes, taken, decision.outcome)) }
+                    }
                 }
             }
-            @if let Some(answer) = down {
-                div class=(if taken(answer) { "down taken" } else { "down" }) { (answer.as_str()) }
+            @for (answers, lead) in answers {
+                @if matches!(lead, Lead::Node(_)) {
+                    @let taken = node.reached && answers.contains(&node.answer);
+                    div class=(if taken { "down taken" } else { "down" }) { (words(answers)) }
+                }
             }
         }
     }
 }
 
+/// Where a branch ends. Outcomes that all name a setup are one leaf, which says which where the path
+/// was taken.
 fn leaves(outcomes: &[Outcome], taken: bool, outcome: Outcome) -> Markup {
+    let one = outcomes.len() == 1;
     html! {
-        @for leaf in outcomes {
-            span class=(if taken && *leaf == outcome { "leaf taken" } else { "leaf" }) { (leaf) }
+        @if taken {
+            span class="leaf taken" { (outcome) }
+        } @else if one {
+            @for leaf in outcomes { span class="leaf" { (leaf) } }
+        } @else {
+            span class="leaf" { "that setup" }
         }
     }
+}
+
+/// "no, unknown".
+fn words(answers: &[Answer]) -> String {
+    let words: Vec<&str> = answers.iter().map(|answer| answer.as_str()).collect();
+    words.join(", ")
 }

@@ -1,12 +1,13 @@
-//! What would change the decision: the rule applied again to the same evidence under other settings,
-//! or with one system more.
+//! What would change the decision: the rule applied again to the same evidence, under other
+//! settings.
 
-use super::case::{Case, Named, choice_of, names};
+use super::case::{Case, names};
 use super::power::Outlook;
+use super::replay::{Evidence, joined, perfect_retrieval, raised};
 use super::rule::Verdict;
 use crate::attribute::Class;
 use crate::figures::{count, percent, points_interval, size};
-use crate::{Arm, Interval, Outcome, Rule, System};
+use crate::{Arm, Outcome, Rule, System};
 
 /// A class of errors is worth a line from this share of all errors on.
 const NOTABLE: f64 = 0.25;
@@ -32,13 +33,43 @@ fn under(case: &Case<'_>, change: impl FnOnce(&mut Rule)) -> String {
     label(&Case { rule, ..case.clone() }.apply())
 }
 
-/// The nearest of `values` (walking away from the present setting) that gives another decision.
+/// Another decision, and the settings that give it.
+struct Turn<T> {
+    /// The nearest to the present setting.
+    from: T,
+    /// The furthest, if a third decision lies beyond.
+    to: Option<T>,
+    label: String,
+}
+
+impl<T: Copy> Turn<T> {
+    /// "3 points or less" (`beyond`), or "3 to 1 points" where it turns again.
+    fn written(&self, write: impl Fn(T) -> String, unit: &str, beyond: &str) -> String {
+        let from = write(self.from);
+        match self.to {
+            None => format!("{from}{unit} or {beyond}"),
+            Some(to) if write(to) == from => format!("{from}{unit}"),
+            Some(to) => format!("{from} to {}{unit}", write(to)),
+        }
+    }
+}
+
+/// The nearest of `values` (walking away from the present setting) that give another decision.
 fn nearest<T: Copy>(
     values: impl Iterator<Item = T>,
     now: &str,
     decision: impl Fn(T) -> String,
-) -> Option<(T, String)> {
-    values.map(|value| (value, decision(value))).find(|(_, label)| *label != now)
+) -> Option<Turn<T>> {
+    let mut labelled = values.map(|value| (value, decision(value)));
+    let (from, label) = labelled.find(|(_, label)| *label != now)?;
+    let mut last = from;
+    for (value, other) in labelled {
+        if other != label {
+            return Some(Turn { from, to: Some(last), label });
+        }
+        last = value;
+    }
+    Some(Turn { from, to: None, label })
 }
 
 fn margin(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
@@ -48,8 +79,9 @@ fn margin(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
     let current = (200.0 * case.rule.margin).round() as u32;
     let smaller = nearest((1..current).rev(), now, decision);
     let larger = nearest(current + 1..=100, now, decision);
-    let write = |(half, label): (u32, String), or: &str| {
-        format!("A margin of {} points or {or}: {label}.", size(f64::from(half) / 200.0))
+    let write = |turn: Turn<u32>, beyond: &str| {
+        let setting = turn.written(|half| size(f64::from(half) / 200.0), " points", beyond);
+        format!("A margin of {setting}: {}.", turn.label)
     };
     smaller
         .map(|found| write(found, "less"))
@@ -70,20 +102,21 @@ fn target(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
         None => {
             let modest = (decision(1) != now).then(|| decision(1));
             let modest = modest.and_then(|label| {
-                Some(((1..=100).take_while(|p| decision(*p) == label).last()?, label))
+                let from = (1..=100).take_while(|p| decision(*p) == label).last()?;
+                Some(Turn { from, to: None, label })
             });
             let high = (decision(100) != now).then(|| decision(100));
             let high = high.and_then(|label| {
-                Some(((1..=100).rev().take_while(|p| decision(*p) == label).last()?, label))
+                let from = (1..=100).rev().take_while(|p| decision(*p) == label).last()?;
+                Some(Turn { from, to: None, label })
             });
-            {
-                let open = modest.as_ref().is_none_or(|(points, _)| *points < 100);
-                (modest, high.filter(|_| open))
-            }
+            let open = modest.as_ref().is_none_or(|turn| turn.from < 100);
+            (modest, high.filter(|_| open))
         }
     };
-    let write = |(points, label): (u32, String), or: &str| {
-        format!("A target of {} or {or}: {label}.", percent(f64::from(points) / 100.0))
+    let write = |turn: Turn<u32>, beyond: &str| {
+        let setting = turn.written(|points| percent(f64::from(points) / 100.0), "", beyond);
+        format!("A target of {setting}: {}.", turn.label)
     };
     lower
         .map(|found| write(found, "less"))
@@ -101,43 +134,15 @@ fn queries(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
     let current = case.rule.expected_queries;
     let fewer = nearest(grid.iter().rev().copied().filter(|q| *q < current), now, decision);
     let more = nearest(grid.iter().copied().filter(|q| *q > current), now, decision);
-    let write = |(queries, label): (u64, String), or: &str| {
-        format!("About {} queries or {or}, instead of {}: {label}.", count(queries), count(current))
+    let write = |turn: Turn<u64>, beyond: &str| {
+        let setting = turn.written(count, " queries", beyond);
+        format!("About {setting}, instead of {}: {}.", count(current), turn.label)
     };
     fewer
         .map(|found| write(found, "fewer"))
         .into_iter()
         .chain(more.map(|found| write(found, "more")))
         .collect()
-}
-
-/// The smallest lead over the system named with which one that was not measured would be named in its
-/// place, by applying the rule to the measurements at hand and one system more: the dearest of all,
-/// whose differences are as uncertain as the most uncertain one at hand.
-fn lead_needed(case: &Case<'_>, named: System) -> Option<f64> {
-    let eligible = case.eligible();
-    let new = eligible.len();
-    let known = |a: usize, b: usize| {
-        case.contrast(eligible[a].system, eligible[b].system).map(|contrast| contrast.difference)
-    };
-    let half = (0..new)
-        .flat_map(|a| (0..a).map(move |b| (a, b)))
-        .filter_map(|(a, b)| known(a, b))
-        .map(|difference| 0.5 * (difference.upper - difference.lower))
-        .fold(0.0, f64::max);
-    let score = case.summary(named)?.score.estimate;
-    (1..=200).map(|half_points| f64::from(half_points) / 200.0).find(|lead| {
-        let over = |b: usize| {
-            let estimate = score + lead - eligible[b].score.estimate;
-            Interval { estimate, lower: estimate - half, upper: estimate + half }
-        };
-        let contrast = |a: usize, b: usize| match (a == new, b == new) {
-            (false, false) => known(a, b),
-            (true, _) => Some(over(b)),
-            (false, true) => Some(over(a).negated()),
-        };
-        choice_of(new + 1, case.rule.margin, &contrast) == Named::One(new)
-    })
 }
 
 fn measurements(case: &Case<'_>, verdict: &Verdict, outlook: &Outlook) -> Vec<String> {
@@ -152,46 +157,84 @@ fn measurements(case: &Case<'_>, verdict: &Verdict, outlook: &Outlook) -> Vec<St
         out.push(format!("{seeds} training seeds with the same scores would settle it, too."));
     }
     if let Some(system) = verdict.recommended {
-        let untried: Vec<System> = [Arm::Rag, Arm::Tuned, Arm::Raft]
-            .map(|arm| case.at(arm))
-            .into_iter()
-            .filter(|other| case.summary(*other).is_none())
-            .filter(|other| case.pruned.iter().all(|pruned| pruned.system != *other))
-            .collect();
-        if !untried.is_empty() {
-            let names = names(&untried);
-            out.push(match lead_needed(case, system) {
-                Some(lead) => format!(
-                    "Not measured: {names}. One that costs more would be named if it led {system} by {} points.",
-                    size(lead)
-                ),
-                None => format!(
-                    "Not measured: {names}. No lead of theirs could be shown on so few questions."
-                ),
-            });
-        }
+        out.extend(not_measured(case, system));
     }
+    out.extend(better_passages(case, verdict));
+    if let Some(curve) = case.curve.filter(|curve| curve.still_rises(case.rule.margin)) {
+        let gain = curve.gain_of_doubling;
+        let trained = |system: System| system.needs_adapter();
+        let then = outcome_if(case, verdict, &raised(case, &trained, gain.estimate));
+        out.push(format!(
+            "The learning curve still rises: twice the pairs are foreseen to add {}, and then {then}.",
+            points_interval(gain)
+        ));
+    }
+    out
+}
+
+/// What the rule says of other evidence, as the end of a sentence.
+fn outcome_if(case: &Case<'_>, verdict: &Verdict, evidence: &Evidence) -> String {
+    let then = label(&evidence.case(case).apply());
+    match then == label(verdict) {
+        true => "the decision would stay".to_owned(),
+        false => format!("the decision would be {then}"),
+    }
+}
+
+/// Setups that did not run, and the least lead with which one would be recommended: the rule is
+/// applied with such a setup among the others, dearer than all of them, and compared as exactly as
+/// the recommended one is with its nearest rival.
+fn not_measured(case: &Case<'_>, system: System) -> Option<String> {
+    let untried: Vec<System> = [Arm::Rag, Arm::Tuned, Arm::Raft]
+        .map(|arm| case.at(arm))
+        .into_iter()
+        .filter(|other| case.summary(*other).is_none())
+        .filter(|other| case.pruned.iter().all(|pruned| pruned.system != *other))
+        .collect();
+    let newcomer = *untried.first()?;
+    let named = |half_points: &u32| {
+        let lead = f64::from(*half_points) / 200.0;
+        let evidence = joined(case, newcomer, system, lead);
+        evidence.is_some_and(|it| it.case(case).apply().recommended == Some(newcomer))
+    };
+    let score = case.summary(system).map_or(1.0, |summary| summary.score.estimate);
+    let room = (200.0 * (1.0 - score)).floor().max(0.0) as u32;
+    let list = names(&untried);
+    Some(match (1..=room).find(named) {
+        Some(least) => format!(
+            "Not measured: {list}. One that is dearer and scores {} points more than {system} would be \
+             recommended.",
+            size(f64::from(least) / 200.0)
+        ),
+        None => format!(
+            "Not measured: {list}. If it is dearer, not even a perfect score would surely replace {system}."
+        ),
+    })
+}
+
+/// What other passages in the prompt would do to `rag`, and so to the decision.
+fn better_passages(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
+    let mut out = Vec::new();
     if verdict.outcome != Outcome::ImproveRetrieval
         && let Some(headroom) =
             case.within(Arm::Oracle, Arm::Rag).filter(|c| c.difference.lower > 0.0)
+        && let Some(evidence) = perfect_retrieval(case)
     {
         out.push(format!(
-            "Perfect retrieval would change rag by {}.",
-            points_interval(headroom.difference)
+            "Perfect retrieval would change rag by {}, and then {}.",
+            points_interval(headroom.difference),
+            outcome_if(case, verdict, &evidence)
         ));
     }
     if let Some(attribution) = case.attribution.filter(|a| a.share(Class::Distraction) > NOTABLE) {
+        let (distracted, errors) = (attribution.count(Class::Distraction), attribution.errors());
+        let gain = distracted as f64 / attribution.questions.max(1) as f64;
+        let rag = case.at(Arm::Rag);
+        let evidence = raised(case, &|system| system == rag, gain);
         out.push(format!(
-            "{} of {} RAG errors had the evidence in the prompt and are right without the other passages: fewer \
-             passages, or reranking, might raise rag.",
-            attribution.count(Class::Distraction),
-            attribution.errors()
-        ));
-    }
-    if let Some(curve) = case.curve.filter(|curve| curve.still_rises(case.rule.margin)) {
-        out.push(format!(
-            "The learning curve still rises: twice the pairs are foreseen to add {}.",
-            points_interval(curve.gain_of_doubling)
+            "{distracted} of {errors} RAG errors had the evidence in the prompt and are right without the other \
+             passages: fewer passages, or reranking, might raise rag. With all of them right {}.",
+            outcome_if(case, verdict, &evidence)
         ));
     }
     out

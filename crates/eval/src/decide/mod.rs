@@ -1,10 +1,12 @@
 //! From trials to a decision: gather the evidence once, apply the rule, and ask what would change
 //! it.
 
+mod advice;
 mod case;
 mod criteria;
 mod flips;
 mod power;
+mod replay;
 mod rule;
 mod sentence;
 mod summary;
@@ -81,6 +83,7 @@ pub fn decide(input: &DecisionInput) -> Result<Decision, Error> {
         outcome: verdict.outcome,
         recommended: verdict.recommended,
         best: verdict.best,
+        advice: case.advice(&verdict, &outlook, input),
         sentence: case.sentence(&verdict, &outlook, &input.looks),
         tree: verdict.tree,
         criteria: criteria::criteria(&case, &input.retrieval, &slices),

@@ -22,6 +22,7 @@
 //!   rests on must exceed what that many questions detect at the rule's power.
 
 use super::case::{Case, Choice, HALF, MIN_CLUSTERS, names};
+use super::summary::NOT_MEASURED;
 use crate::attribute::Class;
 use crate::decision::{Answer, Lead, Node, SystemSummary, Untried};
 use crate::figures::{duration, percent, percent_interval, points_interval, size};
@@ -46,6 +47,16 @@ impl Verdict {
     }
 }
 
+/// The outcomes that recommend a system.
+const SYSTEM_OUTCOMES: [Outcome; 6] = [
+    Outcome::Rag,
+    Outcome::Tuned,
+    Outcome::Raft,
+    Outcome::Base,
+    Outcome::FewShot,
+    Outcome::Existing,
+];
+
 /// The answer of one node, with the figures behind it.
 struct Finding {
     answer: Answer,
@@ -53,23 +64,22 @@ struct Finding {
 }
 
 impl Finding {
-    /// Yes where something is shown, else no.
-    fn shown(yes: bool, measurement: String) -> Self {
-        Self { answer: if yes { Answer::Yes } else { Answer::No }, measurement }
-    }
-
-    /// Yes where something is shown, no where the opposite is, and unknown between.
-    fn of(yes: bool, no: bool, measurement: String) -> Self {
-        let answer = match (yes, no) {
-            (true, _) => Answer::Yes,
-            (false, true) => Answer::No,
-            (false, false) => Answer::Unknown,
-        };
-        Self { answer, measurement }
-    }
-
     fn yes(&self) -> bool {
         self.answer == Answer::Yes
+    }
+}
+
+/// Yes or no, where the data tell.
+fn plain(yes: bool) -> Answer {
+    if yes { Answer::Yes } else { Answer::No }
+}
+
+/// Yes where that is shown, no where the opposite is, unknown between the two.
+fn told(shown: bool, opposite: bool) -> Answer {
+    match (shown, opposite) {
+        (true, _) => Answer::Yes,
+        (false, true) => Answer::No,
+        (false, false) => Answer::Unknown,
     }
 }
 
@@ -103,7 +113,7 @@ impl Conditions {
     }
 
     fn hold(&self) -> bool {
-        [&self.graders, &self.limits, &self.questions].iter().all(|finding| finding.yes())
+        self.graders.yes() && self.limits.yes() && self.questions.yes()
     }
 }
 
@@ -121,8 +131,7 @@ struct Answers {
 }
 
 impl Answers {
-    /// The nodes; `named` is the outcome that the system chosen would be.
-    fn nodes(self, margin: f64, named: Outcome) -> [Node; 7] {
+    fn nodes(self, margin: f64) -> [Node; 7] {
         let undetermined = || end(&[Outcome::Undetermined]);
         let margin = size(margin);
         let not_worse = format!("Is one setup shown not worse than any other by {margin} points?");
@@ -167,7 +176,7 @@ impl Answers {
                 "floor",
                 "Is it above what needs no model, and not below the target?",
                 self.floor,
-                end(&[named]),
+                end(&SYSTEM_OUTCOMES),
                 end(&[Outcome::CollectData]),
             ),
         ]
@@ -199,11 +208,6 @@ impl Case<'_> {
     pub(super) fn apply(&self) -> Verdict {
         let choice = self.choose();
         let answers = self.answers(&choice);
-        let named = match &choice {
-            Choice::System(system) | Choice::Open { system, .. } => Outcome::of(*system),
-            Choice::None { nearest } => nearest.and_then(Outcome::of),
-        };
-        let named = named.unwrap_or(Outcome::Undetermined);
         let (outcome, recommended) = answers.outcome(choice);
         let conditions = Conditions {
             graders: self.graders_worked(),
@@ -213,7 +217,7 @@ impl Case<'_> {
         let (outcome, recommended) =
             if conditions.hold() { (outcome, recommended) } else { (Outcome::Undetermined, None) };
         let mut tree: Vec<Node> =
-            conditions.nodes().into_iter().chain(answers.nodes(self.rule.margin, named)).collect();
+            conditions.nodes().into_iter().chain(answers.nodes(self.rule.margin)).collect();
         mark_path(&mut tree);
 
         let best = self.best().map(|summary| summary.system);
@@ -252,7 +256,7 @@ impl Case<'_> {
                 )
             }
         };
-        Finding::shown(most <= self.rule.max_missing, measurement)
+        Finding { answer: plain(most <= self.rule.max_missing), measurement }
     }
 
     fn something_to_choose(&self) -> Finding {
@@ -270,14 +274,26 @@ impl Case<'_> {
             (false, false) => format!("within the limits: {passed}; not: {}", failed.join("; ")),
             (false, true) => format!("none within the limits: {}", failed.join("; ")),
         };
-        Finding::shown(candidates.len() > 1 && !passed.is_empty(), measurement)
+        // A limit that nobody measured may be kept or broken.
+        let unmeasured = |fails: &[String]| fails.iter().all(|fail| fail.ends_with(NOT_MEASURED));
+        let broken = |summary: &&&SystemSummary| !unmeasured(&summary.fails);
+        let within = candidates.len() - candidates.iter().filter(broken).count();
+        Finding {
+            answer: told(
+                candidates.len() > 1 && !passed.is_empty(),
+                candidates.len() < 2 || within == 0,
+            ),
+            measurement,
+        }
     }
 
     fn enough_questions(&self, outcome: Outcome, recommended: Option<System>) -> Finding {
         let have = format!("{} questions from {} sources", self.questions, self.clusters);
         if !self.exploratory() {
-            let measurement = format!("{have}; {} asked for", self.rule.min_questions);
-            return Finding::shown(true, measurement);
+            return Finding {
+                answer: Answer::Yes,
+                measurement: format!("{have}; {} asked for", self.rule.min_questions),
+            };
         }
         let support = self.support(outcome, recommended);
         let weakest = support
@@ -286,16 +302,16 @@ impl Case<'_> {
         let asked =
             format!("{} questions from {MIN_CLUSTERS} sources asked for", self.rule.min_questions);
         match weakest {
-            None => Finding::shown(false, format!("{have}; {asked}")),
-            Some(weakest) => Finding::shown(
-                weakest.difference > weakest.detectable,
-                format!(
+            None => Finding { answer: Answer::No, measurement: format!("{have}; {asked}") },
+            Some(weakest) => Finding {
+                answer: plain(weakest.difference > weakest.detectable),
+                measurement: format!(
                     "{have}; {asked}; {} is {} points, and {} are the least that so few can show",
                     weakest.name,
                     size(weakest.difference),
                     size(weakest.detectable)
                 ),
-            ),
+            },
         }
     }
 
@@ -312,7 +328,13 @@ impl Case<'_> {
         let scores =
             if scores.is_empty() { "neither measured".to_owned() } else { scores.join("; ") };
         let Some(target) = self.rule.target else {
-            return (None, Finding::shown(false, format!("no target given; {scores}")));
+            return (
+                None,
+                Finding {
+                    answer: Answer::Unknown,
+                    measurement: format!("no target given; {scores}"),
+                },
+            );
         };
         let chosen = match choice {
             Choice::System(system) => Some(*system),
@@ -331,10 +353,11 @@ impl Case<'_> {
             .map(|summary| summary.system)
             .filter(|system| !cheaper_chosen(*system));
         let measurement = format!("target {}; {scores}", percent(target));
-        let missed = simple.iter().all(|summary| summary.score.upper < target);
-        // Met, but what would be named at a higher target is cheaper still.
-        let met = simple.iter().any(|summary| summary.score.lower >= target);
-        (found, Finding::of(found.is_some(), missed || met, measurement))
+        let open = simple
+            .iter()
+            .any(|summary| summary.score.lower < target && target <= summary.score.upper);
+        let answer = told(found.is_some(), !open && !simple.is_empty());
+        (found, Finding { answer, measurement })
     }
 
     /// The passages would help, but retrieval does not bring them. This is shown when
@@ -345,14 +368,17 @@ impl Case<'_> {
     ///    passages would: (rag - base) / (oracle - base) < 1/2. Retrieval that delivers more than
     ///    that is no reason to hold back a decision, even if it could still be improved.
     fn retrieval_holds_back(&self) -> Finding {
-        let unknown = |measurement: &str| Finding::of(false, false, measurement.to_owned());
+        let unknown = |measurement: &str| Finding {
+            answer: Answer::Unknown,
+            measurement: measurement.to_owned(),
+        };
         let Some(best) = self.best() else { return unknown("no system to compare with") };
         let Some(headroom) = self.within(Arm::Oracle, Arm::Rag) else {
             return unknown("oracle and rag were not both measured");
         };
         let over_best = match self.contrast(self.at(Arm::Oracle), best.system) {
             Some(contrast) => contrast.difference,
-            None => return unknown("the oracle arm shares no question with the best system"),
+            None => return unknown("oracle shares no question with the best system"),
         };
         let worth = self.within(Arm::Oracle, Arm::Base).map_or(1.0, |c| c.difference.estimate);
         let delivered = 1.0 - headroom.difference.estimate / worth.max(f64::MIN_POSITIVE);
@@ -372,11 +398,11 @@ impl Case<'_> {
                 100.0 * delivered.clamp(0.0, 1.0)
             );
         }
-        let yes = held && !met && (self.target_missed_by_all() || delivered < HALF);
-        // Not held back: the target is met, the gold passages are not worth the margin, or retrieval
-        // brings most of what they are worth.
-        let no = met || headroom.difference.upper < self.rule.margin || delivered >= HALF;
-        Finding::of(yes, no, measurement)
+        let little = self.target_missed_by_all() || delivered < HALF;
+        let refuted = |upper: f64| upper <= self.rule.margin;
+        let opposite =
+            met || !little || refuted(headroom.difference.upper) || refuted(over_best.upper);
+        Finding { answer: told(held && !met && little, opposite), measurement }
     }
 
     /// It is too early to choose among untrained systems: none was fine-tuned although there are pairs
@@ -386,13 +412,13 @@ impl Case<'_> {
         let pruned = self.pruned.iter().map(|pruned| pruned.system);
         let systems = self.systems.iter().map(|summary| summary.system).chain(pruned);
         let trained: Vec<System> = systems.filter(|system| system.needs_adapter()).collect();
-        let (open, gate) = match self.gate.map(Gate::answer) {
-            Some(GateAnswer::Yes) => (true, "the ceiling gate is open"),
-            Some(GateAnswer::Unknown) => (false, "the ceiling gate cannot tell"),
-            Some(GateAnswer::No) => {
-                (false, "the ceiling gate is shut: fine-tuning is not needed yet")
-            }
-            None => (false, "the ceiling gate was not read"),
+        let gate = self.gate.map(Gate::answer);
+        let open = gate == Some(GateAnswer::Yes);
+        let said = match gate {
+            Some(GateAnswer::Yes) => "RAG has hit its ceiling on dev",
+            Some(GateAnswer::Unknown) => "whether RAG has hit its ceiling, dev cannot tell",
+            Some(GateAnswer::No) => "RAG has not hit its ceiling on dev",
+            None => "whether RAG has hit its ceiling was not measured",
         };
         let met = |target| self.eligible().iter().any(|summary| summary.score.lower >= target);
         let (missed, why) = match (needed, self.rule.target) {
@@ -410,10 +436,11 @@ impl Case<'_> {
             ([], Untried { seconds: None, .. }) => "no fine-tuned setup measured".to_owned(),
             (trained, _) => format!("measured: {}", names(trained)),
         };
-        Finding::shown(
-            (open || missed) && trained.is_empty() && self.untried.possible,
-            format!("{gate}{why}; {measured}"),
-        )
+        let lacking = trained.is_empty() && self.untried.possible;
+        Finding {
+            answer: told((open || missed) && lacking, !lacking || gate == Some(GateAnswer::No)),
+            measurement: format!("{said}{why}; {measured}"),
+        }
     }
 
     /// What a system must reach: the target. Without a target, half of the questions are needed
@@ -449,23 +476,25 @@ impl Case<'_> {
         if let Some(curve) = self.curve {
             parts.push(format!("twice the pairs: {}", points_interval(curve.gain_of_doubling)));
         }
-        // Without a need nothing can be too weak for it.
-        let no = needed.is_none_or(|needed| {
-            self.eligible().iter().any(|summary| summary.score.lower >= needed)
-        });
-        Finding::of(below, no, parts.join("; "))
+        let reached =
+            |needed: f64| self.eligible().iter().any(|summary| summary.score.lower >= needed);
+        let answer = told(below, needed.is_some_and(reached));
+        Finding { answer, measurement: parts.join("; ") }
     }
 
     fn shown_not_worse(&self, choice: &Choice) -> Finding {
-        let (answer, system) = match choice {
+        let (shown, system) = match choice {
             Choice::System(system) | Choice::Open { system, .. } => (true, Some(*system)),
             Choice::None { nearest } => (false, *nearest),
         };
+        // The one that comes nearest loses least: where it is shown worse by the margin, all are.
+        let rival = system.and_then(|system| self.closest_rival(system));
+        let refuted = rival.is_none_or(|rival| rival.difference.upper < -self.rule.margin);
         let measurement = match system {
             None => "no setup is eligible".to_owned(),
             Some(system) => match self.closest_rival(system) {
                 None => format!("{system} is the only setup within the limits"),
-                Some(contrast) if answer => format!(
+                Some(contrast) if shown => format!(
                     "{system}: nearest rival {}, {system} - {}: {}",
                     contrast.b,
                     contrast.b,
@@ -478,7 +507,7 @@ impl Case<'_> {
                 ),
             },
         };
-        Finding::shown(answer, measurement)
+        Finding { answer: told(shown, refuted), measurement }
     }
 
     fn cheaper_set_aside(&self, choice: &Choice) -> Finding {
@@ -486,8 +515,10 @@ impl Case<'_> {
             Choice::System(system) => (*system, true),
             Choice::Open { system, .. } => (*system, false),
             Choice::None { .. } => {
-                let none = "no setup to hold the cheaper ones against".to_owned();
-                return Finding::of(false, false, none);
+                return Finding {
+                    answer: Answer::Unknown,
+                    measurement: "no setup to hold the cheaper ones against".to_owned(),
+                };
             }
         };
         let open: &[System] = if let Choice::Open { cheaper, .. } = choice { cheaper } else { &[] };
@@ -504,14 +535,15 @@ impl Case<'_> {
             (false, true) => parts.join("; "),
             (false, false) => format!("not shown: {}", parts.join("; ")),
         };
-        Finding::shown(answer, measurement)
+        Finding { answer: told(answer, false), measurement }
     }
 
     /// The system that would be named beats what the training answers alone would score, and is not
     /// shown below the target.
     fn above_floor(&self, choice: &Choice) -> Finding {
         let (Choice::System(system) | Choice::Open { system, .. }) = choice else {
-            return Finding::of(false, false, "nothing to hold against it".to_owned());
+            let measurement = "nothing to hold against it".to_owned();
+            return Finding { answer: Answer::Unknown, measurement };
         };
         let floors: Vec<String> = (self.systems.iter())
             .filter(|summary| summary.system.is_floor())
@@ -533,7 +565,10 @@ impl Case<'_> {
         if let (Some(target), Some(score)) = (missed, score) {
             measurement += &format!("; {} against {}", percent_interval(score), percent(target));
         }
-        Finding::shown(self.floor_of(*system).is_none() && missed.is_none(), measurement)
+        let floor = self.floor_of(*system);
+        let beaten = floor.is_some_and(|contrast| contrast.difference.upper < 0.0);
+        let answer = told(floor.is_none() && missed.is_none(), missed.is_some() || beaten);
+        Finding { answer, measurement }
     }
 }
 

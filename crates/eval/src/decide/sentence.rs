@@ -9,8 +9,8 @@ use crate::figures::{count, duration, percent, percent_interval, points, points_
 use crate::{Arm, Outcome, System};
 
 impl Case<'_> {
-    /// One or two sentences: what to do, on what score, and whether the target is met; or why
-    /// nothing is decided, what it leans to, and what would settle it.
+    /// For an engineer: what to do, on what score, and whether the target is met; or why nothing is
+    /// decided, what it leans to, and what would settle it.
     pub(super) fn sentence(&self, verdict: &Verdict, outlook: &Outlook, looks: &Looks) -> String {
         let said = match verdict.outcome {
             Outcome::ImproveRetrieval => format!(
@@ -39,20 +39,24 @@ impl Case<'_> {
     fn recommendation(&self, summary: &SystemSummary) -> String {
         let name = summary.system;
         let advice = match name.arm() {
-            Some(Arm::Base) => "Nothing is needed: ask the base model alone".to_owned(),
+            Some(Arm::Base) => format!("Nothing is needed: the base model alone{}", of_model(name)),
             Some(Arm::FewShot) => {
-                "Fine-tuning is not needed yet: put examples in the prompt".to_owned()
+                format!("Fine-tuning is not needed yet: examples in the prompt, {name},")
             }
-            Some(Arm::Rag) => "Use RAG".to_owned(),
-            Some(Arm::Tuned) => "Fine-tune".to_owned(),
-            Some(_) => "Use both, RAG and fine-tuning".to_owned(),
-            None => format!("Keep what is there, {name}"),
+            Some(Arm::Rag) => format!("Use RAG: {name}"),
+            Some(Arm::Tuned) => format!("Fine-tune: {name}"),
+            Some(_) => format!("Use both: {name}"),
+            None => format!("Keep what is there: {name}"),
         };
-        let advice = format!("{advice}. {}", self.for_a_manager(summary));
-        let score = percent_interval(summary.score);
+        let score = format!(
+            "{} ({} interval)",
+            percent_interval(summary.score),
+            percent(1.0 - self.rule.alpha).replace(".0", "")
+        );
+        let target = self.against_target(summary);
         let met = self.rule.target.is_some_and(|target| summary.score.lower >= target);
         if met && summary.system.is_simple() {
-            return format!("{advice} In figures: {name} scores {score}.");
+            return format!("{advice} scores {score}.{target}");
         }
         let margin = size(self.rule.margin);
         let cheaper: Vec<System> =
@@ -68,22 +72,8 @@ impl Case<'_> {
             false => "",
         };
         format!(
-            "{advice} In figures: {name} scores {score}; of those measured no other is better by {margin} \
-             points, {cheaper}.{cost}{seed}"
-        )
-    }
-
-    /// How good it is, how sure that is, and whether it is enough, without a term of the trade.
-    fn for_a_manager(&self, summary: &SystemSummary) -> String {
-        let whole = |share: f64| format!("{:.0}", 100.0 * share);
-        let score = summary.score;
-        format!(
-            "It scores about {} of 100, with {} confidence between {} and {}.{}",
-            whole(score.estimate),
-            percent(1.0 - self.rule.alpha).replace(".0", ""),
-            whole(score.lower),
-            whole(score.upper),
-            self.against_target(summary)
+            "{advice} scores {score}; of those measured no other setup is better by {margin} points, \
+             {cheaper}.{target}{cost}{seed}"
         )
     }
 
@@ -213,8 +203,16 @@ impl Case<'_> {
     }
 }
 
+/// ", MODEL/base," where a project has several models.
+fn of_model(system: System) -> String {
+    match system {
+        System::Setup { model: Some(_), .. } => format!(", {system},"),
+        _ => String::new(),
+    }
+}
+
 /// A baseline in the words of a sentence.
-fn floor_name(system: System) -> &'static str {
+pub(super) fn floor_name(system: System) -> &'static str {
     match system.arm() {
         Some(Arm::MostFrequent) => "the most frequent training answer",
         Some(Arm::Shuffled) => "the same training on shuffled answers",

@@ -12,6 +12,9 @@ use crate::{Costs, DecisionInput, Outcome, Rule, System};
 /// Seeds from which a fine-tuned system shows its variance.
 const SEEDS_ASKED_FOR: usize = 3;
 
+/// The end of what is said of a limit that nobody checked.
+pub(super) const NOT_MEASURED: &str = "not measured";
+
 /// A margin is too fine for the questions when they can show only a difference of more than so many
 /// margins.
 const COARSE: f64 = 2.0;
@@ -96,7 +99,7 @@ fn fails(costs: &Costs, latency_p95: Option<f64>, limits: &Limits) -> Vec<String
                      most: Option<f64>,
                      write: &dyn Fn(f64) -> String| match (found, most) {
         (_, None) => {}
-        (None, Some(_)) => fails.push(format!("{name} not measured")),
+        (None, Some(_)) => fails.push(format!("{name} {NOT_MEASURED}")),
         (Some(found), Some(most)) if found > most => {
             fails.push(format!("{name} {} above {}", write(found), write(most)));
         }
