@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Verb::Tune(arguments) => cli::tune::run(project, &arguments),
         Verb::Compare(arguments) => cli::compare::run(project, &arguments),
         Verb::Decide(arguments) => cli::decide::run(project, &arguments),
+        Verb::Check(arguments) => cli::check::run(project, &arguments),
         Verb::Eval(arguments) => cli::eval::run(project, &arguments),
         Verb::Key(arguments) => cli::key::run(project, &arguments),
         Verb::Serve(arguments) => cli::serve::run(project, &arguments),

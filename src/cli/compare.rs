@@ -22,12 +22,12 @@ use super::tune::TrainingView;
 pub(crate) struct Arguments {
     /// Names of question sets, or `all` [default: all]
     sets: Vec<String>,
-    /// Arms to run: `auto` adds the fine-tuned ones if better retrieval no longer helps, `all` runs
-    /// every arm, or name some, separated by commas
-    #[arg(long, default_value = "auto")]
+    /// Setups to run: `auto` adds the fine-tuned ones if better retrieval no longer helps, `all`
+    /// runs every setup, or name some, separated by commas
+    #[arg(long = "setups", alias = "arms", value_name = "SETUPS", default_value = "auto")]
     arms: ArmChoice,
     /// Most adapters trained for each recipe, each from its own seed [default: `seeds` under
-    /// `[training]`, 3]. Those after the first are trained only for arms still in question
+    /// `[training]`, 3]. Those after the first are trained only for setups still in question
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: Option<u64>,
     /// Most questions of dev, and of test
@@ -95,8 +95,8 @@ pub(crate) fn print_systems(decision: &Decision) {
         plural(decision.clusters, "cluster")
     );
     println!(
-        "  {:21} {:>24} {:>7} {:>7} {:>7} {:>8} {:>8}",
-        "arm", "score (95 % interval)", "lenient", "prompt", "answer", "p50", "p95"
+        "  {:21} {:>24} {:>8} {:>7} {:>7} {:>8} {:>8}",
+        "setup", "score (95 % interval)", "contains", "prompt", "answer", "p50", "p95"
     );
     for summary in &decision.systems {
         let note = match (summary.system.is_floor(), summary.system.is_diagnostic()) {
@@ -105,7 +105,7 @@ pub(crate) fn print_systems(decision: &Decision) {
             (false, false) => "",
         };
         println!(
-            "  {:21} {:>24} {:>6.1}% {:>7.0} {:>7.1} {:>6.2} s {:>6.2} s{note}",
+            "  {:21} {:>24} {:>7.1}% {:>7.0} {:>7.1} {:>6.2} s {:>6.2} s{note}",
             summary.system.title(),
             percent_interval(summary.score),
             100.0 * summary.lenient,
@@ -118,7 +118,7 @@ pub(crate) fn print_systems(decision: &Decision) {
 }
 
 /// Shows a comparison on standard error.
-struct View {
+pub(crate) struct View {
     set: String,
     bar: Option<Bar>,
     training: TrainingView,
@@ -127,11 +127,11 @@ struct View {
 }
 
 impl View {
-    fn new(set: &str) -> Self {
+    pub(crate) fn new(set: &str) -> Self {
         Self { set: set.to_owned(), bar: None, training: TrainingView::default(), seeds: 1 }
     }
 
-    fn show(&mut self, event: &CompareEvent) {
+    pub(crate) fn show(&mut self, event: &CompareEvent) {
         let set = &self.set;
         match event {
             CompareEvent::Planned(estimate) => {
@@ -145,7 +145,7 @@ impl View {
             CompareEvent::Tuned { lexical_weight, recall } => {
                 let found = 100.0 * recall;
                 eprintln!(
-                    "{set}: BM25 weight {lexical_weight}: {found:.0} % of dev evidence is retrieved"
+                    "{set}: keyword weight {lexical_weight}: {found:.0} % of dev evidence is retrieved"
                 );
             }
             CompareEvent::Swept { passages, sweep } => {
@@ -239,19 +239,23 @@ impl View {
         self.finish();
         let set = &self.set;
         let verdict = match gate.answer() {
-            GateAnswer::Yes => "open: fine-tuning is due",
-            GateAnswer::No => "shut",
-            GateAnswer::Unknown => "neither open nor shut: these dev questions cannot tell",
+            GateAnswer::Yes => "fine-tuning is due",
+            GateAnswer::No => "fine-tuning is not needed yet",
+            GateAnswer::Unknown => "these dev questions cannot tell whether fine-tuning is due",
         };
         let questions = plural(gate.questions, "dev question");
-        eprintln!("{set}: ceiling gate on {questions}: {verdict}");
+        eprintln!("{set}: has RAG hit its ceiling? On {questions}: {verdict}");
         for condition in &gate.conditions {
-            let holds = if condition.holds { "yes" } else { "no " };
-            eprintln!("{set}:   {holds} {} ({})", condition.statement, condition.measurement);
+            let holds = match condition.answer {
+                Some(GateAnswer::Unknown) => "unknown",
+                _ if condition.holds => "yes",
+                _ => "no",
+            };
+            eprintln!("{set}:   {holds:7} {} ({})", condition.statement, condition.measurement);
         }
     }
 
-    fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.training.finish();
         if let Some(bar) = self.bar.take() {
             bar.finish();

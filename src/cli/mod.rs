@@ -1,6 +1,7 @@
 //! Arguments -> one call into `app` -> print.
 
 pub(crate) mod ask;
+pub(crate) mod check;
 pub(crate) mod citations;
 pub(crate) mod compare;
 pub(crate) mod decide;
@@ -62,15 +63,17 @@ pub(crate) enum Verb {
     Ask(ask::Arguments),
     /// Train an adapter, or the embedder, on a question set
     Tune(tune::Arguments),
-    /// Run the arms of question sets and compare them
+    /// Run the setups of question sets and compare them
     Compare(compare::Arguments),
-    /// Decide which arm to use, show the evidence, and write the report
+    /// Decide which setup to use, show the evidence, and write the report
     Decide(decide::Arguments),
+    /// Say whether a decision still holds after documents, model, questions or settings changed
+    Check(check::Arguments),
     /// Measure retrieval, citations and abstaining by themselves
     Eval(eval::Arguments),
     /// Make and list the keys of those who may ask the server
     Key(key::Arguments),
-    /// Answer over HTTP with the arms that won
+    /// Answer over HTTP with the setups that won
     Serve(serve::Arguments),
     /// Print a page of the documentation that is written from the code
     #[command(hide = true)]

@@ -45,7 +45,7 @@ pub struct Bench<'a> {
     /// The test questions to run.
     pub(super) test: Vec<Question>,
     /// What systems that are there already answered to them.
-    foreign: Vec<ForeignAnswers>,
+    pub(super) foreign: Vec<ForeignAnswers>,
 }
 
 /// What prompts are filled from, as tuned on dev.
@@ -83,6 +83,16 @@ pub(super) struct Sweep {
 }
 
 impl PromptSources {
+    /// As the last comparison tuned them, without looking at dev again.
+    pub(super) fn as_tuned(bench: &Bench<'_>) -> Result<Self> {
+        let (knowledge, set) = (&bench.knowledge, &bench.questions.config);
+        let passages = tuning::passage_candidates(knowledge, set, bench.material.evidence);
+        let most = passages.iter().copied().max().unwrap_or(DEFAULT_PASSAGES);
+        let wanted = Wanted { hits: HITS.max(2 * most), ..knowledge.wanted(Some(set))? };
+        let shots = Shots::new(&knowledge.encoder, &bench.questions.train)?;
+        Ok(Self { wanted, passages, reranking: None, shots })
+    }
+
     /// What is searched for.
     pub(super) fn wanted(&self) -> &Wanted {
         &self.wanted
@@ -351,7 +361,7 @@ impl<'a> Bench<'a> {
 
     /// What is frozen when the test split is first opened, as JSON, and a hash of everything that
     /// the trials on it depend on: two runs with the same hash see the same.
-    fn terms_and_run(&self, wanted: &Wanted) -> Result<(String, String)> {
+    pub(super) fn terms_and_run(&self, wanted: &Wanted) -> Result<(String, String)> {
         let set = &self.questions.config;
         let json = |terms: &Terms| {
             serde_json::to_string(terms).map_err(|source| Error::Record {
@@ -423,6 +433,7 @@ impl<'a> Bench<'a> {
             sampled_from: Some(whole).filter(|whole| *whole > self.test.len()),
             run: test.run.clone(),
             documents: documents_hash(&knowledge.store)?,
+            basis: self.basis()?,
             questions: example_questions(&self.test),
             trials: test.trials.clone(),
             seconds: self.start.elapsed().as_secs_f64(),

@@ -6,7 +6,9 @@
 //! every arm runs on it, beside two baselines on the training answers. Trials are kept under a hash
 //! of all they depend on, so a repeated comparison costs nothing and a changed input runs again.
 
+mod basis;
 mod bench;
+mod check;
 mod control;
 mod costs;
 mod curve;
@@ -27,7 +29,9 @@ mod tuning;
 #[cfg(test)]
 mod worlds;
 
+pub use basis::Change;
 pub use bench::Bench;
+pub use check::{Check, CheckVerdict, Standing};
 pub use event::{CompareEvent, CompareOptions, TrialDone};
 pub use halves::DevUse;
 pub use plan::{ArmChoice, ComparisonEstimate};

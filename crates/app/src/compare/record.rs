@@ -80,6 +80,9 @@ pub struct Comparison {
     pub run: String,
     /// Hash of the documents that were compared on.
     pub documents: String,
+    /// What it rests on, part by part; empty where an earlier version stored it.
+    #[serde(default)]
+    pub basis: BTreeMap<String, String>,
     /// Questions and gold answers by id, for the report.
     pub questions: Vec<ExampleRecord>,
     /// Every trial on test.

@@ -99,20 +99,21 @@ impl Store {
     }
 
     /// Notes that a comparison opens the test split of its set, and returns the number of the
-    /// opening. If the last opening was of the same run and nothing came of it, the run was
-    /// interrupted and goes on: that opening still counts, and no other is noted.
+    /// opening. If the last opening was of the same run for the same reason and nothing came of it,
+    /// the run was interrupted and goes on: that opening still counts, and no other is noted.
     pub fn log_comparison_opening(&mut self, opening: &ComparisonOpening<'_>) -> Result<i64> {
         let ComparisonOpening { set, reason, run, terms } = *opening;
         self.change(|transaction| {
-            let sql = "SELECT id, run, comparison FROM split_openings WHERE question_set = ?1
-                       ORDER BY id DESC LIMIT 1";
+            let sql = "SELECT id, run, comparison, reason FROM split_openings
+                       WHERE question_set = ?1 ORDER BY id DESC LIMIT 1";
             let last = transaction
                 .query_row(sql, [set], |row| {
-                    Ok((row.get(0)?, row.get::<_, Option<String>>(1)?, row.get(2)?))
+                    let run: Option<String> = row.get(1)?;
+                    Ok((row.get(0)?, run, row.get(2)?, row.get::<_, String>(3)?))
                 })
                 .optional()?;
-            if let Some((id, Some(last), None::<i64>)) = last
-                && last == run
+            if let Some((id, Some(last), None::<i64>, why)) = last
+                && (last.as_str(), why.as_str()) == (run, reason)
             {
                 return Ok(id);
             }
