@@ -499,6 +499,6 @@ fn retrieval_figures(test: &TestRun, weight: f32) -> Vec<(String, f64)> {
     // Through text, so that 0.6 stays 0.6.
     let weight = weight.to_string().parse().unwrap_or(f64::from(weight));
     figures.push(("passages in a prompt".to_owned(), passages as f64));
-    figures.push(("BM25 weight".to_owned(), weight));
+    figures.push(("keyword weight".to_owned(), weight));
     figures
 }

@@ -1,7 +1,7 @@
 //! The section of one question set: verdict, evidence, tree, costs, examples.
 
 use eval::figures::{count, duration, p_value, percent, percent_interval, size};
-use eval::{Arm, Decision, Outcome};
+use eval::{Arm, Decision, GateAnswer, Outcome};
 use maud::{Markup, html};
 
 use super::content::SetReport;
@@ -15,18 +15,21 @@ pub(super) fn section(set: &SetReport) -> Markup {
         section class="set" id=(anchor(&decision.set)) {
             (verdict(decision))
             (warnings(decision))
+            (regrets(decision))
             (scores(decision))
             (differences(decision))
             (path(decision))
+            (slices(decision))
+            (pruned(decision))
             (why_rag_fails(decision))
             (price(decision))
             (training(set))
             (background(set))
             @if !set.examples.is_empty() {
-                h3 style="margin-top:2.2rem" { "What the arms answered" }
+                h3 style="margin-top:2.2rem" { "What was answered" }
                 p class="note" {
-                    "Chosen so that every arm is seen right and wrong, where it was both; not a sample to count. "
-                    "∅ marks an arm whose prompt lacked the evidence."
+                    "Chosen so that every setup is seen right and wrong, where it was both; not a sample to count. "
+                    "∅ marks a setup whose prompt lacked the evidence."
                 }
                 (examples::examples(&set.examples))
             }
@@ -60,11 +63,12 @@ fn verdict(decision: &Decision) -> Markup {
             h2 { (decision.set) }
             span class={ "outcome " (outcome_class(decision)) } { (decision.outcome) }
         }
+        @if !decision.advice.is_empty() { p class="advice" { (typeset(&decision.advice)) } }
         p class="sentence" { (typeset(&decision.sentence)) }
         dl class="keys" {
             @if let Some(scored) = scored {
                 div class=(figure::arm_class(scored.system)) {
-                    dt { @if decision.recommended.is_some() { "recommended arm" } @else { "best arm measured" } }
+                    dt { @if decision.recommended.is_some() { "recommended" } @else { "best measured" } }
                     dd { (scored.system) small { (percent_interval(scored.score)) } }
                 }
             }
@@ -75,6 +79,11 @@ fn verdict(decision: &Decision) -> Markup {
             div { dt { "margin" } dd { (size(decision.rule.margin)) " points" small {
                 "can show " (size(decision.detectable_difference)) " points at " (percent(decision.rule.power).replace(".0", "")) " power"
             } } }
+            @if let Some(power) = decision.power {
+                div { dt { "chance to name it" } dd { (percent(power).replace(".0", "")) small {
+                    "for a setup that leads by " (size(1.5 * decision.rule.margin)) " points"
+                } } }
+            }
         }
     }
 }
@@ -90,10 +99,53 @@ fn warnings(decision: &Decision) -> Markup {
     }
 }
 
+/// Where nothing is decided: what each choice might cost, for those who must choose today.
+fn regrets(decision: &Decision) -> Markup {
+    html! {
+        @if decision.outcome == Outcome::Undetermined && decision.regrets.len() > 1 {
+            div class="block" {
+                h3 { "If you must choose today" }
+                p class="note" {
+                    "The most that each choice might cost against the best, as far as these questions can tell."
+                }
+                (tables::regrets(decision))
+            }
+        }
+    }
+}
+
+fn slices(decision: &Decision) -> Markup {
+    let scored = decision.recommended.or(decision.best);
+    html! {
+        @if !decision.slices.is_empty() {
+            div class="block" {
+                h3 { "Slice by slice, the worst first" }
+                p class="note" {
+                    @if let Some(scored) = scored { "Scores of " (scored) ". " }
+                    "An interval stands for its slice alone: among many slices one is low by luck."
+                }
+                (tables::slices(decision))
+            }
+        }
+    }
+}
+
+fn pruned(decision: &Decision) -> Markup {
+    html! {
+        @if !decision.pruned.is_empty() {
+            div class="block" {
+                h3 { "Left out before the test" }
+                p class="note" { "Shown on dev to be worse than the best by more than the margin, and so not asked the test questions." }
+                (tables::pruned(decision))
+            }
+        }
+    }
+}
+
 fn scores(decision: &Decision) -> Markup {
     html! {
         div class="block" {
-            h3 { "How often each arm is right" }
+            h3 { "How good each is" }
             p class="note" { (decision.measure.title()) " on the test questions." }
             figure {
                 div class="scroll" { (figure::arms(decision)) }
@@ -121,7 +173,7 @@ fn differences(decision: &Decision) -> Markup {
     html! {
         @if !rows.is_empty() {
             div class="block" {
-                h3 { (anchor) " against every other arm, question by question" }
+                h3 { (anchor) " against every other, question by question" }
                 p class="note" {
                     "Right of zero, " (anchor) " is better. A line that stays right of the shaded strip shows that "
                     (anchor) " is not worse by more than the margin."
@@ -198,8 +250,10 @@ fn why_rag_fails(decision: &Decision) -> Markup {
         }
         @if let Some(gate) = &decision.gate {
             div class="block" {
-                h3 { "Has RAG hit its ceiling? " @if gate.open { span class="yes" { "Yes" } } @else { span class="no" { "No" } } }
-                p class="note" { "Read on " (gate.questions) " dev questions, before the test questions were opened. All three must hold for fine-tuning to be due." }
+                h3 { "Has RAG hit its ceiling? " (tables::gate_word(gate.answer())) }
+                p class="note" { "Read on " (gate.questions) " dev questions, before the test questions were opened. All three must hold for fine-tuning to be due"
+                    @if gate.answer() == GateAnswer::No { ": fine-tuning is not needed yet" }
+                    "." }
                 (tables::gate(gate))
             }
         }
@@ -212,7 +266,7 @@ fn price(decision: &Decision) -> Markup {
     html! {
         @if priced {
             div class="block" {
-                h3 { "What each arm costs" }
+                h3 { "What each costs" }
                 p class="note" {
                     "Seconds of this machine for training, index and answering. At " (count(decision.rule.expected_queries))
                     " expected queries"

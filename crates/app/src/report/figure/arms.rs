@@ -2,17 +2,18 @@ use eval::figures::{percent, size};
 use eval::{Decision, Interval};
 use maud::{Markup, html};
 
-use super::plot::{Scale, WIDTH, arm_class, n, svg};
+use super::plot::{Scale, WIDTH, arm_class, label, n, room_for, svg};
 
 const ROW: f64 = 30.0;
 const TOP: f64 = 30.0;
-const LEFT: f64 = 182.0;
 const RIGHT: f64 = 640.0;
 
 /// Every arm's mean with its interval, the target, and the strip within the margin of the best arm.
 pub(in crate::report) fn arms(decision: &Decision) -> Markup {
     let bottom = TOP + ROW * decision.systems.len() as f64;
-    let x = Scale { from: (0.0, 1.0), to: (LEFT, RIGHT) };
+    let titles: Vec<String> = decision.systems.iter().map(|s| label(&s.system.title())).collect();
+    let left = room_for(&titles, 182.0);
+    let x = Scale { from: (0.0, 1.0), to: (left, RIGHT) };
     let target = decision.rule.target;
     let best =
         decision.best.and_then(|arm| decision.system(arm)).map(|summary| summary.score.estimate);
@@ -20,7 +21,7 @@ pub(in crate::report) fn arms(decision: &Decision) -> Markup {
     // Near the right edge a label stands left of its line.
     let left_of_line = |value: f64| value > 0.75;
     let strip_middle =
-        |(from, to): (f64, f64)| ((x.at(from) + x.at(to)) / 2.0).clamp(LEFT + 80.0, RIGHT - 60.0);
+        |(from, to): (f64, f64)| ((x.at(from) + x.at(to)) / 2.0).clamp(left + 80.0, RIGHT - 60.0);
 
     let body = html! {
         @if let Some((from, to)) = strip {
@@ -48,7 +49,7 @@ pub(in crate::report) fn arms(decision: &Decision) -> Markup {
             @let y = TOP + ROW * (index as f64 + 0.5);
             @let Interval { estimate, lower, upper } = summary.score;
             g class=(arm_class(summary.system)) {
-                text class="in strong end" x=(n(LEFT - 16.0)) y=(n(y + 4.5)) { (summary.system.title()) }
+                text class="in strong end" x=(n(left - 16.0)) y=(n(y + 4.5)) { (titles[index]) }
                 line class="whisker" x1=(n(x.at(lower))) x2=(n(x.at(upper))) y1=(n(y)) y2=(n(y)) {}
                 circle class=(if summary.system.is_diagnostic() { "dot hollow" } else { "dot" })
                     cx=(n(x.at(estimate))) cy=(n(y)) r="6" {}
@@ -62,5 +63,5 @@ pub(in crate::report) fn arms(decision: &Decision) -> Markup {
     let described: Vec<String> = (decision.systems.iter())
         .map(|s| format!("{} {}", s.system.title(), eval::figures::percent_interval(s.score)))
         .collect();
-    svg(WIDTH, bottom + 46.0, "Score of each arm with its interval", &described.join("; "), &body)
+    svg(WIDTH, bottom + 46.0, "Score of each setup with its interval", &described.join("; "), &body)
 }

@@ -2,11 +2,10 @@ use eval::figures::{points, points_interval, size};
 use eval::{Interval, System};
 use maud::{Markup, html};
 
-use super::plot::{Scale, WIDTH, arm_class, n, svg, ticks};
+use super::plot::{Scale, WIDTH, arm_class, label, n, room_for, svg, ticks};
 
 const ROW: f64 = 30.0;
 const TOP: f64 = 26.0;
-const LEFT: f64 = 208.0;
 const RIGHT: f64 = 610.0;
 
 /// One difference.
@@ -28,7 +27,9 @@ pub(in crate::report) fn whiskers(title: &str, rows: &[Row], margin: Option<f64>
         let bounds = rows.iter().flat_map(|row| [row.difference.lower, row.difference.upper]);
         bounds.map(|bound| bound * side).fold(margin.unwrap_or(0.0).max(0.05), f64::max)
     };
-    let x = Scale { from: (-furthest(-1.0) * 1.06, furthest(1.0) * 1.06), to: (LEFT, RIGHT) };
+    let labels: Vec<String> = rows.iter().map(|row| label(&row.label)).collect();
+    let left = room_for(&labels, 208.0);
+    let x = Scale { from: (-furthest(-1.0) * 1.06, furthest(1.0) * 1.06), to: (left, RIGHT) };
     let body = html! {
         @if let Some(margin) = margin {
             rect class="band" x=(n(x.at(-margin))) y=(n(TOP - 6.0)) width=(n(x.at(0.0) - x.at(-margin))) height=(n(bottom - TOP + 6.0)) {}
@@ -45,7 +46,7 @@ pub(in crate::report) fn whiskers(title: &str, rows: &[Row], margin: Option<f64>
             @let y = TOP + ROW * (index as f64 + 0.5);
             @let Interval { estimate, lower, upper } = row.difference;
             g class=(arm_class(row.system)) {
-                text class="in strong end" x=(n(LEFT - 16.0)) y=(n(y + 4.5)) { (row.label) }
+                text class="in strong end" x=(n(left - 16.0)) y=(n(y + 4.5)) { (labels[index]) }
                 line class="whisker" x1=(n(x.at(lower))) x2=(n(x.at(upper))) y1=(n(y)) y2=(n(y)) {}
                 circle class="dot" cx=(n(x.at(estimate))) cy=(n(y)) r="6" {}
                 text class="strong end" x=(n(RIGHT + 62.0)) y=(n(y + 4.5)) { (points(estimate).replace('-', "−")) }
