@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_input;
+mod check;
+mod decide;
 mod embedder;
 mod index;
 mod ingest;
@@ -11,5 +13,6 @@ mod models;
 mod project;
 mod reference;
 mod rerank;
+mod schema;
 mod serve;
 mod whole;

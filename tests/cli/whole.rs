@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use crate::project::{Project, models_are_here};
 
-const FERRIES: (&str, &str) = (
+pub(crate) const FERRIES: (&str, &str) = (
     "ferries.md",
     "# Ferries\n\n## Marrow line\n\nThe Marrow ferry leaves the north quay at seven in the morning. It carries 212 passengers.\n",
 );
-const LIGHTS: (&str, &str) = (
+pub(crate) const LIGHTS: (&str, &str) = (
     "lights.md",
     "# Lighthouses\n\nThe lamp on Sallow Rock was lit by Edda Vane in 1871. It burns whale oil.\n",
 );
@@ -180,7 +180,7 @@ fn answers_cite_exact_quotes_or_abstain() {
 }
 
 /// A project with a set of eight test questions on two documents.
-fn project_with_set() -> Project {
+pub(crate) fn project_with_set() -> Project {
     let project = Project::with_documents(&[FERRIES, LIGHTS]);
     let facts = [
         (
@@ -224,13 +224,22 @@ fn project_with_set() -> Project {
     project
 }
 
+/// The decision on a set, which is printed as a list of one.
+pub(crate) fn decided(project: &Project, set: &str) -> Value {
+    let Value::Array(mut decisions) = project.json(&["decide", set, "--json"]) else {
+        panic!("expected a list")
+    };
+    assert_eq!(decisions.len(), 1);
+    decisions.remove(0)
+}
+
 #[test]
 fn comparisons_reuse_trials_and_lead_to_a_decision() {
     if !models_are_here() {
         return;
     }
     let project = project_with_set();
-    let first = project.run(&["compare", "facts", "--arms", "base,rag,oracle"]);
+    let first = project.run(&["compare", "facts", "--setups", "base,rag,oracle"]);
     assert_eq!(first.code, 0, "{}\n{}", first.out, first.err);
     assert!(first.err.contains("has RAG hit its ceiling?"), "{}", first.err);
     assert!(
@@ -247,7 +256,7 @@ fn comparisons_reuse_trials_and_lead_to_a_decision() {
         first.out.lines().take(5).collect::<Vec<_>>()
     );
 
-    let decision = project.json(&["decide", "facts", "--json"]);
+    let decision = decided(&project, "facts");
     assert_eq!(decision["set"], "facts");
     assert_eq!(decision["outcome"], "undetermined", "eight questions decide nothing");
     assert_eq!(decision["exploratory"], true);
@@ -301,7 +310,7 @@ fn what_was_frozen_at_the_first_opening_and_larger_evidence_stay() {
     let left_out =
         "the comparison of 8 questions before stays the evidence; left out: 4 of 8 test questions";
     assert!(smaller.err.contains(left_out), "{}", smaller.err);
-    let decision = project.json(&["decide", "facts", "--json"]);
+    let decision = decided(&project, "facts");
     assert_eq!((&decision["questions"], &decision["looks"]["openings"]), (&8.into(), &1.into()));
     assert_eq!(decision["looks"]["passed_over"].as_array().unwrap().len(), 1);
     let of = |arm: &str| {
@@ -314,11 +323,11 @@ fn what_was_frozen_at_the_first_opening_and_larger_evidence_stay() {
 
     let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
     project.write("tunesmith.toml", config + "margin = 0.2\n");
-    let decision = project.json(&["decide", "facts", "--json"]);
+    let decision = decided(&project, "facts");
     assert_eq!(decision["looks"]["changed"], serde_json::json!(["margin"]));
     assert_eq!(decision["exploratory"], true);
     project.ok(&["compare", "facts", "--arms", "base,rag"]);
-    let decision = project.json(&["decide", "facts", "--json"]);
+    let decision = decided(&project, "facts");
     assert_eq!(
         decision["looks"]["openings"], 3,
         "the whole, a part of it, and with another margin"
@@ -362,7 +371,7 @@ fn a_system_that_is_there_takes_part_by_its_answers() {
     let said = "helpdesk takes part by its answers to all but 1 of the test questions";
     assert!(compared.err.contains(said), "{}", compared.err);
     assert!(compared.err.contains("test: 0 trials to run, "), "{}", compared.err);
-    let decision = project.json(&["decide", "facts", "--json"]);
+    let decision = decided(&project, "facts");
     let systems = decision["systems"].as_array().unwrap();
     let foreign = systems.iter().find(|one| one["system"] == "helpdesk").unwrap();
     assert_eq!((&foreign["questions"], &foreign["seconds_per_query"]), (&7.into(), &0.25.into()));
@@ -371,7 +380,7 @@ fn a_system_that_is_there_takes_part_by_its_answers() {
 
     project.write("helpdesk.jsonl", answers[1..].join("\n"));
     project.ok(&["compare", "facts", "--arms", "base"]);
-    let decision = project.json(&["decide", "facts", "--json"]);
+    let decision = decided(&project, "facts");
     assert_eq!(decision["looks"]["changed"], serde_json::json!(["answers"]));
 }
 
@@ -401,7 +410,7 @@ fn a_set_without_documents_is_trained_on_and_compared() {
     let again = project.json(&["compare", "trays", "--seeds", "1", "--json"]);
     assert_eq!(again[0]["training"].as_array().unwrap().len(), 1);
     project.ok(&["compare", "trays"]);
-    let decision = project.json(&["decide", "trays", "--json"]);
+    let decision = decided(&project, "trays");
     let arms =
         decision["systems"].as_array().unwrap().iter().map(|arm| arm["system"].as_str().unwrap());
     assert_eq!(
