@@ -72,7 +72,7 @@ fn verdict(decision: &Decision) -> Markup {
                     dd { (scored.system) small { (percent_interval(scored.score)) } }
                 }
             }
-            div { dt { "measure" } dd { (decision.measure.title()) small {
+            div { dt { "measure" } dd class="long" { (decision.measure.title()) small {
                 @match decision.rule.target { Some(target) => { "target " (percent(target)) } None => { "no target given" } }
             } } }
             div { dt { "questions" } dd { (decision.questions) small { "from " (decision.clusters) " sources" } } }

@@ -76,7 +76,7 @@ pub(in crate::report) fn cost(decision: &Decision) -> Markup {
             @let points = (0..=60).map(|step| f64::from(step) / 60.0 * decades);
             g class=(arm_class(arm.system)) {
                 path class="curve" d=(path(points.map(|q| (x.at(q), y.at(total(arm, 10_f64.powf(q)).log10()))))) {}
-                text class="in strong" x=(n(RIGHT + 10.0)) y=(n(label + 4.5)) { (super::plot::shortened(&arm.system.to_string(), 17)) }
+                text class="in strong" x=(n(RIGHT + 10.0)) y=(n(label + 4.5)) { (super::plot::shortened(&arm.system.to_string(), 14)) }
             }
         }
         @if let Some((queries, seconds)) = crossing {

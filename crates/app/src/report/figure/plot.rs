@@ -94,7 +94,7 @@ pub(super) fn spread(wanted: &[f64], gap: f64, low: f64, high: f64) -> Vec<f64> 
 /// Characters of a name that a plot has room for.
 const LONGEST: usize = 44;
 /// Mean width of a bold character, in user units.
-const CHARACTER: f64 = 7.2;
+const CHARACTER: f64 = 7.8;
 
 /// A name as a plot writes it: of a long one the end, where names of systems differ. The text
 /// alternative and the tables have it whole.
