@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     /// Answer as the winner of this question set does
     #[arg(long)]
     set: Option<String>,
-    /// Answer as this arm does [default: the winner of the set, or rag without a set]
+    /// Answer as this setup does [default: the winner of the set, or rag without a set]
     #[arg(long)]
     arm: Option<Arm>,
     #[command(flatten)]
@@ -118,7 +118,7 @@ fn print_support(answer: &Answer) {
 fn explain(answer: &Answer) {
     let seconds = &answer.seconds;
     println!();
-    println!("arm         {}", answer.arm);
+    println!("setup       {}", answer.arm);
     for (rank, hit) in answer.hits.iter().enumerate() {
         let cosine =
             hit.explain.cosine.map_or_else(|| "none".to_owned(), |cosine| format!("{cosine:.3}"));

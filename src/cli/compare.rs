@@ -96,7 +96,7 @@ pub(crate) fn print_systems(decision: &Decision) {
         plural(decision.clusters, "cluster")
     );
     println!(
-        "  {:21} {:>24} {:>7} {:>7} {:>7} {:>8} {:>8}",
+        "  {:21} {:>24} {:>8} {:>7} {:>7} {:>8} {:>8}",
         "setup", "score (95 % interval)", "contains", "prompt", "answer", "p50", "p95"
     );
     for summary in &decision.systems {
@@ -110,7 +110,7 @@ pub(crate) fn print_systems(decision: &Decision) {
             cut => format!("  {cut} of {} cut", summary.trials),
         };
         println!(
-            "  {:21} {:>24} {:>6.1}% {:>7.0} {:>7.1} {:>6.2} s {:>6.2} s{note}{cut}",
+            "  {:21} {:>24} {:>7.1}% {:>7.0} {:>7.1} {:>6.2} s {:>6.2} s{note}{cut}",
             summary.system.title(),
             percent_interval(summary.score),
             100.0 * summary.lenient,
@@ -284,15 +284,19 @@ impl View {
         self.finish();
         let set = &self.set;
         let verdict = match gate.answer() {
-            GateAnswer::Yes => "open: fine-tuning is due",
-            GateAnswer::No => "shut: fine-tuning is not needed yet",
-            GateAnswer::Unknown => "neither open nor shut: these dev questions cannot tell",
+            GateAnswer::Yes => "fine-tuning is due",
+            GateAnswer::No => "fine-tuning is not needed yet",
+            GateAnswer::Unknown => "these dev questions cannot tell whether fine-tuning is due",
         };
         let questions = plural(gate.questions, "dev question");
-        eprintln!("{set}: ceiling gate on {questions}: {verdict}");
+        eprintln!("{set}: has RAG hit its ceiling? On {questions}: {verdict}");
         for condition in &gate.conditions {
-            let holds = if condition.holds { "yes" } else { "no " };
-            eprintln!("{set}:   {holds} {} ({})", condition.statement, condition.measurement);
+            let holds = match condition.answer {
+                Some(GateAnswer::Unknown) => "unknown",
+                _ if condition.holds => "yes",
+                _ => "no",
+            };
+            eprintln!("{set}:   {holds:7} {} ({})", condition.statement, condition.measurement);
         }
     }
 

@@ -70,7 +70,7 @@ struct Retrieval {
     /// Number format of the embedder: auto, int8, bf16 or f32
     #[arg(long, default_value = "auto")]
     embedder_precision: Precision,
-    /// BM25 weights to try, separated by commas
+    /// Keyword weights to try, separated by commas
     #[arg(long, value_delimiter = ',', default_values_t = [0.3, 0.4, 0.5, 0.6, 0.7])]
     lexical_weights: Vec<f32>,
     /// Folder to write each ranking into, as a file that trec_eval reads

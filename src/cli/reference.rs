@@ -61,6 +61,10 @@ fn describe(page: &mut Page, level: usize, above: &str, command: &Command) {
         let members = options.iter().filter(|option| heading(option) == Some(group));
         page.list(members.map(|option| item(option)));
     }
+    // Such as the exit codes.
+    if let Some(after) = command.get_after_help() {
+        page.paragraph(&format!("{}.", plain(Some(after))));
+    }
     for below in visible(command) {
         describe(page, level + 1, &name, below);
     }

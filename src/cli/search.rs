@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// Number of passages to show
     #[arg(short, long, default_value_t = 5)]
     k: usize,
-    /// BM25 weight from 0 (vectors only) to 1 (words only) [default: as configured or tuned]
+    /// Keyword weight from 0 (vectors only) to 1 (words only) [default: as configured or tuned]
     #[arg(long)]
     lexical_weight: Option<f32>,
     /// Number of passages before and after each hit that are shown with it [default: as configured]

@@ -243,7 +243,7 @@ fn comparisons_reuse_trials_and_lead_to_a_decision() {
     let project = project_with_set();
     let first = project.run(&["compare", "facts", "--arms", "base,rag,oracle"]);
     assert_eq!(first.code, 0, "{}\n{}", first.out, first.err);
-    assert!(first.err.contains("ceiling gate"), "{}", first.err);
+    assert!(first.err.contains("has RAG hit its ceiling?"), "{}", first.err);
     assert!(
         first.out.contains("rag") && first.out.contains("score (95 % interval)"),
         "{}",

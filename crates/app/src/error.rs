@@ -190,10 +190,10 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// A diagnostic arm sees gold passages, which nobody has when asking.
-    #[error("arm {0} needs the gold passages of a question set: it can be compared, not asked")]
+    #[error("setup {0} needs the gold passages of a question set: it can be compared, not asked")]
     DiagnosticArm(eval::Arm),
     /// An arm whose examples or adapter belong to a set.
-    #[error("arm {0} belongs to a question set: name one with --set")]
+    #[error("setup {0} belongs to a question set: name one with --set")]
     ArmNeedsSet(eval::Arm),
     /// No such training recipe.
     #[error("unknown recipe {0:?}: expected plain or raft")]

@@ -60,7 +60,7 @@ impl Class {
             Self::Format => "few-shot, constrained output, fine-tuning",
             Self::Learnable => "fine-tuning",
             Self::Defect => "look at labels and documents, then a larger model",
-            Self::Unknown => "name the evidence of the questions and run the oracle arm",
+            Self::Unknown => "name the evidence of the questions and run oracle",
         }
     }
 }

@@ -169,7 +169,7 @@ fn retrieval_exhausted(attribution: &Attribution, options: &GateOptions) -> Cond
             "no question names its evidence, so no retrieval can be shown to help".to_owned(),
             GateAnswer::Yes,
         ),
-        (None, Some(_)) => ("the oracle arm was not run".to_owned(), GateAnswer::Unknown),
+        (None, Some(_)) => ("oracle was not run".to_owned(), GateAnswer::Unknown),
     };
     let sweep = match (tried, stalled) {
         (0, _) => String::new(),

@@ -59,9 +59,9 @@ fn opening(sets: &[SetReport], context: &ReportContext) -> Markup {
             }
         }
         p class="note" {
-            "Every setup answered the same held-out questions with the same base model, decoding and retriever. Lines \
-             are 95 % intervals; hollow dots are diagnostic setups that are shown the gold \
-             passages, and baselines that need no model."
+            "Every setup of a model answered the same held-out questions with the same decoding and retriever; a system \
+             that was there already did by the answers handed in. Lines are 95 % intervals unless a set says otherwise; \
+             hollow dots are setups for diagnosis, which are shown the gold passages, and baselines."
         }
     }
 }

@@ -15,18 +15,20 @@ pub(super) fn section(set: &SetReport) -> Markup {
         section class="set" id=(anchor(&decision.set)) {
             (verdict(decision))
             (warnings(decision))
+            (regrets(decision))
             (scores(decision))
             (differences(decision))
             (slices(decision))
             (labels::labels(set))
             (path(decision))
+            (pruned(decision))
             (why_rag_fails(decision))
             (price(decision))
             (training(set))
             (questions::questions(&set.found))
             (background(set))
             @if !set.examples.is_empty() {
-                h3 style="margin-top:2.2rem" { "What the setups answered" }
+                h3 style="margin-top:2.2rem" { "What was answered" }
                 p class="note" {
                     "Chosen so that every setup is seen right and wrong, where it was both; not a sample to count. "
                     "∅ marks a setup whose prompt lacked the evidence."
@@ -63,7 +65,7 @@ fn verdict(decision: &Decision) -> Markup {
             h2 { (decision.set) }
             span class={ "outcome " (outcome_class(decision)) } { (decision.outcome) }
         }
-        p class="sentence" { strong { (typeset(&decision.advice)) } }
+        @if !decision.advice.is_empty() { p class="advice" { (typeset(&decision.advice)) } }
         p class="sentence" { (typeset(&decision.sentence)) }
         dl class="keys" {
             @if let Some(scored) = scored {
@@ -72,7 +74,7 @@ fn verdict(decision: &Decision) -> Markup {
                     dd { (scored.system) small { (percent_interval(scored.score)) } }
                 }
             }
-            div { dt { "measure" } dd { (decision.measure.title()) small {
+            div { dt { "measure" } dd class="long" { (decision.measure.title()) small {
                 @match decision.rule.target { Some(target) => { "target " (percent(target)) } None => { "no target given" } }
             } } }
             div { dt { "questions" } dd { (decision.questions) small { "from " (decision.clusters) " sources" } } }
@@ -84,6 +86,11 @@ fn verdict(decision: &Decision) -> Markup {
             div { dt { "margin" } dd { (size(decision.rule.margin)) " points" small {
                 "can show " (size(decision.detectable_difference)) " points at " (percent(decision.rule.power).replace(".0", "")) " power"
             } } }
+            @if let Some(power) = decision.power {
+                div { dt { "chance to name it" } dd { (percent(power).replace(".0", "")) small {
+                    "for a setup that leads by " (size(1.5 * decision.rule.margin)) " points"
+                } } }
+            }
         }
     }
 }
@@ -99,10 +106,53 @@ fn warnings(decision: &Decision) -> Markup {
     }
 }
 
+/// Where nothing is decided: what each choice might cost, for those who must choose today.
+fn regrets(decision: &Decision) -> Markup {
+    html! {
+        @if decision.outcome == Outcome::Undetermined && decision.regrets.len() > 1 {
+            div class="block" {
+                h3 { "If you must choose today" }
+                p class="note" {
+                    "The most that each choice might cost against the best, as far as these questions can tell."
+                }
+                (tables::regrets(decision))
+            }
+        }
+    }
+}
+
+fn slices(decision: &Decision) -> Markup {
+    let scored = decision.recommended.or(decision.best);
+    html! {
+        @if !decision.slices.is_empty() {
+            div class="block" {
+                h3 { "Slice by slice, the worst first" }
+                p class="note" {
+                    @if let Some(scored) = scored { "Scores of " (scored) ". " }
+                    "An interval stands for its slice alone: among many slices one is low by luck."
+                }
+                (tables::slices(decision))
+            }
+        }
+    }
+}
+
+fn pruned(decision: &Decision) -> Markup {
+    html! {
+        @if !decision.pruned.is_empty() {
+            div class="block" {
+                h3 { "Left out before the test" }
+                p class="note" { "Shown on dev to be worse than the best by more than the margin, and so not asked the test questions." }
+                (tables::pruned(decision))
+            }
+        }
+    }
+}
+
 fn scores(decision: &Decision) -> Markup {
     html! {
         div class="block" {
-            h3 { "How often each setup is right" }
+            h3 { "How good each is" }
             p class="note" { (decision.measure.title()) " on the test questions." }
             figure {
                 div class="scroll" { (figure::arms(decision)) }
@@ -130,7 +180,7 @@ fn differences(decision: &Decision) -> Markup {
     html! {
         @if !rows.is_empty() {
             div class="block" {
-                h3 { (anchor) " against every other setup, question by question" }
+                h3 { (anchor) " against every other, question by question" }
                 p class="note" {
                     "Right of zero, " (anchor) " is better. A line that stays right of the shaded strip shows that "
                     (anchor) " is not worse by more than the margin."
@@ -141,19 +191,6 @@ fn differences(decision: &Decision) -> Markup {
                 }
                 details { summary { "All contrasts" } (tables::contrasts(decision)) }
             }
-        }
-    }
-}
-
-/// The score on each slice of the questions, the worst first.
-fn slices(decision: &Decision) -> Markup {
-    let scored = decision.recommended.or(decision.best);
-    let (Some(system), false) = (scored, decision.slices.is_empty()) else { return html! {} };
-    html! {
-        div class="block" {
-            h3 { "Slice by slice" }
-            p class="note" { "What " (system) " scores on each part of the questions, the worst first." }
-            (tables::slices(&decision.slices))
         }
     }
 }
@@ -220,12 +257,10 @@ fn why_rag_fails(decision: &Decision) -> Markup {
         }
         @if let Some(gate) = &decision.gate {
             div class="block" {
-                h3 { "Has RAG hit its ceiling? " @match gate.answer() {
-                    GateAnswer::Yes => { span class="yes" { "Yes" } }
-                    GateAnswer::No => { span class="no" { "No" } }
-                    GateAnswer::Unknown => { span class="soft" { "Unknown" } }
-                } }
-                p class="note" { "Read on " (gate.questions) " dev questions, before the test questions were opened. All three must hold for fine-tuning to be due." }
+                h3 { "Has RAG hit its ceiling? " (tables::gate_word(gate.answer())) }
+                p class="note" { "Read on " (gate.questions) " dev questions, before the test questions were opened. All three must hold for fine-tuning to be due"
+                    @if gate.answer() == GateAnswer::No { ": fine-tuning is not needed yet" }
+                    "." }
                 (tables::gate(gate))
             }
         }
@@ -238,7 +273,7 @@ fn price(decision: &Decision) -> Markup {
     html! {
         @if priced {
             div class="block" {
-                h3 { "What each setup costs" }
+                h3 { "What each costs" }
                 p class="note" {
                     "Seconds of this machine for training, index and answering. At " (count(decision.rule.expected_queries))
                     " expected queries"

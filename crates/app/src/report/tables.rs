@@ -1,8 +1,9 @@
 //! The figures behind the plots, for those who want to read rather than look.
 
-use eval::decision::SliceScore;
-use eval::figures::{count, duration, p_value, percent, percent_interval, points, points_interval};
-use eval::{Attribution, Decision, Gate};
+use eval::figures::{
+    count, duration, p_value, percent, percent_interval, points, points_interval, size,
+};
+use eval::{Attribution, Decision, Gate, GateAnswer};
 use maud::{Markup, html};
 
 use super::content::ReportContext;
@@ -32,19 +33,6 @@ pub(super) fn arms(decision: &Decision) -> Markup {
                 td { @if s.system.is_floor() { "baseline" } @else if s.system.is_diagnostic() { "diagnostic" } @else if s.fails.is_empty() { "within" } @else { (s.fails.join(", ")) } }
             } } }
         } }
-    }
-}
-
-pub(super) fn slices(slices: &[SliceScore]) -> Markup {
-    html! {
-        table {
-            thead { tr { th { "slice" } th class="number" { "questions" } th class="number" { "score" } } }
-            tbody { @for slice in slices { tr {
-                td { (slice.name) }
-                td class="number" { (slice.questions) }
-                td class="number" { (percent_interval(slice.score)) }
-            } } }
-        }
     }
 }
 
@@ -88,7 +76,60 @@ pub(super) fn gate(gate: &Gate) -> Markup {
             tbody { @for condition in &gate.conditions { tr {
                 td { (condition.statement) }
                 td { (typeset(&condition.measurement)) }
-                td { @if condition.holds { span class="yes" { "yes" } } @else { span class="no" { "no" } } }
+                td { (gate_word(condition.answer.unwrap_or(if condition.holds { GateAnswer::Yes } else { GateAnswer::No }))) }
+            } } }
+        }
+    }
+}
+
+/// The answer of the gate or of one of its conditions.
+pub(super) fn gate_word(answer: GateAnswer) -> Markup {
+    html! {
+        @match answer {
+            GateAnswer::Yes => { span class="yes" { "yes" } }
+            GateAnswer::No => { span class="no" { "no" } }
+            GateAnswer::Unknown => { span class="soft" { "unknown" } }
+        }
+    }
+}
+
+/// The most that each choice might cost.
+pub(super) fn regrets(decision: &Decision) -> Markup {
+    html! {
+        table {
+            thead { tr { th { "choice" } th class="number" { "points lost, at most" } th class="number" { "more time than the cheapest" } } }
+            tbody { @for regret in &decision.regrets { tr {
+                td { span class={ "arm " (arm_class(regret.system)) } { (regret.system) } }
+                td class="number" { (size(regret.points)) }
+                td class="number" { @if regret.seconds > 0.0 { (duration(regret.seconds)) } @else { "–" } }
+            } } }
+        }
+    }
+}
+
+pub(super) fn slices(decision: &Decision) -> Markup {
+    html! {
+        table {
+            thead { tr { th { "slice" } th class="number" { "questions" } th class="number" { "score (95 % interval)" } } }
+            tbody { @for slice in &decision.slices { tr {
+                td { (slice.name) }
+                td class="number" { (slice.questions) }
+                td class="number" { (percent_interval(slice.score)) }
+            } } }
+        }
+    }
+}
+
+/// What was dropped on dev.
+pub(super) fn pruned(decision: &Decision) -> Markup {
+    html! {
+        table {
+            thead { tr { th { "system" } th class="number" { "score on dev" } th class="number" { "against the best on dev" } th { "which is" } } }
+            tbody { @for pruned in &decision.pruned { tr {
+                td { span class={ "arm " (arm_class(pruned.system)) } { (pruned.system) } }
+                td class="number" { (percent(pruned.score)) }
+                td class="number" { (typeset(&points_interval(pruned.difference))) }
+                td { span class={ "arm " (arm_class(pruned.best)) } { (pruned.best) } }
             } } }
         }
     }

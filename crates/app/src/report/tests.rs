@@ -55,8 +55,15 @@ fn set(name: &str, chances: &[(Arm, f64)], questions: usize) -> SetReport {
         looks: Default::default(),
         untried: Default::default(),
         pair_faults: Vec::new(),
-        pruned: Vec::new(),
-        slices: Default::default(),
+        pruned: vec![eval::Pruned {
+            system: "small/few-shot".parse().unwrap(),
+            score: 0.21,
+            best: Arm::Rag.into(),
+            difference: eval::Interval { estimate: -0.5, lower: -0.6, upper: -0.4 },
+        }],
+        slices: (0..questions)
+            .map(|i| (format!("q{i:03}"), ["old <rolls>", "new rolls"][i % 2].to_owned()))
+            .collect(),
         trials: trials.clone(),
     };
     let mut examples: Vec<ExampleQuestion> = Vec::new();
@@ -165,6 +172,81 @@ fn the_page_stands_alone_and_is_well_formed() {
     assert!(
         page.contains("tarrow &amp; mere") && page.contains("no text") && page.contains("75 s")
     );
+}
+
+/// Setups of all kinds, a baseline trained on shuffled answers and a system that is there already.
+fn wide() -> SetReport {
+    let chances = [&ALL[..], &[(Arm::Shuffled, 0.1), (Arm::MostFrequent, 0.1)]].concat();
+    let mut wide = set("wide", &chances, 150);
+    let named = "the-assistant-of-the-help-desk-since-2019".parse().unwrap();
+    let like = wide.decision.system(Arm::TunedRag).unwrap().clone();
+    wide.decision.systems.push(eval::decision::SystemSummary { system: named, ..like });
+    wide
+}
+
+#[test]
+#[ignore = "writes target/report.html, to be looked at"]
+fn a_page_to_look_at() {
+    let mut small = set("small", &ALL[..8], 40);
+    small.decision.set = "small".into();
+    let page = html(&[wide(), small, set("desk", &ALL[..3], 60)], &ReportContext::default());
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/report.html");
+    std::fs::write(path, page).unwrap();
+}
+
+#[test]
+fn what_a_decision_holds_is_shown() {
+    let page = html(&[wide()], &ReportContext::default());
+    check_well_formed(&page);
+    for shown in [
+        "Left out before the test",
+        "small/few-shot",
+        "Slice by slice, the worst first",
+        "old &lt;rolls&gt;",
+        "trained on shuffled",
+        "the-assistant-of-the-help-desk-since-2019",
+        "arm-foreign",
+        "chance to name it",
+        "class=\"advice\"",
+        "answer contains the expected text",
+    ] {
+        assert!(page.contains(shown), "{shown}");
+    }
+    let decided = set("facts", &ALL[..3], 150);
+    assert_eq!(decided.decision.outcome, Outcome::Rag);
+    let page = html(&[decided], &ReportContext::default());
+    assert!(!page.contains("<h3>If you must choose today</h3>"));
+    let open = set("small", &ALL[..8], 40);
+    assert_eq!(open.decision.outcome, Outcome::Undetermined);
+    let page = html(&[open], &ReportContext::default());
+    assert!(page.contains("<h3>If you must choose today</h3>"));
+}
+
+#[test]
+fn no_answer_of_the_tree_leads_to_a_list_of_all_setups() {
+    let page = html(&[set("facts", &ALL, 150)], &ReportContext::default());
+    for node in page.split("class=\"leaves\">").skip(1) {
+        let leaves = &node[..node.find("</div>").unwrap()];
+        assert_eq!(leaves.matches("class=\"leaf").count(), 1, "{leaves}");
+    }
+    assert!(page.contains("no, unknown"));
+}
+
+/// Text of 13 units in a drawing that is shown at least so many pixels wide.
+#[test]
+fn drawings_are_never_shown_with_text_below_eleven_pixels() {
+    let style = include_str!("style.css");
+    let least = |rule: &str| -> f64 {
+        let rest = &style[style.find(rule).unwrap()..];
+        let width = rest.split("min-width: ").nth(1).unwrap();
+        16.0 * width[..width.find("rem").unwrap()].parse::<f64>().unwrap()
+    };
+    assert!(13.0 * least("\nsvg {") / 800.0 >= 11.0);
+    assert!(13.0 * least("\nsvg.narrow {") / 420.0 >= 11.0);
+    let page = html(&[wide()], &ReportContext::default());
+    for (before, _) in page.match_indices("<svg").map(|(at, _)| (&page[..at], at)) {
+        assert!(before.ends_with("<div class=\"scroll\">"), "a drawing that cannot scroll");
+    }
 }
 
 #[test]

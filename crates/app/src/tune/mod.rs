@@ -60,7 +60,7 @@ pub enum Pairs {
 impl Pairs {
     /// The folder of what is trained on them by a recipe. Those that are not served stand apart from
     /// those that are.
-    fn folder(self, recipe: Recipe) -> String {
+    pub(crate) fn folder(self, recipe: Recipe) -> String {
         match self {
             Self::All => recipe.as_str().to_owned(),
             Self::Shuffled => format!("{}-shuffled", recipe.as_str()),

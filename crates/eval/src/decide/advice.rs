@@ -110,8 +110,8 @@ impl Case<'_> {
         };
         let today = match self.regrets()[..] {
             [first, _, ..] => format!(
-                " If you must choose today, take {}: at worst it answers {} of 100 questions fewer rightly than \
-                 the best.",
+                " If you must choose today, take {}: at worst it gets {} of 100 questions fewer right than the \
+                 best.",
                 first.system,
                 of_hundred(first.points)
             ),

@@ -99,7 +99,7 @@ impl Measure {
         match self {
             Self::ExactMatch => "exact match",
             Self::TokenF1 => "token F1",
-            Self::Contains => "gold answer contained",
+            Self::Contains => "answer contains the expected text",
             Self::Label => "label accuracy",
             Self::Numeric { .. } => "numeric match",
             Self::RougeL => "ROUGE-L",

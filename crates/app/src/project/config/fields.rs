@@ -129,7 +129,7 @@ fn retrieval() -> Section<Config> {
                 "lexical_weight",
                 Optional(Real::Share),
                 |to: &mut Config| &mut to.retrieval.lexical_weight,
-                "The BM25 weight in the combined score: 0 ranks by vectors only, 1 by words only.",
+                "The keyword weight (BM25) in the combined score: 0 ranks by vectors only, 1 by words only.",
             )
             .tuned_from(DEFAULT_LEXICAL_WEIGHT),
             Field::new(
@@ -251,7 +251,7 @@ fn limits_of_training() -> Vec<Field<Config>> {
             Integer(1..=100),
             |to: &mut Config| &mut to.training.seeds,
             "The number of adapters that `compare` trains for each recipe, each from its own seed. \
-             Those after the first are trained only for arms that are still in question.",
+             Those after the first are trained only for setups that are still in question.",
         ),
         Field::new(
             "max_minutes",
@@ -558,13 +558,13 @@ fn answers_of_set() -> Vec<Field<WrittenSet>> {
             "shots",
             Integer(1..=64),
             |to: &mut WrittenSet| &mut to.set.shots,
-            "The number of training examples in the prompts of the arm `few-shot`.",
+            "The number of training examples in the prompts of the setup `few-shot`.",
         ),
         Field::new(
             "name_labels",
             Integer(0..=1000),
             |to: &mut WrittenSet| &mut to.set.name_labels,
-            "With the measure `label`, the system prompt of every arm names the labels of the \
+            "With the measure `label`, the system prompt of every setup names the labels of the \
              training answers if there are no more than this. With 0 it never does.",
         ),
         Field::new(

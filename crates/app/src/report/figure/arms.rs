@@ -8,7 +8,8 @@ use super::plot::{Frame, Scale, arm_class, both, n, svg};
 /// Every setup's mean with its interval, the target, and the strip within the margin of the best
 /// one.
 pub(in crate::report) fn arms(decision: &Decision) -> Markup {
-    both(|frame| draw(decision, frame))
+    let labels: Vec<String> = decision.systems.iter().map(|s| s.system.title()).collect();
+    both(&labels, |frame| draw(decision, frame))
 }
 
 fn draw(decision: &Decision, frame: &Frame) -> Markup {

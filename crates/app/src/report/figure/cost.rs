@@ -26,7 +26,13 @@ const LINES: [(f64, &str); 12] = [
     (315_576_000.0, "10 years"),
 ];
 
-/// Seconds that an arm takes for so many queries: training, index, answering.
+/// 10 to this power, short enough to stand beside its neighbours: "1", "10 k", "100 M".
+fn power_of_ten(decade: u32) -> String {
+    let unit = ["", " k", " M", " G", " T"].get(decade as usize / 3).copied().unwrap_or(" ?");
+    format!("{}{unit}", 10_u64.pow(decade % 3))
+}
+
+/// Seconds that a setup takes for so many queries: training, index, answering.
 fn total(arm: &SystemSummary, queries: f64) -> f64 {
     (arm.costs.fixed_seconds() + queries * arm.seconds_per_query).max(1e-3)
 }
@@ -58,7 +64,7 @@ pub(in crate::report) fn cost(decision: &Decision) -> Markup {
             text class="faint end" x=(n(LEFT - 10.0)) y=(n(y.at(seconds.log10()) + 4.5)) { (name) }
         }
         @for decade in 0..=decades as u32 {
-            text class="faint mid" x=(n(x.at(f64::from(decade)))) y=(n(BOTTOM + 20.0)) { (count(10_u64.pow(decade))) }
+            text class="faint mid" x=(n(x.at(f64::from(decade)))) y=(n(BOTTOM + 20.0)) { (power_of_ten(decade)) }
         }
         text class="soft mid" x=(n((LEFT + RIGHT) / 2.0)) y=(n(BOTTOM + 40.0)) { "queries answered" }
         @let at = x.at((expected as f64).log10());
@@ -70,7 +76,7 @@ pub(in crate::report) fn cost(decision: &Decision) -> Markup {
             @let points = (0..=60).map(|step| f64::from(step) / 60.0 * decades);
             g class=(arm_class(arm.system)) {
                 path class="curve" d=(path(points.map(|q| (x.at(q), y.at(total(arm, 10_f64.powf(q)).log10()))))) {}
-                text class="in strong" x=(n(RIGHT + 10.0)) y=(n(label + 4.5)) { (arm.system) }
+                text class="in strong" x=(n(RIGHT + 10.0)) y=(n(label + 4.5)) { (super::plot::shortened(&arm.system.to_string(), 14)) }
             }
         }
         @if let Some((queries, seconds)) = crossing {

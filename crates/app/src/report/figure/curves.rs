@@ -48,7 +48,8 @@ pub(in crate::report) fn loss(run: &TrainingCourse) -> Markup {
             @if !run.dev_loss.is_empty() { text class="in strong" x=(n(RIGHT + 10.0)) y=(n(labels[1] + 4.5)) { "dev" } }
             @if let Some((step, loss)) = kept {
                 circle class="dot" cx=(n(x.at(*step as f64))) cy=(n(y.at(*loss))) r="6" {}
-                text class="mid strong" x=(n(x.at(*step as f64))) y=(n(y.at(*loss) - 12.0)) { (format!("kept {loss:.2}")) }
+                text class={ "strong halo " (if x.at(*step as f64) > (LEFT + RIGHT) / 2.0 { "end" } else { "" }) }
+                    x=(n(x.at(*step as f64))) y=(n(y.at(*loss) - 12.0)) { (format!("kept {loss:.2}")) }
             }
         }
     };
@@ -68,6 +69,20 @@ pub(in crate::report) fn loss(run: &TrainingCourse) -> Markup {
         &description,
         &body,
     )
+}
+
+/// Those of the numbers whose labels do not touch that of the one before; the last is always there.
+fn apart(numbers: impl Iterator<Item = usize>, at: &dyn Fn(usize) -> f64) -> Vec<usize> {
+    const GAP: f64 = 44.0;
+    let mut kept: Vec<usize> = Vec::new();
+    for number in numbers {
+        let near = |last: &usize| at(number) - at(*last) < GAP;
+        while kept.last().is_some_and(near) {
+            kept.pop();
+        }
+        kept.push(number);
+    }
+    kept
 }
 
 /// Score against number of training pairs, with the fit and its forecast.
@@ -99,7 +114,7 @@ pub(in crate::report) fn learning(curve: &LearningCurve) -> Markup {
             line class="grid" x1=(n(LEFT)) x2=(n(RIGHT)) y1=(n(y.at(value))) y2=(n(y.at(value))) {}
             text class="faint end" x=(n(LEFT - 8.0)) y=(n(y.at(value) + 4.5)) { (n(100.0 * value)) }
         }
-        @for examples in curve.points.iter().map(|point| point.examples).chain([furthest]) {
+        @for examples in apart(curve.points.iter().map(|point| point.examples).chain([furthest]), &|examples| x.at(logarithm(examples))) {
             text class="faint mid" x=(n(x.at(logarithm(examples)))) y=(n(BOTTOM + 19.0)) { (count(examples as u64)) }
         }
         text class="soft" x=(n(RIGHT + 22.0)) y=(n(BOTTOM + 19.0)) { "pairs" }

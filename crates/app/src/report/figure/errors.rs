@@ -16,8 +16,10 @@ pub(in crate::report) fn class_name(class: Class) -> &'static str {
     }
 }
 
-/// RAG's questions in one bar: right ones, then errors by class, each labelled under its middle.
+/// RAG's questions in one bar: right ones, then errors by class, each with a line of its own below.
 pub(in crate::report) fn errors(attribution: &Attribution) -> Markup {
+    const BAR: f64 = 38.0;
+    const LINE: f64 = 22.0;
     let mut parts = vec![("right", "right", attribution.right)];
     parts.extend(
         attribution
@@ -36,21 +38,21 @@ pub(in crate::report) fn errors(attribution: &Attribution) -> Markup {
             (style, name, count, x.at(start), x.at(from))
         })
         .collect();
-    // Labels stand under the bar on two lines in turn; where a name has no room it is left to the
-    // table below.
-    let width_of = |name: &str| 6.6 * name.len() as f64 + 34.0;
+    let first = 4.0 + BAR + LINE;
     let body = html! {
-        @for (style, name, count, start, end) in &segments {
-            rect class={ "segment " (style) } x=(n(*start)) y="4" width=(n((end - start).max(1.0))) height="38" rx="3" {}
-            @if end - start > width_of(name) {
-                text class="mid" x=(n((start + end) / 2.0)) y="60" { tspan class="strong" { (count) } " " (name) }
-            } @else if end - start > 16.0 {
-                text class="mid strong" x=(n((start + end) / 2.0)) y="60" { (count) }
-            }
+        @for (style, _, _, start, end) in &segments {
+            rect class={ "segment " (style) } x=(n(*start)) y="4" width=(n((end - start).max(1.0))) height=(n(BAR)) rx="3" {}
+        }
+        @for (index, (style, name, count, _, _)) in segments.iter().enumerate() {
+            @let y = first + LINE * index as f64;
+            rect class=(style) x="0" y=(n(y - 11.0)) width="13" height="13" rx="2" {}
+            text class="strong end" x="62" y=(n(y)) { (count) }
+            text x="72" y=(n(y)) { (name) }
         }
     };
     let described: Vec<String> =
         segments.iter().map(|(_, name, count, _, _)| format!("{count} {name}")).collect();
     let title = format!("{} questions under rag", attribution.questions);
-    svg(WIDTH, 68.0, &title, &described.join("; "), &body)
+    let height = first + LINE * segments.len() as f64 - 12.0;
+    svg(WIDTH, height, &title, &described.join("; "), &body)
 }

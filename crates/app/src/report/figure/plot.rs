@@ -24,10 +24,12 @@ const WIDE: Frame = Frame { width: WIDTH, left: 208.0, right: 630.0, row: 30.0, 
 /// One above the other, as wide as a phone: text keeps its size.
 const SLIM: Frame = Frame { width: 350.0, left: 12.0, right: 338.0, row: 50.0, stacked: true };
 
-/// A figure of rows for wide screens and for phones; the style sheet shows one of them.
-pub(super) fn both(draw: impl Fn(&Frame) -> Markup) -> Markup {
+/// A figure of rows with these labels for wide screens and for phones; the style sheet shows one of
+/// them.
+pub(super) fn both(labels: &[String], draw: impl Fn(&Frame) -> Markup) -> Markup {
+    let wide = Frame { left: room_for(labels, WIDE.left), ..WIDE };
     html! {
-        div class="wide" { (draw(&WIDE)) }
+        div class="wide" { (draw(&wide)) }
         div class="slim" { (draw(&SLIM)) }
     }
 }
@@ -44,7 +46,7 @@ impl Frame {
             true => ("in strong", 4.0, top + 18.0),
             false => ("in strong end", self.left - 16.0, top + self.row / 2.0 + 4.5),
         };
-        html! { text class=(class) x=(n(x)) y=(n(y)) { (text) } }
+        html! { text class=(class) x=(n(x)) y=(n(y)) { (label(text)) } }
     }
 
     /// The figure of a row, and what stands softly beside it.
@@ -149,6 +151,33 @@ pub(super) fn spread(wanted: &[f64], gap: f64, low: f64, high: f64) -> Vec<f64> 
     placed
 }
 
+/// Characters of a name that a plot has room for.
+const LONGEST: usize = 44;
+/// Mean width of a bold character, in user units.
+const CHARACTER: f64 = 7.8;
+
+/// A name as a plot writes it: of a long one the end, where names of systems differ. The text
+/// alternative and the tables have it whole.
+pub(super) fn label(name: &str) -> String {
+    shortened(name, LONGEST)
+}
+
+/// The end of a name that has more than so many characters.
+pub(super) fn shortened(name: &str, longest: usize) -> String {
+    let length = name.chars().count();
+    if length <= longest {
+        return name.to_owned();
+    }
+    let end: String = name.chars().skip(length - longest + 1).collect();
+    format!("…{end}")
+}
+
+/// Where the plot begins right of names that end before it, at least at `least`.
+pub(super) fn room_for(names: &[String], least: f64) -> f64 {
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    (CHARACTER * longest as f64 + 20.0).max(least)
+}
+
 /// The `d` of a path through points.
 pub(super) fn path(points: impl IntoIterator<Item = (f64, f64)>) -> String {
     let mut out = String::new();
@@ -168,6 +197,15 @@ mod tests {
         assert_eq!(ticks(0.0, 1.0, 4.0), [0.0, 0.5, 1.0]);
         assert_eq!(ticks(-13.0, 22.0, 5.0), [-10.0, 0.0, 10.0, 20.0]);
         assert_eq!(ticks(3.0, 3.0, 5.0), [3.0]);
+    }
+
+    #[test]
+    fn long_names_have_room_and_keep_their_end() {
+        let names = ["rag".to_owned(), "the-small-model-of-last-year/raft+oracle".to_owned()];
+        assert_eq!((room_for(&names[..1], 182.0), label(&names[0])), (182.0, names[0].clone()));
+        assert!(room_for(&names, 182.0) > 300.0);
+        let long = label(&format!("{}/rag", "m".repeat(64)));
+        assert!(long.ends_with("/rag") && long.chars().count() == LONGEST, "{long}");
     }
 
     #[test]

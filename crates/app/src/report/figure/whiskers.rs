@@ -20,7 +20,8 @@ pub(in crate::report) struct Row {
 
 /// Differences against zero; with a margin, a line where "not worse by more than the margin" ends.
 pub(in crate::report) fn whiskers(title: &str, rows: &[Row], margin: Option<f64>) -> Markup {
-    both(|frame| draw(title, rows, margin, frame))
+    let labels: Vec<String> = rows.iter().map(|row| row.label.clone()).collect();
+    both(&labels, |frame| draw(title, rows, margin, frame))
 }
 
 fn draw(title: &str, rows: &[Row], margin: Option<f64>, frame: &Frame) -> Markup {
