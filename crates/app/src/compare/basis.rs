@@ -34,7 +34,7 @@ impl Bench<'_> {
         let config = &self.project.config;
         let mut basis = Basis::from([
             ("tunesmith".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            ("model".to_owned(), short(&self.model.identity()?)),
+            ("model".to_owned(), short(self.model.identity()?)),
             ("embedder".to_owned(), short(self.knowledge.encoder.identity())),
             ("index".to_owned(), short(&format!("{:?}", self.knowledge.recipe))),
             ("documents".to_owned(), documents_hash(&self.knowledge.store)?[..DIGITS].to_owned()),

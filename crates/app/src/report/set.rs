@@ -39,7 +39,7 @@ pub(super) fn section(set: &SetReport) -> Markup {
 
 /// The colour of the outcome: that of the arm, if it names one.
 pub(super) fn outcome_class(decision: &Decision) -> String {
-    decision.recommended.map(|system| figure::arm_class(system)).unwrap_or_default()
+    decision.recommended.map(figure::arm_class).unwrap_or_default()
 }
 
 /// One line for the list at the top.
