@@ -771,3 +771,82 @@ fn where_no_evidence_is_named_errors_are_not_attributed() {
     assert_eq!(said.reading, "unknown");
     assert!(said.measurement.contains("errors are not attributed"), "{}", said.measurement);
 }
+
+/// The lines on margin, target and queries, held against decisions under those settings.
+#[test]
+fn what_would_change_it_does_when_it_is_tried() {
+    let arms = [(Arm::Base, 0.3), (Arm::Rag, 0.62), (Arm::Tuned, 0.5)];
+    let mut tried = 0;
+    for (seed, target) in [(3, None), (4, Some(0.55)), (5, Some(0.8)), (6, Some(0.3))] {
+        let trials = coin_flips(&arms, 400, seed);
+        let rule = quick(0.1, target);
+        let now = decide(&input(trials.clone(), rule.clone())).unwrap();
+        for flip in &now.flips {
+            let Some((setting, then)) = flip.split_once(": ") else { continue };
+            let number = |text: &str| -> f64 {
+                let digits = text.trim_start_matches(|c: char| !c.is_ascii_digit());
+                let end = digits.find(|c: char| !c.is_ascii_digit() && c != '.');
+                digits[..end.unwrap_or(digits.len())].parse().unwrap()
+            };
+            let rule = match setting {
+                s if s.starts_with("A margin of") => {
+                    Rule { margin: number(s) / 100.0, ..rule.clone() }
+                }
+                s if s.starts_with("A target of") => {
+                    Rule { target: Some(number(s) / 100.0), ..rule.clone() }
+                }
+                _ => continue,
+            };
+            let decision = decide(&input(trials.clone(), rule)).unwrap();
+            let label =
+                decision.recommended.map_or(decision.outcome.to_string(), |s| s.to_string());
+            assert_eq!(format!("{label}."), then, "{flip}");
+            assert_ne!(label, now.recommended.map_or(now.outcome.to_string(), |s| s.to_string()));
+            tried += 1;
+        }
+    }
+    assert!(tried >= 6, "{tried} lines");
+}
+
+/// The lead that is named for a setup that did not run is the one that the rule needs.
+#[test]
+fn a_setup_that_did_not_run_is_named_with_the_lead_it_needs() {
+    let trials = coin_flips(&[(Arm::Base, 0.1), (Arm::Rag, 0.5)], 400, 5);
+    let decision = decide(&input(trials, quick(0.1, None))).unwrap();
+    assert_eq!(decision.recommended, Some(Arm::Rag.into()), "{}", decision.sentence);
+    let line = decision.flips.iter().find(|flip| flip.starts_with("Not measured: ")).unwrap();
+    // More than the margin is needed only where the interval asks for it.
+    assert!(line.contains("tuned and raft") && line.contains("scores 10 points more"), "{line}");
+    let few = coin_flips(&[(Arm::Base, 0.1), (Arm::Rag, 0.96)], 400, 5);
+    let decision = decide(&input(few, quick(0.1, None))).unwrap();
+    let line = decision.flips.iter().find(|flip| flip.starts_with("Not measured: ")).unwrap();
+    assert!(line.contains("not even a perfect score"), "{line}");
+}
+
+#[test]
+fn a_manager_is_told_what_to_do_how_good_it_is_and_how_sure() {
+    let of = |arms: &[(Arm, f64)], questions, target| {
+        decide(&input(coin_flips(arms, questions, 5), quick(0.1, target))).unwrap()
+    };
+    let rag = of(&[(Arm::Base, 0.1), (Arm::Rag, 0.8)], 400, Some(0.6));
+    assert_eq!(rag.outcome, Outcome::Rag, "{}", rag.sentence);
+    for said in ["Let the model read your documents", "of 100", "That reaches your target of 60."] {
+        assert!(rag.advice.contains(said), "{said}: {}", rag.advice);
+    }
+    assert!(rag.is_settled());
+    assert!(rag.sentence.contains("(95 % interval)"), "{}", rag.sentence);
+    let open = of(&[(Arm::Base, 0.5), (Arm::Rag, 0.6)], 60, None);
+    assert!(!open.is_settled() && open.advice.starts_with("Do not decide yet"), "{}", open.advice);
+    assert!(open.advice.contains("If you must choose today, take "), "{}", open.advice);
+    let weak = of(&[(Arm::Base, 0.1), (Arm::Rag, 0.2), (Arm::Tuned, 0.2)], 400, Some(0.7));
+    assert!(weak.advice.starts_with("Use none of these yet"), "{}", weak.advice);
+    for jargon in ["interval", "margin", "Holm", "p-value", "point"] {
+        for decision in [&rag, &open, &weak] {
+            assert!(!decision.advice.contains(jargon), "{jargon}: {}", decision.advice);
+        }
+    }
+    // What was not measured is unknown, and leads where "no" does.
+    let node = |id: &str| rag.tree.iter().find(|node| node.id == id).unwrap();
+    assert_eq!(node("retrieval").answer, Answer::Unknown);
+    assert_eq!(node("enough").answer, Answer::No);
+}
