@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::grading::Grader;
 use crate::models::hash_bytes;
 use crate::project::Project;
-use crate::project::config::SetConfig;
+use crate::project::config::{SetConfig, Training};
 use crate::questions::{Question, QuestionSet, Split, sample};
 use crate::search::grounding::{Grounded, ground, recall, reciprocal_rank};
 use crate::search::knowledge::{DEFAULT_PASSAGES, Knowledge, Wanted};
@@ -437,8 +437,16 @@ impl<'a> Bench<'a> {
         let CompareOptions { arms: _, limit, reason: _, seeds: _ } = self.options;
         let QuestionSet { train, dev, .. } = &self.questions;
         let options = format!("{limit:?} {} {set:?} {wanted:?}", self.seeds());
-        let how =
-            format!("{:?} {:?} {:?}", config.training, config.retrieval, self.knowledge.recipe);
+        // How much is trained beside an adapter changes nothing of what it answers.
+        let usual = Training::default();
+        let training = Training {
+            learning_curve: usual.learning_curve,
+            control: usual.control,
+            max_minutes: usual.max_minutes,
+            seeds: self.seeds(),
+            ..config.training.clone()
+        };
+        let how = format!("{training:?} {:?} {:?}", config.retrieval, self.knowledge.recipe);
         let models = [self.model.identity()?, self.knowledge.encoder.identity()].join(" ");
         let questions = format!("{fixed} {train:?} {dev:?}");
         let documents = documents_hash(&self.knowledge.store)?;
