@@ -225,7 +225,7 @@ fn unknown_set_and_arm() {
     assert!(project.fails(&["decide", "facts"]).contains("run `tunesmith compare facts`"));
     let run = project.run(&["compare", "facts", "--arms", "base,both"]);
     assert_eq!(run.code, 2, "a wrong option is a usage error");
-    assert!(run.err.contains("unknown arm `both`"), "{}", run.err);
+    assert!(run.err.contains("unknown setup `both`"), "{}", run.err);
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl FromStr for Arm {
 
     fn from_str(name: &str) -> Result<Self, Error> {
         Self::ALL.into_iter().find(|arm| arm.as_str() == name).ok_or_else(|| Error::Name {
-            kind: "arm",
+            kind: "setup",
             found: name.to_owned(),
             known: "base, few-shot, rag, oracle, oracle-distractors, tuned, tuned+rag, raft, raft+oracle, most-frequent, nearest-answer, shuffled",
         })

@@ -31,7 +31,7 @@ impl Name {
             return Err(Error::Name {
                 kind: "name of a system",
                 found: name.to_owned(),
-                known: "1 to 64 letters, digits, - _ and ., and not the name of an arm",
+                known: "1 to 64 letters, digits, - _ and ., and not the name of a setup",
             });
         }
         let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);

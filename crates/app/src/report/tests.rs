@@ -242,10 +242,11 @@ fn drawings_are_never_shown_with_text_below_eleven_pixels() {
         16.0 * width[..width.find("rem").unwrap()].parse::<f64>().unwrap()
     };
     assert!(13.0 * least("\nsvg {") / 800.0 >= 11.0);
-    assert!(13.0 * least("\nsvg.narrow {") / 420.0 >= 11.0);
+    assert!(13.0 * least("\nsvg.narrow {") / 350.0 >= 11.0);
     let page = html(&[wide()], &ReportContext::default());
     for (before, _) in page.match_indices("<svg").map(|(at, _)| (&page[..at], at)) {
-        assert!(before.ends_with("<div class=\"scroll\">"), "a drawing that cannot scroll");
+        let box_of = ["scroll", "wide", "slim"].map(|class| format!("<div class=\"{class}\">"));
+        assert!(box_of.iter().any(|one| before.ends_with(one)), "a drawing that cannot scroll");
     }
 }
 
@@ -272,6 +273,93 @@ fn every_plot_has_a_text_alternative() {
             "{head}"
         );
     }
+}
+
+/// A text of a plot: the words, and left, right and base line of the box they fill.
+struct Label {
+    words: String,
+    left: f64,
+    right: f64,
+    base: f64,
+}
+
+/// The texts of a plot. Widths are those of a wide sans-serif face at the size of the style sheet.
+fn labels(plot: &str) -> Vec<Label> {
+    let attribute = |tag: &str, name: &str| {
+        let rest = tag.split(&format!(" {name}=\"")).nth(1)?;
+        Some(rest[..rest.find('"')?].to_owned())
+    };
+    let label = |text: &str| {
+        let (tag, inner) = text.split_once('>').unwrap();
+        let inner = &inner[..inner.find("</text>").unwrap()];
+        let words: String = inner.split('<').map(|part| part.rsplit('>').next().unwrap()).collect();
+        let words = words.replace("&lt;", "<").replace("&amp;", "&");
+        let width = 7.2 * words.chars().filter(|c| *c != '\u{202f}').count() as f64;
+        let class = attribute(tag, "class").unwrap_or_default();
+        let x: f64 = attribute(tag, "x").unwrap().parse().unwrap();
+        let left = match class.split(' ').find(|class| ["mid", "end"].contains(class)) {
+            Some("mid") => x - 0.5 * width,
+            Some(_) => x - width,
+            None => x,
+        };
+        let base = attribute(tag, "y").unwrap().parse().unwrap();
+        Label { words, left, right: left + width, base }
+    };
+    plot.split("<text").skip(1).map(label).collect()
+}
+
+#[test]
+fn labels_of_plots_neither_overlap_nor_leave_the_plot() {
+    const HEIGHT: f64 = 11.0;
+    let sets = [wide(), set("facts", &ALL, 150), set("desk", &ALL[..3], 60)];
+    let page = html(&sets, &ReportContext::default());
+    for plot in page.split("<svg").skip(1) {
+        let plot = &plot[..plot.find("</svg>").unwrap()];
+        let size = plot.split("viewBox=\"0 0 ").nth(1).unwrap();
+        let width: f64 = size[..size.find(' ').unwrap()].parse().unwrap();
+        let title = &plot[plot.find("<title>").unwrap()..plot.find("</title>").unwrap()];
+        let labels = labels(plot);
+        for (index, a) in labels.iter().enumerate() {
+            assert!(a.left > -4.0 && a.right < width + 4.0, "{title}, {width}: {:?}", a.words);
+            for b in &labels[..index] {
+                let beside = a.left >= b.right || b.left >= a.right;
+                let apart = (a.base - b.base).abs() >= HEIGHT;
+                assert!(beside || apart, "{title}, {width}: {:?} on {:?}", a.words, b.words);
+            }
+        }
+    }
+}
+
+#[test]
+fn plots_keep_their_size_on_a_phone() {
+    // Of 390 pixels a block leaves 316; text is set at 13 units.
+    const COLUMN: f64 = 316.0;
+    let page = html(&[wide()], &ReportContext::default());
+    let phone: Vec<&str> = page
+        .split("<div class=\"wide\">")
+        .enumerate()
+        .map(|(index, part)| if index == 0 { part } else { part.split_once("</svg>").unwrap().1 })
+        .collect();
+    let plots: Vec<f64> = phone
+        .iter()
+        .flat_map(|part| part.split("viewBox=\"0 0 ").skip(1))
+        .map(|size| size[..size.find(' ').unwrap()].parse().unwrap())
+        .collect();
+    assert!(plots.len() >= 7, "{plots:?}");
+    assert!(plots.iter().all(|width| 13.0 * COLUMN / width >= 11.0), "{plots:?}");
+}
+
+#[test]
+fn paper_shows_what_is_folded_and_cuts_nothing() {
+    let style = include_str!("style.css");
+    let (screen, print) = style.split_once("@media print").unwrap();
+    assert!(print.contains("details::details-content { content-visibility: visible"));
+    assert!(print.contains(".scroll { overflow: visible }"));
+    assert!(!print.contains("break-before: page"), "no page is begun for a set");
+    assert!(print.contains(".block { break-inside: auto"), "blocks run on over the page");
+    // What is laid out for a phone stays there: paper is hardly wider.
+    assert!(screen.contains("@media screen and (max-width: 46rem)"));
+    assert!(!screen.contains("@media (max-width"));
 }
 
 #[test]

@@ -2,14 +2,13 @@ use eval::LearningCurve;
 use eval::figures::{count, percent, percent_interval};
 use maud::{Markup, html};
 
-use super::plot::{Scale, arm_class, n, nice_step, path, spread, svg, ticks};
+use super::plot::{SLIM_WIDTH, Scale, arm_class, n, nice_step, path, spread, svg, ticks};
 use crate::report::TrainingCourse;
 
-const WIDTH: f64 = 420.0;
 const TOP: f64 = 24.0;
 const BOTTOM: f64 = 220.0;
 const LEFT: f64 = 44.0;
-const RIGHT: f64 = 350.0;
+const RIGHT: f64 = 282.0;
 
 /// Loss per trained token over the steps of one training run: train thin, dev strong, the step kept
 /// marked.
@@ -63,7 +62,7 @@ pub(in crate::report) fn loss(run: &TrainingCourse) -> Markup {
         last(&run.dev_loss)
     );
     svg(
-        WIDTH,
+        SLIM_WIDTH,
         BOTTOM + 28.0,
         &format!("Loss of {}, seed {}", run.arm, run.seed),
         &description,
@@ -142,5 +141,5 @@ pub(in crate::report) fn learning(curve: &LearningCurve) -> Markup {
         count(furthest as u64),
         percent_interval(forecast)
     );
-    svg(WIDTH, BOTTOM + 28.0, "Learning curve", &description, &body)
+    svg(SLIM_WIDTH, BOTTOM + 28.0, "Learning curve", &description, &body)
 }

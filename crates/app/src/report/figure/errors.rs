@@ -2,7 +2,7 @@ use eval::Attribution;
 use eval::attribute::Class;
 use maud::{Markup, html};
 
-use super::plot::{Scale, WIDTH, n, svg};
+use super::plot::{SLIM_WIDTH, Scale, WIDTH, n, svg, wide_or_slim};
 
 /// The style class of an error class.
 pub(in crate::report) fn class_name(class: Class) -> &'static str {
@@ -18,6 +18,10 @@ pub(in crate::report) fn class_name(class: Class) -> &'static str {
 
 /// RAG's questions in one bar: right ones, then errors by class, each with a line of its own below.
 pub(in crate::report) fn errors(attribution: &Attribution) -> Markup {
+    wide_or_slim(&bar(attribution, WIDTH), &bar(attribution, SLIM_WIDTH))
+}
+
+fn bar(attribution: &Attribution, width: f64) -> Markup {
     const BAR: f64 = 38.0;
     const LINE: f64 = 22.0;
     let mut parts = vec![("right", "right", attribution.right)];
@@ -28,7 +32,7 @@ pub(in crate::report) fn errors(attribution: &Attribution) -> Markup {
             .map(|(class, count)| (class_name(*class), class.as_str(), *count)),
     );
     parts.retain(|(_, _, count)| *count > 0);
-    let x = Scale { from: (0.0, attribution.questions.max(1) as f64), to: (0.0, WIDTH) };
+    let x = Scale { from: (0.0, attribution.questions.max(1) as f64), to: (0.0, width) };
     let mut from = 0.0;
     let segments: Vec<(&str, &str, usize, f64, f64)> = parts
         .into_iter()
@@ -54,5 +58,5 @@ pub(in crate::report) fn errors(attribution: &Attribution) -> Markup {
         segments.iter().map(|(_, name, count, _, _)| format!("{count} {name}")).collect();
     let title = format!("{} questions under rag", attribution.questions);
     let height = first + LINE * segments.len() as f64 - 12.0;
-    svg(WIDTH, height, &title, &described.join("; "), &body)
+    svg(width, height, &title, &described.join("; "), &body)
 }

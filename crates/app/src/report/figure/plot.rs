@@ -6,6 +6,9 @@ use maud::{Markup, html};
 /// Width of a full plot in user units.
 pub(super) const WIDTH: f64 = 800.0;
 
+/// Width of a plot as wide as the column of a phone: shown there, text keeps its size.
+pub(super) const SLIM_WIDTH: f64 = 350.0;
+
 /// Where rows with a label, a line and figures are drawn.
 pub(super) struct Frame {
     pub(super) width: f64,
@@ -21,16 +24,21 @@ pub(super) struct Frame {
 /// Beside each other, for a screen or paper.
 const WIDE: Frame = Frame { width: WIDTH, left: 208.0, right: 630.0, row: 30.0, stacked: false };
 
-/// One above the other, as wide as a phone: text keeps its size.
-const SLIM: Frame = Frame { width: 350.0, left: 12.0, right: 338.0, row: 50.0, stacked: true };
+/// One above the other, for a phone.
+const SLIM: Frame = Frame { width: SLIM_WIDTH, left: 20.0, right: 330.0, row: 50.0, stacked: true };
 
 /// A figure of rows with these labels for wide screens and for phones; the style sheet shows one of
 /// them.
 pub(super) fn both(labels: &[String], draw: impl Fn(&Frame) -> Markup) -> Markup {
     let wide = Frame { left: room_for(labels, WIDE.left), ..WIDE };
+    wide_or_slim(&draw(&wide), &draw(&SLIM))
+}
+
+/// The same figure for wide screens and paper, and for phones.
+pub(super) fn wide_or_slim(wide: &Markup, slim: &Markup) -> Markup {
     html! {
-        div class="wide" { (draw(&wide)) }
-        div class="slim" { (draw(&SLIM)) }
+        div class="wide" { (wide) }
+        div class="slim" { (slim) }
     }
 }
 
@@ -42,18 +50,19 @@ impl Frame {
 
     /// The label of a row.
     pub(super) fn label(&self, top: f64, text: &str) -> Markup {
-        let (class, x, y) = match self.stacked {
-            true => ("in strong", 4.0, top + 18.0),
-            false => ("in strong end", self.left - 16.0, top + self.row / 2.0 + 4.5),
+        let (class, x, y, longest) = match self.stacked {
+            // Lines of the axis run behind it, and figures stand beside it.
+            true => ("in strong halo", 4.0, top + 18.0, LONGEST_SLIM),
+            false => ("in strong end", self.left - 16.0, top + self.row / 2.0 + 4.5, LONGEST),
         };
-        html! { text class=(class) x=(n(x)) y=(n(y)) { (label(text)) } }
+        html! { text class=(class) x=(n(x)) y=(n(y)) { (shortened(text, longest)) } }
     }
 
     /// The figure of a row, and what stands softly beside it.
     pub(super) fn figures(&self, top: f64, figure: &str, beside: &str) -> Markup {
         match self.stacked {
             true => html! {
-                text class="end" x=(n(self.width - 4.0)) y=(n(top + 18.0)) {
+                text class="end halo" x=(n(self.width - 4.0)) y=(n(top + 18.0)) {
                     tspan class="strong" { (figure) } tspan class="soft" { "  " (beside) }
                 }
             },
@@ -153,16 +162,13 @@ pub(super) fn spread(wanted: &[f64], gap: f64, low: f64, high: f64) -> Vec<f64> 
 
 /// Characters of a name that a plot has room for.
 const LONGEST: usize = 44;
+/// The same above a line, beside its figures.
+const LONGEST_SLIM: usize = 26;
 /// Mean width of a bold character, in user units.
 const CHARACTER: f64 = 7.8;
 
-/// A name as a plot writes it: of a long one the end, where names of systems differ. The text
-/// alternative and the tables have it whole.
-pub(super) fn label(name: &str) -> String {
-    shortened(name, LONGEST)
-}
-
-/// The end of a name that has more than so many characters.
+/// A name as a plot writes it: of one with more than so many characters the end, where names of
+/// systems differ. The text alternative and the tables have it whole.
 pub(super) fn shortened(name: &str, longest: usize) -> String {
     let length = name.chars().count();
     if length <= longest {
@@ -174,7 +180,7 @@ pub(super) fn shortened(name: &str, longest: usize) -> String {
 
 /// Where the plot begins right of names that end before it, at least at `least`.
 pub(super) fn room_for(names: &[String], least: f64) -> f64 {
-    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(LONGEST);
     (CHARACTER * longest as f64 + 20.0).max(least)
 }
 
@@ -202,9 +208,10 @@ mod tests {
     #[test]
     fn long_names_have_room_and_keep_their_end() {
         let names = ["rag".to_owned(), "the-small-model-of-last-year/raft+oracle".to_owned()];
-        assert_eq!((room_for(&names[..1], 182.0), label(&names[0])), (182.0, names[0].clone()));
+        assert_eq!(room_for(&names[..1], 182.0), 182.0);
+        assert_eq!(shortened(&names[0], LONGEST), names[0]);
         assert!(room_for(&names, 182.0) > 300.0);
-        let long = label(&format!("{}/rag", "m".repeat(64)));
+        let long = shortened(&format!("{}/rag", "m".repeat(64)), LONGEST);
         assert!(long.ends_with("/rag") && long.chars().count() == LONGEST, "{long}");
     }
 

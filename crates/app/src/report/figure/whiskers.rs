@@ -5,6 +5,8 @@ use maud::{Markup, html};
 use super::plot::{Frame, Scale, arm_class, both, n, svg, ticks};
 
 const TOP: f64 = 26.0;
+/// Width of the words that name the margin.
+const MARGIN_LABEL: f64 = 90.0;
 
 /// One difference.
 pub(in crate::report) struct Row {
@@ -37,7 +39,9 @@ fn draw(title: &str, rows: &[Row], margin: Option<f64>, frame: &Frame) -> Markup
     let body = html! {
         @if let Some(margin) = margin {
             rect class="band" x=(n(x.at(-margin))) y=(n(TOP - 6.0)) width=(n(x.at(0.0) - x.at(-margin))) height=(n(bottom - TOP + 6.0)) {}
-            text class="soft end" x=(n(x.at(0.0) - 4.0)) y=(n(TOP - 12.0)) { "margin −" (size(margin)) }
+            // Left of zero where there is room for it.
+            @let (class, at) = if x.at(0.0) < MARGIN_LABEL { ("soft", 4.0) } else { ("soft end", x.at(0.0) - 4.0) };
+            text class=(class) x=(n(at)) y=(n(TOP - 12.0)) { "margin −" (size(margin)) }
         }
         @for tick in ticks(100.0 * x.from.0, 100.0 * x.from.1, 6.0) {
             line class="grid" x1=(n(x.at(tick / 100.0))) x2=(n(x.at(tick / 100.0))) y1=(n(TOP)) y2=(n(bottom)) {}
