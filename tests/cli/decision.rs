@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::project::Project;
 
-/// A set without documents on the smallest models there are, compared.
-fn compared() -> Project {
+/// A project without documents on the smallest models there are, with a set of labels.
+fn tiny() -> Project {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lm/tests/fixtures");
     let model = |name: &str| format!("{:?}", fixtures.join(name).display().to_string());
     let (generator, embedder) = (model("tiny-llama"), model("tiny-bert"));
@@ -21,6 +21,12 @@ fn compared() -> Project {
              [[set]]\nname = \"s\"\nquestions = \"q.jsonl\"\nmeasure = \"label\"\nslice = \"where\"\n"
         ),
     );
+    project
+}
+
+/// Twelve questions, compared.
+fn compared() -> Project {
+    let project = tiny();
     let things = [
         "door", "hat", "ship", "lamp", "barn", "coat", "rose", "kite", "wall", "boat", "sky", "cup",
     ];
@@ -180,4 +186,88 @@ fn a_check_says_what_changed_and_whether_the_decision_holds() {
     assert_eq!(decision[0]["openings"].as_array().unwrap().len(), 2);
     let missing = project.fails(&["check", "nobody"]);
     assert!(missing.contains("nobody"), "{missing}");
+}
+
+/// A set on which a system that is there already answers every question, compared.
+fn compared_with_desk() -> Project {
+    let project = tiny();
+    let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
+    let desk = "[[system]]\nname = \"desk\"\nanswers = \"desk.jsonl\"\nset = \"s\"\n";
+    project.write("tunesmith.toml", format!("{config}max_tokens = 2\ntarget = 0.8\n{desk}"));
+    let syllables = ["ba", "ko", "du", "fe", "gi", "lo", "mu", "na", "pi", "ro"];
+    let mut rows = String::new();
+    for index in 0..92 {
+        let [a, b, c] = [index % 10, index / 10, index * 7 % 10].map(|place| syllables[place]);
+        let split = ["train", "dev", "test"][usize::from(index >= 8) + usize::from(index >= 12)];
+        let (answer, id) = (["red", "blue"][index % 2], format!("{split}{index}"));
+        let question = format!("{a}{b}{c} or {c}{a}{index}?");
+        let row = json!({"id": id, "question": question, "answers": [answer], "split": split, "where": split});
+        rows.push_str(&format!("{row}\n"));
+    }
+    project.write("q.jsonl", rows);
+    project.write("desk.jsonl", desk_answers(&project, 0));
+    let run = project.run(&["compare", "s", "--setups", "base,few-shot"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let decision = project.run(&["decide", "s", "--check"]);
+    assert_eq!(decision.code, 0, "{}", decision.out);
+    project
+}
+
+/// Its answers to the test questions, with so many wrong ones.
+fn desk_answers(project: &Project, wrong: usize) -> String {
+    let rows = fs::read_to_string(project.path("q.jsonl")).unwrap();
+    let test = rows.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let test = test.filter(|row| row["split"] == "test").enumerate();
+    let answers = test.map(|(index, row)| {
+        let answer = if index < wrong { json!("green") } else { row["answers"][0].clone() };
+        format!("{}\n", json!({"id": row["id"], "answer": answer}))
+    });
+    answers.collect()
+}
+
+#[test]
+fn a_check_sees_whatever_answers_come_from() {
+    let project = compared_with_desk();
+    let told = |what: &str| {
+        let told = project.run(&["check", "s", "--no-run"]);
+        assert_eq!(told.code, 3, "{what}: {}{}", told.out, told.err);
+        let line = format!("changed since the comparison: {what}\n");
+        assert!(told.out.contains(&line), "{what}: {}", told.out);
+    };
+    assert_eq!(project.run(&["check", "s"]).code, 0);
+
+    // Prompts and baselines are filled from training questions.
+    let rows = fs::read_to_string(project.path("q.jsonl")).unwrap();
+    project.write("q.jsonl", rows.replacen("\"red\"", "\"blue\"", 1));
+    told("training questions");
+    let run = project.run(&["check", "s"]);
+    assert_eq!(run.code, 0, "the decision does not rest on them\n{}{}", run.out, run.err);
+    project.write("q.jsonl", rows);
+
+    // What answered right answers wrong by now.
+    project.write("desk.jsonl", desk_answers(&project, 60));
+    told("answers of other systems");
+    let run = project.run(&["check", "s"]);
+    assert_eq!(run.code, 3, "{}{}", run.out, run.err);
+    assert!(run.out.contains("s: the decision does not hold any longer"), "{}", run.out);
+}
+
+#[test]
+fn a_check_starts_from_the_decision_that_was_made() {
+    let project = compared_with_desk();
+    project.write("desk.jsonl", desk_answers(&project, 12));
+    let run = project.run(&["check", "s", "--json"]);
+    let checked: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!((run.code, &checked[0]["holds"]), (3, &json!(false)));
+    assert_eq!(checked[0]["before"]["outcome"], "existing", "it is shown above the target");
+    project.write("desk.jsonl", desk_answers(&project, 0));
+
+    // More is asked for than was decided on: what was decided is not decided again under it.
+    let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
+    project.write("tunesmith.toml", config.replace("target = 0.8", "target = 1.0"));
+    let run = project.run(&["check", "s", "--json"]);
+    let checked: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(checked[0]["changed"], json!(["settings"]));
+    assert_eq!(checked[0]["before"]["rule"]["target"], json!(0.8));
+    assert_eq!(checked[0]["after"]["rule"]["target"], json!(1.0));
 }

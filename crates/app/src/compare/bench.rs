@@ -52,7 +52,7 @@ pub struct Bench<'a> {
     /// The test questions to run.
     pub(super) test: Vec<Question>,
     /// What systems that are there already answered to them.
-    foreign: Vec<ForeignAnswers>,
+    pub(super) foreign: Vec<ForeignAnswers>,
 }
 
 /// What prompts are filled from, as tuned on dev.
@@ -509,7 +509,7 @@ impl<'a> Bench<'a> {
             sizes: [train, dev, self.test.len()],
             sampled_from: Some(whole).filter(|whole| *whole > self.test.len()),
             run: test.run.clone(),
-            inputs: Some(self.inputs()?),
+            inputs: Some(self.inputs(&entrants.adapters)?),
             documents: documents_hash(&knowledge.store)?,
             questions: example_questions(&self.test),
             trials: test.trials.clone(),

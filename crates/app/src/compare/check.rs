@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::models::hash_bytes;
 use crate::project::Project;
 use crate::project::config::SetConfig;
+use crate::questions::Question;
 use crate::search::knowledge::Knowledge;
 use crate::tune::adapters::{self, Manifest, Recipe};
 
@@ -40,12 +41,25 @@ pub struct Inputs {
     pub questions: String,
     /// What the configuration says of the set, of retrieval and of training.
     pub settings: String,
+    /// Training questions with their answers, which prompts and baselines are filled from.
+    #[serde(default)]
+    pub examples: String,
+    /// The answers of systems that are there already.
+    #[serde(default)]
+    pub answers: String,
+    /// The schema or the program that grades, where there is one.
+    #[serde(default)]
+    pub grader: String,
+    /// The weights of the adapters that answered.
+    #[serde(default)]
+    pub adapters: String,
 }
 
 impl Inputs {
     /// The names of what differs.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let Self { version, generator, embedder, documents, questions, settings } = self;
+        let Self { version, generator, embedder, documents, questions, settings, .. } = self;
+        let Self { examples, answers, grader, adapters, .. } = self;
         let all = [
             ("version of tunesmith", *version == other.version),
             ("generator", *generator == other.generator),
@@ -53,6 +67,10 @@ impl Inputs {
             ("documents", *documents == other.documents),
             ("questions", *questions == other.questions),
             ("settings", *settings == other.settings),
+            ("training questions", *examples == other.examples),
+            ("answers of other systems", *answers == other.answers),
+            ("schema or command", *grader == other.grader),
+            ("adapters", *adapters == other.adapters),
         ];
         all.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }
@@ -65,7 +83,7 @@ pub struct Checked {
     pub set: String,
     /// What differs from what the decision rests on.
     pub changed: Vec<&'static str>,
-    /// The decision as it stands.
+    /// The decision as it was stored last.
     pub before: Decision,
     /// The decision on what is there now; `None` where nothing changed, or nothing was to be run.
     pub after: Option<Decision>,
@@ -119,7 +137,6 @@ impl Check<'_> {
     pub fn check(self, run: bool, progress: &mut Progress<'_, CompareEvent>) -> Result<Checked> {
         let KeptComparison { comparison, .. } =
             KeptComparison::of(&self.knowledge.store, self.set)?;
-        let before = eval::decide(&decision_input(&comparison, self.set))?;
         let ran = comparison.arms.iter().copied().filter(|arm| !arm.is_floor());
         let options = CompareOptions {
             arms: ArmChoice::List(ran.collect()),
@@ -128,10 +145,20 @@ impl Check<'_> {
             reason: CHECK.to_owned(),
         };
         let bench = Bench::new(self.project, self.knowledge, self.model, self.set, &options)?;
-        let now = bench.inputs()?;
-        let changed = match &comparison.inputs {
+        let now = bench.inputs(&bench.standing_adapters(&comparison)?)?;
+        let mut changed = match &comparison.inputs {
             Some(inputs) => inputs.differences(&now),
             None => vec!["version of tunesmith"],
+        };
+        let stored = bench.knowledge.store.latest_decision(&self.set.name)?;
+        let before = match stored.map(|record| serde_json::from_str(&record.json)) {
+            Some(Ok(decision)) => decision,
+            // Decided again from the trials of then: that it is missing, or of an earlier version, is
+            // said.
+            Some(Err(_)) | None => {
+                changed.push("form of the stored decision");
+                eval::decide(&decision_input(&comparison, self.set))?
+            }
         };
         let set = self.set.name.clone();
         if changed.is_empty() || !run {
@@ -148,20 +175,30 @@ impl Check<'_> {
 }
 
 impl Bench<'_> {
-    /// What a comparison on this bench rests on.
-    pub(super) fn inputs(&self) -> Result<Inputs> {
+    /// What a comparison on this bench rests on, with the adapters that answer in it.
+    pub(super) fn inputs(&self, adapters: &[Manifest]) -> Result<Inputs> {
         let config = &self.project.config;
         let set = &self.questions.config;
         let settings =
             format!("{set:?} {:?} {:?} {:?}", config.retrieval, config.training, config.chunks);
-        let questions = Terms::of(set, &self.questions.test).questions().join(" ");
+        let questions_of =
+            |of: &[Question]| hash_bytes(Terms::of(set, of).questions().join(" ").as_bytes());
+        let answers = self.foreign.iter().map(|one| format!("{} {}", one.system, one.hash));
+        let answers: Vec<String> = answers.collect();
+        let mut weights: Vec<&str> =
+            adapters.iter().map(|manifest| manifest.weights.as_str()).collect();
+        weights.sort_unstable();
         Ok(Inputs {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generator: self.model.identity()?.to_owned(),
             embedder: self.knowledge.encoder.identity().to_owned(),
             documents: documents_hash(&self.knowledge.store)?,
-            questions: hash_bytes(questions.as_bytes()),
+            questions: questions_of(&self.questions.test),
             settings: hash_bytes(settings.as_bytes()),
+            examples: questions_of(&self.questions.train),
+            answers: hash_bytes(answers.join("\n").as_bytes()),
+            grader: self.grader.identity().unwrap_or_default(),
+            adapters: hash_bytes(weights.join("\n").as_bytes()),
         })
     }
 
@@ -179,6 +216,12 @@ impl Bench<'_> {
         let dev = DevRun::as_measured(passages, kept.speed);
         let arms = kept.arms.iter().copied().filter(|arm| !arm.is_floor()).collect();
         let adapters = self.standing_adapters(kept)?;
+        for run in &kept.training {
+            if !adapters.iter().any(|manifest| manifest.recipe == run.recipe) {
+                let (set, recipe) = (kept.set.clone(), run.recipe.as_str());
+                return Err(Error::NoAdapter { set, recipe });
+            }
+        }
         let entrants = Entrants { arms, adapters, ..Entrants::default() };
         self.knowledge.store.log_test_opening(&kept.set, CHECK)?;
         let test = self.run_test(&sources, &dev, &entrants, 0, progress)?;
@@ -193,21 +236,18 @@ impl Bench<'_> {
         Ok(replayed)
     }
 
-    /// The adapters that the arms of a comparison answer with, as they stand.
+    /// The adapters that answered in a comparison, as they stand: those that are gone, or are by now
+    /// for another model, are not among them.
     fn standing_adapters(&self, kept: &Comparison) -> Result<Vec<Manifest>> {
         let set = &self.questions.config.name;
         let base = self.model.identity()?;
         let mut all = Vec::new();
         for recipe in [Recipe::Plain, Recipe::Raft] {
-            if kept.arms.iter().any(|arm| Recipe::of(*arm) == Some(recipe)) {
-                let mut found = adapters::list(self.project, set, recipe)?;
-                found.retain(|manifest| manifest.seed <= kept.seeds && manifest.base == base);
-                if found.is_empty() {
-                    let recipe = recipe.as_str();
-                    return Err(Error::NoAdapter { set: set.clone(), recipe });
-                }
-                all.extend(found);
-            }
+            let answered = |manifest: &Manifest| {
+                kept.training.iter().any(|run| (run.recipe, run.seed) == (recipe, manifest.seed))
+            };
+            let found = adapters::list(self.project, set, recipe)?.into_iter();
+            all.extend(found.filter(|manifest| answered(manifest) && manifest.base == base));
         }
         Ok(all)
     }
