@@ -55,7 +55,7 @@ impl Class {
     /// What helps.
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::Retrieval => "chunking, hybrid weight, reranker, tuned embedder",
+            Self::Retrieval => "chunking, keyword weight, reranker, tuned embedder",
             Self::Distraction => "fewer passages, reranking, RAFT",
             Self::Format => "few-shot, constrained output, fine-tuning",
             Self::Learnable => "fine-tuning",

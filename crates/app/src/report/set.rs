@@ -78,11 +78,6 @@ fn verdict(decision: &Decision) -> Markup {
                 @match decision.rule.target { Some(target) => { "target " (percent(target)) } None => { "no target given" } }
             } } }
             div { dt { "questions" } dd { (decision.questions) small { "from " (decision.clusters) " sources" } } }
-            @if let Some(power) = decision.power {
-                div { dt { "power" } dd { (percent(power).replace(".0", "")) small {
-                    "chance to name a dearer system that leads by 1.5 margins"
-                } } }
-            }
             div { dt { "margin" } dd { (size(decision.rule.margin)) " points" small {
                 "can show " (size(decision.detectable_difference)) " points at " (percent(decision.rule.power).replace(".0", "")) " power"
             } } }

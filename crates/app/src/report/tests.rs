@@ -212,6 +212,8 @@ fn what_a_decision_holds_is_shown() {
     ] {
         assert!(page.contains(shown), "{shown}");
     }
+    assert_eq!(page.matches("chance to name it").count(), 1);
+    assert!(!page.contains("<dt>power</dt>"), "the same figure under another name");
     let decided = set("facts", &ALL[..3], 150);
     assert_eq!(decided.decision.outcome, Outcome::Rag);
     let page = html(&[decided], &ReportContext::default());
