@@ -141,14 +141,15 @@ fn checked(set: &str, [dev, test]: [usize; 2], shared_documents: usize) {
 }
 
 /// A system that is there already takes part.
-fn foreign(set: &str, system: System, missing: usize, unused: usize) {
+fn foreign(set: &str, system: System, (missing, of): (usize, usize), unused: usize) {
     let missing = match missing {
+        missing if missing == of => "none of the test questions, and so not at all".to_owned(),
         0 => "all test questions".to_owned(),
         missing => format!("all but {missing} of the test questions"),
     };
     let unused = match unused {
         0 => String::new(),
-        unused => format!("; {} to others are not used", plural(unused, "answer")),
+        unused => format!("; not used: {}", plural(unused, "other answer")),
     };
     eprintln!("{set}: {system} takes part by its answers to {missing}{unused}");
 }
@@ -223,9 +224,9 @@ impl View {
             CompareEvent::FirstSeeds { scores, dropped, pruned } => {
                 self.first_seeds(scores, dropped, pruned);
             }
-            CompareEvent::Foreign { system, missing, unused } => {
+            CompareEvent::Foreign { system, missing, of, unused } => {
                 self.training.finish();
-                foreign(set, *system, *missing, *unused);
+                foreign(set, *system, (*missing, *of), *unused);
             }
             CompareEvent::Opened => {
                 self.training.finish();

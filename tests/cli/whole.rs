@@ -367,11 +367,18 @@ fn a_system_that_is_there_takes_part_by_its_answers() {
     // It answers all but one question.
     let line = |row: &serde_json::Value| serde_json::json!({"id": row["id"], "answer": "Harbour House", "latency_seconds": 0.25});
     let answers: Vec<String> = rows[1..].iter().map(|row| line(row).to_string()).collect();
+    let config = fs::read_to_string(project.path("tunesmith.toml")).unwrap();
+    let stranger = "\n[[system]]\nname = \"stranger\"\nanswers = \"stranger.jsonl\"\n";
+    project.write("tunesmith.toml", config + stranger);
+    project.write("stranger.jsonl", "{\"id\": \"nobody\", \"answer\": 1}\n");
     project.write("helpdesk.jsonl", answers.join("\n"));
     let compared = project.run(&["compare", "facts", "--arms", "base"]);
     assert_eq!(compared.code, 0, "{}", compared.err);
     let said = "helpdesk takes part by its answers to all but 1 of the test questions";
     assert!(compared.err.contains(said), "{}", compared.err);
+    let nothing = "stranger takes part by its answers to none of the test questions, and so not at all; \
+                   not used: 1 other answer";
+    assert!(compared.err.contains(nothing), "{}", compared.err);
     assert!(compared.err.contains("test: 0 trials to run, "), "{}", compared.err);
     let decision = project.json(&["decide", "facts", "--json"])[0].clone();
     let systems = decision["systems"].as_array().unwrap();

@@ -132,8 +132,6 @@ pub(super) struct Entrants {
 
 /// What the test questions showed.
 pub(super) struct TestRun {
-    /// The opening of the test split, in the store.
-    opening: i64,
     /// The hash of everything that the trials depend on.
     run: String,
     /// Passages in a prompt.
@@ -220,15 +218,15 @@ impl<'a> Bench<'a> {
         let gate = self.read_gate(&dev, progress)?;
         let entrants = self.train(gate.as_ref(), &sources, &dev, progress)?;
         let forgotten = self.forgetting(&entrants, &sources, progress)?;
-        let opening = self.open_test(&sources)?;
-        let test = self.run_test(&sources, &dev, &entrants, opening, progress)?;
+        let (opening, run) = self.open_test(&sources)?;
+        let test = self.run_test(&sources, &dev, &entrants, run, progress)?;
         let mut comparison = self.record(&sources, gate, &entrants, &test)?;
         for (recipe, lost) in forgotten {
             comparison.note_forgetting(recipe, lost);
         }
         self.control(&mut comparison, &sources, &dev, &test, progress)?;
         comparison.seconds = self.start.elapsed().as_secs_f64();
-        comparison.store(&mut self.knowledge.store, test.opening)?;
+        comparison.store(&mut self.knowledge.store, opening)?;
         Ok(comparison)
     }
 
@@ -353,8 +351,9 @@ impl<'a> Bench<'a> {
         Ok(gate)
     }
 
-    /// Notes that the test split is opened, and what is fixed from here on; the opening's number.
-    fn open_test(&mut self, sources: &PromptSources) -> Result<i64> {
+    /// Notes that the test split is opened, and what is fixed from here on; the opening's number,
+    /// and the hash of the run.
+    fn open_test(&mut self, sources: &PromptSources) -> Result<(i64, String)> {
         let (terms, run) = self.terms_and_run(&sources.wanted)?;
         let opening = ComparisonOpening {
             set: &self.questions.config.name,
@@ -362,7 +361,8 @@ impl<'a> Bench<'a> {
             run: &run,
             terms: &terms,
         };
-        Ok(self.knowledge.store.log_comparison_opening(&opening)?)
+        let number = self.knowledge.store.log_comparison_opening(&opening)?;
+        Ok((number, run))
     }
 
     /// Runs the arms on the test split, which is open.
@@ -371,17 +371,17 @@ impl<'a> Bench<'a> {
         sources: &PromptSources,
         dev: &DevRun,
         entrants: &Entrants,
-        opening: i64,
+        run: String,
         progress: &mut Progress<'_, CompareEvent>,
     ) -> Result<TestRun> {
         let load = |manifest| LoadedAdapter::load(self.project, self.model, manifest);
         let adapters: Vec<_> = entrants.adapters.iter().map(load).collect::<Result<_>>()?;
-        let (_, run) = self.terms_and_run(&sources.wanted)?;
         progress.report(CompareEvent::Opened);
         for foreign in &self.foreign {
             progress.report(CompareEvent::Foreign {
                 system: foreign.system,
                 missing: foreign.missing(&self.test),
+                of: self.test.len(),
                 unused: foreign.unused,
             });
         }
@@ -415,12 +415,12 @@ impl<'a> Bench<'a> {
             trials.extend(foreign.trials(&self.test, &mut runner, stop)?);
         }
         let (grounded, speed) = (asked.grounded, dev.speed);
-        Ok(TestRun { opening, run, passages, speed, grounded, paraphrased, memory, trials })
+        Ok(TestRun { run, passages, speed, grounded, paraphrased, memory, trials })
     }
 
     /// What is frozen when the test split is first opened, as JSON, and a hash of everything that
     /// the trials on it depend on: two runs with the same hash see the same.
-    fn terms_and_run(&self, wanted: &Wanted) -> Result<(String, String)> {
+    pub(super) fn terms_and_run(&self, wanted: &Wanted) -> Result<(String, String)> {
         let set = &self.questions.config;
         let json = |terms: &Terms| {
             serde_json::to_string(terms).map_err(|source| Error::Record {
@@ -478,7 +478,8 @@ impl<'a> Bench<'a> {
                 costs.peak_memory_bytes = Some(*peak);
             }
         }
-        costs.extend(foreign.iter().map(ForeignAnswers::costs));
+        let part = foreign.iter().filter(|foreign| foreign.takes_part());
+        costs.extend(part.map(ForeignAnswers::costs));
         let (train, whole) = (questions.train.len(), questions.test.len());
         let dev = self.options.limit.unwrap_or(usize::MAX).min(questions.dev.len());
         let weight = sources.wanted.lexical_weight;

@@ -224,7 +224,8 @@ impl Bench<'_> {
         }
         let entrants = Entrants { arms, adapters, ..Entrants::default() };
         self.knowledge.store.log_test_opening(&kept.set, CHECK)?;
-        let test = self.run_test(&sources, &dev, &entrants, 0, progress)?;
+        let (_, run) = self.terms_and_run(sources.wanted())?;
+        let test = self.run_test(&sources, &dev, &entrants, run, progress)?;
         let mut replayed = self.record(&sources, kept.gate.clone(), &entrants, &test)?;
         let control = System::from(Arm::Shuffled);
         let shuffled: Vec<Trial> =

@@ -45,6 +45,8 @@ pub enum CompareEvent {
         system: System,
         /// Test questions it has no answer to.
         missing: usize,
+        /// Test questions.
+        of: usize,
         /// Its answers to questions that are not compared on.
         unused: usize,
     },

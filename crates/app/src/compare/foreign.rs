@@ -29,7 +29,7 @@ pub(super) struct ForeignAnswers {
     offline: bool,
     /// By the id of the question.
     answers: BTreeMap<String, ForeignAnswer>,
-    /// Answers to questions of train and dev, which nothing is read from.
+    /// Answers to other questions than those of test, which nothing is read from.
     pub(super) unused: usize,
     /// A hash of the file.
     pub(super) hash: String,
@@ -45,7 +45,8 @@ struct ForeignAnswer {
 }
 
 impl ForeignAnswers {
-    /// The answers of every foreign system that has some for this set.
+    /// The answers of every foreign system that may have some for this set; one that has none takes no
+    /// part.
     ///
     /// # Errors
     /// [`Error::Problems`] with every line that can't be read, every second answer to a question,
@@ -57,7 +58,7 @@ impl ForeignAnswers {
         for system in &project.config.systems {
             let named = system.set.as_ref();
             if named.is_none_or(|name| *name == set.config.name) {
-                all.extend(Self::read(project, system, set, &mut problems)?);
+                all.push(Self::read(project, system, set, &mut problems)?);
             }
         }
         if problems.is_empty() { Ok(all) } else { Err(Error::Problems(problems)) }
@@ -68,7 +69,7 @@ impl ForeignAnswers {
         system: &ForeignSystem,
         set: &QuestionSet,
         problems: &mut Vec<Problem>,
-    ) -> Result<Option<Self>> {
+    ) -> Result<Self> {
         let path = project.path(&system.answers);
         let text = fs::read_to_string(&path).context("read", &path)?;
         let mut found = BTreeMap::new();
@@ -92,7 +93,10 @@ impl ForeignAnswers {
                 found.insert(id, answer);
             } else if known.contains(&id) || left_out.contains(&id) {
                 unused += 1;
-            } else if system.set.is_some() {
+            } else if system.set.is_none() {
+                // A question of another set, or of none.
+                unused += 1;
+            } else {
                 let message = format!(
                     "expected the id of a question of set {:?}, found {id:?}",
                     set.config.name
@@ -100,25 +104,22 @@ impl ForeignAnswers {
                 problems.push(place.problem("id", message));
             }
         }
-        if found.is_empty() {
-            if system.set.is_some() {
-                let message = format!(
-                    "expected answers to the test questions of set {:?}, found none; `tunesmith \
-                     questions export {} --split test` writes what to answer",
-                    set.config.name, set.config.name
-                );
-                problems.push(whole_file(&system.answers, message));
-            }
-            return Ok(None);
+        if found.is_empty() && system.set.is_some() {
+            let message = format!(
+                "expected answers to the test questions of set {:?}, found none; `tunesmith questions \
+                 export {} --split test` writes what to answer",
+                set.config.name, set.config.name
+            );
+            problems.push(whole_file(&system.answers, message));
         }
         let name = Name::new(&system.name)?;
-        Ok(Some(Self {
+        Ok(Self {
             system: System::Foreign(name),
             offline: system.offline,
             answers: found,
             unused,
             hash: hash_bytes(text.as_bytes()),
-        }))
+        })
     }
 
     /// The answers graded; a question without one has no trial, and is missing.
@@ -161,6 +162,11 @@ impl ForeignAnswers {
     /// How many of the questions it has no answer to.
     pub(super) fn missing(&self, questions: &[Question]) -> usize {
         questions.iter().filter(|question| !self.answers.contains_key(&question.id)).count()
+    }
+
+    /// Whether it answered any test question.
+    pub(super) fn takes_part(&self) -> bool {
+        !self.answers.is_empty()
     }
 
     /// What it costs, as far as its answers say: a time or a price is known where every answer names

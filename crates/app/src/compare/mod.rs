@@ -25,11 +25,11 @@ mod pairs;
 mod plan;
 mod problems;
 mod record;
+#[cfg(test)]
+mod tests;
 mod training;
 mod trials;
 mod tuning;
-#[cfg(test)]
-mod worlds;
 
 pub use bench::Bench;
 pub use event::{CompareEvent, CompareOptions, TrialDone};

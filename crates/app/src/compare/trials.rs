@@ -351,7 +351,7 @@ impl<'a> TrialRunner<'a> {
             return Ok(stored);
         }
         #[cfg(test)]
-        if let Some(answer) = super::worlds::scripted(job.system, &job.qid) {
+        if let Some(answer) = super::tests::scripted(job.system, &job.qid) {
             return Ok(StoredAnswer::scripted(job, answer));
         }
         let generation =

@@ -5,7 +5,7 @@ use super::power::Outlook;
 use super::rule::Verdict;
 use super::sentence::floor_name;
 use crate::decision::{DecisionInput, SystemSummary};
-use crate::figures::count;
+use crate::figures::{count, percent};
 use crate::{Arm, Interval, Outcome};
 
 impl Case<'_> {
@@ -51,7 +51,7 @@ impl Case<'_> {
                 .to_owned(),
             None => format!("Keep {system}, which you have already."),
         };
-        let good = format!("It {}.", how_good(summary.score, exact));
+        let good = format!("It {}.", how_good(summary.score, exact, self.rule.alpha));
         let target = match self.rule.target {
             Some(target) if summary.score.lower >= target => {
                 format!(" That reaches your target of {}.", of_hundred(target))
@@ -80,10 +80,14 @@ impl Case<'_> {
     fn data_first(&self, exact: bool) -> String {
         let best = self.best();
         let found = best.map_or(String::new(), |best| {
-            format!(" The best of them, {}, {}.", best.system, how_good(best.score, exact))
+            format!(
+                " The best of them, {}, {}.",
+                best.system,
+                how_good(best.score, exact, self.rule.alpha)
+            )
         });
         let floor = best.and_then(|best| self.floor_of(best.system)).map_or(String::new(), |it| {
-            format!(" That is not surely better than {}, which needs no model.", floor_name(it.b))
+            format!(" That is not shown to be better than {}.", floor_name(it.b))
         });
         let target = self
             .rule
@@ -99,9 +103,14 @@ impl Case<'_> {
         let untried =
             verdict.tree.iter().rfind(|node| node.reached).is_some_and(|node| node.id == "untried");
         let settle = match (outlook.more_questions, outlook.seeds) {
-            (_, Some(seeds)) => format!(" Training each setup {seeds} times would settle it."),
+            (_, Some(seeds)) => {
+                format!(" Training each setup {seeds} times would probably settle it.")
+            }
             (Some(more), None) => {
-                format!(" About {} more test questions would settle it.", count(more as u64))
+                format!(
+                    " About {} more test questions would probably settle it.",
+                    count(more as u64)
+                )
             }
             (None, None) if untried => {
                 " Fine-tuning was not tried: `tunesmith compare --setups all` does.".to_owned()
@@ -110,7 +119,7 @@ impl Case<'_> {
         };
         let today = match self.regrets()[..] {
             [first, _, ..] => format!(
-                " If you must choose today, take {}: at worst it gets {} of 100 questions fewer right than the \
+                " If you must choose today, take {}: it may get up to {} of 100 questions fewer right than the \
                  best.",
                 first.system,
                 of_hundred(first.points)
@@ -127,16 +136,19 @@ fn of_hundred(share: f64) -> String {
 }
 
 /// A score as the end of a sentence. The bounds are rounded outwards.
-fn how_good(score: Interval, exact: bool) -> String {
+fn how_good(score: Interval, exact: bool, alpha: f64) -> String {
+    let sure = percent(1.0 - alpha).replace(".0", "");
     let low = (100.0 * score.lower).floor();
     let high = (100.0 * score.upper).ceil();
     let about = of_hundred(score.estimate);
     match exact {
         true => format!(
-            "is right on about {about} of 100 questions, almost surely between {low} and {high}"
+            "is right on about {about} of 100 questions, with {sure} confidence between {low} and {high}"
         ),
         false => {
-            format!("scores about {about} of 100 points, almost surely between {low} and {high}")
+            format!(
+                "scores about {about} of 100 points, with {sure} confidence between {low} and {high}"
+            )
         }
     }
 }
@@ -148,8 +160,8 @@ mod tests {
     #[test]
     fn scores_are_rounded_outwards() {
         let score = Interval { estimate: 0.6249, lower: 0.551, upper: 0.681 };
-        let said = "is right on about 62 of 100 questions, almost surely between 55 and 69";
-        assert_eq!(how_good(score, true), said);
-        assert!(how_good(score, false).starts_with("scores about 62 of 100 points"));
+        let said = "is right on about 62 of 100 questions, with 95 % confidence between 55 and 69";
+        assert_eq!(how_good(score, true, 0.05), said);
+        assert!(how_good(score, false, 0.05).starts_with("scores about 62 of 100 points"));
     }
 }

@@ -460,7 +460,8 @@ fn limits_of_set() -> Vec<Field<WrittenSet>> {
             "max_freshness_seconds",
             Optional(Real::Positive(31_557_600.0)),
             |to: &mut WrittenSet| &mut to.set.limits.freshness_seconds,
-            "A hard limit: the longest time from an edited document to the first right answer.",
+            "A hard limit: the longest time from an edited document to the next answer, reckoned \
+             from the time to index or train again and to answer.",
         )
         .example("60.0"),
         Field::new(
